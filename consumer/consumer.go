@@ -1,0 +1,151 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/oncesink/oncesink/offsets"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// Consumer reads topics as a member of a group and hands the records to a sink.
+type Consumer struct {
+	cfg    Config
+	ledger *offsets.Ledger
+	sink   *sink.Sink
+	log    *slog.Logger
+
+	mu   sync.Mutex
+	held map[offsets.Partition]bool // claimed at least once by this process (rule 7)
+}
+
+// New returns a consumer. It does not connect.
+func New(cfg Config, ledger *offsets.Ledger, s *sink.Sink) (*Consumer, error) {
+	cfg = cfg.withDefaults()
+	var problems []error
+	problem := func(format string, args ...any) {
+		problems = append(problems, &sink.ConfigError{Problem: fmt.Sprintf(format, args...)})
+	}
+	if len(cfg.Brokers) == 0 {
+		problem("no Kafka brokers are named")
+	}
+	if cfg.Group == "" {
+		problem("the group has no name")
+	}
+	if len(cfg.Topics) == 0 {
+		problem("no topics are named")
+	}
+	for topic := range cfg.Assign {
+		if _, ok := cfg.Topics[topic]; !ok {
+			problem("partitions of topic %q are assigned, but the topic is not read", topic)
+		}
+	}
+	if !slices.Contains([]Protocol{Cooperative, Eager, KIP848}, cfg.Protocol) {
+		problem("unknown group protocol %q: use %s, %s or %s", cfg.Protocol, Cooperative, Eager, KIP848)
+	}
+	if cfg.Writers < 1 || cfg.MaxBatchRecords < 1 || cfg.MaxBatchBytes < 1 {
+		problem("writers and batch limits must be at least 1")
+	}
+	if len(problems) > 0 {
+		return nil, errors.Join(problems...)
+	}
+	return &Consumer{cfg: cfg, ledger: ledger, sink: s, log: cfg.Logger, held: map[offsets.Partition]bool{}}, nil
+}
+
+// errRestart ends one life of the client and begins another.
+var errRestart = errors.New("the client must start anew")
+
+// Run reads and writes until ctx ends or, with UntilEnd, the end is reached.
+// It then finishes the transactions in flight and leaves the group, within
+// StopTimeout. It returns nil after that; a *sink.ConfigError when a person has
+// to act; with UntilEnd, the joined errors of the partitions that halted.
+// Everything else is retried for as long as it takes.
+func (c *Consumer) Run(ctx context.Context) error {
+	var ends map[offsets.Partition]int64
+	for {
+		m := newMember(c)
+		if err := m.open(); err != nil {
+			return err
+		}
+		err := m.run(ctx, &ends)
+		if !errors.Is(err, errRestart) {
+			return err
+		}
+		c.log.Info("reconnecting to Kafka: a topic was recreated")
+	}
+}
+
+func (c *Consumer) wasHeld(p offsets.Partition) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.held[p]
+}
+
+func (c *Consumer) setHeld(p offsets.Partition) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.held[p] = true
+}
+
+// clientOptions are those of the Kafka client that the protocol relies on.
+func (m *member) clientOptions() []kgo.Opt {
+	cfg := m.cfg
+	opts := []kgo.Opt{
+		kgo.SeedBrokers(cfg.Brokers...),
+		kgo.ClientID("oncesink"),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		// Markers move the position over the end of a transaction: without them
+		// the lag of a transactional topic never reaches zero.
+		kgo.KeepControlRecords(),
+		// The ledger says where to start. Should it ever not, starting at the
+		// beginning is harmless and starting at the end is not.
+		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
+		// An offset outside the log is an error here, never a silent reset.
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.FetchMaxBytes(16 << 20),
+		kgo.FetchMaxPartitionBytes(1 << 20),
+	}
+	if len(cfg.Assign) == 0 {
+		opts = append(opts,
+			kgo.ConsumerGroup(cfg.Group),
+			kgo.ConsumeTopics(sortedTopics(cfg.Topics)...),
+			kgo.DisableAutoCommit(),
+			kgo.BlockRebalanceOnPoll(),
+			kgo.SessionTimeout(cfg.SessionTimeout),
+			kgo.AdjustFetchOffsetsFn(m.adjust),
+			kgo.OnPartitionsAssigned(func(context.Context, *kgo.Client, map[string][]int32) {}),
+			kgo.OnPartitionsRevoked(m.revoked),
+			kgo.OnPartitionsLost(m.lost),
+		)
+		if cfg.SessionTimeout < 9*1e9 {
+			opts = append(opts, kgo.HeartbeatInterval(cfg.SessionTimeout/3))
+		}
+		switch cfg.Protocol {
+		case Cooperative:
+			opts = append(opts, kgo.Balancers(kgo.CooperativeStickyBalancer()))
+		case Eager:
+			opts = append(opts, kgo.Balancers(kgo.StickyBalancer(), kgo.RangeBalancer()))
+		case KIP848:
+			opts = append(opts, kgo.ServerSideBalancer())
+		}
+		if cfg.InstanceID != "" {
+			opts = append(opts, kgo.InstanceID(cfg.InstanceID))
+		}
+	}
+	return append(opts, cfg.ClientOptions...)
+}
+
+func sortedTopics(topics map[string]Start) []string {
+	names := make([]string, 0, len(topics))
+	for t := range topics {
+		names = append(names, t)
+	}
+	slices.Sort(names)
+	return names
+}

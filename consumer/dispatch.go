@@ -1,0 +1,164 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/oncesink/oncesink/offsets"
+)
+
+// dispatch hands fetched records to their lanes and turns every error that
+// could hide a gap into a halt.
+func (m *member) dispatch(fetches kgo.Fetches) {
+	fetches.EachTopic(func(t kgo.FetchTopic) {
+		for _, p := range t.Partitions {
+			at := offsets.Partition{Topic: t.Topic, Partition: p.Partition}
+			l := m.lane(at)
+			if p.Err != nil {
+				m.fetchError(at, l, p.Err)
+				continue
+			}
+			if l == nil {
+				continue // revoked while the records waited
+			}
+			v := l.view()
+			if v.state != running {
+				continue
+			}
+			if id := offsets.Token(t.TopicID); !id.IsZero() && id != l.topicID {
+				m.halt(l, &offsets.TopicChangedError{Partition: at, Was: l.topicID, Is: id})
+				continue
+			}
+			// Offsets may have holes, but records below the log's start are gone:
+			// if we were to read some of those, somebody deleted them unread.
+			if len(p.Records) > 0 && p.Records[0].Offset > v.next && p.LogStartOffset > v.next {
+				m.halt(l, &GapError{Partition: at, From: v.next, To: p.LogStartOffset, Why: "retention or DeleteRecords removed them before they were read"})
+				continue
+			}
+			if l.offer(p.Records, m.cfg) {
+				m.suspend(l)
+			}
+		}
+	})
+}
+
+// GapError says that records between two offsets can never be read.
+type GapError struct {
+	offsets.Partition
+	From, To int64 // missing: From <= offset < To
+	Why      string
+}
+
+func (e *GapError) Error() string {
+	return fmt.Sprintf("%s: offsets %d to %d are missing: %s. If they can be done without: select oncesink.accept_gap(GROUP, '%s', %d, %d)",
+		e.Partition, e.From, e.To-1, e.Why, e.Topic, e.Partition.Partition, e.To)
+}
+
+// TruncatedError says that the log ends before the position: records that were
+// applied are no longer in it.
+type TruncatedError struct {
+	offsets.Partition
+	Position, End int64
+}
+
+func (e *TruncatedError) Error() string {
+	return fmt.Sprintf("%s: the position %d lies past the log's end %d: the log was truncated (an unclean leader election, or a restored broker), and the rows of offsets %d to %d are in the tables. "+
+		"To read on from the end: select oncesink.rewind(GROUP, '%s', %d, %d)",
+		e.Partition, e.Position, e.End, e.End, e.Position-1, e.Topic, e.Partition.Partition, e.End)
+}
+
+// fetchError acts on an error that a poll returned for a partition.
+func (m *member) fetchError(at offsets.Partition, l *lane, err error) {
+	var loss *kgo.ErrDataLoss
+	var session *kgo.ErrGroupSession
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, kgo.ErrClientClosed):
+	case errors.As(err, &session):
+		m.log.Warn("group session lost, joining again", "error", err)
+	case l == nil:
+		m.log.Warn("fetch", "topic", at.Topic, "partition", at.Partition, "error", err)
+	case l.view().state != running:
+	case errors.As(err, &loss):
+		m.halt(l, &TruncatedError{Partition: at, Position: loss.ConsumedTo, End: loss.ResetTo})
+	case errors.Is(err, kerr.OffsetOutOfRange):
+		m.suspend(l) // otherwise it comes back thousands of times a second
+		m.spawn(func() { m.outOfRange(l) })
+	case errors.Is(err, kerr.UnknownTopicID), errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.InconsistentTopicID):
+		m.suspend(l)
+		m.spawn(func() { m.topicGone(l, err) })
+	case kerr.IsRetriable(err):
+		m.log.Debug("fetch", "topic", at.Topic, "partition", at.Partition, "error", err)
+	default:
+		m.log.Warn("fetch", "topic", at.Topic, "partition", at.Partition, "error", err)
+	}
+}
+
+// outOfRange finds out on which side of the log the position lies.
+func (m *member) outOfRange(l *lane) {
+	for attempt := 0; m.pause(attempt); attempt++ {
+		ctx, cancel := context.WithTimeout(m.work, 10*time.Second)
+		starts, err1 := m.admin.ListStartOffsets(ctx, l.Topic)
+		ends, err2 := m.admin.ListEndOffsets(ctx, l.Topic)
+		cancel()
+		start, ok1 := starts.Lookup(l.Topic, l.Partition.Partition)
+		end, ok2 := ends.Lookup(l.Topic, l.Partition.Partition)
+		if err := errors.Join(err1, err2, start.Err, end.Err); err != nil || !ok1 || !ok2 {
+			m.log.Warn("list offsets", "topic", l.Topic, "error", err)
+			continue
+		}
+		v := l.view()
+		switch {
+		case v.state != running:
+		case v.next < start.Offset:
+			m.halt(l, &GapError{Partition: l.Partition, From: v.next, To: start.Offset, Why: "retention or DeleteRecords removed them before they were read"})
+		case v.next > end.Offset:
+			m.halt(l, &TruncatedError{Partition: l.Partition, Position: v.next, End: end.Offset})
+		default: // a passing state of a leader change: read the ledger and go on
+			m.lose(l)
+		}
+		return
+	}
+}
+
+// topicGone halts a lane whose topic was deleted or recreated.
+func (m *member) topicGone(l *lane, cause error) {
+	for attempt := 0; m.pause(attempt); attempt++ {
+		ids, err := m.topicIDs(m.work, []string{l.Topic})
+		if err != nil {
+			m.log.Warn("look up topic", "topic", l.Topic, "error", err)
+			continue
+		}
+		switch id := ids[l.Topic]; {
+		case l.view().state != running:
+		case id.IsZero():
+			m.halt(l, fmt.Errorf("%s: the topic is gone: %v. Create it again and adopt it, or remove it from the configuration", l.Partition, cause))
+		case id != l.topicID:
+			m.halt(l, &offsets.TopicChangedError{Partition: l.Partition, Was: l.topicID, Is: id})
+		default:
+			m.lose(l)
+		}
+		return
+	}
+}
+
+// halt stops one lane until a person has acted; the others go on.
+func (m *member) halt(l *lane, cause error) {
+	if from := l.leave(halted, cause); from == closed {
+		return
+	}
+	m.suspend(l)
+	m.log.Error("partition halted", "topic", l.Topic, "partition", l.Partition.Partition, "error", cause)
+	claim := l.view().claim
+	m.spawn(func() {
+		ctx, cancel := context.WithTimeout(m.work, 10*time.Second)
+		defer cancel()
+		if err := m.ledger.Halt(ctx, claim, cause.Error()); err != nil {
+			m.log.Warn("note the halt in the ledger", "error", err)
+		}
+	})
+}

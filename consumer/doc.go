@@ -1,0 +1,35 @@
+// Package consumer reads Kafka topics as a member of a consumer group and hands
+// the records to a [sink.Sink].
+//
+// # Where positions come from
+//
+// The ledger in PostgreSQL is the only truth (see package offsets). When the group
+// assigns partitions, the client's hook claims them in the ledger and answers
+// with the positions found there; what the Kafka group remembers is a copy for lag
+// tools, and is never read back except once, by Start Committed.
+//
+// # A partition's way
+//
+//	          claim won                  poll                    decode               take
+//	claiming -----------> running  ----------------> raw records --------> part ---------------> writer
+//	    ^                    |                                                                      |
+//	    |  fence lost,       |                                                                      | one transaction:
+//	    |  ledger changed    v                                                                      | positions + rows
+//	    +--------------- drop all <-----------------------------------------------------------------+
+//
+// Each partition is a lane with a goroutine of its own that decodes while a
+// writer commits what came before. A lane has at most one transaction in
+// flight; lanes with little share one. A lane that is not running drops what is
+// polled for it, and begins to run only in the poll loop, right after the client's
+// fetch position was set and before a rebalance can happen: a record that was
+// polled and dropped is therefore polled again, and nothing is skipped.
+//
+// # What stops a partition
+//
+// A gap is never passed over in silence. A position outside the log, a log that was
+// truncated, records deleted unread, a topic that was recreated: the lane
+// halts, says which range it is about and what to do, and notes it in the
+// ledger for `oncesink status`. The other lanes go on. When somebody changes the
+// row (oncesink.accept_gap, rewind, adopt), the lane notices within a second and
+// goes on from there.
+package consumer

@@ -1,0 +1,250 @@
+package consumer
+
+import (
+	"context"
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/oncesink/oncesink/offsets"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// state of a lane.
+type state uint8
+
+const (
+	claiming state = iota // not ours yet, or no longer: whatever is polled is dropped
+	running
+	paused // by an operator
+	halted // by an error that a person has to look at
+	closed // revoked, lost or stopped: the end
+)
+
+// lane is one partition on its way through this process: polled records queue up, one
+// goroutine decodes them into a part, and a writer takes the part when the lane has no
+// transaction in flight. So decoding overlaps the commit, and a partition never has
+// two transactions at a time.
+//
+// A lane accepts records only while it is running. Whoever makes it leave that
+// state drops what it holds; only the poll loop makes it run again, together
+// with SetOffsets, so that nothing polled before can slip in behind it.
+type lane struct {
+	offsets.Partition
+	mu      sync.Mutex
+	changed *sync.Cond // on mu: any change of the fields below
+	state   state
+	cause   error // why halted
+
+	topicID offsets.Token // of the first claim; set once
+	claim offsets.Claim // what we hold; its position is the last committed one
+	next  int64         // offset expected from the next poll
+
+	raw      []*kgo.Record // polled, not decoded
+	rawBytes int
+	part     *sink.Part // decoded, waiting for a writer
+
+	inFlight bool               // a writer has taken a part
+	flying   int                // its bytes
+	cancel   context.CancelFunc // ends the transaction in flight
+	throttle bool               // fetching is suspended until the lane has drained
+}
+
+func newLane(p offsets.Partition) *lane {
+	l := &lane{Partition: p, part: new(sink.Part)}
+	l.changed = sync.NewCond(&l.mu)
+	return l
+}
+
+// offer queues polled records and reports whether the lane is now full, so that
+// fetching should be suspended.
+func (l *lane) offer(recs []*kgo.Record, limits Config) (full bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.state != running {
+		return false
+	}
+	for len(recs) > 0 && recs[0].Offset < l.next {
+		recs = recs[1:]
+	}
+	if len(recs) == 0 {
+		return false
+	}
+	for _, r := range recs {
+		l.rawBytes += recordBytes(r)
+	}
+	l.next = recs[len(recs)-1].Offset + 1
+	l.raw = append(l.raw, recs...)
+	l.changed.Broadcast()
+	full = !l.throttle && (len(l.raw) > 2*limits.MaxBatchRecords || l.rawBytes > limits.MaxBatchBytes)
+	if full {
+		l.throttle = true
+	}
+	return full
+}
+
+// memory is roughly how many bytes the lane holds.
+func (l *lane) memory() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return int64(l.rawBytes + l.part.Bytes() + l.flying)
+}
+
+// decodeChunk is how many records are decoded before a waiting writer gets its
+// turn at the lane's lock.
+const decodeChunk = 256
+
+// decode moves records from the queue to the part until the lane is closed.
+// It calls ready when there is something for a writer, and drained when a
+// throttled lane may be fetched again.
+func (l *lane) decode(s *sink.Sink, limits Config, ready, drained func(*lane)) {
+	var chunk []sink.Record
+	for {
+		l.mu.Lock()
+		for l.state != closed && (len(l.raw) == 0 || l.part.Records() >= limits.MaxBatchRecords || l.part.Bytes() >= limits.MaxBatchBytes) {
+			l.changed.Wait()
+		}
+		if l.state == closed {
+			l.mu.Unlock()
+			return
+		}
+		n := min(decodeChunk, len(l.raw), limits.MaxBatchRecords-l.part.Records())
+		chunk = chunk[:0]
+		for _, r := range l.raw[:n] {
+			chunk = append(chunk, toRecord(r))
+			l.rawBytes -= recordBytes(r)
+		}
+		clear(l.raw[:n])
+		l.raw = l.raw[n:]
+		if len(l.raw) == 0 {
+			l.raw = nil
+		}
+		s.Add(l.part, chunk...)
+		resume := l.throttle && len(l.raw) <= limits.MaxBatchRecords && l.rawBytes <= limits.MaxBatchBytes/2
+		if resume {
+			l.throttle = false
+		}
+		idle := !l.inFlight
+		l.mu.Unlock()
+		if idle {
+			ready(l)
+		}
+		if resume {
+			drained(l)
+		}
+	}
+}
+
+// take hands the part to a writer. It returns nil if there is nothing to write.
+func (l *lane) take(cancel context.CancelFunc) *sink.Part {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.state != running || l.inFlight || l.part.Records() == 0 {
+		return nil
+	}
+	p := l.part
+	p.Claim = l.claim
+	l.part = new(sink.Part)
+	l.inFlight, l.flying, l.cancel = true, p.Bytes(), cancel
+	l.changed.Broadcast()
+	return p
+}
+
+// leave makes the lane drop what it holds and stop accepting records.
+// A closed lane stays closed. It reports the state it left.
+func (l *lane) leave(to state, cause error) (from state) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	from = l.state
+	if from == closed {
+		return from
+	}
+	l.state, l.cause = to, cause
+	l.raw, l.rawBytes, l.part, l.throttle = nil, 0, new(sink.Part), false
+	l.changed.Broadcast()
+	return from
+}
+
+// hold notes a claim that was won.
+func (l *lane) hold(c offsets.Claim) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.topicID.IsZero() {
+		l.topicID = c.TopicID
+	}
+	l.claim = c
+}
+
+// start makes the lane run under a claim. Only the poll loop calls it.
+func (l *lane) start(c offsets.Claim) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.state == closed {
+		return false
+	}
+	l.claim, l.next, l.cause = c, c.Position.Next, nil
+	l.raw, l.rawBytes, l.part, l.throttle = nil, 0, new(sink.Part), false
+	l.state = running
+	if c.Paused {
+		l.state = paused
+	}
+	return l.state == running
+}
+
+// landed records the end of the transaction in flight.
+func (l *lane) landed(c offsets.Claim, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.inFlight, l.flying, l.cancel = false, 0, nil
+	if ok {
+		l.claim = c
+	}
+	l.changed.Broadcast()
+}
+
+// waitIdle waits until no transaction is in flight.
+func (l *lane) waitIdle() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.inFlight {
+		l.changed.Wait()
+	}
+}
+
+// abort cancels the transaction in flight, if any.
+func (l *lane) abort() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cancel != nil {
+		l.cancel()
+	}
+}
+
+// view is a consistent look at a lane.
+type view struct {
+	state    state
+	claim    offsets.Claim
+	inFlight bool
+	next     int64
+	cause    error
+}
+
+func (l *lane) view() view {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return view{l.state, l.claim, l.inFlight, l.next, l.cause}
+}
+
+// recordBytes is roughly what a polled record holds in memory.
+func recordBytes(r *kgo.Record) int { return len(r.Key) + len(r.Value) + 200 }
+
+func toRecord(r *kgo.Record) sink.Record {
+	rec := sink.Record{
+		Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Epoch: r.LeaderEpoch,
+		Timestamp: r.Timestamp, Key: r.Key, Value: r.Value, Control: r.Attrs.IsControl(),
+	}
+	for _, h := range r.Headers {
+		rec.Headers = append(rec.Headers, sink.Header{Key: h.Key, Value: h.Value})
+	}
+	return rec
+}

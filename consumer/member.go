@@ -1,0 +1,226 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/oncesink/oncesink/offsets"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// member is one life of the Kafka client: from connecting to leaving the group.
+// Its poll loop alone moves fetch positions; rebalance callbacks only add and
+// close lanes; writers only write.
+type member struct {
+	*Consumer
+	client *kgo.Client
+	admin  *kadm.Client
+	ready  *readyQueue
+	mirror *mirror
+
+	work    context.Context // ends when transactions and claims must end
+	endWork context.CancelFunc
+	routine sync.WaitGroup // every goroutine of this life but the poll loop
+
+	mu       sync.Mutex
+	lanes    map[offsets.Partition]*lane
+	controls []func()           // run by the poll loop while rebalances are blocked
+	wakePoll context.CancelFunc // ends the poll in progress
+
+	failed chan error // the first error that ends this life
+}
+
+func newMember(c *Consumer) *member {
+	m := &member{
+		Consumer: c,
+		ready:    newReadyQueue(),
+		mirror:   newMirror(c.cfg.Group, len(c.cfg.Assign) > 0),
+		lanes:    map[offsets.Partition]*lane{},
+		failed:   make(chan error, 1),
+	}
+	m.work, m.endWork = context.WithCancel(context.Background())
+	return m
+}
+
+// open builds the client; it connects lazily.
+func (m *member) open() error {
+	client, err := kgo.NewClient(m.clientOptions()...)
+	if err != nil {
+		return &sink.ConfigError{Problem: fmt.Sprintf("set up the Kafka client: %v", err), Fix: "correct the kafka section of the configuration"}
+	}
+	m.client, m.admin = client, kadm.NewClient(client)
+	return nil
+}
+
+// run is the life: it returns when ctx ends, the end is reached, or fail is called.
+func (m *member) run(parent context.Context, ends *map[offsets.Partition]int64) error {
+	ctx, stop := context.WithCancelCause(parent)
+	defer stop(nil)
+	for range m.cfg.Writers {
+		m.spawn(func() { m.write(m.work) })
+	}
+	m.spawn(func() { m.watch(ctx) })
+	m.spawn(func() { m.mirror.run(ctx, m) })
+	m.spawn(func() {
+		select {
+		case err := <-m.failed:
+			stop(err)
+		case <-ctx.Done():
+		}
+	})
+	if m.cfg.UntilEnd {
+		m.spawn(func() { m.untilEnd(ctx, ends, stop) })
+	}
+	if len(m.cfg.Assign) > 0 {
+		m.assignByHand()
+	}
+	m.poll(ctx)
+	cause := context.Cause(ctx)
+	m.shutdown()
+	if parent.Err() != nil || errors.Is(cause, errEnd) {
+		return nil
+	}
+	return cause
+}
+
+func (m *member) spawn(f func()) {
+	m.routine.Add(1)
+	go func() {
+		defer m.routine.Done()
+		f()
+	}()
+}
+
+// fail ends this life with err; the first one wins.
+func (m *member) fail(err error) {
+	select {
+	case m.failed <- err:
+	default:
+	}
+}
+
+// poll is the loop that everything hangs on. Each turn: fetch, hand the records
+// to the lanes, move what has to be moved, and only then allow a rebalance.
+func (m *member) poll(ctx context.Context) {
+	for ctx.Err() == nil {
+		if !m.room(ctx) {
+			continue
+		}
+		pollCtx, cancel := context.WithTimeout(ctx, time.Second)
+		m.mu.Lock()
+		m.wakePoll = cancel
+		if len(m.controls) > 0 {
+			cancel()
+		}
+		m.mu.Unlock()
+		fetches := m.client.PollRecords(pollCtx, m.cfg.MaxBatchRecords)
+		cancel()
+		// Records first, controls second: a lane that a control starts must not
+		// see what was fetched before its position was set.
+		m.dispatch(fetches)
+		m.runControls()
+		m.client.AllowRebalance() // on every turn, or Close hangs
+	}
+}
+
+// room waits a moment while the lanes hold more than the buffer limit.
+func (m *member) room(ctx context.Context) bool {
+	var held int64
+	m.mu.Lock()
+	for _, l := range m.lanes {
+		held += l.memory()
+	}
+	m.mu.Unlock()
+	if held <= m.cfg.BufferBytes {
+		return true
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(5 * time.Millisecond):
+	}
+	return false
+}
+
+// control runs f in the poll loop while rebalances are blocked, soon.
+func (m *member) control(f func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.controls = append(m.controls, f)
+	if m.wakePoll != nil {
+		m.wakePoll()
+	}
+}
+
+func (m *member) runControls() {
+	m.mu.Lock()
+	controls := m.controls
+	m.controls = nil
+	m.mu.Unlock()
+	for _, f := range controls {
+		f()
+	}
+}
+
+// lane returns the lane of a partition, nil if we don't have it.
+func (m *member) lane(p offsets.Partition) *lane {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.lanes[p]
+}
+
+// all returns the lanes of this moment.
+func (m *member) all() []*lane {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	lanes := make([]*lane, 0, len(m.lanes))
+	for _, l := range m.lanes {
+		lanes = append(lanes, l)
+	}
+	return lanes
+}
+
+// shutdown ends the life in order: no new transactions, the running ones within
+// the bound, the last positions mirrored, the group left.
+func (m *member) shutdown() {
+	bound, cancel := context.WithTimeout(context.Background(), m.cfg.StopTimeout)
+	defer cancel()
+	lanes := m.all()
+	for _, l := range lanes {
+		l.leave(closed, nil)
+	}
+	patience := time.AfterFunc(m.cfg.StopTimeout/2, m.endWork)
+	for _, l := range lanes {
+		l.waitIdle()
+	}
+	patience.Stop()
+	m.mirror.flush(bound, m)
+	m.endWork()
+	if len(m.cfg.Assign) == 0 && m.cfg.InstanceID == "" {
+		m.client.AllowRebalance()
+		if err := m.client.LeaveGroupContext(bound); err != nil {
+			m.log.Warn("leave group", "error", err)
+		}
+	}
+	m.client.CloseAllowingRebalance()
+	for _, l := range m.all() { // assigned while we were leaving
+		l.leave(closed, nil)
+	}
+	m.routine.Wait()
+}
+
+func partitionsOf(ls ...*lane) map[string][]int32 {
+	t := map[string][]int32{}
+	for _, l := range ls {
+		t[l.Topic] = append(t[l.Topic], l.Partition.Partition)
+	}
+	return t
+}
+
+func (m *member) suspend(l *lane) { m.client.PauseFetchPartitions(partitionsOf(l)) }
+func (m *member) resume(l *lane)  { m.client.ResumeFetchPartitions(partitionsOf(l)) }

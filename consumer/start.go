@@ -1,0 +1,123 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"github.com/oncesink/oncesink/offsets"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// topicIDs asks the cluster for the topics' ids; a topic that does not exist has
+// the zero id.
+func (m *member) topicIDs(ctx context.Context, topics []string) (map[string]offsets.Token, error) {
+	details, err := m.admin.ListTopics(ctx, topics...)
+	if err != nil {
+		return nil, fmt.Errorf("look up topics: %w", err)
+	}
+	ids := map[string]offsets.Token{}
+	for _, d := range details {
+		if d.Err == nil {
+			ids[d.Topic] = offsets.Token(d.ID)
+		}
+	}
+	return ids, nil
+}
+
+// firstPositions inserts a row for every partition of a topic that the ledger
+// does not know yet, where the topic's start policy says. All partitions of
+// the topic are resolved together, so that one that is added later is told from
+// one that merely had no member: it begins at its beginning.
+func (m *member) firstPositions(ctx context.Context, lanes []*lane, ids map[string]offsets.Token) error {
+	known := map[offsets.Partition]bool{}
+	topicKnown := map[string]bool{}
+	rows, err := m.ledger.Rows(ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		known[r.Partition] = true
+		topicKnown[r.Topic] = true
+	}
+	var firsts []offsets.First
+	done := map[string]bool{}
+	for _, l := range lanes {
+		if known[l.Partition] || done[l.Topic] || m.wasHeld(l.Partition) {
+			continue // a row that vanished after we held it is not made again
+		}
+		done[l.Topic] = true
+		start := m.cfg.Topics[l.Topic]
+		if topicKnown[l.Topic] {
+			start = Start{At: Earliest}
+		}
+		at, err := m.resolve(ctx, l.Topic, start)
+		if err != nil {
+			return err
+		}
+		for p, offset := range at {
+			if !known[p] && !m.wasHeld(p) {
+				firsts = append(firsts, offsets.First{Partition: p, TopicID: ids[p.Topic], Offset: offset})
+			}
+		}
+	}
+	if len(firsts) == 0 {
+		return nil
+	}
+	return m.ledger.Begin(ctx, firsts)
+}
+
+// resolve turns a start policy into an offset for each partition of a topic.
+func (m *member) resolve(ctx context.Context, topic string, s Start) (map[offsets.Partition]int64, error) {
+	beginnings, err := m.admin.ListStartOffsets(ctx, topic)
+	if err = errors.Join(err, beginnings.Error()); err != nil {
+		return nil, fmt.Errorf("list start offsets of %s: %w", topic, err)
+	}
+	chosen := beginnings
+	switch s.At {
+	case Latest:
+		chosen, err = m.admin.ListEndOffsets(ctx, topic)
+	case Timestamp:
+		chosen, err = m.admin.ListOffsetsAfterMilli(ctx, s.Time.UnixMilli(), topic)
+	case Committed:
+		return m.committed(ctx, topic, beginnings)
+	}
+	if err = errors.Join(err, chosen.Error()); err != nil {
+		return nil, fmt.Errorf("list offsets of %s: %w", topic, err)
+	}
+	at := map[offsets.Partition]int64{}
+	chosen.Each(func(o kadm.ListedOffset) {
+		at[offsets.Partition{Topic: o.Topic, Partition: o.Partition}] = o.Offset
+	})
+	return at, nil
+}
+
+// committed reads where the Kafka group stands, once: to take over from another
+// consumer. Our own mirrored copies are refused: they would turn a lost ledger
+// into a silent gap.
+func (m *member) committed(ctx context.Context, topic string, beginnings kadm.ListedOffsets) (map[offsets.Partition]int64, error) {
+	offs, err := m.admin.FetchOffsetsForTopics(ctx, m.cfg.Group, topic)
+	if err = errors.Join(err, offs.Error()); err != nil {
+		return nil, fmt.Errorf("fetch the offsets of group %s: %w", m.cfg.Group, err)
+	}
+	at := map[offsets.Partition]int64{}
+	var mirrored error
+	beginnings.Each(func(o kadm.ListedOffset) {
+		at[offsets.Partition{Topic: o.Topic, Partition: o.Partition}] = o.Offset
+	})
+	offs.Each(func(o kadm.OffsetResponse) {
+		if o.Topic != topic || o.At < 0 {
+			return // never committed: from the beginning
+		}
+		if o.Metadata == mirrorMark {
+			mirrored = &sink.ConfigError{
+				Problem: fmt.Sprintf("start: committed: group %s was committed for %s by oncesink itself, as a copy of a ledger that has no rows for it now", m.cfg.Group, topic),
+				Fix:     "restore the ledger, or choose earliest or a timestamp",
+			}
+		}
+		at[offsets.Partition{Topic: o.Topic, Partition: o.Partition}] = o.At
+	})
+	return at, mirrored
+}

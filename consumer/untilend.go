@@ -1,0 +1,97 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"github.com/oncesink/oncesink/offsets"
+)
+
+// errEnd is the cause of a run that reached the end.
+var errEnd = errors.New("the end is reached")
+
+const endInterval = 200 * time.Millisecond
+
+// untilEnd notes where the topics end now, and stops the life when the ledger has
+// come there: its own partitions and those of the group's other members.
+func (m *member) untilEnd(ctx context.Context, ends *map[offsets.Partition]int64, stop context.CancelCauseFunc) {
+	for attempt := 0; *ends == nil && m.pause(attempt); attempt++ {
+		found, err := m.listEnds(ctx)
+		if err != nil {
+			m.log.Warn("list end offsets", "error", err)
+			continue
+		}
+		*ends = found
+	}
+	tick := time.NewTicker(endInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		rows, err := m.ledger.Rows(ctx)
+		if err != nil {
+			continue
+		}
+		if done, halts := m.atEnd(rows, *ends); done {
+			if halts != nil {
+				stop(halts)
+			} else {
+				stop(errEnd)
+			}
+			return
+		}
+	}
+}
+
+// atEnd reports whether every partition has reached its end or can't.
+func (m *member) atEnd(rows []offsets.Row, ends map[offsets.Partition]int64) (done bool, halts error) {
+	at := map[offsets.Partition]offsets.Row{}
+	for _, r := range rows {
+		at[r.Partition] = r
+	}
+	var stopped []error
+	for p, end := range ends {
+		r, ok := at[p]
+		switch {
+		case ok && r.Position.Next >= end:
+		case ok && r.Paused:
+			stopped = append(stopped, fmt.Errorf("%s: paused by an operator at offset %d: select oncesink.resume(GROUP)", p, r.Position.Next))
+		case ok && r.Halted != "":
+			stopped = append(stopped, errors.New(r.Halted))
+		default:
+			if l := m.lane(p); l != nil {
+				if v := l.view(); v.state == halted {
+					stopped = append(stopped, v.cause)
+					continue
+				}
+			}
+			return false, nil
+		}
+	}
+	return true, errors.Join(stopped...)
+}
+
+// listEnds returns the last stable offset of every partition to be read, where
+// the partition has records at all.
+func (m *member) listEnds(ctx context.Context) (map[offsets.Partition]int64, error) {
+	topics := sortedTopics(m.cfg.Topics)
+	listed, err := m.admin.ListCommittedOffsets(ctx, topics...)
+	if err = errors.Join(err, listed.Error()); err != nil {
+		return nil, err
+	}
+	ends := map[offsets.Partition]int64{}
+	listed.Each(func(o kadm.ListedOffset) {
+		if parts, ok := m.cfg.Assign[o.Topic]; (!ok && len(m.cfg.Assign) == 0) || slices.Contains(parts, o.Partition) {
+			ends[offsets.Partition{Topic: o.Topic, Partition: o.Partition}] = o.Offset
+		}
+	})
+	return ends, nil
+}
