@@ -1,0 +1,192 @@
+// Package testpg gives tests real PostgreSQL servers: one shared by a test process,
+// and private ones that a test may stop, kill and start again.
+//
+// ONCESINK_TEST_POSTGRES selects the version (15, 18, ...); by default it is the newest
+// one installed. A server that can't be had is a failure, never a skip.
+package testpg
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/oncesink/oncesink/internal/pgserver"
+)
+
+// stopTimeout bounds every stop of a server.
+const stopTimeout = 30 * time.Second
+
+// shared is the test process's server, started by the first test that asks for a database.
+var shared struct {
+	sync.Mutex
+	server *pgserver.Server
+	dir    string
+	err    error
+	count  int // databases so far, for their names
+}
+
+// Runner is what [Main] runs: a *testing.M, or something that wraps one.
+type Runner interface{ Run() int }
+
+// Main runs the tests and then stops the shared server. It returns the exit code:
+//
+//	func TestMain(m *testing.M) { os.Exit(testpg.Main(m)) }
+func Main(m Runner) int {
+	defer func() {
+		shared.Lock()
+		defer shared.Unlock()
+		if shared.server != nil {
+			ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+			defer cancel()
+			if err := shared.server.Stop(ctx, pgserver.Immediate); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+			}
+		}
+		if shared.dir != "" {
+			os.RemoveAll(shared.dir)
+		}
+	}()
+	return m.Run()
+}
+
+// options are those of every test server. Without fsync: a test kills processes, not the machine.
+func options(dir string) pgserver.Options {
+	return pgserver.Options{
+		Dir:     dir,
+		Version: os.Getenv("ONCESINK_TEST_POSTGRES"),
+		Settings: map[string]string{
+			"fsync": "off",
+			// As many as prepared transactions and pools of parallel tests may want.
+			"max_connections":           "300",
+			"max_prepared_transactions": "16",
+		},
+	}
+}
+
+// server returns the shared server and a number that no other call gets.
+func server(t testing.TB) (*pgserver.Server, int) {
+	t.Helper()
+	shared.Lock()
+	defer shared.Unlock()
+	shared.count++
+	if shared.server == nil && shared.err == nil {
+		if shared.dir, shared.err = pgserver.TempDir("oncesink-testpg-"); shared.err == nil {
+			// Not the test's context: the server outlives the test that came first.
+			shared.server, shared.err = pgserver.Start(context.Background(), options(shared.dir))
+		}
+	}
+	if shared.err != nil {
+		t.Fatal(shared.err)
+	}
+	return shared.server, shared.count
+}
+
+// URL creates an empty database on the shared server and returns its address. The
+// database is dropped, with whoever is connected to it, when the test ends.
+func URL(t testing.TB) string {
+	t.Helper()
+	srv, n := server(t)
+	name := fmt.Sprintf("t%d_%s", n, plain(t.Name()))
+	execute(t, t.Context(), srv, "create database "+pgx.Identifier{name}.Sanitize())
+	t.Cleanup(func() {
+		execute(t, context.Background(), srv, "drop database if exists "+pgx.Identifier{name}.Sanitize()+" with (force)")
+	})
+	return srv.URL(name)
+}
+
+// execute runs a statement on a connection of its own.
+func execute(t testing.TB, ctx context.Context, srv *pgserver.Server, sql string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, srv.URL("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(ctx)
+	if _, err := conn.Exec(ctx, sql); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// plain makes the name of a test fit for a database: lower case, digits and underscores, 40 bytes at most.
+func plain(name string) string {
+	name = strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9':
+			return r
+		case r >= 'A' && r <= 'Z':
+			return r + 'a' - 'A'
+		}
+		return '_'
+	}, name)
+	return name[:min(len(name), 40)]
+}
+
+// Server is a private server of one test.
+type Server struct {
+	t   testing.TB
+	srv *pgserver.Server
+}
+
+// Start starts a private server for a test: for those that stop or kill it. Settings
+// ("name=value") are added to the usual ones; the last one of a name counts. It is
+// stopped and removed when the test ends.
+func Start(t testing.TB, settings ...string) *Server {
+	t.Helper()
+	dir, err := pgserver.TempDir("oncesink-testpg-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	opts := options(dir)
+	for _, s := range settings {
+		name, value, _ := strings.Cut(s, "=")
+		opts.Settings[name] = value
+	}
+	srv, err := pgserver.Start(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{t: t, srv: srv}
+	t.Cleanup(func() { s.Stop(pgserver.Immediate) })
+	return s
+}
+
+// URL returns the address of the server's database postgres. It stays the same over restarts.
+func (s *Server) URL() string { return s.srv.URL("postgres") }
+
+// PID returns the process id of the postmaster, or 0 while it is stopped.
+func (s *Server) PID() int { return s.srv.PID() }
+
+// Stop stops the server: pgserver.Fast or pgserver.Immediate.
+func (s *Server) Stop(mode pgserver.Mode) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	if err := s.srv.Stop(ctx, mode); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// Kill ends the server and its children with SIGKILL.
+func (s *Server) Kill() {
+	s.t.Helper()
+	if err := s.srv.Kill(); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// Start starts the stopped or killed server again and waits until it answers.
+func (s *Server) Start() {
+	s.t.Helper()
+	if err := s.srv.Start(context.Background()); err != nil {
+		s.t.Fatal(err)
+	}
+}
