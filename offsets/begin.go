@@ -32,8 +32,8 @@ func (l *Ledger) Begin(ctx context.Context, firsts []First) error {
 		return fmt.Errorf("begin positions: %w", err)
 	}
 	_, err = tx.Exec(ctx, `
-		insert into oncesink.offsets (sink_group, topic, partition, next_offset, topic_id, cluster_id, fence)
-		select $1, topic, partition, next_offset, topic_id::uuid, $2, gen_random_uuid()
+		insert into oncesink.offsets (sink_group, topic, partition, next_offset, first_offset, topic_id, cluster_id, generation)
+		select $1, topic, partition, next_offset, next_offset, topic_id::uuid, nullif($2, ''), oncesink.generation_of(topic, topic_id::uuid, 0)
 		from unnest($3::text[], $4::int[], $5::text[], $6::bigint[]) as f (topic, partition, topic_id, next_offset)
 		order by topic, partition
 		on conflict do nothing`, l.group, l.opts.ClusterID, topics, partitions, ids, next)

@@ -1,0 +1,83 @@
+package offsets
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Advance is the first statement of every transaction that writes: it locks the
+// ledger rows in order and moves each from exactly Claim.Position.Next, under
+// exactly Claim.Fence, to To. If any row does not match, the server raises, the
+// transaction is aborted, and the error is a *FencedError. A lock that is not
+// had in 3 s counts as fenced. The steps name distinct partitions and move each
+// forward: a transaction that moves nothing could not be resolved.
+func (l *Ledger) Advance(ctx context.Context, tx pgx.Tx, steps []Step) error {
+	args, err := l.advanceArgs(steps)
+	if err != nil {
+		return fmt.Errorf("advance positions: %w", err)
+	}
+	if _, err := tx.Exec(ctx, advanceSQL, args...); err != nil {
+		return fmt.Errorf("advance positions: %w", advanceError(err))
+	}
+	return nil
+}
+
+const advanceSQL = `select oncesink.advance($1::text, $2::text[], $3::int[], $4::text[]::uuid[], $5::bigint[], $6::bigint[], $7::int[], $8::timestamptz[])`
+
+func (l *Ledger) advanceArgs(steps []Step) ([]any, error) {
+	n := len(steps)
+	if n == 0 {
+		return nil, errors.New("no partitions")
+	}
+	topics, partitions := split(steps, func(s Step) Partition { return s.Claim.Partition })
+	fences, expected, targets := make([]string, n), make([]int64, n), make([]int64, n)
+	epochs, times := make([]int32, n), make([]*time.Time, n)
+	seen := make(map[Partition]bool, n)
+	for i, s := range steps {
+		if seen[s.Claim.Partition] {
+			return nil, fmt.Errorf("%s is named twice", s.Claim.Partition)
+		}
+		if s.To.Next <= s.Claim.Position.Next {
+			return nil, fmt.Errorf("%s: %d does not lie above %d", s.Claim.Partition, s.To.Next, s.Claim.Position.Next)
+		}
+		seen[s.Claim.Partition] = true
+		fences[i], expected[i], targets[i], epochs[i] = s.Claim.Fence.String(), s.Claim.Position.Next, s.To.Next, s.To.Epoch
+		if !s.To.Time.IsZero() {
+			times[i] = &s.To.Time
+		}
+	}
+	return []any{l.group, topics, partitions, fences, expected, targets, epochs, times}, nil
+}
+
+// advanceError tells a lost fence from everything else. It keeps the server's
+// error beside the *FencedError only where it is not one.
+func advanceError(err error) error {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return err
+	}
+	switch pg.Code {
+	case stateLockTimeout:
+		return &FencedError{}
+	case stateFenced:
+		var lost []struct {
+			Topic     string `json:"topic"`
+			Partition int32  `json:"partition"`
+		}
+		if err := json.Unmarshal([]byte(pg.Detail), &lost); err != nil {
+			return fmt.Errorf("%w: read its detail: %v", pg, err)
+		}
+		fenced := &FencedError{}
+		for _, p := range lost {
+			fenced.Partitions = append(fenced.Partitions, Partition(p))
+		}
+		return fenced
+	}
+	return missingLedger(err)
+}

@@ -1,0 +1,101 @@
+package offsets
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Ledger is one sink group's view of oncesink.offsets. It is safe for
+// concurrent use.
+type Ledger struct {
+	pool     *pgxpool.Pool
+	group    string
+	opts     Options
+	instance string
+	owner    string // what people see in the row: host, pid, instance
+
+	// A lock that is not had after stuckAfter is examined: a session of ours
+	// whose transaction is at least as old is ended. After giveUp the caller is
+	// told. Both from the start of the call.
+	stuckAfter, giveUp time.Duration
+}
+
+// Options configure a Ledger.
+type Options struct {
+	// ClusterID is the Kafka cluster's id; a row of another cluster is refused.
+	// Empty: not compared.
+	ClusterID string
+	// Mappings are recorded by the first claim and compared by every later one.
+	Mappings []Mapping
+	// ReplayRefused, if not empty, says why the group must not be rewound, for
+	// example "table audit has no guard". It is stored with every claim.
+	ReplayRefused string
+	// Logger; nil discards.
+	Logger *slog.Logger
+}
+
+// New returns the ledger of a sink group. It does not connect. The pool should
+// come from [NewPool]: its application_name is how claims recognise sessions of
+// this program.
+func New(pool *pgxpool.Pool, group string, opts Options) *Ledger {
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	l := &Ledger{pool: pool, group: group, opts: opts, stuckAfter: 3 * time.Second, giveUp: 5 * time.Second}
+	if pool != nil {
+		l.instance = strings.TrimPrefix(pool.Config().ConnConfig.RuntimeParams["application_name"], appPrefix)
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown host"
+	}
+	l.owner = fmt.Sprintf("%s, pid %d, instance %s", host, os.Getpid(), l.instance)
+	return l
+}
+
+// Instance is the name of this process among the sessions of the database: it
+// was drawn by [NewPool].
+func (l *Ledger) Instance() string { return l.instance }
+
+// Halt stores why the owner stopped the partition, or clears it (reason ""), if
+// the row still names the claim. Best effort, for people: `oncesink status`.
+func (l *Ledger) Halt(ctx context.Context, claim Claim, reason string) error {
+	_, err := l.pool.Exec(ctx, `select oncesink.halt($1::text, $2::text, $3::int, $4::uuid, $5::text)`,
+		l.group, claim.Topic, claim.Partition.Partition, claim.ID, reason)
+	if err != nil {
+		return fmt.Errorf("store halt of %s: %w", claim.Partition, missingLedger(err))
+	}
+	return nil
+}
+
+// Alive reports whether a process with this instance name has a session open.
+// A connection pooler keeps sessions, and their names, beyond the process.
+func (l *Ledger) Alive(ctx context.Context, instance string) (bool, error) {
+	var alive bool
+	err := l.pool.QueryRow(ctx, `select exists (select from pg_stat_activity
+		where application_name = $1::text and datname = current_database())`, appPrefix+instance).Scan(&alive)
+	if err != nil {
+		return false, fmt.Errorf("look for sessions of instance %s: %w", instance, err)
+	}
+	return alive, nil
+}
+
+// connect opens a connection beside the pool, as the pool would: what waits for
+// a lock or asks after a broken connection must not depend on a free or a
+// healthy one there.
+func (l *Ledger) connect(ctx context.Context) (*pgx.Conn, error) {
+	cfg := l.pool.Config()
+	if cfg.BeforeConnect != nil {
+		if err := cfg.BeforeConnect(ctx, cfg.ConnConfig); err != nil {
+			return nil, err
+		}
+	}
+	return pgx.ConnectConfig(ctx, cfg.ConnConfig)
+}

@@ -1,0 +1,72 @@
+package offsets
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// appPrefix begins the application_name of every session of this program; the
+// instance follows.
+const appPrefix = "oncesink "
+
+// NewPool returns a pool for one process and the instance name it drew for it:
+// every session is named "oncesink <instance>", whatever the url says, so that a
+// claim can tell a stuck session of ours from somebody else's. The pool connects
+// when it is used. Statements are described once and not prepared, which works
+// behind PgBouncer in transaction mode.
+func NewPool(ctx context.Context, url string, maxConns int32) (*pgxpool.Pool, string, error) {
+	cfg, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, "", fmt.Errorf("read PostgreSQL url: %w", err)
+	}
+	var name [4]byte
+	_, _ = rand.Read(name[:])
+	instance := hex.EncodeToString(name[:])
+
+	cfg.MaxConns = maxConns
+	conn := cfg.ConnConfig
+	conn.RuntimeParams["application_name"] = appPrefix + instance
+	if conn.ConnectTimeout == 0 {
+		conn.ConnectTimeout = 10 * time.Second
+	}
+	// A peer that vanished without a word is noticed within about 25 s, on an
+	// idle connection and on one that has unacknowledged data.
+	dialer := &net.Dialer{
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3},
+		Control:         setUserTimeout,
+	}
+	conn.DialFunc = dialer.DialContext
+	if conn.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
+		conn.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+	}
+	conn.StatementCacheCapacity = 0
+	cfg.AfterConnect = keepServerAlive
+
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, "", fmt.Errorf("open PostgreSQL pool: %w", err)
+	}
+	return pool, instance, nil
+}
+
+// userTimeout bounds how long sent data may stay unacknowledged.
+const userTimeout = 25 * time.Second
+
+// keepServerAlive makes the server, too, notice that this process's machine
+// vanished: a session that reads from a dead client keeps its locks for two hours
+// otherwise. They are no start-up parameters, because PgBouncer refuses unknown ones.
+func keepServerAlive(ctx context.Context, conn *pgx.Conn) error {
+	_, err := conn.Exec(ctx, `select set_config('tcp_keepalives_idle', '10', false), set_config('tcp_keepalives_interval', '5', false),
+		set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '25000', false)`)
+	if err != nil && sqlState(err) == "" {
+		return err // the connection; a server that can't set them does without
+	}
+	return nil
+}

@@ -1,0 +1,65 @@
+package offsets
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Rows returns the ledger's rows of these partitions in one query, or of the
+// whole group if none is named, ordered by topic and partition. Rows that do not
+// exist are left out. It takes no locks.
+func (l *Ledger) Rows(ctx context.Context, partitions ...Partition) ([]Row, error) {
+	topics, numbers := split(partitions, func(p Partition) Partition { return p })
+	rows, err := l.pool.Query(ctx, `
+		select topic, partition, next_offset, leader_epoch, last_timestamp, topic_id, coalesce(cluster_id, ''), generation,
+		       claim, fence, fence_count, coalesce(owner, ''), coalesce(instance, ''), paused, coalesce(halted, ''), moved_at
+		  from oncesink.offsets
+		 where sink_group = $1::text
+		   and (cardinality($2::text[]) = 0 or (topic, partition) in (select * from unnest($2::text[], $3::int[])))
+		 order by topic, partition`, l.group, topics, numbers)
+	if err != nil {
+		return nil, fmt.Errorf("read ledger rows: %w", missingLedger(err))
+	}
+	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Row, error) {
+		var r Row
+		var at, moved *time.Time
+		err := row.Scan(&r.Topic, &r.Partition.Partition, &r.Position.Next, &r.Position.Epoch, &at, &r.TopicID, &r.ClusterID, &r.Generation,
+			&r.ClaimID, &r.Fence, &r.FenceCount, &r.Owner, &r.Instance, &r.Paused, &r.Halted, &moved)
+		r.Position.Time, r.MovedAt = timeOf(at), timeOf(moved)
+		return r, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read ledger rows: %w", missingLedger(err))
+	}
+	return found, nil
+}
+
+// split returns the columns of a list of partitions, as the statements take them.
+func split[T any](list []T, partition func(T) Partition) (topics []string, numbers []int32) {
+	topics, numbers = make([]string, len(list)), make([]int32, len(list))
+	for i, v := range list {
+		p := partition(v)
+		topics[i], numbers[i] = p.Topic, p.Partition
+	}
+	return topics, numbers
+}
+
+// uuid returns t as a nullable text for a uuid[] parameter.
+func uuid(t Token) *string {
+	if t.IsZero() {
+		return nil
+	}
+	s := t.String()
+	return &s
+}
+
+// timeOf is the zero time for NULL.
+func timeOf(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return *t
+}
