@@ -1,0 +1,229 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// relation is a target table as the catalog describes it.
+type relation struct {
+	oid          uint32
+	schema, name string
+	kind         string // pg_class.relkind
+	persistence  string // the least durable of the table and its partitions: p, u or t
+	foreignLeaf  bool   // one of its partitions is a foreign table
+	partitionKey []string
+	columns      []relationColumn
+	indexes      []relationIndex
+	// exclusions are names of exclusion constraints.
+	exclusions []string
+	// insertTriggers are names of BEFORE INSERT row triggers.
+	insertTriggers []string
+	rowSecurity    bool
+	rules          bool
+	// missing are the privileges on the table that the role lacks.
+	missing []string
+}
+
+// relationColumn is a column with what mapping it needs to know.
+type relationColumn struct {
+	column
+	typeName         string // pg_type.typname of the base type, or of its elements
+	notNull          bool
+	generated        bool
+	identity         string // "a" always, "d" by default, "" not
+	collation        string // name, "" if the type has none
+	codePointOrder   bool   // collation C
+	deterministic    bool
+	volatileDefault  bool
+	privilegeMissing []string
+}
+
+// relationIndex is a unique index.
+type relationIndex struct {
+	name      string
+	columns   []string // key columns; an expression is ""
+	usable    bool     // valid, immediate, without predicate or expression: can be an arbiter
+	condition string   // why it is not usable
+}
+
+var errNoTable = errors.New("no such table")
+
+// readRelation reads one table from the catalog. An unqualified name is looked
+// up along the search path of the transaction. It returns errNoTable if there is none.
+func readRelation(ctx context.Context, tx pgx.Tx, schema, name string) (*relation, error) {
+	r := &relation{}
+	err := tx.QueryRow(ctx, `
+		select c.oid, n.nspname, c.relname, c.relkind::text,
+		       (select case when bool_or(l.relpersistence = 't') then 't' when bool_or(l.relpersistence = 'u') then 'u' else 'p' end
+		          from pg_class l where l.oid = c.oid or l.oid in (select relid from pg_partition_tree(c.oid))),
+		       exists (select from pg_partition_tree(c.oid) p join pg_class l on l.oid = p.relid where l.relkind = 'f'),
+		       coalesce((select array_agg(a.attname::text order by k.n)
+		                   from pg_partitioned_table p, unnest(p.partattrs::int2[]) with ordinality as k(attnum, n)
+		                   left join pg_attribute a on a.attrelid = c.oid and a.attnum = k.attnum
+		                  where p.partrelid = c.oid), '{}'),
+		       c.relrowsecurity, c.relhasrules
+		  from pg_class c join pg_namespace n on n.oid = c.relnamespace
+		 where c.relname = $2 and c.relkind in ('r', 'p', 'v', 'm', 'f')
+		   and (n.nspname = $1 or $1 = '' and pg_table_is_visible(c.oid))`, schema, name).
+		Scan(&r.oid, &r.schema, &r.name, &r.kind, &r.persistence, &r.foreignLeaf, &r.partitionKey, &r.rowSecurity, &r.rules)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, errNoTable
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read table %s: %w", name, err)
+	}
+	for _, read := range []func(context.Context, pgx.Tx) error{r.readColumns, r.readIndexes, r.readTriggers} {
+		if err := read(ctx, tx); err != nil {
+			return nil, fmt.Errorf("read table %s.%s: %w", r.schema, r.name, err)
+		}
+	}
+	return r, nil
+}
+
+// readColumns follows domains down to their base type, whose input function and
+// operators decide what a text means.
+func (r *relation) readColumns(ctx context.Context, tx pgx.Tx) error {
+	rows, err := tx.Query(ctx, `
+		with recursive types as (
+			select a.attnum, a.atttypid as typid, a.atttypmod as typmod, false as not_null, null::text as default_expr
+			  from pg_attribute a
+			 where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped
+			union all
+			select s.attnum, t.typbasetype, case when s.typmod = -1 then t.typtypmod else s.typmod end,
+			       s.not_null or t.typnotnull, coalesce(s.default_expr, pg_get_expr(t.typdefaultbin, 0))
+			  from types s join pg_type t on t.oid = s.typid
+			 where t.typtype = 'd'
+		), base as (
+			select s.* from types s join pg_type t on t.oid = s.typid where t.typtype <> 'd'
+		)
+		select a.attname, format_type(a.atttypid, a.atttypmod), format_type(t.oid, -1), b.typmod,
+		       t.typcategory = 'A' and t.typelem <> 0, e.typname,
+		       e.typtype in ('r', 'm', 'c') and exists (
+		           select from pg_type i where i.typcategory = 'D' and i.oid in (
+		               select rngsubtype from pg_range where e.oid in (rngtypid, rngmultitypid)
+		               union all select atttypid from pg_attribute where attrelid = e.typrelid and e.typrelid <> 0 and attnum > 0)),
+		       a.attnotnull or b.not_null, a.attgenerated <> '', a.attidentity::text,
+		       coalesce(pg_get_expr(d.adbin, d.adrelid), b.default_expr,
+		                case when a.attidentity <> '' then format('nextval(%L::regclass)', pg_get_serial_sequence($1::regclass::text, a.attname)) end, ''),
+		       coalesce(l.collname, ''),
+		       coalesce(l.collname in ('C', 'POSIX', 'ucs_basic')
+		                or l.collname = 'default' and (select datcollate in ('C', 'POSIX') from pg_database where datname = current_database()), false),
+		       coalesce(l.collisdeterministic, true),
+		       exists (select from pg_proc p
+		                where p.provolatile <> 'i' and d.adbin is not null
+		                  and p.proname = any (select m[1] from regexp_matches(pg_get_expr(d.adbin, d.adrelid), '([a-z_][a-z0-9_]*)\(', 'g') m))
+		       or coalesce(pg_get_expr(d.adbin, d.adrelid) ~ '(CURRENT_|LOCALTIME|SESSION_USER|^USER)', false),
+		       array(select x from unnest(array['INSERT', 'UPDATE', 'SELECT']) x where not has_column_privilege($1::oid, a.attnum, x))
+		  from base b
+		  join pg_attribute a on a.attrelid = $1 and a.attnum = b.attnum
+		  join pg_type t on t.oid = b.typid
+		  join pg_type e on e.oid = case when t.typcategory = 'A' and t.typelem <> 0 then t.typelem else t.oid end
+		  left join pg_attrdef d on d.adrelid = $1 and d.adnum = a.attnum
+		  left join pg_collation l on l.oid = a.attcollation
+		 order by a.attnum`, r.oid)
+	if err != nil {
+		return err
+	}
+	r.columns, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (relationColumn, error) {
+		var c relationColumn
+		var temporal bool
+		err := row.Scan(&c.name, &c.typ, &c.base, &c.typmod, &c.array, &c.typeName, &temporal,
+			&c.notNull, &c.generated, &c.identity, &c.defaultExpr,
+			&c.collation, &c.codePointOrder, &c.deterministic, &c.volatileDefault, &c.privilegeMissing)
+		c.hasDefault = c.defaultExpr != ""
+		c.column.notNull = c.notNull && !c.hasDefault
+		c.volatileDefault = c.volatileDefault || c.identity != ""
+		c.kind = kindOf(c.typeName, temporal)
+		return c, err
+	})
+	return err
+}
+
+func (r *relation) readIndexes(ctx context.Context, tx pgx.Tx) error {
+	rows, err := tx.Query(ctx, `
+		select c.relname,
+		       array(select coalesce(a.attname::text, '')
+		               from unnest(i.indkey::int2[]) with ordinality as k(attnum, n)
+		               left join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+		              where k.n <= i.indnkeyatts order by k.n),
+		       concat_ws(', ', case when not i.indisvalid then 'not valid' end, case when not i.indimmediate then 'deferrable' end,
+		                 case when i.indpred is not null then 'partial' end, case when i.indexprs is not null then 'on an expression' end)
+		  from pg_index i join pg_class c on c.oid = i.indexrelid
+		 where i.indrelid = $1 and i.indisunique
+		 order by not i.indisprimary, c.relname`, r.oid)
+	if err != nil {
+		return err
+	}
+	r.indexes, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (relationIndex, error) {
+		var x relationIndex
+		err := row.Scan(&x.name, &x.columns, &x.condition)
+		x.usable = x.condition == ""
+		return x, err
+	})
+	return err
+}
+
+func (r *relation) readTriggers(ctx context.Context, tx pgx.Tx) error {
+	// tgtype: 1 row, 2 before, 4 insert.
+	return tx.QueryRow(ctx, `
+		select array(select tgname::text from pg_trigger where tgrelid = $1 and not tgisinternal and tgenabled <> 'D' and tgtype & 7 = 7 order by 1),
+		       array(select conname::text from pg_constraint where conrelid = $1 and contype = 'x' order by 1),
+		       array(select x from unnest(array['INSERT', 'UPDATE', 'DELETE', 'SELECT']) x where not has_table_privilege($1, x))`, r.oid).
+		Scan(&r.insertTriggers, &r.exclusions, &r.missing)
+}
+
+func (r *relation) column(name string) *relationColumn {
+	for i := range r.columns {
+		if r.columns[i].name == name {
+			return &r.columns[i]
+		}
+	}
+	return nil
+}
+
+func (r *relation) qualified() string { return r.schema + "." + r.name }
+
+func (x relationIndex) String() string {
+	s := x.name + " (" + strings.Join(x.columns, ", ") + ")"
+	if !x.usable {
+		s += ", " + x.condition
+	}
+	return s
+}
+
+// kindOf maps a base type's name to how an event's value becomes its text.
+func kindOf(typeName string, temporal bool) kind {
+	switch typeName {
+	case "int2", "int4", "int8":
+		return kindInt
+	case "numeric":
+		return kindNumeric
+	case "float4", "float8":
+		return kindFloat
+	case "bool":
+		return kindBool
+	case "text", "varchar", "bpchar", "name", "citext":
+		return kindText
+	case "uuid":
+		return kindUUID
+	case "date":
+		return kindDate
+	case "timestamp", "time":
+		return kindTime
+	case "timestamptz", "timetz":
+		return kindTimeTZ
+	case "json", "jsonb":
+		return kindJSON
+	case "bytea":
+		return kindBytea
+	}
+	if temporal {
+		return kindTemporal
+	}
+	return kindOther
+}

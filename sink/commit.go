@@ -1,0 +1,193 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/oncesink/oncesink/offsets"
+)
+
+// slack is what a wait on the wire may last beyond the server's own timeout.
+const slack = 10 * time.Second
+
+// transaction is one attempt to write records and positions.
+type transaction struct {
+	s       *Sink
+	w       *writer
+	conn    *pgxpool.Conn
+	tx      pgx.Tx
+	records spans
+	steps   []offsets.Step
+	// orphansAreData: a missing parent row was waited for long enough.
+	orphansAreData bool
+	dead           []deadLetter
+}
+
+// commit runs THE transaction. It returns nil after a COMMIT that the server
+// confirmed, an *unknownError if COMMIT was sent and nothing definite came back,
+// and any other error if certainly nothing was committed.
+func (t *transaction) commit(ctx context.Context) (err error) {
+	if err := t.begin(ctx); err != nil {
+		return err
+	}
+	defer func() { err = t.end(ctx, err) }()
+
+	// 1. The position moves from exactly where it stood, under exactly our
+	// fence, or the server aborts the transaction. The rows of the ledger are
+	// now locked: whoever claims waits for us, and we for nobody else's COMMIT.
+	if err := t.advance(ctx); err != nil {
+		return fmt.Errorf("advance positions: %w", err)
+	}
+
+	// 2. The rows, under a savepoint. Records that the tables refuse are
+	// bisected out; the rest of the transaction stands.
+	if err := t.write(ctx, t.records); err != nil {
+		return err
+	}
+
+	// 3. The records that were refused, whole, beside their position.
+	if err := t.keep(ctx); err != nil {
+		return fmt.Errorf("keep dead letters: %w", err)
+	}
+
+	// 4. The only commit point. Up to here an error means that nothing is there.
+	// From here on an error means that nobody knows, unless the server says
+	// itself that it rolled back.
+	ctx, cancel := context.WithTimeout(ctx, t.s.cfg.StatementTimeout+slack)
+	defer cancel()
+	err = t.tx.Commit(ctx)
+	if err == nil {
+		return nil
+	}
+	if definite(err) && !t.conn.Conn().IsClosed() {
+		return &writeError{doing{"commit", nil}, err}
+	}
+	return &unknownError{pid: t.conn.Conn().PgConn().PID(), err: err}
+}
+
+// definite reports whether the server itself says that COMMIT failed. A fatal
+// error may follow a commit that is already on disk.
+func definite(err error) bool {
+	if errors.Is(err, pgx.ErrTxCommitRollback) {
+		return true
+	}
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.SeverityUnlocalized == "ERROR" &&
+		!strings.HasPrefix(pg.Code, "08") && !strings.HasPrefix(pg.Code, "57P0") && !strings.HasPrefix(pg.Code, "58")
+}
+
+// unknownError is a COMMIT whose outcome only the ledger knows.
+type unknownError struct {
+	pid uint32 // of the server process that was told to commit
+	err error
+}
+
+func (e *unknownError) Error() string { return "commit: outcome unknown: " + e.err.Error() }
+func (e *unknownError) Unwrap() error { return e.err }
+
+func (t *transaction) begin(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, t.s.cfg.LockTimeout+slack)
+	defer cancel()
+	conn, err := t.s.pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	tx, err := conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: t.s.beginSQL})
+	if err != nil {
+		conn.Release()
+		return fmt.Errorf("begin: %w", err)
+	}
+	t.conn, t.tx = conn, tx
+	return nil
+}
+
+// end gives the connection back, without a transaction on it, and marks the
+// error of a connection that is gone.
+func (t *transaction) end(ctx context.Context, err error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), slack)
+	defer cancel()
+	var pg *pgconn.PgError
+	if err != nil && t.conn.Conn().IsClosed() && !errors.As(err, &pg) {
+		err = &lostError{err}
+	}
+	_ = t.tx.Rollback(ctx) // after COMMIT, or on a closed connection, it does nothing
+	t.conn.Release()
+	return err
+}
+
+func (t *transaction) advance(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, t.s.cfg.LockTimeout+slack)
+	defer cancel()
+	return t.s.ledger.Advance(ctx, t.tx, t.steps)
+}
+
+// send executes the batch and returns the error of the first statement that
+// failed. A server that answers nothing for too long counts as gone.
+func (t *transaction) send(ctx context.Context) error {
+	w := t.w
+	if len(w.doing) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	limit := t.s.cfg.StatementTimeout + slack
+	watchdog := time.AfterFunc(limit, cancel)
+	defer watchdog.Stop()
+
+	results := t.conn.Conn().PgConn().ExecBatch(ctx, w.batch)
+	done := 0
+	for results.NextResult() {
+		_, err := results.ResultReader().Close()
+		if err != nil {
+			break
+		}
+		done++
+		watchdog.Reset(limit)
+	}
+	if err := results.Close(); err != nil {
+		return &writeError{w.doing[min(done, len(w.doing)-1)], err}
+	}
+	return nil
+}
+
+// beginStatement begins a transaction in which a value means the same whatever
+// the role, the database or a pooler's former client had set (rule 15), and
+// in which the server bounds every wait (rule 1).
+func beginStatement(cfg *Config) string {
+	var b strings.Builder
+	b.WriteString("begin isolation level read committed read write; select ")
+	for i, s := range [][2]string{
+		{"lock_timeout", millis(cfg.LockTimeout)},
+		{"statement_timeout", millis(cfg.StatementTimeout)},
+		{"idle_in_transaction_session_timeout", millis(cfg.IdleTimeout)},
+		{"synchronous_commit", cfg.SynchronousCommit},
+		{"TimeZone", cfg.TimeZone},
+		{"DateStyle", "ISO, MDY"},
+		{"IntervalStyle", "postgres"},
+		{"search_path", cfg.SearchPath},
+		{"extra_float_digits", "1"},
+	} {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "set_config('%s', %s, true)", s[0], literal(s[1]))
+	}
+	return b.String()
+}
+
+func millis(d time.Duration) string { return fmt.Sprintf("%dms", max(1, d.Milliseconds())) }
+
+func literal(s string) string {
+	q := "'" + strings.ReplaceAll(s, "'", "''") + "'"
+	if strings.Contains(s, `\`) {
+		return " E" + strings.ReplaceAll(q, `\`, `\\`)
+	}
+	return q
+}

@@ -1,0 +1,166 @@
+package sink
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/oncesink/oncesink/offsets"
+)
+
+// TableReport says how the events of its topics become rows of a table.
+type TableReport struct {
+	Table    string   `json:"table"`
+	Topics   []string `json:"topics"`
+	Strategy Strategy `json:"strategy"`
+	Columns  []ColumnReport
+	// Statements are the exact SQL for events that have every field, for
+	// tombstones, and for partial events.
+	Statements []string
+	// Warnings are what a person should know, such as defaults that make a
+	// replay change rows.
+	Warnings []string
+	// Fingerprint is the mapping's, as the ledger compares it.
+	Fingerprint string
+}
+
+// ColumnReport says where a column comes from.
+type ColumnReport struct {
+	Name, Type, From string
+}
+
+// Describe reports each table, in the order of the configuration.
+func (s *Sink) Describe() []TableReport {
+	var out []TableReport
+	for _, t := range s.tables {
+		r := TableReport{Table: t.title(), Topics: t.topics, Strategy: t.strategy, Warnings: t.warnings, Fingerprint: s.fingerprint(t)}
+		for i := range t.columns {
+			c := &t.columns[i]
+			from := t.cfg.Columns[c.name].From
+			if from == "" {
+				from = c.name
+			}
+			r.Columns = append(r.Columns, ColumnReport{c.name, c.typ, from})
+		}
+		for _, f := range t.forms() {
+			r.Statements = append(r.Statements, f.sql)
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// form is a statement that a table is written with.
+type form struct{ name, sql string }
+
+// forms lists a table's statements. A set of present fields has the same ones,
+// with fewer columns.
+func (t *table) forms() []form {
+	all := shape{columns: t.all()}
+	flagged := shape{columns: t.all(), flagged: true}
+	keys := shape{columns: t.key}
+	if t.strategy == Append {
+		return []form{{"append", t.appendSQL(all)}, {"append flagged", t.appendSQL(flagged)}}
+	}
+	forms := []form{
+		{"upsert", t.upsertSQL(all)},
+		{"update", t.updateSQL(all)},
+		{"insert rest", t.insertRestSQL(all)},
+		{"update flagged", t.updateSQL(flagged)},
+		{"insert rest flagged", t.insertRestSQL(flagged)},
+	}
+	switch {
+	case t.memory != "":
+		forms = append(forms, form{"remember", t.rememberSQL(keys)}, form{"lock", t.lockSQL(false)}, form{"lock alone", t.lockSQL(true)})
+	case len(t.recordKey) > 0 && !t.ignoreTombstones:
+		forms = append(forms, form{"delete", t.deleteSQL(keys)})
+	}
+	return forms
+}
+
+// Mappings returns the fingerprint of each topic's mapping into each table, for
+// the ledger (rule 9).
+//
+// A fingerprint covers what the configuration says: table, strategy, key, version,
+// guard, tombstones, the columns that it names, and the time zone. It does not
+// cover the columns that are filled from the field of their name because the table
+// has them: a column that a table gains is filled from the next start on, as in
+// any `alter table add column`, and is no other mapping.
+func (s *Sink) Mappings() []offsets.Mapping {
+	var out []offsets.Mapping
+	for _, t := range s.tables {
+		for _, topic := range t.topics {
+			out = append(out, offsets.Mapping{Topic: topic, Target: t.title(), Fingerprint: s.fingerprint(t)})
+		}
+	}
+	return out
+}
+
+// fingerprint hashes a table's mapping. The list starts with its own version:
+// change it when the meaning of the same configuration changes.
+func (s *Sink) fingerprint(t *table) string {
+	columns := map[string]ColumnConfig{}
+	for name, c := range t.cfg.Columns {
+		if (c == ColumnConfig{From: name}) {
+			continue // says what the default says
+		}
+		columns[name] = c
+	}
+	b, err := json.Marshal([]any{
+		1, t.title(), t.strategy, t.cfg.Key, t.cfg.Version, t.guarded, t.cfg.RecordKey, t.cfg.Tombstones, columns, s.cfg.TimeZone,
+	})
+	if err != nil {
+		panic(err) // strings, maps and lists of strings
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:12])
+}
+
+// ReplayRefused says why the group must not be rewound; empty if it may be.
+func (s *Sink) ReplayRefused() string {
+	var why []string
+	for _, t := range s.tables {
+		if !t.guarded {
+			why = append(why, fmt.Sprintf("table %s has no guard: rebuild it instead", t.title()))
+		}
+	}
+	if len(s.cfg.Handlers) > 0 && !s.cfg.HandlersReplaySafe {
+		why = append(why, "the group has handlers that are not declared replay-safe")
+	}
+	return strings.Join(why, "; ")
+}
+
+// lint warns of what is legal and surprising.
+func (t *table) lint(r *relation) {
+	warn := func(format string, args ...any) { t.warnings = append(t.warnings, fmt.Sprintf(format, args...)) }
+	if len(t.others) > 0 && t.strategy == Upsert {
+		warn("written one record at a time, in offset order, because it has %s besides the key (rule 18): this is slow", strings.Join(t.others, " and "))
+	}
+	for i := range r.columns {
+		c := &r.columns[i]
+		mapped := t.index(c.name) >= 0
+		switch {
+		case c.volatileDefault && !mapped:
+			warn("column %s has default %s and no event fills it: a rebuild gives it another value", c.name, c.defaultExpr)
+		case c.volatileDefault:
+			warn("column %s has default %s: where an event lacks the field, a rebuild gives it another value", c.name, c.defaultExpr)
+		}
+	}
+	for _, trigger := range r.insertTriggers {
+		warn("trigger %s fires before insert, also where the row exists or the event loses", trigger)
+	}
+	if r.persistence == "u" {
+		warn("it is unlogged: a crash of PostgreSQL empties it while the position stays")
+	}
+	if r.rowSecurity {
+		warn("it has row level security: the role needs policies for insert, update and select")
+	}
+	if t.strategy == Upsert && len(t.recordKey) == 0 && !t.ignoreTombstones {
+		warn("a tombstone becomes a dead letter: say under record_key how its key names the row, or set tombstones: ignore")
+	}
+	if !t.guarded {
+		warn("guard: none: exactly once as long as nothing is replayed; a replay is refused")
+	}
+}

@@ -1,0 +1,207 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/oncesink/oncesink/offsets"
+)
+
+// withDefaults fills what the configuration leaves open.
+func (c Config) withDefaults() Config {
+	orString := func(s *string, d string) {
+		if *s == "" {
+			*s = d
+		}
+	}
+	orDuration := func(v *time.Duration, d time.Duration) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	orString(&c.TimeZone, "UTC")
+	orString(&c.SearchPath, "public")
+	orString(&c.SynchronousCommit, "on")
+	orDuration(&c.StatementTimeout, 60*time.Second)
+	orDuration(&c.LockTimeout, 10*time.Second)
+	orDuration(&c.IdleTimeout, 10*time.Second)
+	orDuration(&c.ForeignKeyWait, 30*time.Second)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	c.Tables = slices.Clone(c.Tables)
+	for i := range c.Tables {
+		if c.Tables[i].Strategy == "" {
+			c.Tables[i].Strategy = Upsert
+		}
+		orString(&c.Tables[i].Tombstones, "delete")
+	}
+	return c
+}
+
+// Open reads the target tables from the catalog and checks the configuration
+// against them, in a transaction that changes nothing. All problems found are
+// *ConfigErrors, joined. Any other error is one of the connection.
+// The ledger may be nil if nothing is going to be written: see [Sink.WithLedger].
+func Open(ctx context.Context, pool *pgxpool.Pool, ledger *offsets.Ledger, cfg Config) (*Sink, error) {
+	cfg = cfg.withDefaults()
+	s := &Sink{
+		pool: pool, ledger: ledger, cfg: cfg, log: cfg.Logger,
+		topics: make(map[string][]int32), beginSQL: beginStatement(&cfg),
+		writers: &sync.Pool{New: func() any { return new(writer) }}, warned: &warned{},
+	}
+	ps := &problems{}
+	if cfg.SynchronousCommit != "on" && cfg.SynchronousCommit != "off" {
+		ps.add("synchronous_commit is "+cfg.SynchronousCommit, `it is "on" or "off"`)
+		return nil, ps.join()
+	}
+	tx, err := pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: s.beginSQL})
+	if err != nil {
+		if Classify(err) == Configuration {
+			ps.add("connect to PostgreSQL: "+safe(err), fix(err))
+			return nil, ps.join()
+		}
+		return nil, fmt.Errorf("connect to PostgreSQL: %w", err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+
+	seen := map[string]bool{}
+	for _, tc := range cfg.Tables {
+		t, err := s.openTable(ctx, tx, tc, ps)
+		if err != nil {
+			return nil, err
+		}
+		if t == nil {
+			continue
+		}
+		if seen[t.title()] {
+			ps.add("table "+t.title()+" has two entries", "name both topics in one entry: two mappings of one table would undo each other's columns (rule 10)")
+			continue
+		}
+		seen[t.title()] = true
+		s.tables = append(s.tables, t)
+	}
+	if err := checkDeadLetters(ctx, tx, ps); err != nil {
+		return nil, err
+	}
+	if err := ps.join(); err != nil {
+		return nil, err
+	}
+	for i, t := range s.tables {
+		s.byName = append(s.byName, i)
+		for _, topic := range t.topics {
+			s.topics[topic] = append(s.topics[topic], int32(i))
+		}
+	}
+	slices.SortFunc(s.byName, func(a, b int) int { return strings.Compare(s.tables[a].title(), s.tables[b].title()) })
+	return s, nil
+}
+
+// problems gathers what is wrong with the configuration.
+type problems struct{ errs []error }
+
+func (p *problems) add(problem, fix string) {
+	p.errs = append(p.errs, &ConfigError{Problem: problem, Fix: fix})
+}
+
+func (p *problems) join() error { return errors.Join(p.errs...) }
+
+// openTable compiles one entry. It returns nil without an error if a problem
+// leaves no table to speak of.
+func (s *Sink) openTable(ctx context.Context, tx pgx.Tx, cfg TableConfig, ps *problems) (*table, error) {
+	schema, name, err := splitName(cfg.Name)
+	if err != nil {
+		ps.add(err.Error(), `write "table" or "schema.table", a name with a dot in double quotes`)
+		return nil, nil
+	}
+	checkEntry(cfg, ps)
+	r, err := readRelation(ctx, tx, schema, name)
+	if errors.Is(err, errNoTable) {
+		ps.add("table "+cfg.Name+" does not exist", "create it, or give its statement as `create:` and run `oncesink init`")
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !checkRelation(r, &s.cfg, ps) {
+		return nil, nil
+	}
+	t := &table{
+		schema: r.schema, name: r.name, strategy: cfg.Strategy, guarded: cfg.Guard != "none", version: -1,
+		ignoreTombstones: cfg.Tombstones == "ignore", topics: cfg.Topics, cfg: cfg, lock: lockKey(r.qualified()),
+	}
+	t.mapColumns(r, cfg, ps)
+	t.mapKey(r, cfg, ps)
+	t.mapVersion(r, cfg, ps)
+	if err := t.mapTombstones(ctx, tx, cfg, ps); err != nil {
+		return nil, err
+	}
+	t.checkGuard(r, ps)
+	t.checkPrivileges(r, ps)
+	t.lint(r)
+	return t, nil
+}
+
+// lockKey is the table's part of its advisory lock. It is made of the name, so that
+// a table that takes the place of another keeps its lock.
+func lockKey(name string) int32 {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(name))
+	return int32(h.Sum32())
+}
+
+// splitName takes "table", "schema.table" or either in double quotes apart.
+func splitName(s string) (schema, name string, err error) {
+	var parts []string
+	rest := s
+	for {
+		var part string
+		if strings.HasPrefix(rest, `"`) {
+			var b strings.Builder
+			i := 1
+			for ; i < len(rest); i++ {
+				if rest[i] == '"' {
+					if i+1 < len(rest) && rest[i+1] == '"' {
+						i++
+					} else {
+						break
+					}
+				}
+				b.WriteByte(rest[i])
+			}
+			if i >= len(rest) {
+				return "", "", fmt.Errorf("table name %s has an open quote", s)
+			}
+			part, rest = b.String(), rest[i+1:]
+		} else if i := strings.IndexByte(rest, '.'); i >= 0 {
+			part, rest = rest[:i], rest[i:]
+		} else {
+			part, rest = rest, ""
+		}
+		parts = append(parts, part)
+		if rest == "" {
+			break
+		}
+		if rest[0] != '.' {
+			return "", "", fmt.Errorf("table name %s is not a name", s)
+		}
+		rest = rest[1:]
+	}
+	if slices.Contains(parts, "") || len(parts) > 2 {
+		return "", "", fmt.Errorf("table name %q is not a name", s)
+	}
+	if len(parts) == 2 {
+		return parts[0], parts[1], nil
+	}
+	return "", parts[0], nil
+}

@@ -1,0 +1,204 @@
+package sink
+
+import (
+	"encoding/binary"
+	"math"
+)
+
+// OIDs of the parameters' types.
+const (
+	oidBoolArray  = 1000
+	oidByteaArray = 1001
+	oidInt4Array  = 1007
+	oidTextArray  = 1009
+	oidInt8Array  = 1016
+	oidInt4       = 23
+
+	oidBool  = 16
+	oidBytea = 17
+	oidInt8  = 20
+	oidText  = 25
+)
+
+// maxStatementBytes bounds the parameters of one statement; a message of the
+// protocol holds at most 1 GiB.
+const maxStatementBytes = 64 << 20
+
+// params builds the binary parameters of one statement at a time, each an array
+// with one element per event. Its buffers are reused: what it built is good until
+// the next reset.
+type params struct {
+	values  [][]byte
+	oids    []uint32
+	formats []int16 // all binary
+	spare   [][]byte
+}
+
+func (p *params) reset() {
+	for _, b := range p.values {
+		if cap(b) >= 512 {
+			p.spare = append(p.spare, b)
+		}
+	}
+	p.values, p.oids = p.values[:0], p.oids[:0]
+}
+
+// begin starts an array of n elements and about size bytes.
+func (p *params) begin(n, size int, element uint32) []byte {
+	var b []byte
+	if k := len(p.spare); k > 0 {
+		b, p.spare = p.spare[k-1][:0], p.spare[:k-1]
+	}
+	if need := 20 + 4*n + size; cap(b) < need {
+		b = make([]byte, 0, need+need/4)
+	}
+	b = binary.BigEndian.AppendUint32(b, 1) // dimensions
+	b = binary.BigEndian.AppendUint32(b, 1) // may hold nulls
+	b = binary.BigEndian.AppendUint32(b, element)
+	b = binary.BigEndian.AppendUint32(b, uint32(n))
+	return binary.BigEndian.AppendUint32(b, 1) // lower bound
+}
+
+func (p *params) end(b []byte, array uint32) {
+	p.values, p.oids = append(p.values, b), append(p.oids, array)
+	for len(p.formats) < len(p.values) {
+		p.formats = append(p.formats, 1)
+	}
+}
+
+const nullLength = math.MaxUint32 // -1
+
+func appendElement(b, text []byte) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(len(text)))
+	return append(b, text...)
+}
+
+func appendNull(b []byte) []byte { return binary.BigEndian.AppendUint32(b, nullLength) }
+
+// texts adds column i of the events; absent cells become nulls.
+func (p *params) texts(events []event, i int) {
+	size := 0
+	for k := range events {
+		size += max(0, int(events[k].cell(i).len))
+	}
+	b := p.begin(len(events), size, oidText)
+	for k := range events {
+		c := events[k].cell(i)
+		if c.len < 0 {
+			b = appendNull(b)
+			continue
+		}
+		b = appendElement(b, events[k].part.text[c.off:c.off+c.len])
+	}
+	p.end(b, oidTextArray)
+}
+
+// flags adds whether the events have column i.
+func (p *params) flags(events []event, i int) {
+	b := p.begin(len(events), len(events), oidBool)
+	for k := range events {
+		var has byte
+		if events[k].cell(i).len != cellAbsent {
+			has = 1
+		}
+		b = append(binary.BigEndian.AppendUint32(b, 1), has)
+	}
+	p.end(b, oidBoolArray)
+}
+
+// places adds the events' sources and offsets.
+func (p *params) places(events []event) {
+	b := p.begin(len(events), 4*len(events), oidInt4)
+	for k := range events {
+		b = binary.BigEndian.AppendUint32(b, 4)
+		b = binary.BigEndian.AppendUint32(b, uint32(events[k].part.Claim.Source))
+	}
+	p.end(b, oidInt4Array)
+	b = p.begin(len(events), 8*len(events), oidInt8)
+	for k := range events {
+		b = binary.BigEndian.AppendUint32(b, 8)
+		b = binary.BigEndian.AppendUint64(b, uint64(events[k].offset()))
+	}
+	p.end(b, oidInt8Array)
+}
+
+// text adds one text, not as an array.
+func (p *params) text(s string) { p.end([]byte(s), oidText) }
+
+// integers adds bigints (wide) or integers.
+func (p *params) integers(values []int64, wide bool) {
+	if wide {
+		b := p.begin(len(values), 8*len(values), oidInt8)
+		for _, v := range values {
+			b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(b, 8), uint64(v))
+		}
+		p.end(b, oidInt8Array)
+		return
+	}
+	b := p.begin(len(values), 4*len(values), oidInt4)
+	for _, v := range values {
+		b = binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(b, 4), uint32(v))
+	}
+	p.end(b, oidInt4Array)
+}
+
+// ints adds integers, not as arrays.
+func (p *params) ints(values ...int32) {
+	for _, v := range values {
+		p.end(binary.BigEndian.AppendUint32(nil, uint32(v)), oidInt4)
+	}
+}
+
+// strings adds texts; empty ones are nulls.
+func (p *params) strings(texts []string) {
+	size := 0
+	for _, s := range texts {
+		size += len(s)
+	}
+	b := p.begin(len(texts), size, oidText)
+	for _, s := range texts {
+		if s == "" {
+			b = appendNull(b)
+			continue
+		}
+		b = binary.BigEndian.AppendUint32(b, uint32(len(s)))
+		b = append(b, s...)
+	}
+	p.end(b, oidTextArray)
+}
+
+// bytes adds byte strings; nil ones are nulls.
+func (p *params) bytes(values [][]byte) {
+	size := 0
+	for _, v := range values {
+		size += len(v)
+	}
+	b := p.begin(len(values), size, oidBytea)
+	for _, v := range values {
+		if v == nil {
+			b = appendNull(b)
+			continue
+		}
+		b = appendElement(b, v)
+	}
+	p.end(b, oidByteaArray)
+}
+
+// event is one row of a part on its way into one table.
+type event struct {
+	key  []byte // canonical
+	part *Part
+	row  int32
+	seq  int32 // the order in which the batch's events are to be applied
+}
+
+func (e *event) cell(i int) cell { return e.part.cells[int(e.part.rows[e.row].first)+i] }
+
+func (e *event) text(i int) []byte {
+	c := e.cell(i)
+	return e.part.text[c.off : c.off+c.len]
+}
+
+func (e *event) tombstone() bool { return e.part.rows[e.row].tombstone }
+
+func (e *event) offset() int64 { return e.part.records[e.part.rows[e.row].record].Offset }

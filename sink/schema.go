@@ -1,0 +1,225 @@
+package sink
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/oncesink/oncesink/offsets"
+)
+
+// component names the sink's tables in oncesink.schema_version.
+const component = "sink"
+
+// migrations create the sink's own tables.
+var migrations = []string{`create table oncesink.dead_letters (
+	sink_group text not null,
+	topic_id uuid not null,
+	topic text not null,
+	generation integer not null,
+	partition integer not null,
+	"offset" bigint not null,
+	recorded timestamptz,            -- the record's timestamp
+	key bytea,
+	value bytea,                     -- null: a tombstone
+	headers jsonb not null,          -- [[name, value in base64], ...]
+	code text,                       -- SQLSTATE, or ONS.. for what the decoder found
+	message text not null,
+	target text,                     -- table
+	column_name text,
+	constraint_name text,
+	status text not null default 'new',
+	recorded_at timestamptz not null default now(),
+	primary key (sink_group, topic_id, partition, "offset")
+)`}
+
+// Init creates what the sink needs beside the ledger, which must be there: the dead-letter table,
+// missing target tables that have a Create statement, the engine columns of
+// guarded targets and their delete memories. It is idempotent, and ten processes
+// may call it at once.
+func Init(ctx context.Context, conn *pgx.Conn, cfg Config) error {
+	if err := offsets.Migrate(ctx, conn, component, migrations); err != nil {
+		return fmt.Errorf("init dead letters: %w", err)
+	}
+	cfg = cfg.withDefaults()
+	for _, tc := range cfg.Tables {
+		if err := initTable(ctx, conn, cfg, tc); err != nil {
+			return fmt.Errorf("init table %s: %w", tc.Name, err)
+		}
+	}
+	return nil
+}
+
+func initTable(ctx context.Context, conn *pgx.Conn, cfg Config, tc TableConfig) error {
+	schema, name, err := splitName(tc.Name)
+	if err != nil {
+		return &ConfigError{Problem: err.Error()}
+	}
+	tx, err := conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: beginStatement(&cfg)})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	// One at a time: `create table if not exists` races with itself.
+	if _, err := tx.Exec(ctx, "set local lock_timeout = '60s'; select pg_advisory_xact_lock($1, 0)", pgx.QueryExecModeSimpleProtocol, int32(lockClass)); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, "set local lock_timeout = "+literal(millis(cfg.LockTimeout))); err != nil {
+		return err
+	}
+	r, err := readRelation(ctx, tx, schema, name)
+	if errors.Is(err, errNoTable) && tc.Create != "" {
+		if _, err := tx.Exec(ctx, tc.Create); err != nil {
+			return &ConfigError{Problem: "create: " + safe(err), Fix: "correct the statement under `create:`"}
+		}
+		if r, err = readRelation(ctx, tx, schema, name); errors.Is(err, errNoTable) {
+			return &ConfigError{Problem: "the statement under `create:` does not create " + tc.Name, Fix: "correct its name"}
+		}
+	}
+	if errors.Is(err, errNoTable) {
+		return &ConfigError{Problem: "table " + tc.Name + " does not exist", Fix: "create it, or give its statement as `create:`"}
+	}
+	if err != nil {
+		return err
+	}
+	script := tableScript(r.schema, r.name, tc)
+	if r.column(sourceColumn) != nil && r.column(offsetColumn) != nil {
+		script = withoutColumns(script) // even if it adds nothing, alter table locks the table
+	}
+	for _, statement := range script {
+		if _, err := tx.Exec(ctx, statement); err != nil {
+			return fmt.Errorf("%s: %w", strings.SplitN(statement, "\n", 2)[0], err)
+		}
+	}
+	return tx.Commit(ctx)
+}
+
+// InitSQL returns the script that does what Init does, for a DBA, with the grants
+// that the runtime role needs (if role is not empty). A table without a schema is taken to be in the
+// first schema of the search path.
+func InitSQL(cfg Config, role string) string {
+	cfg = cfg.withDefaults()
+	var b strings.Builder
+	for _, m := range migrations {
+		b.WriteString(strings.Replace(m, "create table ", "create table if not exists ", 1) + ";\n")
+	}
+	fmt.Fprintf(&b, "set search_path = %s;\n", cfg.SearchPath)
+	if role != "" {
+		role = pgx.Identifier{role}.Sanitize()
+		fmt.Fprintf(&b, "grant usage on schema oncesink to %s;\ngrant select, insert on oncesink.dead_letters to %s;\n", role, role)
+	}
+	for _, tc := range cfg.Tables {
+		schema, name, err := splitName(tc.Name)
+		if err != nil {
+			continue // Open reports it
+		}
+		if schema == "" {
+			first, _, _ := strings.Cut(cfg.SearchPath, ",")
+			schema = strings.Trim(strings.TrimSpace(first), `"`)
+		}
+		fmt.Fprintf(&b, "\n-- %s.%s\n", schema, name)
+		if tc.Create != "" {
+			fmt.Fprintf(&b, "do $init$ begin if to_regclass(%s) is null then execute %s; end if; end $init$;\n",
+				literal(pgx.Identifier{schema, name}.Sanitize()), literal(tc.Create))
+		}
+		for _, s := range tableScript(schema, name, tc) {
+			b.WriteString(s + ";\n")
+		}
+		if role == "" {
+			continue
+		}
+		privileges := "select, insert, update"
+		if len(tc.RecordKey) > 0 && tc.Tombstones == "delete" {
+			privileges += ", delete"
+		}
+		if tc.Strategy == Append {
+			privileges = "select, insert"
+		}
+		fmt.Fprintf(&b, "grant %s on %s to %s;\n", privileges, pgx.Identifier{schema, name}.Sanitize(), role)
+		if remembers(tc) {
+			fmt.Fprintf(&b, "grant select, insert, update on %s to %s;\n", pgx.Identifier{"oncesink", memoryName(schema, name)}.Sanitize(), role)
+		}
+	}
+	return b.String()
+}
+
+// remembers reports whether the table has a delete memory.
+func remembers(tc TableConfig) bool {
+	return tc.Guard != "none" && tc.Strategy == Upsert && len(tc.RecordKey) > 0 && tc.Tombstones == "delete"
+}
+
+// tableScript is what init does to one target table. Each statement is idempotent.
+func tableScript(schema, name string, tc TableConfig) []string {
+	if tc.Guard == "none" {
+		return nil
+	}
+	target := pgx.Identifier{schema, name}.Sanitize()
+	script := []string{fmt.Sprintf("alter table %s add column if not exists %s integer, add column if not exists %s bigint", target, sourceColumn, offsetColumn)}
+	if tc.Strategy == Append {
+		// The key of a partitioned table has the partition key in it.
+		script = append(script, fmt.Sprintf(`do $init$ begin
+	if to_regclass(%s) is null then
+		execute (select format('create unique index %%I on %%s (%s, %s%%s)', %s, c.oid::regclass,
+		                       (select string_agg(', ' || quote_ident(a.attname), '') from pg_partitioned_table p
+		                          join pg_attribute a on a.attrelid = p.partrelid and a.attnum = any (p.partattrs::int2[])
+		                         where p.partrelid = c.oid and a.attname not in ('%s', '%s')))
+		           from pg_class c where c.oid = %s::regclass);
+	end if;
+end $init$`, literal(pgx.Identifier{schema, indexName(name)}.Sanitize()), sourceColumn, offsetColumn, literal(indexName(name)), sourceColumn, offsetColumn, literal(target)))
+	}
+	if remembers(tc) {
+		memory := pgx.Identifier{"oncesink", memoryName(schema, name)}.Sanitize()
+		columns := quoteAll(tc.Key)
+		if tc.Version != "" {
+			columns = append(columns, quote(tc.Version))
+		}
+		columns = append(columns, sourceColumn, offsetColumn)
+		script = append(script, fmt.Sprintf(`do $init$ begin
+	if to_regclass(%s) is null then
+		create table %s as select %s from %s with no data;
+		alter table %s add primary key (%s), alter column %s set not null, alter column %s set not null;
+	end if;
+end $init$`, literal(memory), memory, strings.Join(columns, ", "), target, memory, strings.Join(quoteAll(tc.Key), ", "), sourceColumn, offsetColumn))
+	}
+	return script
+}
+
+func withoutColumns(script []string) []string {
+	if len(script) == 0 {
+		return nil
+	}
+	return script[1:]
+}
+
+func quoteAll(names []string) []string {
+	out := make([]string, len(names))
+	for i, n := range names {
+		out[i] = quote(n)
+	}
+	return out
+}
+
+// memoryName names a target's delete memory in schema oncesink.
+func memoryName(schema, table string) string {
+	return short(schema+"."+table, " deletes")
+}
+
+func indexName(table string) string { return short(table, "_oncesink_key") }
+
+// maxName is the length of PostgreSQL's names in bytes.
+const maxName = 63
+
+// short returns name + suffix, or a name as long as may be that is made of a hash.
+func short(name, suffix string) string {
+	if len(name)+len(suffix) <= maxName {
+		return name + suffix
+	}
+	sum := sha256.Sum256([]byte(name))
+	hash := " " + hex.EncodeToString(sum[:6])
+	return strings.ToValidUTF8(name[:maxName-len(suffix)-len(hash)], "") + hash + suffix
+}

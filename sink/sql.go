@@ -1,0 +1,392 @@
+package sink
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Engine columns of a guarded target: where its last event stood (rule 10).
+const (
+	sourceColumn = "_oncesink_source"
+	offsetColumn = "_oncesink_offset"
+)
+
+// A statement's parameters are arrays with one element per event: the texts of
+// the columns in the order of the table, then, in a flagged statement, the
+// presence flags of its optional columns, then source and offset. Every form
+// below starts from the same rows e, typed, in the order of the arrays, which is
+// the order of the keys: the one lock order of all writers.
+
+// shape says which columns a statement writes: those of a set of present
+// fields, or all of them with flags.
+type shape struct {
+	columns []int // indexes into table.columns, ascending
+	flagged bool  // columns that are not the key or the version are present by flag
+}
+
+func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
+
+func (t *table) quoted() string { return pgx.Identifier{t.schema, t.name}.Sanitize() }
+
+func (t *table) isKey(i int) bool {
+	for _, k := range t.key {
+		if k == i {
+			return true
+		}
+	}
+	return false
+}
+
+// optional reports whether a flagged statement has a flag for column i.
+func (t *table) optional(i int) bool { return !t.isKey(i) && i != t.version }
+
+// engine reports whether rows carry source and offset.
+func (t *table) engine() bool { return t.guarded }
+
+// cast is the type that texts of a column are cast to. The length of text and
+// bit types is left to the assignment, which refuses what a cast truncates (rule
+// 15). The precision of keys and versions is applied at once, so that what is compared
+// is what will be stored (rule 14).
+func (t *table) cast(i int) string {
+	c := &t.columns[i]
+	if c.typmod != -1 && !c.array && (t.isKey(i) || i == t.version) {
+		switch c.kind {
+		case kindNumeric, kindTime, kindTimeTZ:
+			return c.typ
+		}
+	}
+	return c.base
+}
+
+// events writes the typed rows.
+func (t *table) events(b *strings.Builder, s shape, numbered bool) {
+	b.WriteString("(\n  select ")
+	n := len(s.columns)
+	for j, i := range s.columns {
+		fmt.Fprintf(b, "a.c%d::%s as %s, ", j+1, t.cast(i), quote(t.columns[i].name))
+	}
+	flags := 0
+	if s.flagged {
+		for _, i := range s.columns {
+			if t.optional(i) {
+				flags++
+				fmt.Fprintf(b, "a.f%d as %s, ", flags, quote(flagName(t.columns[i].name)))
+			}
+		}
+	}
+	if t.engine() {
+		fmt.Fprintf(b, "a.source as %s, a.\"offset\" as %s, ", sourceColumn, offsetColumn)
+	}
+	if numbered {
+		b.WriteString("a.n as _oncesink_n, ")
+	}
+	trim(b, ", ")
+	b.WriteString("\n  from unnest(")
+	names := make([]string, 0, n+flags+3)
+	arg := 0
+	param := func(typ, name string) {
+		arg++
+		fmt.Fprintf(b, "$%d::%s[], ", arg, typ)
+		names = append(names, name)
+	}
+	for j := range s.columns {
+		param("text", fmt.Sprintf("c%d", j+1))
+	}
+	for j := range flags {
+		param("boolean", fmt.Sprintf("f%d", j+1))
+	}
+	if t.engine() {
+		param("integer", "source")
+		param("bigint", `"offset"`)
+	}
+	trim(b, ", ")
+	b.WriteString(")")
+	if numbered {
+		b.WriteString(" with ordinality")
+		names = append(names, "n")
+	}
+	fmt.Fprintf(b, " as a(%s)\n)", strings.Join(names, ", "))
+}
+
+func trim(b *strings.Builder, suffix string) {
+	s := strings.TrimSuffix(b.String(), suffix)
+	b.Reset()
+	b.WriteString(s)
+}
+
+func flagName(column string) string { return "_oncesink_has " + column }
+
+// sameKey is the condition that rows a and b have one key.
+func (t *table) sameKey(a, b string) string {
+	var conds []string
+	for _, k := range t.key {
+		q := quote(t.columns[k].name)
+		conds = append(conds, a+"."+q+" = "+b+"."+q)
+	}
+	return strings.Join(conds, " and ")
+}
+
+func (t *table) keyList(alias string) string {
+	var names []string
+	for _, k := range t.key {
+		names = append(names, prefix(alias)+quote(t.columns[k].name))
+	}
+	return strings.Join(names, ", ")
+}
+
+func prefix(alias string) string {
+	if alias == "" {
+		return ""
+	}
+	return alias + "."
+}
+
+// place is where an event stands among events of equal version: generation,
+// offset, source. A stored null comes before everything.
+func place(alias string, stored bool) string {
+	src, off := alias+"."+sourceColumn, alias+"."+offsetColumn
+	if !stored {
+		return fmt.Sprintf("%s >> 20, %s, %s", src, off, src)
+	}
+	return fmt.Sprintf("coalesce(%s >> 20, -1), coalesce(%s, -1), coalesce(%s, -1)", src, off, src)
+}
+
+// newer is the order of the guard (rule 11): whether the upsert e comes after the
+// stored state r. It is never null.
+func (t *table) newer(e, r string) string {
+	switch {
+	case t.guarded && t.version >= 0:
+		v := quote(t.columns[t.version].name)
+		return fmt.Sprintf("(%s.%s is null or (%s.%s, %s) > (%s.%s, %s))", r, v, e, v, place(e, false), r, v, place(r, true))
+	case t.guarded:
+		return fmt.Sprintf("(%s) > (%s)", place(e, false), place(r, true))
+	case t.version >= 0:
+		v := quote(t.columns[t.version].name)
+		return fmt.Sprintf("(%s.%s is null or %s.%s >= %s.%s)", r, v, e, v, r, v)
+	}
+	return "true"
+}
+
+// remembered is the condition that no remembered tombstone comes after the
+// event: neither in the order of the guard, nor in the event's own partition.
+func (t *table) remembered() string {
+	return fmt.Sprintf("(select %s and (e.%s <> m.%s or e.%s > m.%s)\n         from %s m where %s) is not false",
+		t.newer("e", "m"), sourceColumn, sourceColumn, offsetColumn, offsetColumn, t.memory, t.sameKey("m", "e"))
+}
+
+// conditions of an insert: look before you write, so that events that are
+// there already lock and write nothing (rule 20). Correlated subqueries keep the
+// order of the rows, and look up the key's index whatever the statistics say.
+func (t *table) fresh() []string {
+	var conds []string
+	if t.guarded {
+		conds = append(conds, fmt.Sprintf("(select %s\n         from %s t where %s) is not false", t.newer("e", "t"), t.quoted(), t.sameKey("t", "e")))
+	}
+	if t.memory != "" {
+		conds = append(conds, t.remembered())
+	}
+	return conds
+}
+
+func where(conds []string) string {
+	if len(conds) == 0 {
+		return ""
+	}
+	return "\n where " + strings.Join(conds, "\n   and ")
+}
+
+func (t *table) insertHead(b *strings.Builder, s shape) {
+	var names []string
+	for _, i := range s.columns {
+		names = append(names, quote(t.columns[i].name))
+	}
+	if t.engine() {
+		names = append(names, sourceColumn, offsetColumn)
+	}
+	fmt.Fprintf(b, "insert into %s as t (%s)\n", t.quoted(), strings.Join(names, ", "))
+	if t.identityAlways {
+		b.WriteString("overriding system value\n")
+	}
+}
+
+// values lists what an insert selects from e. In a flagged statement an absent
+// column takes its default, as it would by not being named.
+func (t *table) values(s shape) string {
+	var out []string
+	for _, i := range s.columns {
+		c := &t.columns[i]
+		v := "e." + quote(c.name)
+		if s.flagged && t.optional(i) {
+			if c.hasDefault {
+				v = fmt.Sprintf("case when e.%s then %s else %s end", quote(flagName(c.name)), v, c.defaultExpr)
+			} // without one the cell is null
+		}
+		out = append(out, v)
+	}
+	if t.engine() {
+		out = append(out, "e."+sourceColumn, "e."+offsetColumn)
+	}
+	return strings.Join(out, ", ")
+}
+
+// sets lists the assignments of an update from row e.
+func (t *table) sets(s shape, e string) string {
+	var out []string
+	for _, i := range s.columns {
+		if t.isKey(i) {
+			continue
+		}
+		q := quote(t.columns[i].name)
+		if s.flagged && t.optional(i) {
+			out = append(out, fmt.Sprintf("%s = case when %s.%s then %s.%s else t.%s end", q, e, quote(flagName(t.columns[i].name)), e, q, q))
+			continue
+		}
+		out = append(out, fmt.Sprintf("%s = %s.%s", q, e, q))
+	}
+	if t.engine() {
+		out = append(out, fmt.Sprintf("%s = %s.%s", sourceColumn, e, sourceColumn), fmt.Sprintf("%s = %s.%s", offsetColumn, e, offsetColumn))
+	}
+	return strings.Join(out, ", ")
+}
+
+func (t *table) onConflict(b *strings.Builder, s shape) {
+	fmt.Fprintf(b, "\n    on conflict (%s) ", t.keyList(""))
+	sets := t.sets(s, "excluded")
+	if sets == "" {
+		b.WriteString("do nothing")
+		return
+	}
+	fmt.Fprintf(b, "do update set %s", sets)
+	if n := t.newer("excluded", "t"); n != "true" {
+		fmt.Fprintf(b, "\n where %s", n)
+	}
+}
+
+// upsertSQL writes events that have every column an insert needs.
+func (t *table) upsertSQL(s shape) string {
+	var b strings.Builder
+	t.insertHead(&b, s)
+	fmt.Fprintf(&b, "select %s\n  from ", t.values(s))
+	t.events(&b, s, false)
+	b.WriteString(" e" + where(t.fresh()))
+	t.onConflict(&b, s)
+	return b.String()
+}
+
+// updateSQL writes partial events over rows that exist. It locks them in the
+// order of the keys first.
+func (t *table) updateSQL(s shape) string {
+	sets := t.sets(s, "e")
+	if sets == "" {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString("with e as materialized ")
+	t.events(&b, s, true)
+	fmt.Fprintf(&b, ", locked as materialized (\n  select e._oncesink_n from e join %s t on %s\n   order by e._oncesink_n for update of t\n)\n", t.quoted(), t.sameKey("t", "e"))
+	fmt.Fprintf(&b, "update %s t set %s\n  from e join locked using (_oncesink_n)\n where %s", t.quoted(), sets, t.sameKey("t", "e"))
+	if n := t.newer("e", "t"); n != "true" {
+		fmt.Fprintf(&b, " and %s", n)
+	}
+	return b.String()
+}
+
+// insertRestSQL follows updateSQL: it inserts the partial events whose row does
+// not exist. A row that another transaction inserts meanwhile is updated.
+func (t *table) insertRestSQL(s shape) string {
+	var b strings.Builder
+	t.insertHead(&b, s)
+	fmt.Fprintf(&b, "select %s\n  from ", t.values(s))
+	t.events(&b, s, false)
+	conds := []string{fmt.Sprintf("(select false from %s t where %s) is not false", t.quoted(), t.sameKey("t", "e"))}
+	if t.memory != "" {
+		conds = append(conds, t.remembered())
+	}
+	b.WriteString(" e" + where(conds))
+	if s.flagged {
+		// The flags are out of reach here; updateSQL runs once more.
+		fmt.Fprintf(&b, "\n    on conflict (%s) do nothing", t.keyList(""))
+	} else {
+		t.onConflict(&b, s)
+	}
+	return b.String()
+}
+
+// deleteSQL applies tombstones to a table without a delete memory.
+func (t *table) deleteSQL(s shape) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "delete from %s t\n using ", t.quoted())
+	t.events(&b, s, false)
+	fmt.Fprintf(&b, " e\n where %s", t.sameKey("t", "e"))
+	if t.guarded {
+		fmt.Fprintf(&b, " and (%s) > (%s)", place("e", false), place("t", true))
+	}
+	return b.String()
+}
+
+// rememberSQL applies tombstones to a table with a delete memory (rule 13). A
+// tombstone that is the latest of its key is remembered. It deletes the row if it
+// comes after the row's event and is not an old one seen again; the offset order
+// within a partition always stands. The memory takes the deleted row's version
+// (rule 11), and nothing lowers what it holds. The transaction holds the table's advisory lock
+// alone, so that what the snapshot shows cannot change underneath.
+func (t *table) rememberSQL(s shape) string {
+	key := quote(t.columns[t.key[0]].name)
+	version, deleted, value, raised := "", "", "", ""
+	if t.version >= 0 {
+		v := quote(t.columns[t.version].name)
+		version = v + ", "
+		deleted = "t." + v + " as _oncesink_version,\n         "
+		value = "case when s.deletes then s._oncesink_version end, "
+		raised = fmt.Sprintf("%s = greatest(m.%s, excluded.%s),\n       ", v, v, v)
+	}
+	latest := fmt.Sprintf("(%s) > (%s)", place("excluded", false), place("m", true))
+	var b strings.Builder
+	b.WriteString("with e as materialized ")
+	t.events(&b, s, true)
+	fmt.Fprintf(&b, ", s as materialized (\n  select e.*, %s", deleted)
+	fmt.Fprintf(&b, "m.%s is null or (%s) > (%s) as latest,\n         ", key, place("e", false), place("m", true))
+	fmt.Fprintf(&b, "t.%s is not null and (%s) > (%s)\n         and (m.%s is null or (%s) > (%s) or e.%s = t.%s) as deletes\n",
+		key, place("e", false), place("t", true), key, place("e", false), place("m", true), sourceColumn, sourceColumn)
+	fmt.Fprintf(&b, "    from e left join %s t on %s left join %s m on %s\n", t.quoted(), t.sameKey("t", "e"), t.memory, t.sameKey("m", "e"))
+	fmt.Fprintf(&b, "), d as (\n  delete from %s t using s where s.deletes and %s\n)\n", t.quoted(), t.sameKey("t", "s"))
+	fmt.Fprintf(&b, "insert into %s as m (%s, %s%s, %s)\n", t.memory, t.keyList(""), version, sourceColumn, offsetColumn)
+	fmt.Fprintf(&b, "select %s, %ss.%s, s.%s\n  from s where s.latest or s.deletes order by s._oncesink_n\n", t.keyList("s"), value, sourceColumn, offsetColumn)
+	fmt.Fprintf(&b, "    on conflict (%s) do update set %s", t.keyList(""), raised)
+	fmt.Fprintf(&b, "%s = case when %s then excluded.%s else m.%s end,\n       ", sourceColumn, latest, sourceColumn, sourceColumn)
+	fmt.Fprintf(&b, "%s = case when %s then excluded.%s else m.%s end", offsetColumn, latest, offsetColumn, offsetColumn)
+	return b.String()
+}
+
+// appendSQL writes events of an append table: an event that is there stays.
+func (t *table) appendSQL(s shape) string {
+	var b strings.Builder
+	t.insertHead(&b, s)
+	fmt.Fprintf(&b, "select %s\n  from ", t.values(s))
+	t.events(&b, s, false)
+	b.WriteString(" e")
+	if t.guarded {
+		var names []string
+		for _, c := range t.appendKey {
+			names = append(names, quote(c))
+		}
+		fmt.Fprintf(&b, "\n    on conflict (%s) do nothing", strings.Join(names, ", "))
+	}
+	return b.String()
+}
+
+// lockSQL takes the table's advisory lock: shared to write rows, alone to apply
+// tombstones. A memory and the rows that look into it are so never changed at
+// the same time by transactions of different partitions.
+func (t *table) lockSQL(alone bool) string {
+	f := "pg_advisory_xact_lock_shared"
+	if alone {
+		f = "pg_advisory_xact_lock"
+	}
+	return "select " + f + "($1::integer, $2::integer)"
+}
+
+// lockClass is the first key of all advisory locks of the program: "once".
+const lockClass = 0x6f6e6365

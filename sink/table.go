@@ -1,0 +1,98 @@
+package sink
+
+import "github.com/oncesink/oncesink/internal/fields"
+
+// kind groups the column types by how an event's value becomes their text.
+type kind uint8
+
+const (
+	kindOther    kind = iota // PostgreSQL's input function decides alone
+	kindInt                  // smallint, integer, bigint
+	kindNumeric              // numeric
+	kindFloat                // real, double precision
+	kindBool                 // boolean
+	kindText                 // text, varchar, char, name, citext
+	kindUUID                 // uuid
+	kindDate                 // date
+	kindTime                 // timestamp without time zone, time
+	kindTimeTZ               // timestamp with time zone, timetz
+	kindJSON                 // json, jsonb: as it came
+	kindBytea                // bytea
+	kindTemporal             // ranges, arrays, domains, composites over a date or time type
+)
+
+// column is one mapped column of a target table, from the catalog.
+type column struct {
+	name string
+	// typ is the declared type with its modifiers, base the same without
+	// (varchar(5) -> character varying): values are cast to base, the assignment checks the rest.
+	typ, base string
+	kind      kind
+	typmod    int32 // pg_attribute.atttypmod
+	// array says that the column is an array; kind is then its elements'.
+	array bool
+	// notNull without a default, hasDefault with its expression.
+	notNull     bool
+	hasDefault  bool
+	defaultExpr string
+	// source says where the value comes from.
+	source source
+	// encoding of bytea ("base64", "hex"); zone of a date read from a time.
+	encoding, zone string
+}
+
+// source is a compiled ColumnConfig.From.
+type source struct {
+	meta   meta   // where to look
+	path   string // inside the value or the key; "" for the whole
+	header string // for metaHeader
+}
+
+type meta uint8
+
+const (
+	metaField meta = iota // a field of the value
+	metaValue             // the whole value
+	metaKey               // the record key, whole or by path
+	metaHeader
+	metaTopic
+	metaPartition
+	metaOffset
+	metaTimestamp
+)
+
+// table is one target table, compiled from configuration and catalog once.
+type table struct {
+	schema, name string
+	columns      []column
+	key          []int // indexes into columns
+	version      int   // index into columns, -1 without
+	strategy     Strategy
+	guarded      bool
+	// recordKey holds, for each key column, where a tombstone finds it; nil: dead letter.
+	recordKey        []source
+	ignoreTombstones bool
+
+	// topics that feed the table, and its configuration.
+	topics []string
+	cfg    TableConfig
+	// memory is the quoted, qualified name of the delete memory; "" without.
+	memory string
+	// appendKey are the columns of the unique index over source and offset.
+	appendKey []string
+	// others are unique indexes and exclusion constraints besides the key. A
+	// table that has any is written one record at a time (rule 18).
+	others []string
+	// identityAlways: a mapped column is generated always as identity.
+	identityAlways bool
+	// updateOnly: a column that no event can fill is not null and has no
+	// default, so that no insert can succeed as it is.
+	updateOnly bool
+	// lock is the key of the advisory lock between tombstones and upserts.
+	lock     int32
+	warnings []string
+
+	// fields extracts all value paths of columns in one pass over the JSON;
+	// keyFields those of columns and recordKey that look into the record key.
+	fields, keyFields *fields.Set
+}

@@ -1,0 +1,155 @@
+package sink
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/oncesink/oncesink/offsets"
+)
+
+// Record is one event of a topic. The sink keeps references to its slices until
+// the part that it was added to is written.
+type Record struct {
+	Topic     string
+	Partition int32
+	Offset    int64
+	// Epoch is the leader epoch the record was appended under, -1 if unknown.
+	Epoch     int32
+	Timestamp time.Time
+	Key       []byte
+	// Value is nil for a tombstone.
+	Value   []byte
+	Headers []Header
+	// Control marks a transaction marker: it moves the position and nothing else.
+	Control bool
+}
+
+// Header is one header of a record.
+type Header struct {
+	Key   string
+	Value []byte
+}
+
+// Handler joins its own SQL to the transaction that moves the position over
+// these records: its effects happen exactly when the position moves. The records
+// are in offset order per partition. It may run several times for the same
+// records, each time in a transaction (or savepoint) whose earlier effects are
+// gone; it must not commit, roll back or keep tx. An error that holds a
+// *pgconn.PgError is treated by its class (see [Classify]), one made by [Poison]
+// sends the offending record to the dead letters, any other stops the partition.
+type Handler func(ctx context.Context, tx pgx.Tx, records []Record) error
+
+// Config says what a Sink writes.
+type Config struct {
+	Tables []TableConfig
+	// Handlers run after the tables, in order.
+	Handlers []Handler
+	// HandlersReplaySafe declares that running the handlers again for records that
+	// were applied before changes nothing. Without it a group with handlers can't
+	// be rewound.
+	HandlersReplaySafe bool
+	// TimeZone reads times that name no zone. Defaults to UTC.
+	TimeZone string
+	// SearchPath of every transaction. Defaults to public.
+	SearchPath string
+	// SynchronousCommit of the sink's transactions: "on" or "off" (claims are
+	// always synchronous); "off" refuses unlogged targets. Defaults to "on".
+	SynchronousCommit string
+	// StatementTimeout bounds one statement. Defaults to 60 s.
+	StatementTimeout time.Duration
+	// LockTimeout bounds the wait for a lock on a target. Defaults to 10 s.
+	LockTimeout time.Duration
+	// IdleTimeout bounds how long a stopped process can keep a transaction open.
+	// Defaults to 10 s.
+	IdleTimeout time.Duration
+	// ForeignKeyWait is how long a missing parent row is waited for before the
+	// record becomes a dead letter. Defaults to 30 s.
+	ForeignKeyWait time.Duration
+	// Logger; nil discards.
+	Logger *slog.Logger
+}
+
+// Strategy is a way to write a table.
+type Strategy string
+
+// The strategies.
+const (
+	// Upsert keeps one row per key: the last event by the order of the guard.
+	Upsert Strategy = "upsert"
+	// Append keeps one row per event, keyed by where the event stood.
+	Append Strategy = "append"
+)
+
+// TableConfig maps topics to one target table.
+type TableConfig struct {
+	// Name of the table, "table" or "schema.table".
+	Name string
+	// Topics that feed it.
+	Topics   []string
+	Strategy Strategy // defaults to Upsert
+	// Key columns of an upsert: a unique, not deferrable, complete index's columns.
+	Key []string
+	// Version is the column that orders the events of a key, before generation
+	// and offset. Empty: generation and offset alone.
+	Version string
+	// Guard is "" (engine columns, replayable) or "none" (exactly once live, no replay).
+	Guard string
+	// Columns says where a column comes from, where that isn't the field of the
+	// same name.
+	Columns map[string]ColumnConfig
+	// RecordKey says how a tombstone names its row: key column -> "$key" or
+	// "$key.path". Empty: a tombstone is a dead letter.
+	RecordKey map[string]string
+	// Tombstones is "delete" (the default) or "ignore".
+	Tombstones string
+	// Create is the statement that `oncesink init` runs if the table is missing.
+	Create string
+}
+
+// ColumnConfig says where a column comes from.
+type ColumnConfig struct {
+	// From is a path of field names separated by dots ("customer.id"), or
+	// $topic, $partition, $offset, $timestamp, $key, $key.path, $header.NAME, $value.
+	From string
+	// Encoding of a bytea column: "base64" or "hex".
+	Encoding string
+	// Zone in which a date column reads a time.
+	Zone string
+}
+
+// Outcome is what became of one part.
+type Outcome struct {
+	// Claim is what the partition's owner holds now. After success its position is
+	// the part's To.
+	Claim offsets.Claim
+	// Err is nil if the part's rows and position are committed. An
+	// *offsets.FencedError: the partition is somebody else's, was moved by an
+	// operator, or fell back with a restore: drop everything queued and read the
+	// ledger. A *ConfigError: stop, a person must act. A *HaltError: stop this
+	// partition. Otherwise the context's error.
+	Err error
+}
+
+// ConfigError says what a person has to change: a missing table, a wrong
+// column, a missing privilege.
+type ConfigError struct {
+	// Problem says what is wrong, Fix what to do about it.
+	Problem, Fix string
+}
+
+func (e *ConfigError) Error() string {
+	if e.Fix == "" {
+		return e.Problem
+	}
+	return e.Problem + ": " + e.Fix
+}
+
+// HaltError stops a partition: an error of a class that retrying can't mend and
+// that no single record is to blame for.
+type HaltError struct{ Err error }
+
+func (e *HaltError) Error() string { return "halted: " + e.Err.Error() }
+func (e *HaltError) Unwrap() error { return e.Err }

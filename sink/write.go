@@ -1,0 +1,241 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sort"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/oncesink/oncesink/offsets"
+)
+
+// Write commits the parts, of distinct partitions, in one transaction, and answers
+// each. It retries what is transient for as long as ctx lives, with backoff and
+// jitter, resolves commits of unknown outcome, and when some partitions are
+// fenced, writes the others without them. A batch that is too much for the server's
+// limits is written in halves, each a transaction.
+//
+// When ctx ends, the parts that are not known to be committed get its error; a
+// COMMIT that was on its way may or may not have arrived, as the ledger tells
+// whoever claims next.
+func (s *Sink) Write(ctx context.Context, parts []*Part) []Outcome {
+	j := &job{s: s, retry: newBackOff(), failed: make(map[*Part]error)}
+	var records spans
+	for _, p := range parts {
+		s.seal(p)
+		next := p.Claim.Position.Next
+		lo := sort.Search(len(p.records), func(i int) bool { return p.records[i].Offset >= next })
+		if p.To.Next > next {
+			records = append(records, span{p, int32(lo), int32(len(p.records))})
+		}
+	}
+	j.write(ctx, records)
+	out := make([]Outcome, len(parts))
+	for i, p := range parts {
+		out[i] = Outcome{p.Claim, j.failed[p]}
+	}
+	return out
+}
+
+func newBackOff() *backoff.ExponentialBackOff {
+	return backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(50*time.Millisecond),
+		backoff.WithMultiplier(2),
+		backoff.WithMaxInterval(5*time.Second),
+		backoff.WithMaxElapsedTime(0)) // never give up
+}
+
+// job is one call of Write.
+type job struct {
+	s      *Sink
+	retry  *backoff.ExponentialBackOff
+	failed map[*Part]error
+	// orphansSince is when a missing parent row was first met.
+	orphansSince time.Time
+	orphans      bool // it was waited for long enough
+}
+
+// write commits the records and moves their parts' claims, or marks the parts as failed.
+func (j *job) write(ctx context.Context, records spans) {
+	for {
+		records = slices.DeleteFunc(slices.Clone(records), func(x span) bool { return j.failed[x.part] != nil })
+		if len(records) == 0 {
+			return
+		}
+		steps := stepsOf(records)
+		err := j.attempt(ctx, records, steps)
+		var (
+			fenced  *offsets.FencedError
+			unknown *unknownError
+		)
+		switch {
+		case err == nil:
+			for i, x := range records {
+				x.part.Claim.Position = steps[i].To
+			}
+			j.retry.Reset()
+			return
+		case ctx.Err() != nil:
+			j.fail(records, ctx.Err())
+		case errors.As(err, &fenced):
+			j.fence(records, fenced)
+		case errors.As(err, &unknown):
+			if j.resolve(ctx, records, steps, unknown) {
+				return
+			}
+		case j.tooMuch(err) && records.records() > 1:
+			j.s.warn("writing a batch in halves", err, records)
+			left, right := records.halve()
+			j.write(ctx, left)
+			j.write(ctx, right)
+			return
+		case j.orphaned(err), classOf(err) == Transient:
+			j.s.warn("writing is delayed", err, records)
+			j.wait(ctx)
+		case len(records) > 1:
+			// Whatever it is, it stops the partitions that it concerns and no others.
+			for i := range records {
+				j.write(ctx, records[i:i+1])
+			}
+			return
+		default:
+			j.fail(records, j.s.stop(err))
+		}
+	}
+}
+
+// attempt is one transaction.
+func (j *job) attempt(ctx context.Context, records spans, steps []offsets.Step) error {
+	w := j.s.writers.Get().(*writer)
+	defer j.s.writers.Put(w)
+	t := &transaction{s: j.s, w: w, records: records, steps: steps, orphansAreData: j.orphans}
+	return t.commit(ctx)
+}
+
+// stepsOf says how the records move their partitions' positions.
+func stepsOf(records spans) []offsets.Step {
+	steps := make([]offsets.Step, len(records))
+	for i, x := range records {
+		to := x.part.To
+		if int(x.hi) < len(x.part.records) {
+			r := &x.part.records[x.hi-1]
+			to = offsets.Position{Next: r.Offset + 1, Epoch: r.Epoch, Time: r.Timestamp}
+		}
+		steps[i] = offsets.Step{Claim: x.part.Claim, To: to}
+	}
+	return steps
+}
+
+// fence fails the parts that lost their fence. The others are written without them.
+func (j *job) fence(records spans, err *offsets.FencedError) {
+	for _, x := range records {
+		if len(err.Partitions) == 0 || slices.Contains(err.Partitions, x.part.Claim.Partition) {
+			j.fail(spans{x}, &offsets.FencedError{Partitions: []offsets.Partition{x.part.Claim.Partition}})
+		}
+	}
+	if !slices.ContainsFunc(records, func(x span) bool { return j.failed[x.part] != nil }) {
+		j.fail(records, err) // it names none of ours: nothing to go on with
+	}
+}
+
+// resolve asks the ledger what became of a COMMIT, until it answers (rule 6).
+// It reports whether the records are committed; if not, the parts that are still
+// ours and stand where they stood hold new fences, under which the same records may be sent again.
+func (j *job) resolve(ctx context.Context, records spans, steps []offsets.Step, unknown *unknownError) bool {
+	for {
+		r, err := j.s.ledger.Resolve(ctx, steps, unknown.pid)
+		if err == nil {
+			return j.resolved(records, steps, r)
+		}
+		if ctx.Err() != nil {
+			j.fail(records, ctx.Err())
+			return false
+		}
+		j.s.warn("a commit of unknown outcome is being resolved", err, records)
+		j.wait(ctx)
+	}
+}
+
+func (j *job) resolved(records spans, steps []offsets.Step, r offsets.Resolution) bool {
+	for i, x := range records {
+		now := r.Partitions[i]
+		if now.Ours {
+			x.part.Claim = now.Claim
+		}
+		switch {
+		case r.Committed:
+			x.part.Claim.Position = steps[i].To
+		case !now.Ours || !now.AsExpected:
+			j.fail(spans{x}, &offsets.FencedError{Partitions: []offsets.Partition{x.part.Claim.Partition}})
+		}
+	}
+	return r.Committed
+}
+
+// tooMuch reports whether less at once might pass.
+func (j *job) tooMuch(err error) bool {
+	code := sqlstate(err)
+	return code == "57014" || code == "53200"
+}
+
+// orphaned reports whether to wait for a parent row that is missing (rule 18).
+func (j *job) orphaned(err error) bool {
+	if sqlstate(err) != foreignKeyViolation || classOf(err) != Data || j.orphans {
+		return false
+	}
+	if j.orphansSince.IsZero() {
+		j.orphansSince = time.Now()
+	}
+	j.orphans = time.Since(j.orphansSince) >= j.s.cfg.ForeignKeyWait
+	return true
+}
+
+func (j *job) fail(records spans, err error) {
+	for _, x := range records {
+		j.failed[x.part] = err
+	}
+}
+
+func (j *job) wait(ctx context.Context) {
+	pause := j.retry.NextBackOff()
+	if !j.orphansSince.IsZero() && !j.orphans {
+		pause = min(pause, max(0, j.s.cfg.ForeignKeyWait-time.Since(j.orphansSince)))
+	}
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// quietness is how far apart warnings about one database are.
+const quietness = 5 * time.Second
+
+// warn logs what delays the writing, without the values of rows.
+func (s *Sink) warn(msg string, err error, records spans) {
+	s.warned.Lock()
+	defer s.warned.Unlock()
+	s.warned.count++
+	if time.Since(s.warned.at) < quietness {
+		return
+	}
+	c := records[0].part.Claim
+	s.log.Warn(msg, slog.String("error", safe(err)), slog.String("sqlstate", sqlstate(err)),
+		slog.String("topic", c.Topic), slog.Int("partition", int(c.Partition.Partition)), slog.Int64("offset", c.Position.Next),
+		slog.Int("partitions", len(records)), slog.Int("records", records.records()), slog.Int("times", s.warned.count))
+	s.warned.at, s.warned.count = time.Now(), 0
+}
+
+// stop turns an error that retrying can't mend into what a person needs.
+func (s *Sink) stop(err error) error {
+	if classOf(err) != Configuration {
+		return &HaltError{fmt.Errorf("%s", describe(err))}
+	}
+	return &ConfigError{Problem: describe(err), Fix: fix(err)}
+}

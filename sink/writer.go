@@ -1,0 +1,262 @@
+package sink
+
+import (
+	"slices"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// writer turns records into the statements of a transaction. It holds buffers
+// that the transactions of a Sink use in turn; one transaction at a time has it.
+type writer struct {
+	params params
+	tables [][]event // of the records at hand, by table
+	rounds [][]event
+	sets   map[string]*[]event
+
+	batch *pgconn.Batch
+	doing []doing // what each statement of the batch does
+}
+
+// doing says for an error what failed.
+type doing struct {
+	verb  string
+	table *table // nil if no table is concerned
+}
+
+// maxSets is how many sets of present fields a round writes a statement each;
+// with more of them all its events go into one statement with presence flags.
+const maxSets = 8
+
+func (w *writer) reset() {
+	w.batch, w.doing = &pgconn.Batch{}, w.doing[:0]
+}
+
+// exec adds a statement with the parameters at hand.
+func (w *writer) exec(verb string, t *table, sql string) {
+	p := &w.params
+	w.batch.ExecParams(sql, p.values, p.oids, p.formats[:len(p.values)], nil)
+	w.doing = append(w.doing, doing{verb, t})
+	p.reset()
+}
+
+// gather collects the events of the records by table.
+func (w *writer) gather(s *Sink, records spans) {
+	for len(w.tables) < len(s.tables) {
+		w.tables = append(w.tables, nil)
+	}
+	for i := range w.tables {
+		w.tables[i] = w.tables[i][:0]
+	}
+	seq := int32(0)
+	for _, x := range records {
+		p := x.part
+		from, to := x.rows()
+		for i := from; i < to; i++ {
+			r := &p.rows[i]
+			if p.faulty != nil && p.faulty[r.record] {
+				continue
+			}
+			k := p.keys[i]
+			w.tables[r.table] = append(w.tables[r.table], event{p.keyText[k.off : k.off+k.len], p, int32(i), seq})
+			seq++
+		}
+	}
+}
+
+// locks adds the advisory locks of the tables with a delete memory, in the order
+// of their names. It must come before anything else of the batch.
+func (w *writer) locks(s *Sink) {
+	for _, i := range s.byName {
+		t, events := s.tables[i], w.tables[i]
+		if t.memory == "" || len(events) == 0 {
+			continue
+		}
+		w.params.ints(lockClass, t.lock)
+		w.exec("lock", t, t.lockSQL(slices.ContainsFunc(events, func(e event) bool { return e.tombstone() })))
+	}
+}
+
+// write adds the statements for the events of all tables, in the order of the
+// configuration: a parent stands before its children there.
+func (w *writer) write(s *Sink) {
+	for i, t := range s.tables {
+		events := w.tables[i]
+		switch {
+		case len(events) == 0:
+		case t.strategy == Append:
+			w.append(t, events)
+		case len(t.others) > 0:
+			for k := range events {
+				w.round(t, events[k:k+1])
+			}
+		default:
+			w.rounds = t.fold(events, w.rounds[:0])
+			for _, events := range w.rounds {
+				w.round(t, events)
+			}
+		}
+	}
+}
+
+// round writes events of distinct keys, which are sorted.
+func (w *writer) round(t *table, events []event) {
+	w.split(t, events)
+	if gone := w.sets[tombstones]; gone != nil && len(*gone) > 0 {
+		sql := t.deleteSQL
+		if t.memory != "" {
+			sql = t.rememberSQL
+		}
+		w.statement(t, sql, shape{columns: t.key}, *gone)
+	}
+	if w.presence() > maxSets {
+		s := shape{columns: t.all(), flagged: true}
+		rest := events[:0:0]
+		for i := range events {
+			if !events[i].tombstone() {
+				rest = append(rest, events[i])
+			}
+		}
+		w.statement(t, t.updateSQL, s, rest)
+		w.statement(t, t.insertRestSQL, s, rest)
+		w.statement(t, t.updateSQL, s, rest)
+		return
+	}
+	for _, set := range w.names() {
+		s := t.shape(set)
+		if t.complete(s) {
+			w.statement(t, t.upsertSQL, s, *w.sets[set])
+			continue
+		}
+		w.statement(t, t.updateSQL, s, *w.sets[set])
+		w.statement(t, t.insertRestSQL, s, *w.sets[set])
+	}
+}
+
+// append writes events as rows of their own, in the order of the log.
+func (w *writer) append(t *table, events []event) {
+	w.split(t, events)
+	if w.presence() > maxSets {
+		w.statement(t, t.appendSQL, shape{columns: t.all(), flagged: true}, events)
+		return
+	}
+	for _, set := range w.names() {
+		w.statement(t, t.appendSQL, t.shape(set), *w.sets[set])
+	}
+}
+
+// statement adds one form for the events, in as many statements as their size asks for.
+func (w *writer) statement(t *table, form func(shape) string, s shape, events []event) {
+	sql := form(s)
+	if sql == "" {
+		return
+	}
+	for len(events) > 0 {
+		n, size := 0, 0
+		for n < len(events) && (n == 0 || size < maxStatementBytes) {
+			for _, i := range s.columns {
+				size += 4 + max(0, int(events[n].cell(i).len))
+			}
+			n++
+		}
+		for _, i := range s.columns {
+			w.params.texts(events[:n], i)
+		}
+		if s.flagged {
+			for _, i := range s.columns {
+				if t.optional(i) {
+					w.params.flags(events[:n], i)
+				}
+			}
+		}
+		if t.engine() {
+			w.params.places(events[:n])
+		}
+		w.exec("write", t, sql)
+		events = events[n:]
+	}
+}
+
+// tombstones is the name of their set; present fields are named by a byte each.
+const tombstones = "-"
+
+// split groups events by set of present fields; their order stays.
+func (w *writer) split(t *table, events []event) {
+	if w.sets == nil || len(w.sets) > 4*maxSets {
+		w.sets = map[string]*[]event{}
+	}
+	for _, group := range w.sets {
+		*group = (*group)[:0]
+	}
+	name := make([]byte, len(t.columns))
+	for i := range events {
+		set := name
+		if t.strategy == Upsert && events[i].tombstone() {
+			set = []byte(tombstones)
+		} else {
+			for k := range name {
+				name[k] = '1'
+				if events[i].cell(k).len == cellAbsent {
+					name[k] = '0'
+				}
+			}
+		}
+		group := w.sets[string(set)]
+		if group == nil {
+			group = new([]event)
+			w.sets[string(set)] = group
+		}
+		*group = append(*group, events[i])
+	}
+}
+
+// presence is how many sets of present fields there are.
+func (w *writer) presence() int { return len(w.names()) }
+
+// names returns the sets of present fields, the fullest first, always in the
+// same order.
+func (w *writer) names() []string {
+	var names []string
+	for set, group := range w.sets {
+		if set != tombstones && len(*group) > 0 {
+			names = append(names, set)
+		}
+	}
+	slices.Sort(names)
+	slices.Reverse(names)
+	return names
+}
+
+// shape is the set's columns.
+func (t *table) shape(set string) shape {
+	var s shape
+	for i := range set {
+		if set[i] == '1' {
+			s.columns = append(s.columns, i)
+		}
+	}
+	return s
+}
+
+func (t *table) all() []int {
+	all := make([]int, len(t.columns))
+	for i := range all {
+		all[i] = i
+	}
+	return all
+}
+
+// complete reports whether an insert of these columns can succeed.
+func (t *table) complete(s shape) bool {
+	if t.updateOnly {
+		return false
+	}
+	for i := range t.columns {
+		if t.columns[i].notNull && !slices.Contains(s.columns, i) {
+			return false
+		}
+	}
+	return true
+}
+
+func (t *table) title() string { return t.schema + "." + t.name }
