@@ -38,12 +38,10 @@ func runAs() (*account, error) {
 	return nil, errors.New("PostgreSQL refuses to run as root, and there is no account postgres or nobody to run it as: create one (useradd --system postgres), or start this program as an ordinary user")
 }
 
-// apply makes a command run under the account, apart from our process group, so that
-// a Ctrl-C in the terminal reaches us and not the server behind our back.
+// apply makes a command run under the account.
 func (a *account) apply(cmd *exec.Cmd) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if a != nil {
-		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(a.uid), Gid: uint32(a.gid)}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(a.uid), Gid: uint32(a.gid)}}
 	}
 }
 

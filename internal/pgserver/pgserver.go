@@ -25,6 +25,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/oncesink/oncesink/internal/localserver"
 )
 
 // startTimeout bounds initdb and the wait for the first answer, each; crash recovery is part of the latter.
@@ -63,7 +65,7 @@ type Server struct {
 	port    int
 
 	mu   sync.Mutex
-	proc *process // nil while stopped
+	proc *localserver.Process // nil while stopped
 }
 
 // Start makes a cluster in opts.Dir, unless there is one, starts its server, and
@@ -107,7 +109,7 @@ func (s *Server) initialise(ctx context.Context) error {
 		"-D", s.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
 	s.prepare(cmd)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("initdb (%s): %w\n%s", s.bin, errors.Join(err, ctx.Err()), lastLines(out))
+		return fmt.Errorf("initdb (%s): %w\n%s", s.bin, errors.Join(err, ctx.Err()), localserver.LastLines(out))
 	}
 	return nil
 }
@@ -117,7 +119,7 @@ func (s *Server) initialise(ctx context.Context) error {
 func (s *Server) Start(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.proc != nil && !s.proc.exited() {
+	if s.proc != nil && !s.proc.Exited() {
 		return errors.New("start PostgreSQL: already running")
 	}
 	// A port that was free a moment ago may be taken by now: try another, if the choice is ours.
@@ -125,7 +127,7 @@ func (s *Server) Start(ctx context.Context) error {
 	var err error
 	for range 3 {
 		if choose {
-			if s.port, err = freePort(); err != nil {
+			if s.port, err = localserver.FreePort(); err != nil {
 				return fmt.Errorf("start PostgreSQL: %w", err)
 			}
 		}
@@ -153,13 +155,13 @@ func (s *Server) launch(ctx context.Context) error {
 	cmd := exec.Command(filepath.Join(s.bin, "postgres"), s.arguments()...)
 	s.prepare(cmd)
 	cmd.Stdout, cmd.Stderr = log, log
-	if s.proc, err = startProcess(cmd); err != nil {
+	if s.proc, err = localserver.Start(cmd, syscall.SIGQUIT); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	if err := s.waitReady(ctx); err != nil {
-		tail := logTail(s.logPath(), began.Size())
+		tail := localserver.LogTail(s.logPath(), began.Size())
 		s.stop(context.WithoutCancel(ctx), Immediate)
 		return fmt.Errorf("%w; the end of its log %s:\n%s", err, s.logPath(), tail)
 	}
@@ -177,8 +179,8 @@ func (s *Server) waitReady(ctx context.Context) error {
 		}
 		select {
 		case <-tick.C:
-		case <-s.proc.done:
-			return fmt.Errorf("server ended: %w", errors.Join(s.proc.err))
+		case <-s.proc.Done():
+			return fmt.Errorf("wait for the server to answer: it ended: %w", s.proc.Err())
 		case <-ctx.Done():
 			return fmt.Errorf("wait for the server to answer: %w", err)
 		}
@@ -222,11 +224,11 @@ func (s *Server) stop(ctx context.Context, mode Mode) error {
 	if mode == Immediate {
 		sig = syscall.SIGQUIT
 	}
-	if err := s.proc.signal(sig); err != nil {
+	if err := s.proc.Signal(sig); err != nil {
 		return fmt.Errorf("stop PostgreSQL: %w", err)
 	}
 	select {
-	case <-s.proc.done:
+	case <-s.proc.Done():
 		s.proc = nil
 		return nil
 	case <-ctx.Done():
@@ -247,7 +249,7 @@ func (s *Server) kill() error {
 		return nil
 	}
 	segment := s.sharedMemory()
-	if err := s.proc.kill(); err != nil {
+	if err := s.proc.Kill(); err != nil {
 		return fmt.Errorf("kill PostgreSQL: %w", err)
 	}
 	s.proc = nil
@@ -261,10 +263,10 @@ func (s *Server) kill() error {
 func (s *Server) PID() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.proc == nil || s.proc.exited() {
+	if s.proc == nil || s.proc.Exited() {
 		return 0
 	}
-	return s.proc.pid
+	return s.proc.PID()
 }
 
 // Port returns the port on 127.0.0.1. It stays the same over restarts.
@@ -323,14 +325,4 @@ func (s *Server) sharedMemory() int {
 		return -1
 	}
 	return id
-}
-
-// freePort returns a port of 127.0.0.1 that nobody listens on at this moment.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }

@@ -7,6 +7,7 @@ package testpg
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/oncesink/oncesink/internal/pgserver"
+	"github.com/oncesink/oncesink/internal/testenv"
 )
 
 // stopTimeout bounds every stop of a server.
@@ -26,34 +28,14 @@ const stopTimeout = 30 * time.Second
 var shared struct {
 	sync.Mutex
 	server *pgserver.Server
-	dir    string
 	err    error
 	count  int // databases so far, for their names
 }
 
-// Runner is what [Main] runs: a *testing.M, or something that wraps one.
-type Runner interface{ Run() int }
-
 // Main runs the tests and then stops the shared server. It returns the exit code:
 //
 //	func TestMain(m *testing.M) { os.Exit(testpg.Main(m)) }
-func Main(m Runner) int {
-	defer func() {
-		shared.Lock()
-		defer shared.Unlock()
-		if shared.server != nil {
-			ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
-			defer cancel()
-			if err := shared.server.Stop(ctx, pgserver.Immediate); err != nil {
-				fmt.Fprintln(os.Stderr, err)
-			}
-		}
-		if shared.dir != "" {
-			os.RemoveAll(shared.dir)
-		}
-	}()
-	return m.Run()
-}
+func Main(m testenv.Runner) int { return testenv.Main(m) }
 
 // options are those of every test server. Without fsync: a test kills processes, not the machine.
 func options(dir string) pgserver.Options {
@@ -76,15 +58,41 @@ func server(t testing.TB) (*pgserver.Server, int) {
 	defer shared.Unlock()
 	shared.count++
 	if shared.server == nil && shared.err == nil {
-		if shared.dir, shared.err = pgserver.TempDir("oncesink-testpg-"); shared.err == nil {
-			// Not the test's context: the server outlives the test that came first.
-			shared.server, shared.err = pgserver.Start(context.Background(), options(shared.dir))
-		}
+		// Not the test's context: the server outlives the test that came first.
+		var stop func() error
+		shared.server, stop, shared.err = start(context.Background(), nil)
+		testenv.AtExit(stop)
 	}
 	if shared.err != nil {
 		t.Fatal(shared.err)
 	}
 	return shared.server, shared.count
+}
+
+// start starts a server in a folder of its own; stop stops it and removes the folder.
+func start(ctx context.Context, settings []string) (srv *pgserver.Server, stop func() error, err error) {
+	stop = func() error { return nil }
+	dir, err := pgserver.TempDir("oncesink-testpg-")
+	if err != nil {
+		return nil, stop, err
+	}
+	release, err := testenv.OwnDir(dir)
+	if err != nil {
+		return nil, stop, err
+	}
+	opts := options(dir)
+	for _, s := range settings {
+		name, value, _ := strings.Cut(s, "=")
+		opts.Settings[name] = value
+	}
+	if srv, err = pgserver.Start(ctx, opts); err != nil {
+		return nil, release, err
+	}
+	return srv, func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+		defer cancel()
+		return errors.Join(srv.Stop(ctx, pgserver.Immediate), release())
+	}, nil
 }
 
 // URL creates an empty database on the shared server and returns its address. The
@@ -140,23 +148,16 @@ type Server struct {
 // stopped and removed when the test ends.
 func Start(t testing.TB, settings ...string) *Server {
 	t.Helper()
-	dir, err := pgserver.TempDir("oncesink-testpg-")
+	srv, stop, err := start(t.Context(), settings)
+	t.Cleanup(func() {
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	opts := options(dir)
-	for _, s := range settings {
-		name, value, _ := strings.Cut(s, "=")
-		opts.Settings[name] = value
-	}
-	srv, err := pgserver.Start(t.Context(), opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &Server{t: t, srv: srv}
-	t.Cleanup(func() { s.Stop(pgserver.Immediate) })
-	return s
+	return &Server{t: t, srv: srv}
 }
 
 // URL returns the address of the server's database postgres. It stays the same over restarts.

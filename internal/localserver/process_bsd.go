@@ -1,6 +1,6 @@
 //go:build unix && !linux
 
-package pgserver
+package localserver
 
 import (
 	"errors"
@@ -11,14 +11,13 @@ import (
 	"syscall"
 )
 
-// startTied starts a command that gets SIGQUIT (for a postmaster: an immediate
-// shutdown) when this process ends, however it ends: a watcher reads from a pipe
-// that only this process could write to, and wakes when the pipe closes.
-func startTied(cmd *exec.Cmd) (release func(), err error) {
+// startTied starts a child and a watcher beside it, which reads from a pipe that only
+// this process can write to, and signals the child when the pipe closes.
+func startTied(cmd *exec.Cmd, last syscall.Signal) (release func(), err error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	watcher := exec.Command("/bin/sh", "-c", `read x; kill -QUIT "$0"`, strconv.Itoa(cmd.Process.Pid))
+	watcher := exec.Command("/bin/sh", "-c", `read x; kill -"$0" "$1"`, strconv.Itoa(int(last)), strconv.Itoa(cmd.Process.Pid))
 	watcher.Dir = "/"
 	watcher.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: cmd.SysProcAttr.Credential}
 	pipe, err := watcher.StdinPipe()
@@ -29,13 +28,12 @@ func startTied(cmd *exec.Cmd) (release func(), err error) {
 		return nil, errors.Join(fmt.Errorf("start watcher: %w", err), cmd.Process.Kill(), cmd.Wait())
 	}
 	return func() {
-		watcher.Process.Kill()
-		pipe.Close()
+		watcher.Process.Kill() // before the pipe closes: the child's id may be somebody else's by now
 		watcher.Wait()
+		pipe.Close()
 	}, nil
 }
 
-// childrenOf returns the children of a process.
 func childrenOf(pid int) ([]int, error) {
 	out, err := exec.Command("ps", "-A", "-o", "pid=,ppid=").Output()
 	if err != nil {
@@ -51,12 +49,6 @@ func childrenOf(pid int) ([]int, error) {
 	return children, nil
 }
 
-// running tells whether a process is there.
 func running(pid int) bool {
 	return !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
-}
-
-// removeSharedMemory removes the System V segment of a killed server: no process is attached any more.
-func removeSharedMemory(id int) {
-	exec.Command("ipcrm", "-m", strconv.Itoa(id)).Run()
 }
