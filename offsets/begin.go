@@ -13,32 +13,22 @@ type First struct {
 }
 
 // Begin inserts the rows of partitions that have none, unclaimed, before
-// anything is fetched (rule 7). Rows that exist stay as they are, so that of
+// anything is fetched (rule 7): all partitions of a topic can be given their
+// first positions at once, whoever owns them. Rows that exist stay as they are, so that of
 // two processes that resolve a start at the same time the first one decides. It
 // is synchronous whatever the session's setting: a first position that is lost
 // after records were applied under it would be resolved again, elsewhere.
 func (l *Ledger) Begin(ctx context.Context, firsts []First) error {
-	topics, partitions := make([]string, len(firsts)), make([]int32, len(firsts))
-	ids, next := make([]string, len(firsts)), make([]int64, len(firsts))
+	n := len(firsts)
+	topics, partitions := split(firsts, func(f First) Partition { return f.Partition })
+	ids, starts, epochs := make([]*string, n), make([]int64, n), make([]int32, n)
 	for i, f := range firsts {
-		topics[i], partitions[i], ids[i], next[i] = f.Topic, f.Partition.Partition, f.TopicID.String(), f.Offset
+		ids[i], starts[i], epochs[i] = uuid(f.TopicID), f.Offset, -1
 	}
-	tx, err := l.pool.Begin(ctx)
+	_, err := l.pool.Exec(ctx, `select oncesink.first_positions($1::text, $2::text, $3::text[], $4::int[], $5::text[]::uuid[], $6::bigint[], $7::int[])`,
+		l.group, l.opts.ClusterID, topics, partitions, ids, starts, epochs)
 	if err != nil {
-		return fmt.Errorf("begin positions: %w", err)
+		return fmt.Errorf("begin positions: %w", missingLedger(err))
 	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	if _, err := tx.Exec(ctx, "set local synchronous_commit = on"); err != nil {
-		return fmt.Errorf("begin positions: %w", err)
-	}
-	_, err = tx.Exec(ctx, `
-		insert into oncesink.offsets (sink_group, topic, partition, next_offset, first_offset, topic_id, cluster_id, generation)
-		select $1, topic, partition, next_offset, next_offset, topic_id::uuid, nullif($2, ''), oncesink.generation_of(topic, topic_id::uuid, 0)
-		from unnest($3::text[], $4::int[], $5::text[], $6::bigint[]) as f (topic, partition, topic_id, next_offset)
-		order by topic, partition
-		on conflict do nothing`, l.group, l.opts.ClusterID, topics, partitions, ids, next)
-	if err != nil {
-		return fmt.Errorf("begin positions: %w", err)
-	}
-	return tx.Commit(ctx)
+	return nil
 }

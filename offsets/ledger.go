@@ -60,6 +60,9 @@ func New(pool *pgxpool.Pool, group string, opts Options) *Ledger {
 	return l
 }
 
+// Group is the name of the sink group.
+func (l *Ledger) Group() string { return l.group }
+
 // Instance is the name of this process among the sessions of the database: it
 // was drawn by [NewPool].
 func (l *Ledger) Instance() string { return l.instance }
@@ -67,8 +70,8 @@ func (l *Ledger) Instance() string { return l.instance }
 // Halt stores why the owner stopped the partition, or clears it (reason ""), if
 // the row still names the claim. Best effort, for people: `oncesink status`.
 func (l *Ledger) Halt(ctx context.Context, claim Claim, reason string) error {
-	_, err := l.pool.Exec(ctx, `select oncesink.halt($1::text, $2::text, $3::int, $4::uuid, $5::text)`,
-		l.group, claim.Topic, claim.Partition.Partition, claim.ID, reason)
+	_, err := l.pool.Exec(ctx, `select oncesink.halt($1::text, $2::text, $3::int, $4::text::uuid, $5::text)`,
+		l.group, claim.Topic, claim.Partition.Partition, claim.ID.String(), reason)
 	if err != nil {
 		return fmt.Errorf("store halt of %s: %w", claim.Partition, missingLedger(err))
 	}

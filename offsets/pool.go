@@ -19,7 +19,8 @@ const appPrefix = "oncesink "
 // NewPool returns a pool for one process and the instance name it drew for it:
 // every session is named "oncesink <instance>", whatever the url says, so that a
 // claim can tell a stuck session of ours from somebody else's. The pool connects
-// when it is used. Statements are described once and not prepared, which works
+// when it is used. maxConns of 0 leaves the url's pool_max_conns or pgx's default.
+// Statements are described once and not prepared, which works
 // behind PgBouncer in transaction mode.
 func NewPool(ctx context.Context, url string, maxConns int32) (*pgxpool.Pool, string, error) {
 	cfg, err := pgxpool.ParseConfig(url)
@@ -30,7 +31,9 @@ func NewPool(ctx context.Context, url string, maxConns int32) (*pgxpool.Pool, st
 	_, _ = rand.Read(name[:])
 	instance := hex.EncodeToString(name[:])
 
-	cfg.MaxConns = maxConns
+	if maxConns > 0 {
+		cfg.MaxConns = maxConns
+	}
 	conn := cfg.ConnConfig
 	conn.RuntimeParams["application_name"] = appPrefix + instance
 	if conn.ConnectTimeout == 0 {

@@ -113,6 +113,9 @@ func Init(ctx context.Context, conn *pgx.Conn) error {
 // Check returns ErrNoLedger if the ledger is missing or older than this program.
 func Check(ctx context.Context, conn *pgx.Conn) error {
 	v, err := schemaVersion(ctx, conn, component)
+	if sqlState(err) == "42501" {
+		return fmt.Errorf("read ledger version: %w; `oncesink init --print` shows the grants", err)
+	}
 	if err != nil {
 		return fmt.Errorf("read ledger version: %w", err)
 	}

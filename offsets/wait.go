@@ -26,8 +26,7 @@ func (l *Ledger) newWaiter(start time.Time) *waiter {
 	return &waiter{l: l, start: start, holder: "another session"}
 }
 
-// close ends both connections, in the background of nobody: it waits for at
-// most a second each.
+// close closes both connections, in a second at most.
 func (w *waiter) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -68,8 +67,10 @@ func (w *waiter) run(ctx context.Context, lock func(tx pgx.Tx) error) error {
 		return err
 	}
 	// Asked of the server: the process id that a pooler shows is not the session's.
+	// This process might be stopped here, too.
 	var pid int32
-	if err := tx.QueryRow(ctx, `select pg_backend_pid()`).Scan(&pid); err != nil {
+	err = tx.QueryRow(ctx, `select pg_backend_pid() from set_config('idle_in_transaction_session_timeout', '10s', true)`).Scan(&pid)
+	if err != nil {
 		_ = tx.Rollback(ctx)
 		return err
 	}
@@ -105,7 +106,9 @@ with recursive chain(pid) as (
   union
     select unnest(pg_blocking_pids(c.pid)) from chain c where c.pid in (select pid from queued)
 ), queued as (
-    select pid from pg_locks where locktype = 'tuple' and relation = 'oncesink.offsets'::regclass
+    select pid from pg_locks
+     where locktype = 'tuple' and relation = 'oncesink.offsets'::regclass
+       and database = (select oid from pg_database where datname = current_database())
 ), holder as (
     select c.pid, coalesce(a.application_name, '') as name, coalesce(a.usename::text, '') as role, coalesce(a.state, '') as state,
            (extract(epoch from clock_timestamp() - a.xact_start) * 1000)::bigint as age,

@@ -86,6 +86,23 @@ begin
     end if;
 end $$;
 
+-- Inserts the rows that are missing and have a start.
+create function oncesink.first_positions(
+    group_name text, cluster text, topics text[], partitions int[], topic_ids uuid[], starts bigint[], epochs int[]
+) returns void
+language plpgsql set lock_timeout = '3s' as $$
+begin
+    perform oncesink.durable();
+    insert into oncesink.offsets (sink_group, topic, partition, next_offset, first_offset, leader_epoch, topic_id, cluster_id, generation)
+    select group_name, w.topic, w.partition, w.start, w.start, w.epoch, w.id, nullif(cluster, ''), oncesink.generation_of(w.topic, w.id, 0)
+      from unnest(topics, partitions, topic_ids, starts, epochs) w(topic, partition, id, start, epoch)
+     where w.start is not null
+       and not exists (select from oncesink.offsets o
+                        where o.sink_group = group_name and o.topic = w.topic and o.partition = w.partition)
+     order by w.topic, w.partition
+        on conflict do nothing;
+end $$;
+
 -- Takes the partitions, in one transaction. wait_ms = 0 leaves out ("held") the
 -- rows that are locked; otherwise they are waited for, each that long.
 create function oncesink.claim(
@@ -107,23 +124,13 @@ begin
     perform oncesink.durable();
     perform set_config('lock_timeout', greatest(wait_ms, 1000)::text, true);
 
-    -- First positions. Somebody's uncommitted insert of the same row makes this
-    -- wait; after the timeout, what is missing counts as held.
-    if exists (select from unnest(topics, partitions, starts) w(topic, partition, start)
-                where w.start is not null
-                  and not exists (select from oncesink.offsets o
-                                   where o.sink_group = group_name and o.topic = w.topic and o.partition = w.partition)) then
-        begin
-            insert into oncesink.offsets (sink_group, topic, partition, next_offset, first_offset, leader_epoch, topic_id, generation)
-            select group_name, w.topic, w.partition, w.start, w.start, w.epoch, w.id, oncesink.generation_of(w.topic, w.id, 0)
-              from unnest(topics, partitions, topic_ids, starts, epochs) w(topic, partition, id, start, epoch)
-             where w.start is not null
-             order by w.topic, w.partition
-                on conflict do nothing;
-        exception when lock_not_available then
-            null;
-        end;
-    end if;
+    -- Somebody's uncommitted insert of the same row makes this wait; after the
+    -- timeout, what is missing counts as held.
+    begin
+        perform oncesink.first_positions(group_name, cluster, topics, partitions, topic_ids, starts, epochs);
+    exception when lock_not_available then
+        null;
+    end;
 
     execute 'select array(
         select o from oncesink.offsets o
