@@ -1,0 +1,317 @@
+// Package docs_test keeps the documents honest: what they name must exist.
+package docs_test
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/oncesink/oncesink/internal/config"
+)
+
+const root = ".."
+
+// rules is how many rules docs/semantics.md states.
+const rules = 28
+
+// unbuilt are the rules without code to test: those of the commands that do not
+// exist yet, and those that describe what other rules add up to.
+var unbuilt = []int{19, 20, 21, 22, 23, 24, 25, 26}
+
+func TestEveryRuleHasAHeading(t *testing.T) {
+	var got []int
+	for _, m := range regexp.MustCompile(`(?m)^### Rule (\d+): \S`).FindAllStringSubmatch(read(t, "docs/semantics.md"), -1) {
+		n, _ := strconv.Atoi(m[1])
+		got = append(got, n)
+	}
+	var want []int
+	for n := range rules {
+		want = append(want, n+1)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("headings of rules: got %v, want %v", got, want)
+	}
+}
+
+// Comments wrap: "rules 17\n// and 18".
+var (
+	wrap     = regexp.MustCompile(`\n[ \t]*(//|--|#)?[ \t]*`)
+	citation = regexp.MustCompile(`(?i)rules?[ _]?(\d+)((?:(?:, | and |, and |-| to )\d+)*)`)
+	number   = regexp.MustCompile(`(, | and |-| to )?(\d+)`)
+)
+
+// cited returns the numbers of the rules that a text cites.
+func cited(text string) []int {
+	var out []int
+	for _, m := range citation.FindAllStringSubmatch(wrap.ReplaceAllString(text, " "), -1) {
+		first, _ := strconv.Atoi(m[1])
+		out = append(out, first)
+		for _, more := range number.FindAllStringSubmatch(m[2], -1) {
+			n, _ := strconv.Atoi(more[2])
+			if last := out[len(out)-1]; more[1] == "-" || more[1] == " to " {
+				for k := last + 1; k < n; k++ {
+					out = append(out, k)
+				}
+			}
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+func TestCited(t *testing.T) {
+	tests := []struct {
+		text string
+		want []int
+	}{
+		{"(rule 12)", []int{12}},
+		{"func TestRule7Second(t *testing.T)", []int{7}},
+		{"// by rules 17\n\t// and 18: x", []int{17, 18}},
+		{"rules 3, 4 and 6-8.", []int{3, 4, 6, 7, 8}},
+		{"no rule at all", nil},
+	}
+	for _, tt := range tests {
+		if got := cited(tt.text); !slices.Equal(got, tt.want) {
+			t.Errorf("cited(%q) = %v, want %v", tt.text, got, tt.want)
+		}
+	}
+}
+
+func TestCitedRulesExist(t *testing.T) {
+	for _, path := range files(t, ".go", ".sql", ".md", ".yml", ".yaml") {
+		if path == "docs/docs_test.go" {
+			continue
+		}
+		for _, n := range cited(read(t, path)) {
+			if n < 1 || n > rules {
+				t.Errorf("%s cites rule %d: there are rules 1 to %d", path, n, rules)
+			}
+		}
+	}
+}
+
+func TestEveryRuleHasATest(t *testing.T) {
+	tested := map[int]bool{}
+	for _, path := range files(t, "_test.go") {
+		if path == "docs/docs_test.go" {
+			continue
+		}
+		for _, n := range cited(read(t, path)) {
+			tested[n] = true
+		}
+	}
+	for n := 1; n <= rules; n++ {
+		if !tested[n] && !slices.Contains(unbuilt, n) {
+			t.Errorf("no test names rule %d", n)
+		}
+	}
+}
+
+func TestLinks(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	for _, path := range files(t, ".md") {
+		for _, m := range link.FindAllStringSubmatch(read(t, path), -1) {
+			target, anchor, _ := strings.Cut(m[1], "#")
+			if strings.Contains(target, ":") {
+				continue // another site
+			}
+			to := path
+			if target != "" {
+				to = filepath.Join(filepath.Dir(path), target)
+			}
+			if _, err := os.Stat(filepath.Join(root, to)); err != nil {
+				t.Errorf("%s links to %s, which does not exist", path, m[1])
+			} else if anchor != "" && !slices.Contains(anchors(read(t, to)), anchor) {
+				t.Errorf("%s links to %s: there is no such heading", path, m[1])
+			}
+		}
+	}
+}
+
+// anchors are the names that GitHub gives to headings.
+func anchors(markdown string) []string {
+	drop := regexp.MustCompile("[^\\p{L}\\p{N} _-]")
+	var out []string
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllStringSubmatch(markdown, -1) {
+		out = append(out, strings.ReplaceAll(drop.ReplaceAllString(strings.ToLower(m[1]), ""), " ", "-"))
+	}
+	return out
+}
+
+// What stands in backquotes and looks like a file or folder of this repository is one.
+func TestNamedFilesExist(t *testing.T) {
+	file := regexp.MustCompile("`((?:offsets|sink|consumer|internal|cmd|docs|examples|testdata)/[A-Za-z0-9_./-]+)`")
+	for _, path := range files(t, ".md") {
+		for _, m := range file.FindAllStringSubmatch(read(t, path), -1) {
+			if _, err := os.Stat(filepath.Join(root, m[1])); err != nil {
+				t.Errorf("%s names %s, which does not exist", path, m[1])
+			}
+		}
+	}
+}
+
+func TestNamedFunctionsExist(t *testing.T) {
+	var sql strings.Builder
+	for _, path := range files(t, ".sql") {
+		sql.WriteString(read(t, path))
+	}
+	function := regexp.MustCompile(`\boncesink\.([a-z_]+)\(`)
+	for _, path := range files(t, ".md") {
+		for _, m := range function.FindAllStringSubmatch(read(t, path), -1) {
+			if !strings.Contains(sql.String(), "create function oncesink."+m[1]+"(") {
+				t.Errorf("%s calls oncesink.%s, which the ledger does not have", path, m[1])
+			}
+		}
+	}
+}
+
+// Go code in the README is code that the compiler has seen.
+func TestGoExamples(t *testing.T) {
+	example := read(t, "consumer/example_test.go")
+	blocks := regexp.MustCompile("(?ms)^```go\n(.*?)^```$").FindAllStringSubmatch(read(t, "README.md"), -1)
+	for _, m := range blocks {
+		if !strings.Contains(example, m[1]) {
+			t.Errorf("this Go code of README.md is not in consumer/example_test.go:\n%s", m[1])
+		}
+	}
+	if len(blocks) == 0 {
+		t.Error("README.md has no Go code")
+	}
+}
+
+func TestConfigurationExamples(t *testing.T) {
+	lookup := func(name string) (string, bool) {
+		if strings.HasSuffix(name, "URL") {
+			return "postgres://sink@localhost/shop", true
+		}
+		return "value", true
+	}
+	block := regexp.MustCompile("(?ms)^```yaml\n(.*?)^```$")
+	n := 0
+	load := func(name, text string) {
+		n++
+		if _, err := config.Parse(name, []byte(text), lookup); err != nil {
+			t.Errorf("%s: %v\n%s", name, err, text)
+		}
+	}
+	for _, path := range files(t, ".md") {
+		for _, m := range block.FindAllStringSubmatch(read(t, path), -1) {
+			load(path, m[1])
+		}
+	}
+	for _, path := range files(t, ".yaml") {
+		if strings.HasPrefix(path, "examples/") {
+			load(path, read(t, path))
+		}
+	}
+	if n < 3 {
+		t.Errorf("%d examples found: the README should have one, examples/ two", n)
+	}
+}
+
+// The README's table of keys names keys that the configuration has, and all
+// that are required.
+func TestConfigurationKeys(t *testing.T) {
+	known := keys(reflect.TypeFor[config.Config](), "")
+	named := map[string]bool{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `([A-Za-z_.\\[\\]]+)`((?:, `[A-Za-z_.\\[\\]]+`)*) \\|").FindAllStringSubmatch(read(t, "README.md"), -1) {
+		for _, name := range append([]string{m[1]}, regexp.MustCompile("[A-Za-z_.\\[\\]]+").FindAllString(strings.ReplaceAll(m[2], ", ", " "), -1)...) {
+			if strings.Contains(name, ".") || name == "start" {
+				named[name] = true
+			}
+		}
+	}
+	for name := range named {
+		if _, ok := known[name]; !ok {
+			t.Errorf("README.md documents the key %s, which does not exist", name)
+		}
+	}
+	for name, required := range known {
+		if required && !named[name] {
+			t.Errorf("README.md does not document the key %s, which is required", name)
+		}
+	}
+}
+
+// keys are the paths of a configuration's leaves, and whether each has to be given.
+func keys(typ reflect.Type, prefix string) map[string]bool {
+	out := map[string]bool{}
+	for typ.Kind() == reflect.Pointer {
+		typ = typ.Elem()
+	}
+	for i := range typ.NumField() {
+		f := typ.Field(i)
+		tag, options, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		if tag == "" {
+			continue
+		}
+		path, inner := prefix+tag, f.Type
+		for inner.Kind() == reflect.Pointer {
+			inner = inner.Elem()
+		}
+		switch {
+		case inner.Kind() == reflect.Struct && tagged(inner):
+			for k, required := range keys(inner, path+".") {
+				out[k] = required && options != "omitempty"
+			}
+		case inner.Kind() == reflect.Slice && inner.Elem().Kind() == reflect.Struct:
+			for k, required := range keys(inner.Elem(), path+"[].") {
+				out[k] = required
+			}
+		case inner.Kind() == reflect.Map && inner.Elem().Kind() == reflect.Struct:
+			out[path] = false
+			for k := range keys(inner.Elem(), path+".NAME.") {
+				out[k] = false
+			}
+		default:
+			out[path] = options != "omitempty"
+		}
+	}
+	return out
+}
+
+// tagged tells a section of the configuration from a value that is a struct.
+func tagged(typ reflect.Type) bool {
+	return typ.NumField() > 0 && typ.Field(0).Tag.Get("yaml") != ""
+}
+
+// files lists the repository's files with one of the endings, by path from its root.
+func files(t *testing.T, endings ...string) []string {
+	t.Helper()
+	var out []string
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && path != root && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata") {
+			return filepath.SkipDir
+		}
+		if !d.IsDir() && slices.ContainsFunc(endings, func(e string) bool { return strings.HasSuffix(path, e) }) {
+			rel, err := filepath.Rel(root, path)
+			if err != nil {
+				return err
+			}
+			out = append(out, filepath.ToSlash(rel))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(root, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
