@@ -12,8 +12,15 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/oncesink/oncesink/internal/config"
+	"github.com/oncesink/oncesink/internal/testpg"
+	"github.com/oncesink/oncesink/offsets"
+	"github.com/oncesink/oncesink/sink"
 )
+
+func TestMain(m *testing.M) { os.Exit(testpg.Main(m)) }
 
 const root = ".."
 
@@ -168,6 +175,43 @@ func TestNamedFunctionsExist(t *testing.T) {
 				t.Errorf("%s calls oncesink.%s, which the ledger does not have", path, m[1])
 			}
 		}
+	}
+}
+
+// The SQL of the README runs, in its order, as an operator would run it.
+func TestSQLExamples(t *testing.T) {
+	ctx, url := t.Context(), testpg.URL(t)
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(ctx)
+	if err := offsets.Init(ctx, conn); err != nil {
+		t.Fatal(err)
+	}
+	if err := sink.Init(ctx, conn, sink.Config{}); err != nil {
+		t.Fatal(err)
+	}
+	pool, _, err := offsets.NewPool(ctx, url, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	var firsts []offsets.First
+	for p := range int32(6) {
+		firsts = append(firsts, offsets.First{Partition: offsets.Partition{Topic: "orders", Partition: p}, TopicID: offsets.NewToken(), Offset: 100})
+	}
+	if err := offsets.New(pool, "orders-sink", offsets.Options{}).Begin(ctx, firsts); err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?ms)^```sql\n(.*?)^```$").FindAllStringSubmatch(read(t, "README.md"), -1)
+	for _, m := range blocks {
+		if _, err := conn.Exec(ctx, m[1]); err != nil {
+			t.Errorf("%v\n%s", err, m[1])
+		}
+	}
+	if len(blocks) < 2 {
+		t.Errorf("%d blocks of SQL found in README.md, want at least 2", len(blocks))
 	}
 }
 
