@@ -95,7 +95,7 @@ func (r *relation) readColumns(ctx context.Context, tx pgx.Tx) error {
 			 where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped
 			union all
 			select s.attnum, t.typbasetype, case when s.typmod = -1 then t.typtypmod else s.typmod end,
-			       s.not_null or t.typnotnull, coalesce(s.default_expr, pg_get_expr(t.typdefaultbin, 0))
+			       s.not_null or t.typnotnull, coalesce(s.default_expr, pg_get_expr(t.typdefaultbin, 0)) collate "default"
 			  from types s join pg_type t on t.oid = s.typid
 			 where t.typtype = 'd'
 		), base as (

@@ -72,7 +72,7 @@ func (t *table) events(b *strings.Builder, s shape, numbered bool) {
 		for _, i := range s.columns {
 			if t.optional(i) {
 				flags++
-				fmt.Fprintf(b, "a.f%d as %s, ", flags, quote(flagName(t.columns[i].name)))
+				fmt.Fprintf(b, "a.f%d as %s, ", flags, flagName(i))
 			}
 		}
 	}
@@ -116,7 +116,8 @@ func trim(b *strings.Builder, suffix string) {
 	b.WriteString(s)
 }
 
-func flagName(column string) string { return "_oncesink_has " + column }
+// flagName names the presence flag of column i.
+func flagName(i int) string { return fmt.Sprintf("_oncesink_has_%d", i) }
 
 // sameKey is the condition that rows a and b have one key.
 func (t *table) sameKey(a, b string) string {
@@ -220,7 +221,7 @@ func (t *table) values(s shape) string {
 		v := "e." + quote(c.name)
 		if s.flagged && t.optional(i) {
 			if c.hasDefault {
-				v = fmt.Sprintf("case when e.%s then %s else %s end", quote(flagName(c.name)), v, c.defaultExpr)
+				v = fmt.Sprintf("case when e.%s then %s else %s end", flagName(i), v, c.defaultExpr)
 			} // without one the cell is null
 		}
 		out = append(out, v)
@@ -240,7 +241,7 @@ func (t *table) sets(s shape, e string) string {
 		}
 		q := quote(t.columns[i].name)
 		if s.flagged && t.optional(i) {
-			out = append(out, fmt.Sprintf("%s = case when %s.%s then %s.%s else t.%s end", q, e, quote(flagName(t.columns[i].name)), e, q, q))
+			out = append(out, fmt.Sprintf("%s = case when %s.%s then %s.%s else t.%s end", q, e, flagName(i), e, q, q))
 			continue
 		}
 		out = append(out, fmt.Sprintf("%s = %s.%s", q, e, q))
@@ -288,7 +289,10 @@ func (t *table) updateSQL(s shape) string {
 	fmt.Fprintf(&b, ", locked as materialized (\n  select e._oncesink_n from e join %s t on %s\n   order by e._oncesink_n for update of t\n)\n", t.quoted(), t.sameKey("t", "e"))
 	fmt.Fprintf(&b, "update %s t set %s\n  from e join locked using (_oncesink_n)\n where %s", t.quoted(), sets, t.sameKey("t", "e"))
 	if n := t.newer("e", "t"); n != "true" {
-		fmt.Fprintf(&b, " and %s", n)
+		fmt.Fprintf(&b, "\n   and %s", n)
+	}
+	if t.memory != "" {
+		fmt.Fprintf(&b, "\n   and %s", t.remembered())
 	}
 	return b.String()
 }

@@ -1,0 +1,16 @@
+-- append
+insert into "public"."t" as t ("day")
+select e."day"
+  from (
+  select a.c1::date as "day"
+  from unnest($1::text[]) as a(c1)
+) e;
+
+-- append flagged
+insert into "public"."t" as t ("day")
+select e."day"
+  from (
+  select a.c1::date as "day", a.f1 as _oncesink_has_0
+  from unnest($1::text[], $2::boolean[]) as a(c1, f1)
+) e;
+

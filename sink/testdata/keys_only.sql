@@ -1,0 +1,29 @@
+-- upsert
+insert into "public"."t" as t ("a", "b")
+select e."a", e."b"
+  from (
+  select a.c1::integer as "a", a.c2::integer as "b"
+  from unnest($1::text[], $2::text[]) as a(c1, c2)
+) e
+    on conflict ("a", "b") do nothing;
+
+-- insert rest
+insert into "public"."t" as t ("a", "b")
+select e."a", e."b"
+  from (
+  select a.c1::integer as "a", a.c2::integer as "b"
+  from unnest($1::text[], $2::text[]) as a(c1, c2)
+) e
+ where (select false from "public"."t" t where t."a" = e."a" and t."b" = e."b") is not false
+    on conflict ("a", "b") do nothing;
+
+-- insert rest flagged
+insert into "public"."t" as t ("a", "b")
+select e."a", e."b"
+  from (
+  select a.c1::integer as "a", a.c2::integer as "b"
+  from unnest($1::text[], $2::text[]) as a(c1, c2)
+) e
+ where (select false from "public"."t" t where t."a" = e."a" and t."b" = e."b") is not false
+    on conflict ("a", "b") do nothing;
+

@@ -1,0 +1,65 @@
+-- upsert
+insert into "public"."t" as t ("id", "version", "note")
+select e."id", e."version", e."note"
+  from (
+  select a.c1::bigint as "id", a.c2::integer as "version", a.c3::text as "note"
+  from unnest($1::text[], $2::text[], $3::text[]) as a(c1, c2, c3)
+) e
+    on conflict ("id") do update set "version" = excluded."version", "note" = excluded."note"
+ where (t."version" is null or excluded."version" >= t."version");
+
+-- update
+with e as materialized (
+  select a.c1::bigint as "id", a.c2::integer as "version", a.c3::text as "note", a.n as _oncesink_n
+  from unnest($1::text[], $2::text[], $3::text[]) with ordinality as a(c1, c2, c3, n)
+), locked as materialized (
+  select e._oncesink_n from e join "public"."t" t on t."id" = e."id"
+   order by e._oncesink_n for update of t
+)
+update "public"."t" t set "version" = e."version", "note" = e."note"
+  from e join locked using (_oncesink_n)
+ where t."id" = e."id"
+   and (t."version" is null or e."version" >= t."version");
+
+-- insert rest
+insert into "public"."t" as t ("id", "version", "note")
+select e."id", e."version", e."note"
+  from (
+  select a.c1::bigint as "id", a.c2::integer as "version", a.c3::text as "note"
+  from unnest($1::text[], $2::text[], $3::text[]) as a(c1, c2, c3)
+) e
+ where (select false from "public"."t" t where t."id" = e."id") is not false
+    on conflict ("id") do update set "version" = excluded."version", "note" = excluded."note"
+ where (t."version" is null or excluded."version" >= t."version");
+
+-- update flagged
+with e as materialized (
+  select a.c1::bigint as "id", a.c2::integer as "version", a.c3::text as "note", a.f1 as _oncesink_has_2, a.n as _oncesink_n
+  from unnest($1::text[], $2::text[], $3::text[], $4::boolean[]) with ordinality as a(c1, c2, c3, f1, n)
+), locked as materialized (
+  select e._oncesink_n from e join "public"."t" t on t."id" = e."id"
+   order by e._oncesink_n for update of t
+)
+update "public"."t" t set "version" = e."version", "note" = case when e._oncesink_has_2 then e."note" else t."note" end
+  from e join locked using (_oncesink_n)
+ where t."id" = e."id"
+   and (t."version" is null or e."version" >= t."version");
+
+-- insert rest flagged
+insert into "public"."t" as t ("id", "version", "note")
+select e."id", e."version", e."note"
+  from (
+  select a.c1::bigint as "id", a.c2::integer as "version", a.c3::text as "note", a.f1 as _oncesink_has_2
+  from unnest($1::text[], $2::text[], $3::text[], $4::boolean[]) as a(c1, c2, c3, f1)
+) e
+ where (select false from "public"."t" t where t."id" = e."id") is not false
+    on conflict ("id") do nothing;
+
+-- delete
+delete from "public"."t" t
+ using (
+  select a.c1::bigint as "id"
+  from unnest($1::text[]) as a(c1)
+) e
+ where t."id" = e."id";
+
