@@ -92,6 +92,8 @@ type engine struct {
 	pool   *pgxpool.Pool
 	ledger *offsets.Ledger
 	claims map[offsets.Partition]offsets.Claim
+	// incarnations counts how often a topic was recreated.
+	incarnations map[string]int
 }
 
 func (db *database) pool(configure ...func(*pgxpool.Config)) *pgxpool.Pool {
@@ -126,7 +128,7 @@ func (db *database) open(cfg Config, configure ...func(*pgxpool.Config)) *engine
 		db.t.Fatal(err)
 	}
 	l := offsets.New(pool, "g", offsets.Options{Mappings: s.Mappings()})
-	return &engine{s.WithLedger(l), db.t, db, pool, l, map[offsets.Partition]offsets.Claim{}}
+	return &engine{s.WithLedger(l), db.t, db, pool, l, map[offsets.Partition]offsets.Claim{}, map[string]int{}}
 }
 
 // topicID is the id of the n-th incarnation of a topic.
@@ -140,7 +142,7 @@ func topicID(topic string, n int) offsets.Token {
 func (e *engine) claim(topic string, partition int32) offsets.Claim {
 	e.t.Helper()
 	p := offsets.Partition{Topic: topic, Partition: partition}
-	got, err := e.ledger.Claim(e.t.Context(), []offsets.Want{{Partition: p, TopicID: topicID(topic, 0), Start: &offsets.Position{Epoch: -1}}})
+	got, err := e.ledger.Claim(e.t.Context(), []offsets.Want{{Partition: p, TopicID: topicID(topic, e.incarnations[topic]), Start: &offsets.Position{Epoch: -1}}})
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -225,6 +227,18 @@ func (e *engine) write(parts ...*Part) {
 			e.t.Fatalf("%s: position %d, want %d", parts[i].Claim.Partition, o.Claim.Position.Next, parts[i].To.Next)
 		}
 		e.claims[o.Claim.Partition] = o.Claim
+	}
+}
+
+// recreate stands for a topic that was deleted, created again and adopted.
+func (e *engine) recreate(topic string) {
+	e.t.Helper()
+	e.incarnations[topic]++
+	e.db.exec("select oncesink.adopt('g', $1::text, $2::text::uuid)", topic, topicID(topic, e.incarnations[topic]).String())
+	for p := range e.claims {
+		if p.Topic == topic {
+			e.claim(topic, p.Partition)
+		}
 	}
 }
 
