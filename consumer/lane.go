@@ -37,8 +37,8 @@ type lane struct {
 	cause   error // why halted
 
 	topicID offsets.Token // of the first claim; set once
-	claim offsets.Claim // what we hold; its position is the last committed one
-	next  int64         // offset expected from the next poll
+	claim   offsets.Claim // what we hold; its position is the last committed one
+	next    int64         // offset expected from the next poll
 
 	raw      []*kgo.Record // polled, not decoded
 	rawBytes int
