@@ -106,7 +106,7 @@ func numbers(version string) []int {
 
 // fullVersion returns the version to download for a wanted one.
 func fullVersion(want string) (string, error) {
-	known := map[int]string{13: "13.23.0", 14: "14.20.0", 15: "15.15.0", 16: "16.11.0", 17: "17.11.0", 18: downloadVersion}
+	known := map[int]string{14: "14.24.0", 15: "15.19.0", 16: "16.15.0", 17: "17.11.0", 18: downloadVersion}
 	w := numbers(want)
 	switch {
 	case want == "":

@@ -1,0 +1,177 @@
+package testkafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/oncesink/oncesink/internal/localserver"
+)
+
+const (
+	// Version is the Apache Kafka that Real starts.
+	Version = "4.3.1"
+	// javaNeeded is the oldest Java that it runs on.
+	javaNeeded = 17
+	// fetchTimeout bounds the first fetch of the jars.
+	fetchTimeout = 10 * time.Minute
+)
+
+// project is what Maven is asked for: the broker, the command-line tools, and a logger that writes to stderr.
+const project = `<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>com.github.oncesink</groupId>
+  <artifactId>testkafka</artifactId>
+  <version>1</version>
+  <dependencies>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>` + Version + `</version></dependency>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId><version>` + Version + `</version></dependency>
+    <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId><version>1.7.36</version></dependency>
+  </dependencies>
+  %s
+</project>
+`
+
+// copyDependencies is the goal that brings the jars; pinned, so that every machine runs the same.
+const copyDependencies = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+
+// installation is a Java and the jars of an Apache Kafka.
+type installation struct{ java, libs string }
+
+// Install finds Java and makes sure that the jars are in the user's cache directory,
+// where Maven puts them the first time. It returns their directory.
+func Install(ctx context.Context) (string, error) {
+	in, err := install(ctx)
+	return in.libs, err
+}
+
+func install(ctx context.Context) (installation, error) {
+	java, err := findJava(ctx)
+	if err != nil {
+		return installation{}, err
+	}
+	cache, err := localserver.CacheDir()
+	if err != nil {
+		return installation{}, err
+	}
+	dir := filepath.Join(cache, "kafka-"+Version)
+	if err := localserver.FillOnce(dir, func(tmp string) error { return fetchJars(ctx, java, tmp) }); err != nil {
+		return installation{}, fmt.Errorf("get Apache Kafka %s: %w", Version, err)
+	}
+	return installation{java: java, libs: filepath.Join(dir, "libs")}, nil
+}
+
+// command returns a run of a class of the jars.
+func (in installation) command(ctx context.Context, heap, class string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, in.java, append([]string{
+		"-Xmx" + heap, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", // quick to start, and small
+		"-Dorg.slf4j.simpleLogger.defaultLogLevel=info", "-Dorg.slf4j.simpleLogger.showDateTime=true",
+		"-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
+		"-cp", filepath.Join(in.libs, "*"), class,
+	}, args...)...)
+	return cmd
+}
+
+// findJava returns a java that is new enough: JAVA_HOME's, the PATH's, or one where Debian keeps them.
+func findJava(ctx context.Context) (string, error) {
+	var candidates []string
+	if home := os.Getenv("JAVA_HOME"); home != "" {
+		candidates = append(candidates, filepath.Join(home, "bin", "java"))
+	}
+	if path, err := exec.LookPath("java"); err == nil {
+		candidates = append(candidates, path)
+	}
+	found, _ := filepath.Glob("/usr/lib/jvm/*/bin/java")
+	var why []string
+	for _, path := range append(candidates, found...) {
+		version, err := javaVersion(ctx, path)
+		switch {
+		case err != nil:
+			why = append(why, fmt.Sprintf("%s: %v", path, err))
+		case version < javaNeeded:
+			why = append(why, fmt.Sprintf("%s is version %d", path, version))
+		default:
+			return path, nil
+		}
+	}
+	if len(why) == 0 {
+		why = []string{"no java in JAVA_HOME and PATH"}
+	}
+	return "", fmt.Errorf("find Java %d or newer, which Apache Kafka runs on: %s; install it (Debian: apt-get install openjdk-17-jre-headless) or set JAVA_HOME", javaNeeded, strings.Join(why, "; "))
+}
+
+var javaVersionPattern = regexp.MustCompile(`version "(?:1\.)?(\d+)`)
+
+// javaVersion returns the feature version of a java: 17 for `openjdk version "17.0.15"`, 8 for "1.8.0_392".
+func javaVersion(ctx context.Context, path string) (int, error) {
+	out, err := exec.CommandContext(ctx, path, "-version").CombinedOutput()
+	if err != nil {
+		return 0, err
+	}
+	m := javaVersionPattern.FindSubmatch(out)
+	if m == nil {
+		return 0, fmt.Errorf("version not understood: %.80s", out)
+	}
+	return strconv.Atoi(string(m[1]))
+}
+
+// fetchJars lets Maven copy the jars into dir/libs.
+func fetchJars(ctx context.Context, java, dir string) error {
+	mvn, err := exec.LookPath("mvn")
+	if err != nil {
+		return errors.New("the jars are not in the cache yet and there is no Maven to fetch them: install it (Debian: apt-get install maven)")
+	}
+	pom := filepath.Join(dir, "pom.xml")
+	if err := os.WriteFile(pom, fmt.Appendf(nil, project, mirror(os.Getenv("ONCESINK_MAVEN_REPOSITORY"))), 0o644); err != nil {
+		return fmt.Errorf("write project: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, mvn, "-q", "-B", "-f", pom, copyDependencies,
+		"-DincludeScope=runtime", "-DoutputDirectory="+filepath.Join(dir, "libs"))
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "MAVEN_OPTS="+strings.TrimSpace(os.Getenv("MAVEN_OPTS")+" "+proxyOptions()))
+	if home, err := filepath.EvalSymlinks(java); err == nil {
+		// The Java that was found new enough, not another one of the PATH.
+		cmd.Env = append(cmd.Env, "JAVA_HOME="+filepath.Dir(filepath.Dir(home)))
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("fetch the jars with Maven: %w\n%s", errors.Join(err, ctx.Err()), localserver.LastLines(out))
+	}
+	return nil
+}
+
+// mirror makes Maven ask another repository in place of Maven Central.
+func mirror(base string) string {
+	if base == "" {
+		return ""
+	}
+	repository := "<id>central</id><url>" + strings.NewReplacer("&", "&amp;", "<", "&lt;").Replace(base) + "</url>"
+	return "<repositories><repository>" + repository + "</repository></repositories>" +
+		"<pluginRepositories><pluginRepository>" + repository + "</pluginRepository></pluginRepositories>"
+}
+
+// proxyOptions tells Java what HTTPS_PROXY tells everybody else.
+func proxyOptions() string {
+	value := os.Getenv("HTTPS_PROXY")
+	if value == "" {
+		value = os.Getenv("https_proxy")
+	}
+	u, err := url.Parse(value)
+	if value == "" || err != nil || u.Hostname() == "" {
+		return ""
+	}
+	port := u.Port()
+	if port == "" {
+		port = "80"
+	}
+	return "-Dhttps.proxyHost=" + u.Hostname() + " -Dhttps.proxyPort=" + port
+}

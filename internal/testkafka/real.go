@@ -1,0 +1,306 @@
+package testkafka
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/oncesink/oncesink/internal/localserver"
+	"github.com/oncesink/oncesink/internal/testenv"
+)
+
+// startTimeout bounds the start of a cluster: a broker is up in about three seconds on an idle machine.
+const startTimeout = 60 * time.Second
+
+// shared is the test process's cluster, started by the first test that asks for it.
+var shared struct {
+	sync.Mutex
+	cluster *RealCluster
+	err     error
+}
+
+// RealCluster is Apache Kafka in KRaft mode: every node is broker and controller. Its
+// data and processes end with the test process. Safe for concurrent use, but a test
+// that kills a broker should have a cluster of its own: see StartReal.
+type RealCluster struct {
+	// Brokers are the bootstrap addresses.
+	Brokers []string
+
+	in    installation
+	dir   string
+	nodes []*node
+}
+
+// node is one broker. mu guards proc.
+type node struct {
+	id           int
+	broker, raft int // ports
+	dir          string
+
+	mu   sync.Mutex
+	proc *localserver.Process
+}
+
+// Real returns the cluster, of one broker, that the tests of this process share. Give
+// topics and groups names of their own: see [RealCluster.Name].
+func Real(t testing.TB) *RealCluster {
+	t.Helper()
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.cluster == nil && shared.err == nil {
+		var stop func() error
+		shared.cluster, stop, shared.err = start(context.Background(), 1)
+		testenv.AtExit(stop)
+	}
+	if shared.err != nil {
+		t.Fatal(shared.err)
+	}
+	return shared.cluster
+}
+
+// StartReal starts a cluster of its own for a test, of one or three nodes.
+func StartReal(t testing.TB, nodes int) *RealCluster {
+	t.Helper()
+	k, stop, err := start(t.Context(), nodes)
+	t.Cleanup(func() {
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// start starts a cluster; stop ends its processes and removes its data.
+func start(ctx context.Context, nodes int) (k *RealCluster, stop func() error, err error) {
+	in, err := install(ctx)
+	if err != nil {
+		return nil, func() error { return nil }, err
+	}
+	dir, err := os.MkdirTemp("", "oncesink-testkafka-")
+	if err != nil {
+		return nil, func() error { return nil }, err
+	}
+	release, err := testenv.OwnDir(dir)
+	if err != nil {
+		return nil, func() error { return os.RemoveAll(dir) }, err
+	}
+	k = &RealCluster{in: in, dir: dir}
+	stop = func() error { return errors.Join(k.killAll(), release()) }
+	// A port that was free a moment ago may be taken by now: try others.
+	for attempt := 1; ; attempt++ {
+		err = k.launch(ctx, nodes)
+		if err == nil || attempt == 3 || !strings.Contains(err.Error(), "Address already in use") {
+			break
+		}
+		if err := k.killAll(); err != nil {
+			return nil, stop, err
+		}
+	}
+	if err != nil {
+		return nil, stop, fmt.Errorf("start Apache Kafka: %w", err)
+	}
+	return k, stop, nil
+}
+
+// launch lays out new nodes, formats their storage, and waits until all of them answer.
+func (k *RealCluster) launch(ctx context.Context, nodes int) error {
+	k.nodes, k.Brokers = nil, nil
+	for id := 1; id <= nodes; id++ {
+		n := &node{id: id}
+		var err1, err2, err3 error
+		n.broker, err1 = localserver.FreePort()
+		n.raft, err2 = localserver.FreePort()
+		n.dir, err3 = os.MkdirTemp(k.dir, fmt.Sprintf("node%d-", id))
+		if err := errors.Join(err1, err2, err3); err != nil {
+			return err
+		}
+		k.nodes = append(k.nodes, n)
+		k.Brokers = append(k.Brokers, fmt.Sprintf("127.0.0.1:%d", n.broker))
+	}
+	var uuid [16]byte
+	rand.Read(uuid[:])
+	cluster := base64.RawURLEncoding.EncodeToString(uuid[:])
+	if strings.HasPrefix(cluster, "-") {
+		cluster = "A" + cluster[1:] // it would be read as an option
+	}
+	for _, n := range k.nodes {
+		if err := os.WriteFile(n.properties(), []byte(k.settings(n)), 0o644); err != nil {
+			return fmt.Errorf("write settings: %w", err)
+		}
+		out, err := k.in.command(ctx, "128m", "kafka.tools.StorageTool", "format", "-t", cluster, "-c", n.properties()).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("format storage: %w\n%s", err, localserver.LastLines(out))
+		}
+	}
+	for _, n := range k.nodes {
+		if err := k.startNode(n); err != nil {
+			return err
+		}
+	}
+	return k.waitReady(ctx)
+}
+
+func (n *node) properties() string { return filepath.Join(n.dir, "server.properties") }
+func (n *node) log() string        { return filepath.Join(n.dir, "server.log") }
+
+// settings returns a node's server.properties: as few partitions of internal topics as
+// do, and groups that rebalance at once and may have short sessions.
+func (k *RealCluster) settings(n *node) string {
+	var voters []string
+	for _, n := range k.nodes {
+		voters = append(voters, fmt.Sprintf("%d@127.0.0.1:%d", n.id, n.raft))
+	}
+	replicas := strconv.Itoa(len(k.nodes))
+	inSync := strconv.Itoa(len(k.nodes)/2 + 1)
+	return strings.Join([]string{
+		"process.roles=broker,controller",
+		"node.id=" + strconv.Itoa(n.id),
+		"controller.quorum.voters=" + strings.Join(voters, ","),
+		fmt.Sprintf("listeners=PLAINTEXT://127.0.0.1:%d,CONTROLLER://127.0.0.1:%d", n.broker, n.raft),
+		fmt.Sprintf("advertised.listeners=PLAINTEXT://127.0.0.1:%d", n.broker),
+		"controller.listener.names=CONTROLLER",
+		"listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+		"log.dirs=" + filepath.Join(n.dir, "data"),
+		"auto.create.topics.enable=false",
+		"default.replication.factor=" + replicas,
+		"min.insync.replicas=" + inSync,
+		"offsets.topic.num.partitions=3",
+		"offsets.topic.replication.factor=" + replicas,
+		"transaction.state.log.num.partitions=3",
+		"transaction.state.log.replication.factor=" + replicas,
+		"transaction.state.log.min.isr=" + inSync,
+		// A killed broker can register again only when its old session is over.
+		"broker.session.timeout.ms=3000",
+		"broker.heartbeat.interval.ms=500",
+		"group.initial.rebalance.delay.ms=0",
+		"group.min.session.timeout.ms=500",
+		"group.consumer.min.session.timeout.ms=500",
+		"group.consumer.session.timeout.ms=6000",
+		"group.consumer.min.heartbeat.interval.ms=100",
+		"group.consumer.heartbeat.interval.ms=500",
+		"log.cleaner.dedupe.buffer.size=16777216",
+		"log.cleaner.backoff.ms=500",
+		"log.retention.check.interval.ms=1000",
+		"log.initial.task.delay.ms=500",
+		"",
+	}, "\n")
+}
+
+// startNode starts a node's process. It doesn't wait for it.
+func (k *RealCluster) startNode(n *node) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	log, err := os.OpenFile(n.log(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return fmt.Errorf("open log: %w", err)
+	}
+	defer log.Close()
+	cmd := k.in.command(context.Background(), "512m", "kafka.Kafka", n.properties())
+	cmd.Dir, cmd.Stdout, cmd.Stderr = n.dir, log, log
+	n.proc, err = localserver.Start(cmd, syscall.SIGKILL)
+	return err
+}
+
+// process returns the node's process, or nil if it never ran.
+func (n *node) process() *localserver.Process {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.proc
+}
+
+// waitReady returns once every node answers and knows all the others.
+func (k *RealCluster) waitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	for i, n := range k.nodes {
+		client, err := kgo.NewClient(kgo.SeedBrokers(k.Brokers[i]), kgo.MetadataMinAge(50*time.Millisecond))
+		if err != nil {
+			return err
+		}
+		var last, ended error
+		err = waitFor(ctx, func() bool {
+			if n.process().Exited() {
+				ended = n.process().Err()
+				return true
+			}
+			try, cancel := context.WithTimeout(ctx, 2*time.Second)
+			defer cancel()
+			// The seed itself: a client would ask any broker that it has heard of.
+			var resp kmsg.Response
+			if resp, last = client.SeedBrokers()[0].Request(try, kmsg.NewPtrMetadataRequest()); last != nil {
+				return false
+			}
+			known := len(resp.(*kmsg.MetadataResponse).Brokers)
+			last = fmt.Errorf("it knows %d of %d brokers", known, len(k.nodes))
+			return known == len(k.nodes)
+		})
+		client.Close()
+		if err = errors.Join(err, ended); err != nil {
+			return fmt.Errorf("wait for broker %d: %w; the end of its log:\n%s", i, errors.Join(err, last), localserver.LogTail(n.log(), 0))
+		}
+	}
+	return nil
+}
+
+// KillBroker ends a node (0 is the first) with SIGKILL.
+func (k *RealCluster) KillBroker(t testing.TB, i int) {
+	t.Helper()
+	if err := k.nodes[i].process().Kill(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// StopBroker asks a node to shut down in order, which hands over what it leads, and waits for its end.
+func (k *RealCluster) StopBroker(t testing.TB, i int) {
+	t.Helper()
+	p := k.nodes[i].process()
+	if err := p.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-p.Done():
+	case <-time.After(startTimeout):
+		t.Fatalf("stop broker %d: still there after %s", i, startTimeout)
+	}
+}
+
+// RestartBroker starts a killed or stopped node again on its ports and data. It returns
+// once all nodes answer, so none of the others may be down.
+func (k *RealCluster) RestartBroker(t testing.TB, i int) {
+	t.Helper()
+	if !k.nodes[i].process().Exited() {
+		t.Fatalf("restart broker %d: it is running", i)
+	}
+	if err := k.startNode(k.nodes[i]); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.waitReady(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (k *RealCluster) killAll() error {
+	var errs []error
+	for _, n := range k.nodes {
+		if p := n.process(); p != nil {
+			errs = append(errs, p.Kill())
+		}
+	}
+	return errors.Join(errs...)
+}
