@@ -14,8 +14,8 @@ import (
 	"github.com/oncesink/oncesink/offsets"
 )
 
-// slack is what a wait on the wire may last beyond the server's own timeout.
-const slack = 10 * time.Second
+// defaultSlack is what a wait on the wire may last beyond the server's own timeout.
+const defaultSlack = 10 * time.Second
 
 // transaction is one attempt to write records and positions.
 type transaction struct {
@@ -60,7 +60,7 @@ func (t *transaction) commit(ctx context.Context) (err error) {
 	// 4. The only commit point. Up to here an error means that nothing is there.
 	// From here on an error means that nobody knows, unless the server says
 	// itself that it rolled back.
-	ctx, cancel := context.WithTimeout(ctx, t.s.cfg.StatementTimeout+slack)
+	ctx, cancel := context.WithTimeout(ctx, t.s.cfg.StatementTimeout+t.s.slack)
 	defer cancel()
 	err = t.tx.Commit(ctx)
 	if err == nil {
@@ -93,7 +93,7 @@ func (e *unknownError) Error() string { return "commit: outcome unknown: " + e.e
 func (e *unknownError) Unwrap() error { return e.err }
 
 func (t *transaction) begin(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, t.s.cfg.LockTimeout+slack)
+	ctx, cancel := context.WithTimeout(ctx, t.s.cfg.LockTimeout+t.s.slack)
 	defer cancel()
 	conn, err := t.s.pool.Acquire(ctx)
 	if err != nil {
@@ -111,7 +111,7 @@ func (t *transaction) begin(ctx context.Context) error {
 // end gives the connection back, without a transaction on it, and marks the
 // error of a connection that is gone.
 func (t *transaction) end(ctx context.Context, err error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), slack)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.s.slack)
 	defer cancel()
 	var pg *pgconn.PgError
 	if err != nil && t.conn.Conn().IsClosed() && !errors.As(err, &pg) {
@@ -123,7 +123,7 @@ func (t *transaction) end(ctx context.Context, err error) error {
 }
 
 func (t *transaction) advance(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, t.s.cfg.LockTimeout+slack)
+	ctx, cancel := context.WithTimeout(ctx, t.s.cfg.LockTimeout+t.s.slack)
 	defer cancel()
 	return t.s.ledger.Advance(ctx, t.tx, t.steps)
 }
@@ -137,7 +137,7 @@ func (t *transaction) send(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	limit := t.s.cfg.StatementTimeout + slack
+	limit := t.s.cfg.StatementTimeout + t.s.slack
 	watchdog := time.AfterFunc(limit, cancel)
 	defer watchdog.Stop()
 

@@ -57,7 +57,7 @@ func Open(ctx context.Context, pool *pgxpool.Pool, ledger *offsets.Ledger, cfg C
 	cfg = cfg.withDefaults()
 	s := &Sink{
 		pool: pool, ledger: ledger, cfg: cfg, log: cfg.Logger,
-		topics: make(map[string][]int32), beginSQL: beginStatement(&cfg),
+		topics: make(map[string][]int32), beginSQL: beginStatement(&cfg), slack: defaultSlack,
 		writers: &sync.Pool{New: func() any { return new(writer) }}, warned: &warned{},
 	}
 	ps := &problems{}

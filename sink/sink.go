@@ -23,6 +23,7 @@ type Sink struct {
 	byName []int              // indexes of tables in the order of their names
 
 	beginSQL string
+	slack    time.Duration
 	writers  *sync.Pool // of *writer
 	warned   *warned
 }
