@@ -1,0 +1,346 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Rule 17: bisecting goes by records, and folds each half anew. The bad event of
+// a key is not folded with the good one before it, whichever column it is bad in.
+func TestBisectKeepsGoodEventOfKey(t *testing.T) {
+	db := newDatabase(t, "create table q (id int primary key, version int, qty int check (qty > 0), note varchar(3))")
+	e := db.open(Config{Tables: []TableConfig{{Name: "q", Topics: []string{"o"}, Key: []string{"id"}, Version: "version"}}})
+	var evs []ev
+	for i := range int64(100) {
+		evs = append(evs, ev{offset: i, cols: fmt.Sprintf("id=%d version=1 qty=1 note=a", i)})
+	}
+	evs = append(evs,
+		ev{offset: 100, cols: "id=7 version=2 qty=2 note=b"},
+		ev{offset: 101, cols: "id=7 version=3 qty=0 note=c"},
+		ev{offset: 102, cols: "id=8 version=2 qty=2 note=toolong"},
+		ev{offset: 103, cols: "id=9 version=2 qty=two note=c"},
+		ev{offset: 104, cols: "id=10 version=2 qty=99999999999 note=c"},
+		ev{offset: 105, cols: "id=11 version=2 qty=5 note=c"},
+	)
+	e.write(e.part("o", 0, evs...))
+	db.want("7|2|2|b\n8|1|1|a\n9|1|1|a\n10|1|1|a\n11|2|5|c", "select id, version, qty, note from q where id between 7 and 11 order by 1")
+	db.want("100", "select count(*) from q")
+	db.want("101|23514|public.q|-|q_qty_check\n102|22001|public.q|-|-\n103|22P02|public.q|-|-\n104|22003|public.q|-|-",
+		`select "offset", code, target, column_name, constraint_name from oncesink.dead_letters order by 1`)
+	db.want("106", "select next_offset from oncesink.offsets")
+}
+
+// Rule 17: a record's rows in all tables succeed, or become one dead letter together.
+func TestBisectTakesRecordWhole(t *testing.T) {
+	db := newDatabase(t, "create table a (id int primary key)", "create table b (id int primary key, n int not null)")
+	e := db.open(Config{Tables: []TableConfig{
+		{Name: "a", Topics: []string{"o"}, Key: []string{"id"}},
+		{Name: "b", Topics: []string{"o"}, Key: []string{"id"}},
+	}})
+	both := func(offset int64, n string) []ev {
+		return []ev{{offset: offset, cols: fmt.Sprintf("id=%d", offset)}, {offset: offset, table: "b", cols: fmt.Sprintf("id=%d n=%s", offset, n)}}
+	}
+	e.write(e.part("o", 0, append(append(both(1, "1"), both(2, "null")...), both(3, "3")...)...))
+	db.want("1\n3", "select id from a order by 1")
+	db.want("1\n3", "select id from b order by 1")
+	db.want("2|23502|public.b|n", `select "offset", code, target, column_name from oncesink.dead_letters`)
+}
+
+// Promise 5: the dead letter is the whole record. A replay meets it again and
+// leaves its status as a person set it (rule 17).
+func TestDeadLetterIsWhole(t *testing.T) {
+	db := newDatabase(t, "create table q (id int primary key)")
+	e := db.open(Config{Tables: []TableConfig{{Name: "q", Topics: []string{"o"}, Key: []string{"id"}}}})
+	bad := func() *Part {
+		p := e.part("o", 2, ev{offset: 5, cols: "id=x"}, ev{offset: 6, fault: &fault{table: "public.q", column: "id", code: "ONS01", message: "not JSON \x00\xff"}}, ev{offset: 7, cols: "id=3"})
+		p.records[0].Headers = []Header{{"trace", []byte{0, 1}}, {"null", nil}, {"bad\x00\xff", []byte("x")}}
+		p.records[0].Key = []byte{0xff, 0}
+		p.records[1].Value, p.records[1].Key, p.records[1].Headers = nil, nil, nil
+		p.records[1].Timestamp = time.Unix(1<<52, 0)
+		return p
+	}
+	e.write(bad())
+	db.exec("set timezone = 'UTC'")
+	db.want(fmt.Sprintf(`g|%s|o|0|2|5|2023-11-14 22:13:25+00|\xff00|\x69643d78|[["trace", "AAE="], ["null", null], [null, "eA==", "YmFkAP8="]]|22P02|new`, topicID("o", 0))+"\n"+
+		fmt.Sprintf("g|%s|o|0|2|6|-|-|-|[]|ONS01|new", topicID("o", 0)),
+		`select sink_group, topic_id, topic, generation, partition, "offset", recorded, key, value, headers, code, status from oncesink.dead_letters order by "offset"`)
+	db.want("not JSON \uFFFD\uFFFD|public.q|id", "select message, target, column_name from oncesink.dead_letters where code = 'ONS01'")
+	db.exec(`update oncesink.dead_letters set status = 'done' where "offset" = 5`)
+	e.rewind("o", 2, 0)
+	e.write(bad())
+	db.want("done\nnew", `select status from oncesink.dead_letters order by "offset"`)
+}
+
+// Rule 18: each SQLSTATE has its class.
+func TestClassify(t *testing.T) {
+	pg := func(code string, more ...string) error {
+		e := &pgconn.PgError{Code: code, SchemaName: "public", ConstraintName: "c"}
+		for _, m := range more {
+			if m == "no constraint" {
+				e.ConstraintName = ""
+			} else {
+				e.SchemaName = m
+			}
+		}
+		return fmt.Errorf("wrapped: %w", e)
+	}
+	for _, tt := range []struct {
+		err  error
+		want Class
+	}{
+		{pg("08006"), Transient}, {pg("40001"), Transient}, {pg("40P01"), Transient}, {pg("53100"), Transient}, {pg("53300"), Transient},
+		{pg("55P03"), Transient}, {pg("57014"), Transient}, {pg("57P01"), Transient}, {pg("57P03"), Transient}, {pg("25006"), Transient},
+		{pg("25P03"), Transient}, {pg("25P04"), Transient},
+		{context.DeadlineExceeded, Transient}, {errors.New("else"), Unknown},
+		{pg("22P02"), Data}, {pg("22001"), Data}, {pg("23502"), Data}, {pg("23503"), Data}, {pg("23505"), Data}, {pg("23514"), Data},
+		{pg("23P01"), Data}, {pg("54000"), Data}, {pg("54001"), Data}, {pg("P0001"), Data}, {pg("44000"), Data}, {Poison(errors.New("x")), Data},
+		{pg("23514", "no constraint"), Configuration}, {pg("42P01"), Configuration}, {pg("42501"), Configuration}, {pg("28P01"), Configuration},
+		{pg("3D000"), Configuration}, {pg("3F000"), Configuration},
+		{pg("21000"), Unknown}, {pg("0A000"), Unknown}, {pg("XX000"), Unknown}, {pg("58P01"), Unknown}, {pg("55000"), Unknown}, {pg("P0002"), Unknown},
+		{pg("OS001"), Unknown}, {pg(""), Unknown},
+		// The engine's own tables: never a record's fault.
+		{pg("23505", "oncesink"), Unknown}, {pg("22001", "oncesink"), Unknown}, {pg("P0001", "oncesink"), Unknown},
+	} {
+		if got := Classify(tt.err); got != tt.want {
+			t.Errorf("%v: got %v, want %v", tt.err, got, tt.want)
+		}
+	}
+}
+
+// Rule 18: a missing parent is waited for; only then it is the record's fault.
+func TestForeignKeyWait(t *testing.T) {
+	setup := func(t *testing.T, wait time.Duration) *engine {
+		db := newDatabase(t, "create table parent (id int primary key)", "create table child (id int primary key, parent int references parent)")
+		return db.open(Config{ForeignKeyWait: wait, Tables: []TableConfig{{Name: "child", Topics: []string{"o"}, Key: []string{"id"}}}})
+	}
+	t.Run("the parent comes", func(t *testing.T) {
+		e := setup(t, time.Hour)
+		done := make(chan struct{})
+		p := e.part("o", 0, ev{offset: 0, cols: "id=1 parent=7"})
+		go func() {
+			defer close(done)
+			e.Write(t.Context(), []*Part{p})
+		}()
+		// At least one attempt has failed before the parent is there.
+		waitUntil(t, func() bool { return e.warnings() > 0 })
+		e.db.exec("insert into parent values (7)")
+		<-done
+		e.db.want("1|7", "select id, parent from child")
+		e.db.want("0", "select count(*) from oncesink.dead_letters")
+	})
+	t.Run("the parent does not come", func(t *testing.T) {
+		e := setup(t, 300*time.Millisecond)
+		start := time.Now()
+		e.write(e.part("o", 0, ev{offset: 0, cols: "id=1 parent=7"}, ev{offset: 1, cols: "id=2"}))
+		if d := time.Since(start); d < 300*time.Millisecond {
+			t.Errorf("waited %v only", d)
+		}
+		e.db.want("2|-", "select id, parent from child")
+		e.db.want("0|23503", `select "offset", code from oncesink.dead_letters`)
+	})
+}
+
+// warnings is how often the sink had something to warn of.
+func (e *engine) warnings() int {
+	e.warned.Lock()
+	defer e.warned.Unlock()
+	if e.warned.at.IsZero() {
+		return 0
+	}
+	return 1 + e.warned.count
+}
+
+// waitUntil waits for a condition, half a minute at most.
+func waitUntil(t testing.TB, cond func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !cond() {
+		if time.Now().After(deadline) {
+			t.Fatal("the condition did not come true")
+		}
+		<-tick.C
+	}
+}
+
+// Rule 18: a deferred constraint is checked where the record can still be found,
+// not at COMMIT; and it may be violated between the rows of one batch.
+func TestDeferredConstraint(t *testing.T) {
+	db := newDatabase(t, "create table tree (id int primary key, parent int references tree deferrable initially deferred)")
+	e := db.open(Config{ForeignKeyWait: time.Millisecond, Tables: []TableConfig{{Name: "tree", Topics: []string{"o"}, Key: []string{"id"}}}})
+	e.write(e.part("o", 0,
+		ev{offset: 0, cols: "id=1 parent=2"},
+		ev{offset: 1, cols: "id=2 parent=null"},
+		ev{offset: 2, cols: "id=3 parent=99"},
+		ev{offset: 3, cols: "id=4 parent=3"},
+		ev{offset: 4, cols: "id=5 parent=2"}))
+	db.want("1|2\n2|-\n5|2", "select id, parent from tree order by 1")
+	db.want("2|23503\n3|23503", `select "offset", code from oncesink.dead_letters order by 1`)
+}
+
+// Rule 18: a row for which there is no partition is nobody's fault but the DBA's.
+func TestNoPartitionForRow(t *testing.T) {
+	db := newDatabase(t, "create table p (id int primary key) partition by range (id)", "create table p1 partition of p for values from (0) to (10)")
+	e := db.open(Config{Tables: []TableConfig{{Name: "p", Topics: []string{"o"}, Key: []string{"id"}}}})
+	out := e.Write(t.Context(), []*Part{e.part("o", 0, ev{offset: 0, cols: "id=1"}, ev{offset: 1, cols: "id=11"})})
+	var config *ConfigError
+	if !errors.As(out[0].Err, &config) || !strings.Contains(config.Fix, "partition") {
+		t.Errorf("got %v, want a *ConfigError that speaks of partitions", out[0].Err)
+	}
+	db.want("0|0", "select (select count(*) from p), (select count(*) from oncesink.dead_letters)")
+	db.exec("create table p2 partition of p default")
+	e.write(e.part("o", 0, ev{offset: 0, cols: "id=1"}, ev{offset: 1, cols: "id=11"}))
+	db.want("1\n11", "select id from p order by 1")
+}
+
+// Rule 18: what is too much for the server at once is written in halves, each a
+// transaction with its positions.
+func TestHalveWhatIsTooMuch(t *testing.T) {
+	// A statement of more than four rows runs out of memory, or of time.
+	for name, raise := range map[string]string{"53200": "raise exception using errcode = '53200', message = 'out of memory'", "57014": "perform pg_sleep(60)"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := newDatabase(t, "create table q (id int primary key)", `create function f() returns trigger language plpgsql as $$
+				begin if (select count(*) from n) > 4 then `+raise+`; end if; return null; end $$`,
+				"create trigger f after insert on q referencing new table as n for each statement execute function f()")
+			e := db.open(Config{StatementTimeout: 300 * time.Millisecond, Tables: []TableConfig{{Name: "q", Topics: []string{"o"}, Key: []string{"id"}}}})
+			var parts [2][]ev
+			for i := range int64(9) {
+				parts[0] = append(parts[0], ev{offset: 10 * i, cols: fmt.Sprintf("id=%d", i)})
+				parts[1] = append(parts[1], ev{offset: 10 * i, cols: fmt.Sprintf("id=%d", 100+i)})
+			}
+			e.write(e.part("o", 0, parts[0]...), e.part("o", 1, parts[1]...))
+			db.want("18", "select count(*) from q")
+			db.want("81\n81", "select next_offset from oncesink.offsets")
+		})
+	}
+}
+
+// Rule 18: P0001 and 44000 are data, 0A and the like stop the partition, and no
+// other one of the same transaction.
+func TestTriggerErrors(t *testing.T) {
+	db := newDatabase(t, "create table q (id int primary key)", `create function f() returns trigger language plpgsql as $$
+		begin
+			if new.id = 1 then raise exception 'no ones'; end if;
+			if new.id = 2 then raise exception using errcode = '0A000', message = 'not supported'; end if;
+			return new;
+		end $$`, "create trigger f before insert on q for each row execute function f()")
+	e := db.open(Config{Tables: []TableConfig{{Name: "q", Topics: []string{"o"}, Key: []string{"id"}}}})
+	e.write(e.part("o", 0, ev{offset: 0, cols: "id=1"}, ev{offset: 1, cols: "id=3"}))
+	db.want("0|P0001", `select "offset", code from oncesink.dead_letters`)
+	out := e.Write(t.Context(), []*Part{
+		e.part("o", 0, ev{offset: 2, cols: "id=2"}),
+		e.part("o", 1, ev{offset: 0, cols: "id=4"}),
+	})
+	var halt *HaltError
+	if !errors.As(out[0].Err, &halt) || out[1].Err != nil {
+		t.Errorf("got %v and %v, want a *HaltError for the first and nothing for the second", out[0].Err, out[1].Err)
+	}
+	db.want("3\n4", "select id from q order by 1")
+}
+
+// Errors of our own tables never become dead letters: the partition halts.
+func TestOwnTablesAreNobodysFault(t *testing.T) {
+	db := newDatabase(t, "create table q (id int primary key)")
+	e := db.open(Config{Tables: []TableConfig{{Name: "q", Topics: []string{"o"}, Key: []string{"id"}, RecordKey: map[string]string{"id": "$key"}}}})
+	db.exec(`alter table oncesink."public.q deletes" add constraint no_fives check (id <> 5)`)
+	out := e.Write(t.Context(), []*Part{e.part("o", 0, ev{offset: 0, cols: "id=5", gone: true})})
+	var halt *HaltError
+	if !errors.As(out[0].Err, &halt) {
+		t.Errorf("got %v, want a *HaltError", out[0].Err)
+	}
+	db.want("0", "select count(*) from oncesink.dead_letters")
+}
+
+// Rule 18: a table with another unique index is written one record at a time, in
+// offset order: here two rows exchange a value by way of a third.
+func TestOtherUniqueIndex(t *testing.T) {
+	db := newDatabase(t, "create table u (id int primary key, email text unique)")
+	e := db.open(Config{Tables: []TableConfig{{Name: "u", Topics: []string{"o"}, Key: []string{"id"}}}})
+	e.write(e.part("o", 0,
+		ev{offset: 0, cols: "id=2 email=a"},
+		ev{offset: 1, cols: "id=1 email=b"},
+		ev{offset: 2, cols: "id=2 email=c"},
+		ev{offset: 3, cols: "id=1 email=a"}, // folded, this would come before id 2 lets go of it
+		ev{offset: 4, cols: "id=2 email=b"},
+		ev{offset: 5, cols: "id=3 email=b"})) // taken: a dead letter
+	db.want("1|a\n2|b", "select id, email from u order by 1")
+	db.want("5|23505|u_email_key", `select "offset", code, constraint_name from oncesink.dead_letters`)
+	if w := strings.Join(e.Describe()[0].Warnings, "\n"); !strings.Contains(w, "unique index u_email_key (email)") {
+		t.Errorf("warnings %q do not name the index", w)
+	}
+}
+
+// A handler's poison is bisected to the record; what the handler did for the others stands.
+func TestHandlers(t *testing.T) {
+	db := newDatabase(t, "create table q (id int primary key)", "create table seen (o bigint)")
+	var mode string
+	e := db.open(Config{
+		Tables: []TableConfig{{Name: "q", Topics: []string{"o"}, Key: []string{"id"}}},
+		Handlers: []Handler{func(ctx context.Context, tx pgx.Tx, records []Record) error {
+			for _, r := range records {
+				if _, err := tx.Exec(ctx, "insert into seen values ($1)", r.Offset); err != nil {
+					return err
+				}
+				if r.Offset%10 == 3 {
+					switch mode {
+					case "poison":
+						return Poison(errors.New("threes are not liked"))
+					case "data":
+						_, err := tx.Exec(ctx, "select 1/0")
+						return fmt.Errorf("count: %w", err)
+					case "else":
+						return errors.New("no idea")
+					case "commit":
+						return tx.Commit(ctx)
+					case "rollback":
+						return tx.Rollback(ctx)
+					}
+				}
+			}
+			return nil
+		}},
+		Logger: slog.New(slog.DiscardHandler),
+	})
+	write := func(base int64) error {
+		var evs []ev
+		for i := range int64(6) {
+			v := ev{offset: base + i, cols: fmt.Sprintf("id=%d", base+i)}
+			if i == 5 {
+				v.fault = &fault{code: "ONS01", message: "no JSON"} // no handler gets to see it
+			}
+			evs = append(evs, v)
+		}
+		out := e.Write(t.Context(), []*Part{e.part("o", 0, evs...)})
+		e.claims[out[0].Claim.Partition] = out[0].Claim
+		return out[0].Err
+	}
+	for i, m := range []string{"", "poison", "data"} {
+		mode = m
+		if err := write(int64(10 * i)); err != nil {
+			t.Fatalf("%s: %v", m, err)
+		}
+	}
+	db.want("0 1 2 3 4 10 11 12 14 20 21 22 24", "select string_agg(o::text, ' ' order by o) from seen")
+	db.want("0 1 2 3 4 10 11 12 14 20 21 22 24", "select string_agg(id::text, ' ' order by id) from q")
+	db.want("5|ONS01|no JSON\n13|-|handler 0: threes are not liked\n15|ONS01|no JSON\n23|22012|division by zero\n25|ONS01|no JSON",
+		`select "offset", code, message from oncesink.dead_letters order by 1`)
+	for _, m := range []string{"else", "commit", "rollback"} {
+		mode = m
+		var halt *HaltError
+		if err := write(30); !errors.As(err, &halt) {
+			t.Errorf("%s: got %v, want a *HaltError", m, err)
+		}
+		db.want("26", "select next_offset from oncesink.offsets")
+		db.want("0", "select count(*) from seen where o >= 30")
+	}
+}
