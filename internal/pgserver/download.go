@@ -222,7 +222,10 @@ func unpackArchive(r io.Reader, dir string) error {
 func unpackEntry(root *os.Root, h *tar.Header, content io.Reader) error {
 	name := filepath.Clean(h.Name)
 	// The archive is read by another account than the one that unpacks it, whatever its modes and our umask say.
-	mode := os.FileMode(0o644 | h.Mode&0o111)
+	mode := os.FileMode(0o644)
+	if h.Mode&0o111 != 0 {
+		mode = 0o755
+	}
 	if err := root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
 	}

@@ -173,16 +173,20 @@ func (s *Server) waitReady(ctx context.Context) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		conn, err := pgconn.Connect(ctx, s.URL("postgres"))
-		if err == nil {
+		// First its own word: whoever answers at the port may be somebody else's server.
+		if s.statusLine(linePID) == strconv.Itoa(s.proc.PID()) && s.statusLine(lineStatus) == "ready" {
+			conn, err := pgconn.Connect(ctx, s.URL("postgres"))
+			if err != nil {
+				return fmt.Errorf("connect to the server: %w", err)
+			}
 			return conn.Close(ctx)
 		}
 		select {
 		case <-tick.C:
 		case <-s.proc.Done():
-			return fmt.Errorf("wait for the server to answer: it ended: %w", s.proc.Err())
+			return fmt.Errorf("wait for the server: it ended: %w", s.proc.Err())
 		case <-ctx.Done():
-			return fmt.Errorf("wait for the server to answer: %w", err)
+			return fmt.Errorf("wait for the server: %w", ctx.Err())
 		}
 	}
 }
@@ -307,22 +311,4 @@ func (s *Server) prepare(cmd *exec.Cmd) {
 	})
 	cmd.Env = append(cmd.Env, "LC_ALL=C")
 	s.account.apply(cmd)
-}
-
-// sharedMemory returns the id of the System V segment that the running server holds, or -1.
-func (s *Server) sharedMemory() int {
-	b, _ := os.ReadFile(filepath.Join(s.data(), "postmaster.pid"))
-	lines := strings.Split(string(b), "\n")
-	if len(lines) < 7 {
-		return -1
-	}
-	f := strings.Fields(lines[6]) // key, id
-	if len(f) != 2 {
-		return -1
-	}
-	id, err := strconv.Atoi(f[1])
-	if err != nil {
-		return -1
-	}
-	return id
 }
