@@ -31,7 +31,9 @@ func Main(m Runner) int {
 	code := m.Run()
 	atExit.Lock()
 	defer atExit.Unlock()
-	for _, f := range slices.Backward(atExit.fs) {
+	fs := atExit.fs
+	atExit.fs = nil
+	for _, f := range slices.Backward(fs) {
 		if err := f(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = max(code, 1)

@@ -54,7 +54,7 @@ func Install(ctx context.Context) (string, error) {
 }
 
 func install(ctx context.Context) (installation, error) {
-	java, err := findJava(ctx)
+	java, err := findJava(ctx, javas())
 	if err != nil {
 		return installation{}, err
 	}
@@ -80,18 +80,23 @@ func (in installation) command(ctx context.Context, heap, class string, args ...
 	return cmd
 }
 
-// findJava returns a java that is new enough: JAVA_HOME's, the PATH's, or one where Debian keeps them.
-func findJava(ctx context.Context) (string, error) {
-	var candidates []string
+// javas returns where a java may be: JAVA_HOME's, the PATH's, and those where Linux distributions keep them.
+func javas() []string {
+	var paths []string
 	if home := os.Getenv("JAVA_HOME"); home != "" {
-		candidates = append(candidates, filepath.Join(home, "bin", "java"))
+		paths = append(paths, filepath.Join(home, "bin", "java"))
 	}
 	if path, err := exec.LookPath("java"); err == nil {
-		candidates = append(candidates, path)
+		paths = append(paths, path)
 	}
 	found, _ := filepath.Glob("/usr/lib/jvm/*/bin/java")
+	return append(paths, found...)
+}
+
+// findJava returns the first java that is new enough.
+func findJava(ctx context.Context, paths []string) (string, error) {
 	var why []string
-	for _, path := range append(candidates, found...) {
+	for _, path := range paths {
 		version, err := javaVersion(ctx, path)
 		switch {
 		case err != nil:
