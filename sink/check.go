@@ -100,11 +100,9 @@ func (t *table) mapColumns(r *relation, cfg TableConfig, ps *problems) {
 
 func isEngine(column string) bool { return strings.HasPrefix(column, "_oncesink_") }
 
-func (t *table) index(column string) int {
-	return slices.IndexFunc(t.columns, func(c column_) bool { return c.name == column })
+func (t *table) index(name string) int {
+	return slices.IndexFunc(t.columns, func(c column) bool { return c.name == name })
 }
-
-type column_ = column
 
 // mapKey finds the unique index that decides what one row is, and the other ones.
 func (t *table) mapKey(r *relation, cfg TableConfig, ps *problems) {
@@ -151,7 +149,7 @@ func (t *table) mapKey(r *relation, cfg TableConfig, ps *problems) {
 		}
 		t.key = append(t.key, i)
 	}
-	if !found && len(cfg.Key) > 0 {
+	if !found && len(cfg.Key) > 0 && len(t.key) == len(cfg.Key) {
 		var have []string
 		for _, x := range r.indexes {
 			have = append(have, x.String())

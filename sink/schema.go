@@ -18,9 +18,9 @@ const component = "sink"
 
 // migrations create the sink's own tables.
 var migrations = []string{`create table oncesink.dead_letters (
-	sink_group text not null,
+	sink_group text collate "C" not null,
 	topic_id uuid not null,
-	topic text not null,
+	topic text collate "C" not null,
 	generation integer not null,
 	partition integer not null,
 	"offset" bigint not null,
@@ -36,7 +36,7 @@ var migrations = []string{`create table oncesink.dead_letters (
 	status text not null default 'new',
 	recorded_at timestamptz not null default now(),
 	primary key (sink_group, topic_id, partition, "offset")
-)`}
+);`}
 
 // Init creates what the sink needs beside the ledger, which must be there: the dead-letter table,
 // missing target tables that have a Create statement, the engine columns of
@@ -101,18 +101,21 @@ func initTable(ctx context.Context, conn *pgx.Conn, cfg Config, tc TableConfig) 
 
 // InitSQL returns the script that does what Init does, for a DBA, with the grants
 // that the runtime role needs (if role is not empty). A table without a schema is taken to be in the
-// first schema of the search path.
+// first schema of the search path. The script can be run again.
 func InitSQL(cfg Config, role string) string {
 	cfg = cfg.withDefaults()
 	var b strings.Builder
+	b.WriteString("-- Dead letters and target tables of oncesink. Run it after the ledger's script, as the owner of the\n" +
+		"-- target tables: psql -v ON_ERROR_STOP=1 -f THIS\n\nbegin;\n\n")
 	for _, m := range migrations {
-		b.WriteString(strings.Replace(m, "create table ", "create table if not exists ", 1) + ";\n")
+		b.WriteString(strings.Replace(m, "create table ", "create table if not exists ", 1) + "\n")
 	}
-	fmt.Fprintf(&b, "set search_path = %s;\n", cfg.SearchPath)
+	fmt.Fprintf(&b, "insert into oncesink.schema_version (component, version) values ('%s', %d) on conflict do nothing;\n", component, len(migrations))
 	if role != "" {
 		role = pgx.Identifier{role}.Sanitize()
 		fmt.Fprintf(&b, "grant usage on schema oncesink to %s;\ngrant select, insert on oncesink.dead_letters to %s;\n", role, role)
 	}
+	fmt.Fprintf(&b, "set local search_path = %s;\n", cfg.SearchPath)
 	for _, tc := range cfg.Tables {
 		schema, name, err := splitName(tc.Name)
 		if err != nil {
@@ -140,11 +143,15 @@ func InitSQL(cfg Config, role string) string {
 		if tc.Strategy == Append {
 			privileges = "select, insert"
 		}
+		if schema != "public" {
+			fmt.Fprintf(&b, "grant usage on schema %s to %s;\n", quote(schema), role)
+		}
 		fmt.Fprintf(&b, "grant %s on %s to %s;\n", privileges, pgx.Identifier{schema, name}.Sanitize(), role)
 		if remembers(tc) {
 			fmt.Fprintf(&b, "grant select, insert, update on %s to %s;\n", pgx.Identifier{"oncesink", memoryName(schema, name)}.Sanitize(), role)
 		}
 	}
+	b.WriteString("\ncommit;\n")
 	return b.String()
 }
 
@@ -161,13 +168,14 @@ func tableScript(schema, name string, tc TableConfig) []string {
 	target := pgx.Identifier{schema, name}.Sanitize()
 	script := []string{fmt.Sprintf("alter table %s add column if not exists %s integer, add column if not exists %s bigint", target, sourceColumn, offsetColumn)}
 	if tc.Strategy == Append {
-		// The key of a partitioned table has the partition key in it.
+		// The key of a partitioned table has the partition key in it, which may be null.
 		script = append(script, fmt.Sprintf(`do $init$ begin
 	if to_regclass(%s) is null then
-		execute (select format('create unique index %%I on %%s (%s, %s%%s)', %s, c.oid::regclass,
+		execute (select format('create unique index %%I on %%s (%s, %s%%s)%%s', %s, c.oid::regclass,
 		                       (select string_agg(', ' || quote_ident(a.attname), '') from pg_partitioned_table p
 		                          join pg_attribute a on a.attrelid = p.partrelid and a.attnum = any (p.partattrs::int2[])
-		                         where p.partrelid = c.oid and a.attname not in ('%s', '%s')))
+		                         where p.partrelid = c.oid and a.attname not in ('%s', '%s')),
+		                       case when c.relkind = 'p' and current_setting('server_version_num')::int >= 150000 then ' nulls not distinct' end)
 		           from pg_class c where c.oid = %s::regclass);
 	end if;
 end $init$`, literal(pgx.Identifier{schema, indexName(name)}.Sanitize()), sourceColumn, offsetColumn, literal(indexName(name)), sourceColumn, offsetColumn, literal(target)))

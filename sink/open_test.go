@@ -1,0 +1,221 @@
+package sink
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Each problem of a configuration is one error that says what to do, and all of
+// them come at once.
+func TestOpenProblems(t *testing.T) {
+	const guard = ", _oncesink_source int, _oncesink_offset bigint"
+	for _, tt := range []struct {
+		name   string
+		create string // the table is t
+		table  TableConfig
+		cfg    Config
+		want   []string // parts of the errors, one an element
+	}{
+		{"no table", "", TableConfig{Key: []string{"id"}}, Config{}, []string{"table t does not exist: create it, or give its statement as `create:` and run `oncesink init`"}},
+		{"bad name", "", TableConfig{Name: "a.b.c", Key: []string{"id"}}, Config{}, []string{`table name "a.b.c" is not a name`}},
+		{"open quote", "", TableConfig{Name: `"a`, Key: []string{"id"}}, Config{}, []string{`has an open quote`}},
+		{"engine's schema", "create table oncesink.x (id int)", TableConfig{Name: "oncesink.x", Key: []string{"id"}}, Config{}, []string{"oncesink.x is one of the engine's own tables"}},
+		{"no key, no topic", "create table t (id int primary key" + guard + ")", TableConfig{Topics: []string{}}, Config{},
+			[]string{"table t has no key: name the columns of its primary key", "table t has no topic"}},
+		{"topic twice", "create table t (id int primary key" + guard + ")", TableConfig{Key: []string{"id"}, Topics: []string{"a", "a"}}, Config{}, []string{"names a topic twice"}},
+		{"strategy", "create table t (id int primary key" + guard + ")", TableConfig{Key: []string{"id"}, Strategy: "merge", Guard: "soft", Tombstones: "bury"}, Config{},
+			[]string{`strategy "merge": it is "upsert" or "append"`, `guard "soft"`, `tombstones "bury"`}},
+		{"guard columns", "create table t (id int primary key)", TableConfig{Key: []string{"id"}}, Config{},
+			[]string{"table public.t has no column _oncesink_offset: run `oncesink init`, or set `guard: none`", "has no column _oncesink_source"}},
+		{"guard column's type", "create table t (id int primary key, _oncesink_source int, _oncesink_offset int)", TableConfig{Key: []string{"id"}}, Config{},
+			[]string{"column _oncesink_offset of public.t has type integer: it must be bigint"}},
+		{"unknown column", "create table t (id int primary key" + guard + ")", TableConfig{Key: []string{"id"}, Columns: map[string]ColumnConfig{"nmae": {From: "name"}}}, Config{},
+			[]string{`table public.t has no column "nmae": it has id`}},
+		{"engine column", "create table t (id int primary key" + guard + ")", TableConfig{Key: []string{"id"}, Columns: map[string]ColumnConfig{"_oncesink_source": {From: "s"}}}, Config{},
+			[]string{"column _oncesink_source of public.t is the engine's"}},
+		{"generated column", "create table t (id int primary key, d int generated always as (1) stored" + guard + ")", TableConfig{Key: []string{"id"}, Columns: map[string]ColumnConfig{"d": {From: "d"}}}, Config{},
+			[]string{"column d of public.t is generated"}},
+		{"no index", "create table t (id int, n int, unique (n), unique (id, n)" + guard + ")", TableConfig{Key: []string{"id"}}, Config{},
+			[]string{"table public.t has no unique index over exactly (id): alter table public.t add primary key (id), or choose one of: t_id_n_key (id, n); t_n_key (n)"}},
+		{"deferrable key", "create table t (id int primary key deferrable" + guard + ")", TableConfig{Key: []string{"id"}}, Config{}, []string{"t_pkey (id), deferrable"}},
+		{"partial index", "create table t (id int" + guard + "); create unique index u on t (id) where id > 0", TableConfig{Key: []string{"id"}}, Config{}, []string{"u (id), partial"}},
+		{"index on an expression", "create table t (id int" + guard + "); create unique index u on t ((id + 1))", TableConfig{Key: []string{"id"}}, Config{}, []string{"u (), on an expression"}},
+		{"key column", "create table t (id int primary key" + guard + ")", TableConfig{Key: []string{"ID"}}, Config{}, []string{`key column "ID" of public.t does not exist or is not mapped`}},
+		{"key type", "create table t (id float8 primary key" + guard + ")", TableConfig{Key: []string{"id"}}, Config{}, []string{"key column id of public.t has type double precision"}},
+		{"key collation", "create collation ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false); create table t (id text collate ci primary key" + guard + ")",
+			TableConfig{Key: []string{"id"}}, Config{}, []string{"has a collation that is not deterministic"}},
+		{"no version", "create table t (id int primary key" + guard + ")", TableConfig{Key: []string{"id"}, Version: "v"}, Config{}, []string{`version column "v" of public.t does not exist`}},
+		{"version type", "create table t (id int primary key, v jsonb" + guard + ")", TableConfig{Key: []string{"id"}, Version: "v"}, Config{}, []string{"version column v of public.t has type jsonb"}},
+		{"version collation", `create collation de (provider = icu, locale = 'de'); create table t (id int primary key, v text collate de` + guard + ")", TableConfig{Key: []string{"id"}, Version: "v"}, Config{},
+			[]string{`version column v of public.t has collation de: alter table public.t alter column "v" type text collate "C"`}},
+		{"version in the key", "create table t (id int, v int, primary key (id, v)" + guard + ")", TableConfig{Key: []string{"id", "v"}, Version: "v"}, Config{}, []string{"version column v of public.t is part of the key"}},
+		{"record key", "create table t (id int, b int, primary key (id, b)" + guard + `); create table oncesink."public.t deletes" (id int)`,
+			TableConfig{Key: []string{"id", "b"}, RecordKey: map[string]string{"id": "$value", "c": "$key"}}, Config{},
+			[]string{`record_key of public.t names "c"`, "record_key of public.t lacks column b", `record_key id of public.t is "$value"`}},
+		{"no memory", "create table t (id int primary key" + guard + ")", TableConfig{Key: []string{"id"}, RecordKey: map[string]string{"id": "$key"}}, Config{},
+			[]string{`table public.t has no delete memory "oncesink"."public.t deletes": run ` + "`oncesink init`"}},
+		{"view", "create view t as select 1 as id", TableConfig{Key: []string{"id"}}, Config{}, []string{"public.t is a view: name the table below it"}},
+		{"foreign table", "create foreign data wrapper w; create server s foreign data wrapper w; create foreign table t (id int) server s", TableConfig{Key: []string{"id"}}, Config{}, []string{"foreign table"}},
+		{"foreign partition", "create foreign data wrapper w; create server s foreign data wrapper w; create table t (id int) partition by range (id); create foreign table f partition of t default server s",
+			TableConfig{Strategy: Append, Guard: "none"}, Config{}, []string{"foreign table"}},
+		{"rules", "create table t (id int primary key" + guard + "); create rule r as on insert to t do also notify x", TableConfig{Key: []string{"id"}}, Config{}, []string{"has rewrite rules"}},
+		{"unlogged", "create unlogged table t (id int primary key" + guard + ")", TableConfig{Key: []string{"id"}}, Config{SynchronousCommit: "off"}, []string{"public.t is unlogged and synchronous_commit is off: "}},
+		{"unlogged partition", "create table t (id int primary key" + guard + ") partition by range (id); create unlogged table t1 partition of t default", TableConfig{Key: []string{"id"}},
+			Config{SynchronousCommit: "off"}, []string{"public.t is unlogged and synchronous_commit is off: "}},
+		{"synchronous_commit", "create table t (id int primary key" + guard + ")", TableConfig{Key: []string{"id"}}, Config{SynchronousCommit: "local"}, []string{`synchronous_commit is local: it is "on" or "off"`}},
+		{"append index", "create table t (n int" + guard + ")", TableConfig{Strategy: Append}, Config{}, []string{"has no unique index over _oncesink_source and _oncesink_offset"}},
+		{"append with a key", "create table t (n int" + guard + ")", TableConfig{Strategy: Append, Guard: "none", Key: []string{"n"}}, Config{}, []string{"appends, and has a key"}},
+		{"nothing to fill", "create table t (n int generated always as (1) stored)", TableConfig{Strategy: Append, Guard: "none"}, Config{}, []string{"has no columns that an event could fill"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			db := newDatabase(t)
+			if err := Init(t.Context(), db.Conn, Config{}); err != nil {
+				t.Fatal(err)
+			}
+			if tt.create != "" {
+				db.exec(tt.create)
+			}
+			if tt.table.Name == "" {
+				tt.table.Name = "t"
+			}
+			if tt.table.Topics == nil {
+				tt.table.Topics = []string{"o"}
+			}
+			tt.cfg.Tables = []TableConfig{tt.table}
+			_, err := Open(t.Context(), db.pool(), nil, tt.cfg)
+			checkProblems(t, err, tt.want)
+		})
+	}
+}
+
+// checkProblems compares the lines of joined *ConfigErrors, in any order.
+func checkProblems(t *testing.T, err error, want []string) {
+	t.Helper()
+	if err == nil {
+		t.Fatalf("no error, want %q", want)
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		t.Fatalf("got %v (%T), want joined errors", err, err)
+	}
+	for _, err := range joined.Unwrap() {
+		var config *ConfigError
+		if !errors.As(err, &config) {
+			t.Errorf("got %v (%T), want a *ConfigError", err, err)
+		}
+	}
+	if len(joined.Unwrap()) != len(want) {
+		t.Errorf("got %d problems, want %d", len(joined.Unwrap()), len(want))
+	}
+	for _, w := range want {
+		if !strings.Contains(err.Error(), w) {
+			t.Errorf("got:\n%v\nwant:\n%s", err, w)
+		}
+	}
+}
+
+// Rule 10: two mappings of one table would undo each other's columns.
+func TestTwoEntriesForOneTable(t *testing.T) {
+	db := newDatabase(t, "create table t (id int primary key, a int, b int)")
+	entry := TableConfig{Name: "t", Topics: []string{"a"}, Key: []string{"id"}}
+	other := TableConfig{Name: "public.t", Topics: []string{"b"}, Key: []string{"id"}}
+	if err := Init(t.Context(), db.Conn, Config{Tables: []TableConfig{entry}}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Open(t.Context(), db.pool(), nil, Config{Tables: []TableConfig{entry, other}})
+	checkProblems(t, err, []string{"table public.t has two entries: name both topics in one entry"})
+
+	entry.Topics = []string{"b", "a"}
+	e := db.open(Config{Tables: []TableConfig{entry}})
+	if got := fmt.Sprint(e.Topics()); got != "[a b]" {
+		t.Errorf("topics %s", got)
+	}
+	if got := e.Mappings(); len(got) != 2 || got[0].Topic != "b" || got[0].Target != "public.t" || got[0].Fingerprint != got[1].Fingerprint {
+		t.Errorf("mappings %v", got)
+	}
+	// Two topics of one entry: one order for both.
+	e.write(e.part("a", 0, ev{offset: 5, cols: "id=1 a=1"}), e.part("b", 0, ev{offset: 4, cols: "id=1 b=1"}))
+	db.want("1|1|-", "select id, a, b from t")
+}
+
+// Rule 9: what changes a fingerprint, and what does not.
+func TestFingerprint(t *testing.T) {
+	db := newDatabase(t, "create table t (id int primary key, v int, a int)")
+	base := func() Config {
+		return Config{Tables: []TableConfig{{Name: "t", Topics: []string{"o"}, Key: []string{"id"}}}}
+	}
+	print := func(change func(*Config)) string {
+		cfg := base()
+		change(&cfg)
+		return db.open(cfg).Mappings()[0].Fingerprint
+	}
+	want := print(func(*Config) {})
+	for name, change := range map[string]func(*Config){
+		"what the default says":       func(c *Config) { c.Tables[0].Columns = map[string]ColumnConfig{"a": {From: "a"}} },
+		"the schema's name":           func(c *Config) { c.Tables[0].Name = "public.t" },
+		"another topic":               func(c *Config) { c.Tables[0].Topics = []string{"x", "o"} },
+		"the create statement":        func(c *Config) { c.Tables[0].Create = "create table t ()" },
+		"timeouts":                    func(c *Config) { c.LockTimeout = 1e9 },
+		"the default strategy":        func(c *Config) { c.Tables[0].Strategy = Upsert },
+		"asynchronous commit":         func(c *Config) { c.SynchronousCommit = "off" },
+		"a column that was added":     func(*Config) { db.exec("alter table t add column if not exists b int") },
+		"a column that takes a value": func(*Config) { db.exec("alter table t alter column b type bigint") },
+	} {
+		if got := print(change); got != want {
+			t.Errorf("%s: changes the fingerprint", name)
+		}
+	}
+	for name, change := range map[string]func(*Config){
+		"version":    func(c *Config) { c.Tables[0].Version = "v" },
+		"path":       func(c *Config) { c.Tables[0].Columns = map[string]ColumnConfig{"a": {From: "x.a"}} },
+		"encoding":   func(c *Config) { c.Tables[0].Columns = map[string]ColumnConfig{"a": {From: "a", Zone: "UTC"}} },
+		"record key": func(c *Config) { c.Tables[0].RecordKey = map[string]string{"id": "$key"} },
+		"tombstones": func(c *Config) { c.Tables[0].Tombstones = "ignore" },
+		"guard":      func(c *Config) { c.Tables[0].Guard = "none" },
+		"time zone":  func(c *Config) { c.TimeZone = "Europe/Berlin" },
+		"strategy":   func(c *Config) { c.Tables[0].Strategy, c.Tables[0].Key = Append, nil },
+	} {
+		if got := print(change); got == want {
+			t.Errorf("%s: does not change the fingerprint", name)
+		}
+	}
+}
+
+// Describe says what `oncesink check` prints: where each column comes from, and
+// what a person should know.
+func TestDescribe(t *testing.T) {
+	db := newDatabase(t, `create table t (id bigint primary key, name text default 'x', made timestamptz default now(), serial int generated by default as identity,
+		day date default current_date, double int generated always as (1) stored, r numeric default random())`,
+		"create function f() returns trigger language plpgsql as 'begin return new; end'", "create trigger touch before insert on t for each row execute function f()",
+		"alter table t enable row level security", "alter table t set unlogged")
+	e := db.upsert("t", TableConfig{Key: []string{"id"}, Columns: map[string]ColumnConfig{"name": {From: "customer.name"}}})
+	r := e.Describe()[0]
+	var b strings.Builder
+	fmt.Fprintln(&b, r.Table, r.Topics, r.Strategy)
+	for _, c := range r.Columns {
+		fmt.Fprintln(&b, c.Name, c.Type, "<-", c.From)
+	}
+	for _, w := range r.Warnings {
+		fmt.Fprintln(&b, "warning:", w)
+	}
+	golden(t, "describe.txt", b.String())
+	if len(r.Statements) == 0 || !strings.HasPrefix(r.Statements[0], `insert into "public"."t"`) {
+		t.Errorf("statements %q", r.Statements)
+	}
+}
+
+// A wrong password, or a database that is not there, is a configuration error.
+func TestOpenWithoutDatabase(t *testing.T) {
+	db := newDatabase(t)
+	pool := db.pool(func(c *pgxpool.Config) { c.ConnConfig.Database = "nowhere" })
+	_, err := Open(t.Context(), pool, nil, Config{})
+	var config *ConfigError
+	if !errors.As(err, &config) || !strings.Contains(config.Problem, "3D000") {
+		t.Errorf("got %v, want a *ConfigError", err)
+	}
+}

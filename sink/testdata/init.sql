@@ -1,0 +1,107 @@
+-- Dead letters and target tables of oncesink. Run it after the ledger's script, as the owner of the
+-- target tables: psql -v ON_ERROR_STOP=1 -f THIS
+
+begin;
+
+create table if not exists oncesink.dead_letters (
+	sink_group text collate "C" not null,
+	topic_id uuid not null,
+	topic text collate "C" not null,
+	generation integer not null,
+	partition integer not null,
+	"offset" bigint not null,
+	recorded timestamptz,            -- the record's timestamp
+	key bytea,
+	value bytea,                     -- null: a tombstone
+	headers jsonb not null,          -- [[name, value in base64], ...]
+	code text,                       -- SQLSTATE, or ONS.. for what the decoder found
+	message text not null,
+	target text,                     -- table
+	column_name text,
+	constraint_name text,
+	status text not null default 'new',
+	recorded_at timestamptz not null default now(),
+	primary key (sink_group, topic_id, partition, "offset")
+);
+insert into oncesink.schema_version (component, version) values ('sink', 1) on conflict do nothing;
+grant usage on schema oncesink to "nobody";
+grant select, insert on oncesink.dead_letters to "nobody";
+set local search_path = public;
+
+-- public.orders
+do $init$ begin if to_regclass('"public"."orders"') is null then execute 'create table orders (id int, region varchar(8), updated_at timestamp(3) not null, note text, primary key (id, region))'; end if; end $init$;
+alter table "public"."orders" add column if not exists _oncesink_source integer, add column if not exists _oncesink_offset bigint;
+do $init$ begin
+	if to_regclass('"oncesink"."public.orders deletes"') is null then
+		create table "oncesink"."public.orders deletes" as select "id", "region", "updated_at", _oncesink_source, _oncesink_offset from "public"."orders" with no data;
+		alter table "oncesink"."public.orders deletes" add primary key ("id", "region"), alter column _oncesink_source set not null, alter column _oncesink_offset set not null;
+	end if;
+end $init$;
+grant select, insert, update, delete on "public"."orders" to "nobody";
+grant select, insert, update on "oncesink"."public.orders deletes" to "nobody";
+
+-- sales.Big Table
+do $init$ begin if to_regclass('"sales"."Big Table"') is null then execute 'create schema if not exists sales; create table sales."Big Table" ("ID" uuid primary key, "it''s" text)'; end if; end $init$;
+alter table "sales"."Big Table" add column if not exists _oncesink_source integer, add column if not exists _oncesink_offset bigint;
+do $init$ begin
+	if to_regclass('"oncesink"."sales.Big Table deletes"') is null then
+		create table "oncesink"."sales.Big Table deletes" as select "ID", _oncesink_source, _oncesink_offset from "sales"."Big Table" with no data;
+		alter table "oncesink"."sales.Big Table deletes" add primary key ("ID"), alter column _oncesink_source set not null, alter column _oncesink_offset set not null;
+	end if;
+end $init$;
+grant usage on schema "sales" to "nobody";
+grant select, insert, update, delete on "sales"."Big Table" to "nobody";
+grant select, insert, update on "oncesink"."sales.Big Table deletes" to "nobody";
+
+-- public.long_name_long_name_long_name_long_name_long_name_long_name_
+do $init$ begin if to_regclass('"public"."long_name_long_name_long_name_long_name_long_name_long_name_"') is null then execute 'create table long_name_long_name_long_name_long_name_long_name_long_name_ (id int primary key)'; end if; end $init$;
+alter table "public"."long_name_long_name_long_name_long_name_long_name_long_name_" add column if not exists _oncesink_source integer, add column if not exists _oncesink_offset bigint;
+do $init$ begin
+	if to_regclass('"oncesink"."public.long_name_long_name_long_name_long_ 0b2dbf3a7194 deletes"') is null then
+		create table "oncesink"."public.long_name_long_name_long_name_long_ 0b2dbf3a7194 deletes" as select "id", _oncesink_source, _oncesink_offset from "public"."long_name_long_name_long_name_long_name_long_name_long_name_" with no data;
+		alter table "oncesink"."public.long_name_long_name_long_name_long_ 0b2dbf3a7194 deletes" add primary key ("id"), alter column _oncesink_source set not null, alter column _oncesink_offset set not null;
+	end if;
+end $init$;
+grant select, insert, update, delete on "public"."long_name_long_name_long_name_long_name_long_name_long_name_" to "nobody";
+grant select, insert, update on "oncesink"."public.long_name_long_name_long_name_long_ 0b2dbf3a7194 deletes" to "nobody";
+
+-- public.log
+do $init$ begin if to_regclass('"public"."log"') is null then execute 'create table log (day date, n int) partition by range (day)'; end if; end $init$;
+alter table "public"."log" add column if not exists _oncesink_source integer, add column if not exists _oncesink_offset bigint;
+do $init$ begin
+	if to_regclass('"public"."log_oncesink_key"') is null then
+		execute (select format('create unique index %I on %s (_oncesink_source, _oncesink_offset%s)%s', 'log_oncesink_key', c.oid::regclass,
+		                       (select string_agg(', ' || quote_ident(a.attname), '') from pg_partitioned_table p
+		                          join pg_attribute a on a.attrelid = p.partrelid and a.attnum = any (p.partattrs::int2[])
+		                         where p.partrelid = c.oid and a.attname not in ('_oncesink_source', '_oncesink_offset')),
+		                       case when c.relkind = 'p' and current_setting('server_version_num')::int >= 150000 then ' nulls not distinct' end)
+		           from pg_class c where c.oid = '"public"."log"'::regclass);
+	end if;
+end $init$;
+grant select, insert on "public"."log" to "nobody";
+
+-- public.plain_log
+do $init$ begin if to_regclass('"public"."plain_log"') is null then execute 'create table plain_log (n int)'; end if; end $init$;
+alter table "public"."plain_log" add column if not exists _oncesink_source integer, add column if not exists _oncesink_offset bigint;
+do $init$ begin
+	if to_regclass('"public"."plain_log_oncesink_key"') is null then
+		execute (select format('create unique index %I on %s (_oncesink_source, _oncesink_offset%s)%s', 'plain_log_oncesink_key', c.oid::regclass,
+		                       (select string_agg(', ' || quote_ident(a.attname), '') from pg_partitioned_table p
+		                          join pg_attribute a on a.attrelid = p.partrelid and a.attnum = any (p.partattrs::int2[])
+		                         where p.partrelid = c.oid and a.attname not in ('_oncesink_source', '_oncesink_offset')),
+		                       case when c.relkind = 'p' and current_setting('server_version_num')::int >= 150000 then ' nulls not distinct' end)
+		           from pg_class c where c.oid = '"public"."plain_log"'::regclass);
+	end if;
+end $init$;
+grant select, insert on "public"."plain_log" to "nobody";
+
+-- public.bare
+do $init$ begin if to_regclass('"public"."bare"') is null then execute 'create table bare (id int primary key)'; end if; end $init$;
+grant select, insert, update, delete on "public"."bare" to "nobody";
+
+-- public.upserted
+do $init$ begin if to_regclass('"public"."upserted"') is null then execute 'create table upserted (id int primary key)'; end if; end $init$;
+alter table "public"."upserted" add column if not exists _oncesink_source integer, add column if not exists _oncesink_offset bigint;
+grant select, insert, update on "public"."upserted" to "nobody";
+
+commit;
