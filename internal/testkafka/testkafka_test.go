@@ -97,8 +97,9 @@ func TestReal(t *testing.T) {
 
 // The second user of a test process gets the same cluster.
 func TestRealShared(t *testing.T) {
-	if testkafka.Real(t) != testkafka.Real(t) {
-		t.Error("two clusters")
+	first := testkafka.Real(t)
+	if second := testkafka.Real(t); second != first {
+		t.Errorf("got clusters at %s and %s", first.Brokers, second.Brokers)
 	}
 }
 

@@ -1,0 +1,20 @@
+# make build: bin/oncesink, static   make test: all tests   make lint   make fuzz
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.PHONY: build test lint fuzz
+build:
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.release=$(VERSION)' -o bin/oncesink ./cmd/oncesink
+
+# Installs from Debian what the tests need and is not there, or says what to install.
+test:
+	@scripts/test
+
+lint:
+	@scripts/check-format
+	go vet ./...
+	go run $(STATICCHECK) ./...
+
+fuzz:
+	@scripts/fuzz
