@@ -12,23 +12,25 @@ import (
 
 // TableReport says how the events of its topics become rows of a table.
 type TableReport struct {
-	Table    string   `json:"table"`
-	Topics   []string `json:"topics"`
-	Strategy Strategy `json:"strategy"`
-	Columns  []ColumnReport
+	Table    string         `json:"table"`
+	Topics   []string       `json:"topics"`
+	Strategy Strategy       `json:"strategy"`
+	Columns  []ColumnReport `json:"columns"`
 	// Statements are the exact SQL for events that have every field, for
 	// tombstones, and for partial events.
-	Statements []string
+	Statements []string `json:"statements"`
 	// Warnings are what a person should know, such as defaults that make a
 	// replay change rows.
-	Warnings []string
+	Warnings []string `json:"warnings,omitempty"`
 	// Fingerprint is the mapping's, as the ledger compares it.
-	Fingerprint string
+	Fingerprint string `json:"fingerprint"`
 }
 
 // ColumnReport says where a column comes from.
 type ColumnReport struct {
-	Name, Type, From string
+	Name string `json:"name"`
+	Type string `json:"type"`
+	From string `json:"from"`
 }
 
 // Describe reports each table, in the order of the configuration.

@@ -138,11 +138,13 @@ func safe(err error) string {
 	if pg.ConstraintName != "" {
 		fmt.Fprintf(&b, " constraint %s", pg.ConstraintName)
 	}
-	// Messages of these classes quote no values: they name objects, roles and limits.
+	// Messages of these classes name objects, roles and limits. Those of the
+	// others quote values, and so may whatever a trigger raises.
 	switch pg.Code[:min(2, len(pg.Code))] {
-	case "22", "23", "P0", "44", "54":
-	default:
-		fmt.Fprintf(&b, ": %s", pg.Message)
+	case "08", "0A", "21", "25", "28", "3D", "3F", "40", "42", "53", "55", "57", "58", "XX":
+		if pg.Routine != "exec_stmt_raise" {
+			fmt.Fprintf(&b, ": %s", pg.Message)
+		}
 	}
 	return b.String()
 }

@@ -22,13 +22,16 @@ var historyTables = []struct {
 	name       string
 	notNull    bool // c is not null: partial events may find no row to update
 	partitions int32
+	ordered    bool // all partial events of a round in one statement, with flags
 	table      TableConfig
 }{
-	{"versioned with memory", false, 1, TableConfig{Version: "v", RecordKey: map[string]string{"id": "$key"}}},
-	{"versioned with memory, keys from several partitions", false, 3, TableConfig{Version: "v", RecordKey: map[string]string{"id": "$key"}}},
-	{"unversioned with memory, keys from several partitions", false, 3, TableConfig{RecordKey: map[string]string{"id": "$key"}}},
-	{"versioned, not null", true, 2, TableConfig{Version: "v", RecordKey: map[string]string{"id": "$key"}}},
-	{"versioned without tombstones", false, 2, TableConfig{Version: "v", Tombstones: "ignore"}},
+	{"versioned with memory", false, 1, false, TableConfig{Version: "v", RecordKey: map[string]string{"id": "$key"}}},
+	{"versioned with memory, keys from several partitions", false, 3, false, TableConfig{Version: "v", RecordKey: map[string]string{"id": "$key"}}},
+	{"unversioned with memory, keys from several partitions", false, 3, false, TableConfig{RecordKey: map[string]string{"id": "$key"}}},
+	{"versioned, not null", true, 2, false, TableConfig{Version: "v", RecordKey: map[string]string{"id": "$key"}}},
+	{"versioned with memory, flagged", false, 1, true, TableConfig{Version: "v", RecordKey: map[string]string{"id": "$key"}}},
+	{"unversioned, not null, flagged", true, 2, true, TableConfig{RecordKey: map[string]string{"id": "$key"}}},
+	{"versioned without tombstones", false, 2, false, TableConfig{Version: "v", Tombstones: "ignore"}},
 }
 
 // Rules 11, 13 and 16: whatever the batch borders, a history leaves the table
@@ -39,6 +42,7 @@ func TestRandomHistories(t *testing.T) {
 		t.Run(h.name, func(t *testing.T) {
 			t.Parallel()
 			r := newHistoryRig(t, h.notNull, h.table)
+			r.e.tables[0].ordered.Store(h.ordered)
 			for n := range *histories {
 				if problem := r.run(*seed+uint64(n), h.partitions); problem != "" {
 					t.Fatalf("go test -seed %d -histories 1: %s", *seed+uint64(n), problem)

@@ -276,6 +276,12 @@ func (t *table) upsertSQL(s shape) string {
 	return b.String()
 }
 
+// lockedRows is a part of a statement that locks the rows of the events e in
+// their order, whatever the plan of the rest (rule 4).
+func (t *table) lockedRows() string {
+	return fmt.Sprintf(", locked as materialized (\n  select e._oncesink_n from e join %s t on %s\n   order by e._oncesink_n for update of t\n)\n", t.quoted(), t.sameKey("t", "e"))
+}
+
 // updateSQL writes partial events over rows that exist. It locks them in the
 // order of the keys first.
 func (t *table) updateSQL(s shape) string {
@@ -286,7 +292,7 @@ func (t *table) updateSQL(s shape) string {
 	var b strings.Builder
 	b.WriteString("with e as materialized ")
 	t.events(&b, s, true)
-	fmt.Fprintf(&b, ", locked as materialized (\n  select e._oncesink_n from e join %s t on %s\n   order by e._oncesink_n for update of t\n)\n", t.quoted(), t.sameKey("t", "e"))
+	b.WriteString(t.lockedRows())
 	fmt.Fprintf(&b, "update %s t set %s\n  from e join locked using (_oncesink_n)\n where %s", t.quoted(), sets, t.sameKey("t", "e"))
 	if n := t.newer("e", "t"); n != "true" {
 		fmt.Fprintf(&b, "\n   and %s", n)
@@ -318,15 +324,13 @@ func (t *table) insertRestSQL(s shape) string {
 	return b.String()
 }
 
-// deleteSQL applies tombstones to a table without a delete memory.
+// deleteSQL applies tombstones to a table without a guard.
 func (t *table) deleteSQL(s shape) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "delete from %s t\n using ", t.quoted())
-	t.events(&b, s, false)
-	fmt.Fprintf(&b, " e\n where %s", t.sameKey("t", "e"))
-	if t.guarded {
-		fmt.Fprintf(&b, " and (%s) > (%s)", place("e", false), place("t", true))
-	}
+	b.WriteString("with e as materialized ")
+	t.events(&b, s, true)
+	b.WriteString(t.lockedRows())
+	fmt.Fprintf(&b, "delete from %s t\n using e join locked using (_oncesink_n)\n where %s", t.quoted(), t.sameKey("t", "e"))
 	return b.String()
 }
 

@@ -1,6 +1,10 @@
 package sink
 
-import "github.com/oncesink/oncesink/internal/fields"
+import (
+	"sync/atomic"
+
+	"github.com/oncesink/oncesink/internal/fields"
+)
 
 // kind groups the column types by how an event's value becomes their text.
 type kind uint8
@@ -85,12 +89,13 @@ type table struct {
 	others []string
 	// identityAlways: a mapped column is generated always as identity.
 	identityAlways bool
-	// updateOnly: a column that no event can fill is not null and has no
-	// default, so that no insert can succeed as it is.
-	updateOnly bool
 	// lock is the key of the advisory lock between tombstones and upserts.
 	lock     int32
 	warnings []string
+
+	// ordered: writers of this table deadlocked, because each set of present
+	// fields has statements of its own. From then on a round is one statement.
+	ordered atomic.Bool
 
 	// fields extracts all value paths of columns in one pass over the JSON;
 	// keyFields those of columns and recordKey that look into the record key.

@@ -95,6 +95,7 @@ func (j *job) write(ctx context.Context, records spans) {
 			j.write(ctx, right)
 			return
 		case j.orphaned(err), classOf(err) == Transient:
+			order(err)
 			j.s.warn("writing is delayed", err, records)
 			j.wait(ctx)
 		case len(records) > 1:
@@ -193,6 +194,14 @@ func (j *job) orphaned(err error) bool {
 	}
 	j.orphans = time.Since(j.orphansSince) >= j.s.cfg.ForeignKeyWait
 	return true
+}
+
+// order makes a table that deadlocked be written in one order of locks.
+func order(err error) {
+	var w *writeError
+	if sqlstate(err) == "40P01" && errors.As(err, &w) && w.doing.table != nil {
+		w.doing.table.ordered.Store(true)
+	}
 }
 
 func (j *job) fail(records spans, err error) {

@@ -109,7 +109,7 @@ func (w *writer) round(t *table, events []event) {
 		}
 		w.statement(t, sql, shape{columns: t.key}, *gone)
 	}
-	if w.presence() > maxSets {
+	if n := w.presence(); n > maxSets || n > 1 && t.ordered.Load() {
 		s := shape{columns: t.all(), flagged: true}
 		rest := events[:0:0]
 		for i := range events {
@@ -248,9 +248,6 @@ func (t *table) all() []int {
 
 // complete reports whether an insert of these columns can succeed.
 func (t *table) complete(s shape) bool {
-	if t.updateOnly {
-		return false
-	}
 	for i := range t.columns {
 		if t.columns[i].notNull && !slices.Contains(s.columns, i) {
 			return false

@@ -56,10 +56,14 @@ select e."id", e."version", e."note"
     on conflict ("id") do nothing;
 
 -- delete
+with e as materialized (
+  select a.c1::bigint as "id", a.n as _oncesink_n
+  from unnest($1::text[]) with ordinality as a(c1, n)
+), locked as materialized (
+  select e._oncesink_n from e join "public"."t" t on t."id" = e."id"
+   order by e._oncesink_n for update of t
+)
 delete from "public"."t" t
- using (
-  select a.c1::bigint as "id"
-  from unnest($1::text[]) as a(c1)
-) e
+ using e join locked using (_oncesink_n)
  where t."id" = e."id";
 
