@@ -1,0 +1,66 @@
+package fields
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Why a document is refused, beside its syntax.
+var (
+	ErrEncoding      = errors.New("invalid UTF-8")
+	ErrSurrogate     = errors.New("half a surrogate pair")
+	ErrDuplicateName = errors.New("repeated field name")
+	ErrDepth         = errors.New("nested too deeply") // more than 10,000 levels
+)
+
+var errTrailing = errors.New("more than one value")
+
+// Error says where and why a document was refused. It quotes a dozen characters of
+// the document at most.
+type Error struct {
+	// Offset is in bytes from the start, at the offending text or shortly before it.
+	Offset int64
+	// Err is one of the errors above, or says what is wrong with the syntax.
+	Err error
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("parse JSON at byte %d: %v", e.Offset, e.Err) }
+func (e *Error) Unwrap() error { return e.Err }
+
+// isSurrogate reports whether b starts with \ud800 to \udfff.
+func isSurrogate(b []byte) bool {
+	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
+		return false
+	}
+	v, err := strconv.ParseUint(string(b[2:6]), 16, 16)
+	return err == nil && utf16.IsSurrogate(rune(v))
+}
+
+// explain turns an error of the decoder, which read the document up to offset.
+func explain(doc []byte, err error, offset int64) error {
+	var syntax *jsontext.SyntacticError
+	if errors.As(err, &syntax) {
+		offset, err = syntax.ByteOffset, syntax.Err
+	}
+	offset = min(max(offset, 0), int64(len(doc)))
+	rest := doc[offset:]
+	switch {
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+		err = errors.New("the document ends too early")
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		err = ErrDuplicateName
+	case err.Error() == "exceeded max depth":
+		err = ErrDepth
+	case isSurrogate(rest):
+		err = ErrSurrogate
+	case !utf8.Valid(rest[:min(len(rest), utf8.UTFMax)]):
+		err = ErrEncoding
+	}
+	return &Error{offset, err}
+}

@@ -1,0 +1,119 @@
+package fields
+
+// walker goes through a document that is known to be valid, so that a value's
+// first byte says what it is, and its end is found without looking at what is between.
+// Its methods take the place where they begin, and return where they end.
+type walker struct {
+	doc    []byte
+	values []Value
+	name   []byte // of a member, if it has escapes
+}
+
+// value reads the value at n.
+func (w *walker) value(n *node, i int) int {
+	start := w.space(i)
+	if len(n.names) == 0 || w.doc[start] != '{' {
+		i = w.skip(start)
+	} else {
+		i = w.members(n, start+1)
+	}
+	if len(n.wants) > 0 {
+		v := Value{kindAt(w.doc[start]), w.doc[start:i:i]}
+		for _, want := range n.wants {
+			w.values[want] = v
+		}
+	}
+	return i
+}
+
+// members reads the members of the object at n, up to and with its bracket.
+func (w *walker) members(n *node, i int) int {
+	for {
+		switch i = w.space(i); w.doc[i] {
+		case '}':
+			return i + 1
+		case ',':
+			i++
+			continue
+		}
+		end, escapes := w.skipString(i)
+		name := w.doc[i+1 : end-1]
+		if escapes {
+			// A valid string gives no error.
+			w.name, _ = AppendString(w.name[:0], w.doc[i:end])
+			name = w.name
+		}
+		i = w.space(end) + 1 // the colon
+		if member := n.child(name); member != nil {
+			i = w.value(member, i)
+		} else {
+			i = w.skip(w.space(i))
+		}
+	}
+}
+
+// space goes over white space: nothing else from there down stands between tokens.
+func (w *walker) space(i int) int {
+	for i < len(w.doc) && w.doc[i] <= ' ' {
+		i++
+	}
+	return i
+}
+
+// skip goes over the value that begins at i.
+func (w *walker) skip(i int) int {
+	doc := w.doc
+	switch doc[i] {
+	case '"':
+		i, _ = w.skipString(i)
+		return i
+	case '{', '[':
+		for depth := 0; ; {
+			switch doc[i] {
+			case '"':
+				i, _ = w.skipString(i) // brackets in a string are text
+				continue
+			case '{', '[':
+				depth++
+			case '}', ']':
+				depth--
+			}
+			i++
+			if depth == 0 {
+				return i
+			}
+		}
+	}
+	for i < len(doc) && doc[i] > ' ' && doc[i] != ',' && doc[i] != '}' && doc[i] != ']' {
+		i++
+	}
+	return i
+}
+
+// skipString goes over the string that begins at i, and reports whether it has escapes.
+func (w *walker) skipString(i int) (end int, escapes bool) {
+	doc := w.doc
+	for i++; doc[i] != '"'; i++ {
+		if doc[i] == '\\' {
+			escapes = true
+			i++
+		}
+	}
+	return i + 1, escapes
+}
+
+func kindAt(first byte) Kind {
+	switch first {
+	case 'n':
+		return Null
+	case 't', 'f':
+		return Bool
+	case '"':
+		return String
+	case '{':
+		return Object
+	case '[':
+		return Array
+	}
+	return Number
+}
