@@ -139,6 +139,23 @@ func TestKeysAreEqualAsPostgreSQLSays(t *testing.T) {
 	db.want("0", "select count(*) from oncesink.dead_letters")
 }
 
+// Rule 14: keys and versions count with the precision of their columns, beside
+// the memory as well.
+func TestPrecisionOfKeys(t *testing.T) {
+	db := newDatabase(t, "create table q (id numeric(4,1) primary key, v timestamp(0))")
+	e := db.upsert("q", TableConfig{Key: []string{"id"}, Version: "v", RecordKey: map[string]string{"id": "$key"}})
+	batch := func() *Part {
+		return e.part("o", 0, ev{offset: 0, cols: "id=1.25 v=2026-01-01_00:00:00.6"}, ev{offset: 1, cols: "id=2.25 v=2026-01-01_00:00:00.6"})
+	}
+	e.write(batch())
+	e.write(e.part("o", 0, ev{offset: 2, cols: "id=1.3", gone: true}))
+	// Of equal versions, once they are rounded, the later offset wins.
+	e.write(e.part("o", 0, ev{offset: 3, cols: "id=2.3 v=2026-01-01_00:00:01.4"}))
+	e.rewind("o", 0, 0)
+	e.write(batch())
+	db.want("2.3|2026-01-01 00:00:01|3", "select id, v, _oncesink_offset from q")
+}
+
 // Rule 15: what a cast would cut off is refused; and a value means the same
 // whatever the role's, the database's or the session's settings are.
 func TestCasts(t *testing.T) {
