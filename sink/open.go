@@ -103,6 +103,9 @@ func Open(ctx context.Context, pool *pgxpool.Pool, ledger *offsets.Ledger, cfg C
 			s.topics[topic] = append(s.topics[topic], int32(i))
 		}
 	}
+	if err := s.compileDecoders(); err != nil {
+		return nil, fmt.Errorf("compile the mapping: %w", err)
+	}
 	slices.SortFunc(s.byName, func(a, b int) int { return strings.Compare(s.tables[a].title(), s.tables[b].title()) })
 	return s, nil
 }

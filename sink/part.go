@@ -17,6 +17,7 @@ type Part struct {
 	faults  []fault // records that could not be decoded, by record
 	cells   []cell
 	text    []byte // the bytes of all cells
+	payload int    // bytes that the records' slices hold
 
 	// Written by seal, before the part is.
 	sealed  bool

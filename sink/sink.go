@@ -21,6 +21,8 @@ type Sink struct {
 	tables []*table
 	topics map[string][]int32 // topic -> indexes of its tables
 	byName []int              // indexes of tables in the order of their names
+	// decoders of the topics; a topic that feeds no table has none.
+	decoders map[string]*decoder
 
 	beginSQL string
 	slack    time.Duration
@@ -53,11 +55,3 @@ func (s *Sink) Topics() []string {
 	slices.Sort(topics)
 	return topics
 }
-
-// Add appends records, in offset order, and decodes them. Records below the
-// position after the last one are dropped (they were applied or added before).
-func (s *Sink) Add(p *Part, records ...Record) {}
-
-// Records is how many records the part holds; Bytes is the memory it holds, roughly.
-func (p *Part) Records() int { return len(p.records) }
-func (p *Part) Bytes() int   { return 0 }

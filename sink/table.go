@@ -2,6 +2,7 @@ package sink
 
 import (
 	"sync/atomic"
+	"time"
 
 	"github.com/oncesink/oncesink/internal/fields"
 )
@@ -43,6 +44,10 @@ type column struct {
 	source source
 	// encoding of bytea ("base64", "hex"); zone of a date read from a time.
 	encoding, zone string
+	location       *time.Location // of zone
+	// session is the zone of times that name none; nil if only PostgreSQL knows it.
+	session *time.Location
+	json    *fields.Set // checks raw bytes for a JSON column
 }
 
 // source is a compiled ColumnConfig.From.
@@ -96,8 +101,4 @@ type table struct {
 	// ordered: writers of this table deadlocked, because each set of present
 	// fields has statements of its own. From then on a round is one statement.
 	ordered atomic.Bool
-
-	// fields extracts all value paths of columns in one pass over the JSON;
-	// keyFields those of columns and recordKey that look into the record key.
-	fields, keyFields *fields.Set
 }

@@ -64,3 +64,16 @@ func explain(doc []byte, err error, offset int64) error {
 	}
 	return &Error{offset, err}
 }
+
+// SQLState returns the code that PostgreSQL has for what is wrong with a document.
+func SQLState(err error) string {
+	switch {
+	case errors.Is(err, ErrEncoding), errors.Is(err, ErrSurrogate):
+		return "22021" // character_not_in_repertoire
+	case errors.Is(err, ErrDuplicateName):
+		return "22030" // duplicate_json_object_key_value
+	case errors.Is(err, ErrDepth):
+		return "54001" // statement_too_complex
+	}
+	return "22P02" // invalid_text_representation
+}

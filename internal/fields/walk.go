@@ -1,5 +1,7 @@
 package fields
 
+import "iter"
+
 // walker goes through a document that is known to be valid, so that a value's
 // first byte says what it is, and its end is found without looking at what is between.
 // Its methods take the place where they begin, and return where they end.
@@ -116,4 +118,27 @@ func kindAt(first byte) Kind {
 		return Array
 	}
 	return Number
+}
+
+// Elements returns the elements of an array, in order. Raw is an array as
+// [Set.Extract] hands it out.
+func Elements(raw []byte) iter.Seq[Value] {
+	return func(yield func(Value) bool) {
+		w := walker{doc: raw}
+		i := 1
+		for {
+			switch i = w.space(i); w.doc[i] {
+			case ']':
+				return
+			case ',':
+				i++
+				continue
+			}
+			end := w.skip(i)
+			if !yield(Value{kindAt(raw[i]), raw[i:end:end]}) {
+				return
+			}
+			i = end
+		}
+	}
 }

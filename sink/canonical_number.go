@@ -1,0 +1,218 @@
+package sink
+
+import (
+	"bytes"
+	"cmp"
+	"strconv"
+)
+
+// trimSpace removes what PostgreSQL's number types skip around a number.
+func trimSpace(text []byte) []byte { return bytes.Trim(text, " \t\n\v\f\r") }
+
+func (c *column) canonicalInt(text []byte) ([]byte, bool) {
+	if c.plainInt(text) {
+		return text, true
+	}
+	bits := 64
+	switch c.base {
+	case "smallint":
+		bits = 16
+	case "integer":
+		bits = 32
+	}
+	n, err := strconv.ParseInt(string(trimSpace(text)), 10, bits)
+	if err != nil {
+		return nil, false
+	}
+	return strconv.AppendInt(nil, n, 10), true
+}
+
+// plainInt reports whether a text is canonical, and surely within range.
+func (c *column) plainInt(text []byte) bool {
+	size := 18
+	switch c.base {
+	case "smallint":
+		size = 4
+	case "integer":
+		size = 9
+	}
+	digits := text
+	if len(digits) > 1 && digits[0] == '-' {
+		digits = digits[1:]
+	}
+	if len(digits) == 0 || len(digits) > size || digits[0] == '0' && len(text) > 1 {
+		return false
+	}
+	for _, b := range digits {
+		if b < '0' || b > '9' {
+			return false
+		}
+	}
+	return true
+}
+
+// decimal is a number as digits: 0.DIGITS times ten to the power of exponent.
+type decimal struct {
+	negative bool
+	digits   []byte // without zeros at either end; empty for zero
+	exponent int
+}
+
+// maxExponent bounds what is written out as digits here; PostgreSQL does the rest.
+const maxExponent = 400
+
+// parseDecimal reads a sign, digits with a point, and an exponent.
+func parseDecimal(text []byte) (d decimal, ok bool) {
+	text = trimSpace(text)
+	if len(text) > 0 && (text[0] == '-' || text[0] == '+') {
+		d.negative = text[0] == '-'
+		text = text[1:]
+	}
+	exponent := 0
+	if i := bytes.IndexAny(text, "eE"); i >= 0 {
+		var err error
+		if exponent, err = strconv.Atoi(string(text[i+1:])); err != nil {
+			return d, false
+		}
+		text = text[:i]
+	}
+	whole, fraction, _ := bytes.Cut(text, []byte{'.'})
+	if len(whole)+len(fraction) == 0 || len(text) > maxExponent || exponent < -maxExponent || exponent > maxExponent {
+		return d, false
+	}
+	for _, part := range [2][]byte{whole, fraction} {
+		for _, b := range part {
+			if b < '0' || b > '9' {
+				return d, false
+			}
+		}
+	}
+	switch {
+	case len(fraction) == 0:
+		d.digits = whole
+	case len(whole) == 0:
+		d.digits = fraction
+	default:
+		d.digits = append(append(make([]byte, 0, len(text)), whole...), fraction...)
+	}
+	d.exponent = len(whole) + exponent
+	n := len(d.digits)
+	d.digits = bytes.TrimLeft(d.digits, "0")
+	d.exponent -= n - len(d.digits)
+	d.digits = bytes.TrimRight(d.digits, "0")
+	if len(d.digits) == 0 {
+		return decimal{}, true
+	}
+	return d, true
+}
+
+// canonicalNumeric leaves rounding, and what is too large, to PostgreSQL.
+func (c *column) canonicalNumeric(text []byte) ([]byte, bool) {
+	d, ok := parseDecimal(text)
+	if !ok {
+		return nil, false
+	}
+	if c.typmod >= 0 && len(d.digits) > 0 {
+		precision, scale := c.numericLimits()
+		if len(d.digits)-d.exponent > scale || d.exponent > precision-scale {
+			return nil, false
+		}
+	}
+	if isCanonicalDecimal(text) {
+		return text, true
+	}
+	return d.appendText(nil), true
+}
+
+// isCanonicalDecimal reports whether a valid number is written in the canonical way.
+func isCanonicalDecimal(text []byte) bool {
+	digits := bytes.TrimPrefix(text, []byte{'-'})
+	if digits[0] == '0' && len(digits) > 1 && digits[1] != '.' || digits[0] < '0' || digits[0] > '9' {
+		return false
+	}
+	if bytes.IndexByte(digits, '.') >= 0 {
+		if last := digits[len(digits)-1]; last < '1' || last > '9' {
+			return false
+		}
+	}
+	return bytes.IndexAny(digits, "eE \t\n\v\f\r") < 0 && string(text) != "-0"
+}
+
+func (d *decimal) appendText(dst []byte) []byte {
+	if len(d.digits) == 0 {
+		return append(dst, '0')
+	}
+	if d.negative {
+		dst = append(dst, '-')
+	}
+	switch n := len(d.digits); {
+	case d.exponent <= 0:
+		dst = append(dst, "0."...)
+		dst = appendZeros(dst, -d.exponent)
+		return append(dst, d.digits...)
+	case d.exponent >= n:
+		return appendZeros(append(dst, d.digits...), d.exponent-n)
+	default:
+		dst = append(append(dst, d.digits[:d.exponent]...), '.')
+		return append(dst, d.digits[d.exponent:]...)
+	}
+}
+
+func appendZeros(dst []byte, n int) []byte {
+	for range n {
+		dst = append(dst, '0')
+	}
+	return dst
+}
+
+// compareDecimals compares canonical numbers: -Infinity, the finite ones,
+// Infinity, NaN.
+func compareDecimals(a, b []byte) int {
+	if c := cmp.Compare(decimalClass(a), decimalClass(b)); c != 0 {
+		return c
+	}
+	switch decimalClass(a) {
+	case positive:
+		return compareDigits(a, b)
+	case negative:
+		return compareDigits(b[1:], a[1:])
+	}
+	return 0
+}
+
+const (
+	negativeInfinity = iota
+	negative
+	positive
+	infinity
+	notANumber
+)
+
+func decimalClass(text []byte) int {
+	switch {
+	case len(text) == 0:
+		return negativeInfinity
+	case text[0] == 'N':
+		return notANumber
+	case text[0] == 'I':
+		return infinity
+	case text[0] == '-' && len(text) > 1 && text[1] == 'I':
+		return negativeInfinity
+	case text[0] == '-':
+		return negative
+	}
+	return positive
+}
+
+// compareDigits compares canonical numbers without their signs: the one with more
+// digits before the point is larger, and of as many, the later one in a dictionary.
+func compareDigits(a, b []byte) int {
+	return cmp.Or(cmp.Compare(wholeDigits(a), wholeDigits(b)), bytes.Compare(a, b))
+}
+
+func wholeDigits(text []byte) int {
+	if i := bytes.IndexByte(text, '.'); i >= 0 {
+		return i
+	}
+	return len(text)
+}

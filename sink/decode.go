@@ -1,0 +1,216 @@
+package sink
+
+import (
+	"math"
+
+	"github.com/oncesink/oncesink/internal/fields"
+	"github.com/oncesink/oncesink/offsets"
+)
+
+// Add appends records, in offset order, and decodes them: into rows, or into one
+// fault for a record that can't become rows in every table that its topic feeds.
+// Records below p.To are dropped: they are in the part already (an empty part
+// takes any). The part holds at most 2 GiB of texts: bound it by [Part.Bytes].
+func (s *Sink) Add(p *Part, records ...Record) {
+	var (
+		d     *decoder
+		sc    *scratch
+		topic string
+	)
+	for i := range records {
+		rec := &records[i]
+		if rec.Offset < p.To.Next {
+			continue
+		}
+		if d == nil || topic != rec.Topic {
+			d.put(sc)
+			topic, d = rec.Topic, s.decoders[rec.Topic]
+			sc = d.get()
+		}
+		p.To = offsets.Position{Next: rec.Offset + 1, Epoch: rec.Epoch, Time: rec.Timestamp}
+		p.records = append(p.records, *rec)
+		p.payload += rec.size()
+		if d != nil && !rec.Control {
+			d.decode(p, rec, sc)
+		}
+	}
+	d.put(sc)
+}
+
+// Records is how many records the part holds.
+func (p *Part) Records() int { return len(p.records) }
+
+// Sizes of what a part holds, in bytes.
+const (
+	recordSize = 144
+	rowSize    = 16
+	cellSize   = 8
+	headerSize = 40
+)
+
+// Bytes is the memory that the part holds, roughly.
+func (p *Part) Bytes() int {
+	return p.payload + recordSize*cap(p.records) + rowSize*cap(p.rows) + cellSize*cap(p.cells) + cap(p.text)
+}
+
+// size is what the record's slices hold.
+func (r *Record) size() int {
+	n := len(r.Key) + len(r.Value)
+	for i := range r.Headers {
+		n += headerSize + len(r.Headers[i].Key) + len(r.Headers[i].Value)
+	}
+	return n
+}
+
+// decode turns the part's last record into its rows, in all tables or in none
+// (rule 17).
+func (d *decoder) decode(p *Part, rec *Record, sc *scratch) {
+	rows, cells, text := len(p.rows), len(p.cells), len(p.text)
+	f := d.rows(p, rec, sc)
+	if f != nil {
+		p.rows, p.cells, p.text = p.rows[:rows], p.cells[:cells], p.text[:text]
+		f.record = int32(len(p.records) - 1)
+		p.faults = append(p.faults, *f)
+	}
+	if len(p.text) > math.MaxInt32 {
+		panic("sink: a part holds more than 2 GiB of texts")
+	}
+}
+
+func (d *decoder) rows(p *Part, rec *Record, sc *scratch) *fault {
+	tombstone := rec.Value == nil
+	sc.keyRead = false
+	if tombstone {
+		clear(sc.values)
+	} else if d.values.Len() > 0 {
+		if r := refusalOf(d.values.Extract(rec.Value, sc.values)); r != nil {
+			return &fault{code: r.code, message: r.message}
+		}
+	}
+	for i := range d.tables {
+		t := &d.tables[i]
+		var f *fault
+		switch {
+		case !tombstone || t.strategy == Append && !t.ignoreTombstones:
+			f = t.row(p, rec, sc)
+		case !t.ignoreTombstones:
+			f = t.tombstone(p, rec, sc)
+		}
+		if f != nil {
+			f.table = t.title()
+			return f
+		}
+	}
+	return nil
+}
+
+// row appends what an event becomes in a table.
+func (t *tableDecoder) row(p *Part, rec *Record, sc *scratch) *fault {
+	first := len(p.cells)
+	for i := range t.columns {
+		c := &t.columns[i]
+		x, r := c.cell(p, rec, t.columnAt[i], sc)
+		if r != nil {
+			return &fault{column: c.name, code: r.code, message: r.message}
+		}
+		p.cells = append(p.cells, x)
+	}
+	for _, k := range t.key {
+		if p.cells[first+k].len < 0 {
+			return &fault{column: t.columns[k].name, code: noValue, message: "the event has no value for this column of the key"}
+		}
+	}
+	if t.version >= 0 && p.cells[first+t.version].len < 0 {
+		return &fault{column: t.columns[t.version].name, code: noValue, message: "the event has no version (rule 11)"}
+	}
+	p.rows = append(p.rows, row{record: int32(len(p.records) - 1), table: t.index, first: int32(first)})
+	return nil
+}
+
+// tombstone appends what a tombstone becomes in a table: only its key has values.
+func (t *tableDecoder) tombstone(p *Part, rec *Record, sc *scratch) *fault {
+	if len(t.recordKey) == 0 {
+		return &fault{code: "ONS01", message: "tombstone without record_key mapping"}
+	}
+	first := len(p.cells)
+	for range t.columns {
+		p.cells = append(p.cells, cell{len: cellAbsent})
+	}
+	for i, k := range t.key {
+		c := t.columns[k]
+		c.source = t.recordKey[i]
+		x, r := c.cell(p, rec, t.keyAt[i], sc)
+		if r == nil && x.len < 0 {
+			r = refuse(noValue, "the tombstone's record key has no value for this column of the key")
+		}
+		if r != nil {
+			return &fault{column: c.name, code: r.code, message: r.message}
+		}
+		p.cells[first+k] = x
+	}
+	p.rows = append(p.rows, row{record: int32(len(p.records) - 1), table: t.index, first: int32(first), tombstone: true})
+	return nil
+}
+
+// cell appends the column's text to p.text; at is the source's place among the
+// paths into the value or the key.
+func (c *column) cell(p *Part, rec *Record, at int32, sc *scratch) (cell, *refusal) {
+	start := len(p.text)
+	var r *refusal
+	switch src := &c.source; {
+	case src.meta == metaField:
+		return c.jsonCell(p, sc.values[at])
+	case src.meta == metaKey && src.path != "":
+		if rec.Key == nil {
+			return cell{len: cellNull}, nil
+		}
+		if r := sc.readKey(rec.Key); r != nil {
+			return cell{}, r
+		}
+		return c.jsonCell(p, sc.keys[at])
+	case src.raw():
+		b, ok := rec.bytes(src)
+		if !ok {
+			return cell{len: cellAbsent}, nil
+		}
+		if b == nil {
+			return cell{len: cellNull}, nil
+		}
+		p.text, r = c.appendBytes(p.text, b)
+	case src.meta == metaTimestamp && rec.Timestamp.IsZero():
+		return cell{len: cellNull}, nil
+	default:
+		p.text = c.appendMeta(p.text, rec)
+	}
+	return cell{int32(start), int32(len(p.text) - start)}, r
+}
+
+func (c *column) jsonCell(p *Part, v fields.Value) (cell, *refusal) {
+	switch v.Kind {
+	case fields.Absent:
+		return cell{len: cellAbsent}, nil
+	case fields.Null: // in jsonb, too
+		return cell{len: cellNull}, nil
+	}
+	start := len(p.text)
+	var r *refusal
+	p.text, r = c.appendValue(p.text, v)
+	return cell{int32(start), int32(len(p.text) - start)}, r
+}
+
+// bytes returns what a raw source gives; ok is false if the record has no such
+// header. The last one of a name counts.
+func (r *Record) bytes(src *source) (b []byte, ok bool) {
+	switch src.meta {
+	case metaKey:
+		return r.Key, true
+	case metaValue:
+		return r.Value, true
+	}
+	for i := len(r.Headers) - 1; i >= 0; i-- {
+		if r.Headers[i].Key == src.header {
+			return r.Headers[i].Value, true
+		}
+	}
+	return nil, false
+}

@@ -1,0 +1,128 @@
+package sink
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/oncesink/oncesink/internal/fields"
+)
+
+// decoder turns the records of one topic into rows. All its tables' paths are
+// found in one pass over a value. It is immutable and safe for concurrent use.
+type decoder struct {
+	values, keys *fields.Set // paths into values and into record keys
+	tables       []tableDecoder
+	scratches    sync.Pool // of *scratch
+}
+
+// tableDecoder is a table with the places of its columns' paths.
+type tableDecoder struct {
+	*table
+	index    int32   // into Sink.tables
+	columnAt []int32 // by column: index of its path; -1 without one
+	keyAt    []int32 // the same of recordKey
+}
+
+// scratch is what decoding a record needs and the next one may use again.
+type scratch struct {
+	d            *decoder
+	values, keys []fields.Value
+	keyRead      bool
+	keyRefused   *refusal
+}
+
+// paths collects paths and numbers them; the same path has one number.
+type paths []string
+
+func (p *paths) add(path string) int32 {
+	i := slices.Index(*p, path)
+	if i < 0 {
+		i = len(*p)
+		*p = append(*p, path)
+	}
+	return int32(i)
+}
+
+// compileDecoders makes the decoder of each topic.
+func (s *Sink) compileDecoders() error {
+	session, err := time.LoadLocation(s.cfg.TimeZone)
+	if err != nil || s.cfg.TimeZone == "Local" {
+		session = nil // PostgreSQL knows it, and is asked where it matters
+	}
+	for _, t := range s.tables {
+		for i := range t.columns {
+			t.columns[i].session = session
+		}
+	}
+	s.decoders = make(map[string]*decoder, len(s.topics))
+	for topic, tables := range s.topics {
+		if s.decoders[topic], err = s.compileDecoder(tables); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Sink) compileDecoder(tables []int32) (*decoder, error) {
+	d := &decoder{}
+	var values, keys paths
+	place := func(src source) int32 {
+		switch {
+		case src.meta == metaField:
+			return values.add(src.path)
+		case src.meta == metaKey && src.path != "":
+			return keys.add(src.path)
+		}
+		return -1
+	}
+	for _, index := range tables {
+		t := tableDecoder{table: s.tables[index], index: index}
+		for i := range t.columns {
+			t.columnAt = append(t.columnAt, place(t.columns[i].source))
+		}
+		for _, src := range t.recordKey {
+			t.keyAt = append(t.keyAt, place(src))
+		}
+		d.tables = append(d.tables, t)
+	}
+	var err error
+	if d.values, err = fields.New(values); err != nil {
+		return nil, err
+	}
+	if d.keys, err = fields.New(keys); err != nil {
+		return nil, err
+	}
+	d.scratches.New = func() any {
+		return &scratch{d: d, values: make([]fields.Value, d.values.Len()), keys: make([]fields.Value, d.keys.Len())}
+	}
+	return d, nil
+}
+
+// get and put lend a scratch. A topic that feeds no table has no decoder.
+func (d *decoder) get() *scratch {
+	if d == nil {
+		return nil
+	}
+	return d.scratches.Get().(*scratch)
+}
+
+func (d *decoder) put(sc *scratch) {
+	if d == nil {
+		return
+	}
+	clear(sc.values) // they hold the last record's memory
+	clear(sc.keys)
+	d.scratches.Put(sc)
+}
+
+// readKey reads the paths into a record's key, once a record.
+func (sc *scratch) readKey(key []byte) *refusal {
+	if !sc.keyRead {
+		sc.keyRead, sc.keyRefused = true, refusalOf(sc.d.keys.Extract(key, sc.keys))
+		if sc.keyRefused != nil {
+			sc.keyRefused.message = "record key: " + sc.keyRefused.message
+		}
+	}
+	return sc.keyRefused
+}

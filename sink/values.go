@@ -1,0 +1,154 @@
+package sink
+
+import (
+	"bytes"
+
+	"github.com/oncesink/oncesink/internal/fields"
+)
+
+// A value's text is what PostgreSQL's own input function gets to read (rule 27).
+// What is refused here is what that function would take and change: cut off,
+// round, replace, or read the clock for.
+
+// refusal says why a value can't become a column's text, with the SQLSTATE that
+// PostgreSQL has for it.
+type refusal struct{ code, message string }
+
+func refuse(code, message string) *refusal { return &refusal{code, message} }
+
+// SQLSTATEs of values.
+const (
+	badText      = "22P02" // invalid_text_representation
+	badCharacter = "22021" // character_not_in_repertoire
+	badEscape    = "22P05" // untranslatable_character
+	badTime      = "22007" // invalid_datetime_format
+	badRange     = "22008" // datetime_field_overflow
+	tooLong      = "22001" // string_data_right_truncation
+	noValue      = "23502" // not_null_violation
+)
+
+// appendValue appends the text of a JSON value that is there and not null.
+func (c *column) appendValue(dst []byte, v fields.Value) ([]byte, *refusal) {
+	if !c.array {
+		return c.appendScalar(dst, v)
+	}
+	switch v.Kind {
+	case fields.Array:
+		return c.appendArray(dst, v.Raw)
+	case fields.String:
+		start := len(dst)
+		dst, r := appendString(dst, v.Raw)
+		if r != nil {
+			return dst, r
+		}
+		return dst, c.checkArrayText(dst[start:])
+	}
+	return dst, refuse(badText, "not an array, where the column is one")
+}
+
+// appendScalar is appendValue for a column that is not an array, or for the
+// elements of one that is.
+func (c *column) appendScalar(dst []byte, v fields.Value) ([]byte, *refusal) {
+	if c.kind == kindJSON {
+		if hasNUL(v.Raw) {
+			return dst, refuse(badEscape, `\u0000 in a JSON value`)
+		}
+		return append(dst, v.Raw...), nil
+	}
+	start := len(dst)
+	var r *refusal
+	switch v.Kind {
+	case fields.String:
+		if dst, r = appendString(dst, v.Raw); r != nil {
+			return dst, r
+		}
+	case fields.Number:
+		switch {
+		case c.kind == kindBytea:
+			return dst, refuse(badText, "a number for a bytea column")
+		case c.kind == kindInt && bytes.ContainsAny(v.Raw, ".eE"):
+			return dst, refuse(badText, "a fraction or an exponent for an integer column")
+		}
+		dst = append(dst, v.Raw...)
+	case fields.Bool:
+		switch c.kind {
+		case kindBool, kindText, kindOther:
+			dst = append(dst, v.Raw...)
+		default:
+			return dst, refuse(badText, "a boolean for a column of type "+c.base)
+		}
+	default:
+		switch c.kind {
+		case kindText, kindOther:
+			dst = append(dst, v.Raw...)
+		default:
+			return dst, refuse(badText, "an object or array for a column of type "+c.base)
+		}
+	}
+	return c.fit(dst, start)
+}
+
+// appendString appends a JSON string's text. PostgreSQL has no text with a NUL in it.
+func appendString(dst, raw []byte) ([]byte, *refusal) {
+	start := len(dst)
+	dst, err := fields.AppendString(dst, raw)
+	if err != nil {
+		return dst, refuse(badCharacter, err.Error())
+	}
+	if bytes.IndexByte(dst[start:], 0) >= 0 {
+		return dst, refuse(badEscape, `\u0000 in a text`)
+	}
+	return dst, nil
+}
+
+// fit checks dst[start:], a text that the column is going to read, and brings it
+// into the form that PostgreSQL reads.
+func (c *column) fit(dst []byte, start int) ([]byte, *refusal) {
+	text := dst[start:]
+	switch c.kind {
+	case kindText, kindOther:
+		return dst, c.fitName(text)
+	case kindDate:
+		return c.fitDate(dst, start)
+	case kindTime, kindTimeTZ, kindTemporal:
+		return dst, c.checkTime(text)
+	case kindBytea:
+		return c.decodeBytes(dst, start)
+	}
+	return dst, nil
+}
+
+// maxNameBytes is what fits into PostgreSQL's type name; the type's input cuts off the rest.
+const maxNameBytes = 63
+
+func (c *column) fitName(text []byte) *refusal {
+	switch c.base {
+	case "name", "name[]":
+		if len(text) > maxNameBytes {
+			return refuse(tooLong, "longer than the 63 bytes of type name")
+		}
+	case `"char"`, `"char"[]`:
+		if len(text) > 1 {
+			return refuse(tooLong, `longer than the one byte of type "char"`)
+		}
+	}
+	return nil
+}
+
+// hasNUL reports whether a JSON text has the escape \u0000. As jsonb it can't be
+// stored, and as json it can't be read.
+func hasNUL(raw []byte) bool {
+	if !bytes.Contains(raw, []byte(`\u0000`)) {
+		return false
+	}
+	for i := 0; i+6 <= len(raw); i++ {
+		if raw[i] != '\\' {
+			continue
+		}
+		if string(raw[i:i+6]) == `\u0000` {
+			return true
+		}
+		i++ // an escaped backslash escapes nothing
+	}
+	return false
+}

@@ -1,0 +1,43 @@
+package sink
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"slices"
+)
+
+// decodeBytes replaces dst[start:], bytes in the column's encoding, by
+// PostgreSQL's text for them: \x and hexadecimal digits in lower case.
+func (c *column) decodeBytes(dst []byte, start int) ([]byte, *refusal) {
+	end := len(dst)
+	text := dst[start:end]
+	var err error
+	switch c.encoding {
+	case "base64":
+		encoding := base64.RawStdEncoding
+		if bytes.HasSuffix(text, []byte("=")) {
+			encoding = base64.StdEncoding
+		}
+		// Bits that no byte has, and line breaks, are no base64.
+		dst, err = encoding.Strict().AppendDecode(dst, text)
+		if bytes.ContainsAny(text, "\r\n") {
+			err = base64.CorruptInputError(0)
+		}
+	case "hex":
+		dst, err = hex.AppendDecode(dst, bytes.TrimPrefix(text, []byte(`\x`)))
+	default:
+		return dst, refuse(badText, "a text for a bytea column without an encoding")
+	}
+	if err != nil {
+		return dst, refuse(badText, "not "+c.encoding)
+	}
+	decoded := len(dst)
+	dst = appendBytea(dst, dst[end:decoded])
+	return slices.Delete(dst, start, decoded), nil
+}
+
+// appendBytea appends PostgreSQL's text for bytes.
+func appendBytea(dst, b []byte) []byte {
+	return hex.AppendEncode(append(dst, `\x`...), b)
+}
