@@ -145,7 +145,7 @@ func TestTwoEntriesForOneTable(t *testing.T) {
 
 // Rule 9: what changes a fingerprint, and what does not.
 func TestFingerprint(t *testing.T) {
-	db := newDatabase(t, "create table t (id int primary key, v int, a int)")
+	db := newDatabase(t, "create table t (id int primary key, v int, a int, d date)")
 	base := func() Config {
 		return Config{Tables: []TableConfig{{Name: "t", Topics: []string{"o"}, Key: []string{"id"}}}}
 	}
@@ -164,7 +164,7 @@ func TestFingerprint(t *testing.T) {
 		"the default strategy":        func(c *Config) { c.Tables[0].Strategy = Upsert },
 		"asynchronous commit":         func(c *Config) { c.SynchronousCommit = "off" },
 		"a column that was added":     func(*Config) { db.exec("alter table t add column if not exists b int") },
-		"a column that takes a value": func(*Config) { db.exec("alter table t alter column b type bigint") },
+		"a column that takes a value": func(*Config) { db.exec("alter table t alter column a type bigint") },
 	} {
 		if got := print(change); got != want {
 			t.Errorf("%s: changes the fingerprint", name)
@@ -173,7 +173,7 @@ func TestFingerprint(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"version":    func(c *Config) { c.Tables[0].Version = "v" },
 		"path":       func(c *Config) { c.Tables[0].Columns = map[string]ColumnConfig{"a": {From: "x.a"}} },
-		"encoding":   func(c *Config) { c.Tables[0].Columns = map[string]ColumnConfig{"a": {From: "a", Zone: "UTC"}} },
+		"zone":       func(c *Config) { c.Tables[0].Columns = map[string]ColumnConfig{"d": {From: "d", Zone: "UTC"}} },
 		"record key": func(c *Config) { c.Tables[0].RecordKey = map[string]string{"id": "$key"} },
 		"tombstones": func(c *Config) { c.Tables[0].Tombstones = "ignore" },
 		"guard":      func(c *Config) { c.Tables[0].Guard = "none" },
