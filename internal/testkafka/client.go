@@ -56,12 +56,22 @@ func (k *RealCluster) admin(t testing.TB, f func(context.Context, *kadm.Client) 
 	}
 }
 
-// CreateTopic creates a topic, on as many brokers as there are (three at most), and
-// waits until every partition has a leader. Configs may be nil.
-func (k *RealCluster) CreateTopic(t testing.TB, name string, partitions int32, configs map[string]string) {
+// CreateTopic creates a topic of a name that no other test has (see Name) and returns
+// the name. It has as many replicas as there are brokers, three at most, and configs of
+// the form "name=value". Every partition has a leader then.
+func (k *RealCluster) CreateTopic(t testing.TB, base string, partitions int32, configs ...string) (name string) {
+	t.Helper()
+	name = k.Name(base)
+	k.CreateTopicAgain(t, name, partitions, configs...)
+	return name
+}
+
+// CreateTopicAgain creates a topic of exactly that name, which DeleteTopic has made free: a recreated one.
+func (k *RealCluster) CreateTopicAgain(t testing.TB, name string, partitions int32, configs ...string) {
 	t.Helper()
 	values := make(map[string]*string, len(configs))
-	for key, value := range configs {
+	for _, config := range configs {
+		key, value, _ := strings.Cut(config, "=")
 		values[key] = &value
 	}
 	k.admin(t, func(ctx context.Context, admin *kadm.Client) error {

@@ -60,8 +60,7 @@ func records(topic string, partition int32, first, n int) []*kgo.Record {
 
 func TestReal(t *testing.T) {
 	k := testkafka.Real(t)
-	topic, group := k.Name("orders"), k.Name("sink")
-	k.CreateTopic(t, topic, 2, map[string]string{"retention.ms": "-1"})
+	topic, group := k.CreateTopic(t, "orders", 2, "retention.ms=-1"), k.Name("sink")
 	k.Produce(t, records(topic, 1, 0, 5)...)
 	if got, want := values(t, k, topic, 1, 3, 2), "[3 4]"; fmt.Sprint(got) != want {
 		t.Errorf("got records %v, want %s", got, want)
@@ -88,7 +87,7 @@ func TestReal(t *testing.T) {
 	}
 
 	k.DeleteTopic(t, topic)
-	k.CreateTopic(t, topic, 1, nil)
+	k.CreateTopicAgain(t, topic, 1)
 	k.Produce(t, records(topic, 0, 7, 1)...)
 	if got := values(t, k, topic, 0, 0, 1); got[0] != "7" {
 		t.Errorf("got record %s of the new topic, want 7", got[0])
@@ -105,8 +104,7 @@ func TestRealShared(t *testing.T) {
 
 func TestBrokerFaults(t *testing.T) {
 	k := testkafka.StartReal(t, 1)
-	topic := k.Name("orders")
-	k.CreateTopic(t, topic, 1, nil)
+	topic := k.CreateTopic(t, "orders", 1)
 	k.Produce(t, records(topic, 0, 0, 3)...)
 	k.KillBroker(t, 0)
 	client := k.Client(t)
@@ -127,8 +125,7 @@ func TestBrokerFaults(t *testing.T) {
 // A cluster of three keeps taking records that all of its living brokers have, with one broker down.
 func TestThreeBrokers(t *testing.T) {
 	k := testkafka.StartReal(t, 3)
-	topic := k.Name("orders")
-	k.CreateTopic(t, topic, 3, nil)
+	topic := k.CreateTopic(t, "orders", 3)
 	k.KillBroker(t, 2)
 	for p := range int32(3) {
 		k.Produce(t, records(topic, p, 0, 1)...)
