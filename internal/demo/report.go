@@ -1,0 +1,77 @@
+package demo
+
+import (
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+)
+
+// report is the table at the end.
+type report struct{ checks []check }
+
+// check is one line: what was compared, or the title of a section.
+type check struct {
+	title           bool
+	what            string
+	expected, found string
+}
+
+func (c check) ok() bool { return c.expected == c.found }
+
+func (r *report) section(title string) { r.checks = append(r.checks, check{title: true, what: title}) }
+
+func (r *report) add(what, expected, found string) {
+	r.checks = append(r.checks, check{what: what, expected: expected, found: found})
+}
+
+func (r *report) number(what string, expected, found int64) {
+	r.add(what, grouped(expected), grouped(found))
+}
+
+// good reports whether there was something to check, and all of it is as expected.
+func (r *report) good() bool {
+	for _, c := range r.checks {
+		if !c.ok() {
+			return false
+		}
+	}
+	return slices.ContainsFunc(r.checks, func(c check) bool { return !c.title })
+}
+
+func (r *report) print(out io.Writer, colors bool) {
+	t := table.NewWriter()
+	t.SetOutputMirror(out)
+	t.SetStyle(table.StyleLight)
+	t.Style().Format.Header = text.FormatDefault
+	t.SetColumnConfigs([]table.ColumnConfig{
+		{Number: 2, Align: text.AlignRight, AlignHeader: text.AlignRight},
+		{Number: 3, Align: text.AlignRight, AlignHeader: text.AlignRight},
+	})
+	t.AppendHeader(table.Row{"what was looked at", "expected", "found", ""})
+	for i, c := range r.checks {
+		if c.title {
+			if i > 0 {
+				t.AppendSeparator()
+			}
+			t.AppendRow(table.Row{emphasise(c.what, colors, text.Bold)})
+			continue
+		}
+		verdict := emphasise("ok", colors, text.FgGreen)
+		if !c.ok() {
+			verdict = emphasise("DIFFERS", colors, text.FgRed, text.Bold)
+		}
+		t.AppendRow(table.Row{"  " + c.what, c.expected, c.found, verdict})
+	}
+	fmt.Fprintln(out)
+	t.Render()
+}
+
+func emphasise(s string, colors bool, as ...text.Color) string {
+	if !colors {
+		return s
+	}
+	return text.Colors(as).Sprint(s)
+}

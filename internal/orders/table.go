@@ -1,0 +1,14 @@
+package orders
+
+// CreateTable makes the table that the demo, and examples/compose.yaml, keep
+// orders in.
+const CreateTable = `create table orders (
+    order_id    bigint primary key,
+    customer_id bigint not null,
+    country     text not null,
+    status      text not null,
+    items       jsonb not null,
+    amount      numeric(12, 2) not null,
+    placed_at   timestamptz not null,
+    updated_at  timestamptz not null
+) with (fillfactor = 50)`
