@@ -6,108 +6,105 @@ import (
 	"slices"
 )
 
-// seal computes the canonical keys of the part's rows, once. A record whose key or version is
-// not one becomes a fault.
-func (s *Sink) seal(p *Part) {
+// seal computes the canonical keys and versions of the part's rows, once. A
+// record whose key or version is none becomes a fault. If texts are spelled in a
+// way that only PostgreSQL can read and are not among the known spellings, seal
+// returns them and nothing is sealed yet.
+func (s *Sink) seal(p *Part, known spellings) (open spellings) {
 	if p.sealed {
-		return
+		return nil
 	}
-	p.sealed = true
-	p.keys = make([]cell, 0, len(p.rows))
+	faults := p.faults
+	p.keys, p.versions, p.keyText = make([]cell, 0, len(p.rows)), p.versions[:0], p.keyText[:0]
 	for i := range p.rows {
-		r := &p.rows[i]
-		t := s.tables[r.table]
+		k := sealing{p: p, r: &p.rows[i], t: s.tables[p.rows[i].table], known: known}
 		start := len(p.keyText)
-		if f := t.appendKeyOf(p, r); f != nil {
-			p.faults = append(p.faults, *f)
+		k.key()
+		mid := len(p.keyText)
+		k.version()
+		if k.fault != nil {
+			faults = append(faults, *k.fault)
+			mid = start
 			p.keyText = p.keyText[:start]
 		}
-		p.keys = append(p.keys, cell{int32(start), int32(len(p.keyText) - start)})
+		open.merge(k.open)
+		p.keys = append(p.keys, cell{int32(start), int32(mid - start)})
+		p.versions = append(p.versions, cell{int32(mid), int32(len(p.keyText) - mid)})
 	}
-	slices.SortStableFunc(p.faults, func(a, b fault) int { return cmp.Compare(a.record, b.record) })
-	p.faults = slices.CompactFunc(p.faults, func(a, b fault) bool { return a.record == b.record })
+	if len(open) > 0 {
+		return open
+	}
+	p.sealed = true
+	slices.SortStableFunc(faults, func(a, b fault) int { return cmp.Compare(a.record, b.record) })
+	p.faults = slices.CompactFunc(faults, func(a, b fault) bool { return a.record == b.record })
 	if len(p.faults) > 0 {
 		p.faulty = make([]bool, len(p.records))
 		for _, f := range p.faults {
 			p.faulty[f.record] = true
 		}
 	}
-}
-
-// appendKeyOf appends the row's key to p.keyText, so that equal keys are equal
-// bytes and no key is the beginning of another. The order is that of the index
-// where that is cheap: numbers sort by length first.
-func (t *table) appendKeyOf(p *Part, r *row) *fault {
-	if t.strategy == Append {
-		return nil
-	}
-	bad := func(i int, code, message string) *fault {
-		return &fault{record: r.record, table: t.schema + "." + t.name, column: t.columns[i].name, code: code, message: message}
-	}
-	for _, k := range t.key {
-		c := p.cells[int(r.first)+k]
-		if c.len < 0 {
-			return bad(k, "23502", "the event has no value for this column of the key")
-		}
-		canon, ok := t.columns[k].canonicalKey(p.text[c.off : c.off+c.len])
-		if !ok {
-			return bad(k, "22P02", "the key is not a value of type "+t.columns[k].typ)
-		}
-		switch t.columns[k].kind {
-		case kindInt, kindNumeric:
-			p.keyText = binary.BigEndian.AppendUint16(p.keyText, uint16(len(canon)))
-			p.keyText = append(p.keyText, canon...)
-		default:
-			p.keyText = append(append(p.keyText, canon...), 0)
-		}
-	}
-	if t.version >= 0 && !r.tombstone && p.cells[int(r.first)+t.version].len < 0 {
-		return bad(t.version, "23502", "the event has no version")
-	}
 	return nil
 }
 
-// span is a range of a part's records.
-type span struct {
-	part   *Part
-	lo, hi int32
+// sealing is one row on its way to a canonical key.
+type sealing struct {
+	p     *Part
+	r     *row
+	t     *table
+	known spellings
+	open  spellings
+	fault *fault
 }
 
-// spans are the records of a transaction, or of a part of it, in the order they
-// are applied: within a partition by offset.
-type spans []span
-
-func (s spans) records() int {
-	n := 0
-	for _, x := range s {
-		n += int(x.hi - x.lo)
-	}
-	return n
-}
-
-// halve splits the records in two. There must be at least two.
-func (s spans) halve() (spans, spans) {
-	n := int32(s.records() / 2)
-	for i, x := range s {
-		switch size := x.hi - x.lo; {
-		case n > size:
-			n -= size
-		case n == size:
-			return s[: i+1 : i+1], s[i+1:]
+// key appends the row's key to the part's keyText, so that equal keys are equal
+// bytes and no key is the beginning of another. The order is the index's where
+// that is cheap: numbers sort by length first.
+func (k *sealing) key() {
+	for _, i := range k.t.key {
+		canon := k.canonical(i, "the event has no value for this column of the key")
+		switch k.t.columns[i].kind {
+		case kindInt, kindNumeric:
+			k.p.keyText = binary.BigEndian.AppendUint32(k.p.keyText, uint32(len(canon)))
+			k.p.keyText = append(k.p.keyText, canon...)
 		default:
-			left := append(s[:i:i], span{x.part, x.lo, x.lo + n})
-			right := append(spans{{x.part, x.lo + n, x.hi}}, s[i+1:]...)
-			return left, right
+			k.p.keyText = append(append(k.p.keyText, canon...), 0)
 		}
 	}
-	return s, nil
 }
 
-// rows returns the range of the part's rows that belong to the span.
-func (x span) rows() (int, int) {
-	at := func(record int32) int {
-		i, _ := slices.BinarySearchFunc(x.part.rows, record, func(r row, record int32) int { return cmp.Compare(r.record, record) })
-		return i
+func (k *sealing) version() {
+	if k.t.version >= 0 && !k.r.tombstone {
+		k.p.keyText = append(k.p.keyText, k.canonical(k.t.version, "the event has no version")...)
 	}
-	return at(x.lo), at(x.hi)
+}
+
+// canonical returns the canonical text of a column that must have a value.
+func (k *sealing) canonical(i int, missing string) []byte {
+	c := &k.t.columns[i]
+	x := &k.p.cells[int(k.r.first)+i]
+	if x.len < 0 {
+		k.refuse(c, noValue, missing)
+		return nil
+	}
+	text := k.p.text[x.off : x.off+x.len]
+	canon, ok := c.canonicalKey(text)
+	if !ok {
+		s := k.known[c][string(text)]
+		switch {
+		case s == nil:
+			k.open.add(c, string(text))
+		case s.refused != nil:
+			k.refuse(c, s.refused.code, s.refused.message)
+		default:
+			canon = s.canon
+		}
+	}
+	if c.kind == kindText && !c.isChar() && len(canon) < len(text) {
+		x.len = int32(len(canon)) // spaces that the column does not store: they must not be looked up
+	}
+	return canon
+}
+
+func (k *sealing) refuse(c *column, code, message string) {
+	k.fault = &fault{record: k.r.record, table: k.t.title(), column: c.name, code: code, message: message}
 }

@@ -194,9 +194,10 @@ type event struct {
 
 func (e *event) cell(i int) cell { return e.part.cells[int(e.part.rows[e.row].first)+i] }
 
-func (e *event) text(i int) []byte {
-	c := e.cell(i)
-	return e.part.text[c.off : c.off+c.len]
+// version is the event's canonical version.
+func (e *event) version() []byte {
+	c := e.part.versions[e.row]
+	return e.part.keyText[c.off : c.off+c.len]
 }
 
 func (e *event) tombstone() bool { return e.part.rows[e.row].tombstone }

@@ -20,10 +20,11 @@ type Part struct {
 	payload int    // bytes that the records' slices hold
 
 	// Written by seal, before the part is.
-	sealed  bool
-	keys    []cell // each row's canonical key, in keyText
-	keyText []byte
-	faulty  []bool // by record; nil if there are no faults
+	sealed   bool
+	keys     []cell // each row's canonical key, in keyText
+	versions []cell // and its canonical version
+	keyText  []byte
+	faulty   []bool // by record; nil if there are no faults
 }
 
 // row is what one record becomes in one table.

@@ -139,6 +139,40 @@ func TestKeysAreEqualAsPostgreSQLSays(t *testing.T) {
 	db.want("0", "select count(*) from oncesink.dead_letters")
 }
 
+// Rule 14: what Go can't read of a key or a version, PostgreSQL reads before the
+// events are folded; and what neither can, is a dead letter, not an error of the batch.
+func TestSpellings(t *testing.T) {
+	db := newDatabase(t, "create table q (day date, on_sale boolean, v timestamptz, n int, primary key (day, on_sale))")
+	e := db.upsert("q", TableConfig{Key: []string{"day", "on_sale"}, Version: "v"})
+	e.write(e.part("o", 0,
+		ev{offset: 0, cols: "day=2026-01-08 on_sale=true v=2026-01-01_12:00+00 n=0"},
+		ev{offset: 1, cols: "day=8_January_2026 on_sale=yes v=2026-01-01_12:00:01_Asia/Tokyo n=1"}, // nine hours earlier
+		ev{offset: 2, cols: "day=January_8,_2026 on_sale=on v=Jan_2_2026 n=2"},
+		ev{offset: 3, cols: "day=nonsense on_sale=on v=2026-01-01_12:00+00"},
+		ev{offset: 4, cols: "day=2026-02-30 on_sale=on v=2026-01-01_12:00+00"},
+		ev{offset: 5, cols: "day=2026-02-20 on_sale=on v=soon"},
+		ev{offset: 6, cols: "day=2026-01-08 on_sale=maybe v=2026-01-01_12:00+00"},
+		ev{offset: 7, cols: "day=2026-01-09 on_sale=off v=2026-01-01_12:00+00 n=7"}))
+	db.want("2026-01-08|t|2\n2026-01-09|f|7", "select day, on_sale, n from q order by 1")
+	db.want("3|22007|day\n4|22008|day\n5|22007|v\n6|22P02|on_sale", `select "offset", code, column_name from oncesink.dead_letters order by 1`)
+}
+
+// Rule 14: spaces that varchar(n) does not store are no part of the key.
+func TestSpacesAtTheEndOfKeys(t *testing.T) {
+	db := newDatabase(t, "create table q (id varchar(3), c char(3), n int, primary key (id, c))")
+	e := db.upsert("q", TableConfig{Key: []string{"id", "c"}, RecordKey: map[string]string{"id": "$key.id", "c": "$key.c"}})
+	batch := func() *Part {
+		return e.part("o", 0, ev{offset: 0, cols: "id=abc__ c=x n=0"}, ev{offset: 1, cols: "id=abc c=x__ n=1"}, ev{offset: 2, cols: "id=ab c=x n=2"}, ev{offset: 3, cols: "id=ab_ c=x n=3"})
+	}
+	e.write(batch())
+	db.want("'abc'|1\n'ab '|3\n'ab'|2", "select quote_literal(id), n from q order by id desc")
+	e.write(e.part("o", 0, ev{offset: 4, cols: "id=abc_ c=x", gone: true}))
+	e.rewind("o", 0, 0)
+	e.write(batch())
+	db.want("'ab '|3\n'ab'|2", "select quote_literal(id), n from q order by id desc")
+	db.want("0", "select count(*) from oncesink.dead_letters")
+}
+
 // Rule 14: keys and versions count with the precision of their columns, beside
 // the memory as well.
 func TestPrecisionOfKeys(t *testing.T) {

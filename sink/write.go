@@ -25,9 +25,9 @@ import (
 // whoever claims next.
 func (s *Sink) Write(ctx context.Context, parts []*Part) []Outcome {
 	j := &job{s: s, retry: newBackOff(), failed: make(map[*Part]error)}
+	j.seal(ctx, parts)
 	var records spans
 	for _, p := range parts {
-		s.seal(p)
 		next := p.Claim.Position.Next
 		lo := sort.Search(len(p.records), func(i int) bool { return p.records[i].Offset >= next })
 		if p.To.Next > next {
@@ -58,6 +58,28 @@ type job struct {
 	// orphansSince is when a missing parent row was first met.
 	orphansSince time.Time
 	orphans      bool // it was waited for long enough
+}
+
+// seal makes the keys of the parts canonical. What PostgreSQL must be asked for is
+// asked for before a transaction is begun.
+func (j *job) seal(ctx context.Context, parts []*Part) {
+	known := spellings{}
+	for _, p := range parts {
+		for open := j.s.seal(p, known); len(open) > 0; {
+			err := j.s.spell(ctx, open, known)
+			switch {
+			case err == nil:
+				open = j.s.seal(p, known)
+			case ctx.Err() != nil:
+				j.failed[p], open = ctx.Err(), nil
+			case classOf(err) == Transient:
+				j.s.warn("writing is delayed", err, spans{{p, 0, int32(len(p.records))}})
+				j.wait(ctx)
+			default:
+				j.failed[p], open = j.s.stop(err), nil
+			}
+		}
+	}
 }
 
 // write commits the records and moves their parts' claims, or marks the parts as failed.
