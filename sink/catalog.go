@@ -27,6 +27,8 @@ type relation struct {
 	rules          bool
 	// missing are the privileges on the table that the role lacks.
 	missing []string
+	// schemaUsable: the role may use the table's schema.
+	schemaUsable bool
 }
 
 // relationColumn is a column with what mapping it needs to know.
@@ -66,11 +68,11 @@ func readRelation(ctx context.Context, tx pgx.Tx, schema, name string) (*relatio
 		                   from pg_partitioned_table p, unnest(p.partattrs::int2[]) with ordinality as k(attnum, n)
 		                   left join pg_attribute a on a.attrelid = c.oid and a.attnum = k.attnum
 		                  where p.partrelid = c.oid), '{}'),
-		       c.relrowsecurity, c.relhasrules
+		       c.relrowsecurity, c.relhasrules, has_schema_privilege(n.oid, 'USAGE')
 		  from pg_class c join pg_namespace n on n.oid = c.relnamespace
 		 where c.relname = $2 and c.relkind in ('r', 'p', 'v', 'm', 'f')
 		   and (n.nspname = $1 or $1 = '' and pg_table_is_visible(c.oid))`, schema, name).
-		Scan(&r.oid, &r.schema, &r.name, &r.kind, &r.persistence, &r.foreignLeaf, &r.partitionKey, &r.rowSecurity, &r.rules)
+		Scan(&r.oid, &r.schema, &r.name, &r.kind, &r.persistence, &r.foreignLeaf, &r.partitionKey, &r.rowSecurity, &r.rules, &r.schemaUsable)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, errNoTable
 	}

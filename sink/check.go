@@ -252,6 +252,9 @@ func (t *table) checkGuard(r *relation, ps *problems) {
 }
 
 func (t *table) checkPrivileges(r *relation, ps *problems) {
+	if !r.schemaUsable {
+		ps.add("the role lacks USAGE on schema "+r.schema, fmt.Sprintf("grant usage on schema %s to ROLE", quote(r.schema)))
+	}
 	need := []string{"SELECT", "INSERT"}
 	if t.strategy == Upsert {
 		need = append(need, "UPDATE")
@@ -285,7 +288,7 @@ func grant(privileges []string, on string) string {
 func checkDeadLetters(ctx context.Context, tx pgx.Tx, ps *problems) error {
 	var exists, usable bool
 	err := tx.QueryRow(ctx, `
-		select count(*) > 0, coalesce(bool_and(has_table_privilege(c.oid, 'INSERT') and has_table_privilege(c.oid, 'SELECT')), false)
+		select count(*) > 0, coalesce(bool_and(has_schema_privilege(n.oid, 'USAGE') and has_table_privilege(c.oid, 'INSERT') and has_table_privilege(c.oid, 'SELECT')), false)
 		  from pg_class c join pg_namespace n on n.oid = c.relnamespace
 		 where n.nspname = 'oncesink' and c.relname = 'dead_letters'`).Scan(&exists, &usable)
 	if err != nil {
@@ -294,7 +297,8 @@ func checkDeadLetters(ctx context.Context, tx pgx.Tx, ps *problems) error {
 	if !exists {
 		ps.add("table oncesink.dead_letters does not exist", "run `oncesink init`")
 	} else if !usable {
-		ps.add("the role lacks INSERT or SELECT on oncesink.dead_letters", grant([]string{"SELECT", "INSERT"}, "oncesink.dead_letters"))
+		ps.add("the role lacks INSERT or SELECT on oncesink.dead_letters, or USAGE on schema oncesink",
+			grant([]string{"SELECT", "INSERT"}, "oncesink.dead_letters")+"; grant usage on schema oncesink to ROLE")
 	}
 	return nil
 }

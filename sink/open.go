@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/oncesink/oncesink/offsets"
@@ -67,8 +68,14 @@ func Open(ctx context.Context, pool *pgxpool.Pool, ledger *offsets.Ledger, cfg C
 	}
 	tx, err := pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: s.beginSQL})
 	if err != nil {
-		if Classify(err) == Configuration {
+		switch Classify(err) {
+		case Configuration:
 			ps.add("connect to PostgreSQL: "+safe(err), fix(err))
+			return nil, ps.join()
+		case Data: // of set_config
+			var pg *pgconn.PgError
+			errors.As(err, &pg)
+			ps.add("the settings of a transaction are refused: "+pg.Message, "correct time_zone or search_path")
 			return nil, ps.join()
 		}
 		return nil, fmt.Errorf("connect to PostgreSQL: %w", err)

@@ -67,6 +67,7 @@ func TestOpenProblems(t *testing.T) {
 		{"unlogged partition", "create table t (id int primary key" + guard + ") partition by range (id); create unlogged table t1 partition of t default", TableConfig{Key: []string{"id"}},
 			Config{SynchronousCommit: "off"}, []string{"public.t is unlogged and synchronous_commit is off: "}},
 		{"synchronous_commit", "create table t (id int primary key" + guard + ")", TableConfig{Key: []string{"id"}}, Config{SynchronousCommit: "local"}, []string{`synchronous_commit is local: it is "on" or "off"`}},
+		{"time zone", "create table t (id int primary key" + guard + ")", TableConfig{Key: []string{"id"}}, Config{TimeZone: "Nowhere/Else"}, []string{`invalid value for parameter "TimeZone": "Nowhere/Else": correct time_zone`}},
 		{"append index", "create table t (n int" + guard + ")", TableConfig{Strategy: Append}, Config{}, []string{"has no unique index over _oncesink_source and _oncesink_offset"}},
 		{"append with a key", "create table t (n int" + guard + ")", TableConfig{Strategy: Append, Guard: "none", Key: []string{"n"}}, Config{}, []string{"appends, and has a key"}},
 		{"nothing to fill", "create table t (n int generated always as (1) stored)", TableConfig{Strategy: Append, Guard: "none"}, Config{}, []string{"has no columns that an event could fill"}},

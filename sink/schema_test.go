@@ -117,12 +117,14 @@ func TestInitSQL(t *testing.T) {
 	// Each right that is missing is a problem of its own.
 	db.exec(`revoke all on bare, log, oncesink.dead_letters, oncesink."public.orders deletes" from ` + role)
 	db.exec("grant select (n) on log to " + role)
+	db.exec("revoke usage on schema sales from " + role)
 	_, err = Open(t.Context(), pool, nil, schemaConfig())
 	checkProblems(t, err, []string{
 		"lacks SELECT, INSERT, UPDATE, DELETE on public.bare: grant select, insert, update, delete on",
 		"lacks SELECT, INSERT on public.log",
 		`lacks SELECT, INSERT, UPDATE on "oncesink"."public.orders deletes"`,
 		"lacks INSERT or SELECT on oncesink.dead_letters",
+		"lacks USAGE on schema sales",
 	})
 }
 
