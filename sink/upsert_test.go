@@ -274,6 +274,25 @@ func TestGeneratedColumn(t *testing.T) {
 	db.want("1|23502", `select "offset", code from oncesink.dead_letters`)
 }
 
+// A batch of many rows into a table that a vacuum has seen empty is written in
+// statements small enough that the plan of the first does no harm.
+func TestManyRowsIntoVacuumedTable(t *testing.T) {
+	db := newDatabase(t, "create table q (id int primary key, note text)")
+	e := db.upsert("q", TableConfig{Key: []string{"id"}})
+	db.exec("vacuum analyze q")
+	const rows = 20_000
+	evs := make([]ev, rows)
+	for i := range evs {
+		evs[i] = ev{offset: int64(i), cols: fmt.Sprintf("id=%d note=%0100d", i, i)}
+	}
+	e.write(e.part("o", 0, evs...))
+	e.pool.Close() // its sessions report what they read
+	const hits = "select heap_blks_hit from pg_statio_user_tables where relname = 'q'"
+	waitUntil(t, func() bool { return db.query("select n_tup_ins from pg_stat_user_tables where relname = 'q'") == fmt.Sprint(rows) })
+	db.want("t", "select heap_blks_hit < 1000000 from pg_statio_user_tables where relname = 'q'")
+	t.Logf("%s pages read", db.query(hits))
+}
+
 // guard: none writes without engine columns. Versions still order the events
 // of a key, whatever the batch borders.
 func TestWithoutGuard(t *testing.T) {

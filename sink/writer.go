@@ -153,7 +153,7 @@ func (w *writer) statement(t *table, form func(shape) string, s shape, events []
 	}
 	for len(events) > 0 {
 		n, size := 0, 0
-		for n < len(events) && (n == 0 || size < maxStatementBytes) {
+		for n < min(len(events), maxStatementRows) && (n == 0 || size < maxStatementBytes) {
 			for _, i := range s.columns {
 				size += 4 + max(0, int(events[n].cell(i).len))
 			}
