@@ -5,11 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/oncesink/oncesink/offsets"
 )
 
 // transaction is an open transaction of a worker that stands still.
@@ -144,13 +148,13 @@ func (d *demo) zombie(ctx context.Context, f *flow) error {
 		return err
 	}
 	began := time.Now()
-	l, err := d.look(ctx)
+	before, err := d.look(ctx)
 	if err != nil {
 		return err
 	}
-	held := l.owned(w.instance)
+	held := before.owned(w.instance)
 	d.say("freeze %s (SIGSTOP), while its transaction %s has written rows and not committed", w.name, tx.xid)
-	d.note("it owns partitions %s, and its transaction holds locks that the other one waits for", list(held))
+	d.note("it owns partitions %s, and its transaction keeps its locks", list(held))
 	err = d.until(ctx, heir.name+" takes over", 45*time.Second, func(l look) (bool, error) {
 		taken := l.owned(heir.instance)
 		moved := false
@@ -171,8 +175,45 @@ func (d *demo) zombie(ctx context.Context, f *flow) error {
 		return err
 	}
 	d.say("%s took over after %s, and ended the frozen transaction: %s", heir.name, seconds(time.Since(began)), status)
+	refused, err := d.tryFence(ctx, before, w)
+	if err != nil {
+		return err
+	}
 	d.report.add(w.name+", frozen inside transaction "+tx.xid+", which was", "aborted", status)
+	d.report.add("a write under the fence that "+w.name+" still holds", "refused", refused)
 	return d.awake(ctx, f, w)
+}
+
+// tryFence does what the frozen worker would do if it got to it: it moves a position
+// from exactly where it stands, under the fence from before the takeover.
+func (d *demo) tryFence(ctx context.Context, before look, w *worker) (outcome string, err error) {
+	at := slices.IndexFunc(before.rows, func(r offsets.Row) bool { return r.Instance == w.instance })
+	if at < 0 {
+		return "", fmt.Errorf("%s owned no partition when it was frozen", w.name)
+	}
+	row := before.rows[at]
+	tx, err := d.pool.Begin(ctx)
+	if err != nil {
+		return "", fmt.Errorf("try an old fence: %w", err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // whatever it did, it must not count
+	// With the row locked the position can't be what is wrong.
+	claim := offsets.Claim{Partition: row.Partition, Fence: row.Fence}
+	err = tx.QueryRow(ctx, `select next_offset from oncesink.offsets where sink_group = $1 and topic = $2 and partition = $3 for update`,
+		group, row.Topic, row.Partition.Partition).Scan(&claim.Position.Next)
+	if err != nil {
+		return "", fmt.Errorf("try an old fence: %w", err)
+	}
+	err = d.ledger.Advance(ctx, tx, []offsets.Step{{Claim: claim, To: offsets.Position{Next: claim.Position.Next + 1, Epoch: -1}}})
+	var fenced *offsets.FencedError
+	switch {
+	case err == nil:
+		return "accepted", nil
+	case errors.As(err, &fenced):
+		return "refused", nil
+	default:
+		return "", fmt.Errorf("try an old fence: %w", err)
+	}
 }
 
 // awake wakes a worker that lost its partitions, and waits until it has noticed.
@@ -184,7 +225,7 @@ func (d *demo) awake(ctx context.Context, f *flow, w *worker) error {
 	if err := w.wake(); err != nil {
 		return fmt.Errorf("wake %s: %w", w.name, err)
 	}
-	d.say("wake %s (SIGCONT): it believes that it owns them still, and logs", w.name)
+	d.say("wake %s (SIGCONT): it believes that it owns them still, and logs:", w.name)
 	f.open(1)
 	var logged []string
 	fenced := false
@@ -215,16 +256,29 @@ func isFenced(line string) bool {
 	return strings.Contains(line, `msg="lost the fence"`) || strings.Contains(line, `msg="group session lost`)
 }
 
-// message is a log line without its time, short enough for a screen.
+// logLine finds what a person wants to see of a log line.
+var logLine = regexp.MustCompile(`level=(\w+) msg=("(?:[^"\\]|\\.)*"|\S+)(?: error=("(?:[^"\\]|\\.)*"|\S+))?`)
+
+// message is what a line of a worker's log says, short enough for a screen.
 func message(line string) string {
-	if _, rest, ok := strings.Cut(line, " "); ok && strings.HasPrefix(line, "time=") {
-		line = rest
+	if m := logLine.FindStringSubmatch(line); m != nil {
+		line = m[1] + " " + unquote(m[2])
+		if m[3] != "" {
+			line += ": " + unquote(m[3])
+		}
 	}
-	const most = 150
+	const most = 88
 	if len(line) > most {
-		line = line[:most-3] + "..."
+		line = strings.ToValidUTF8(line[:most-3], "") + "..."
 	}
 	return line
+}
+
+func unquote(s string) string {
+	if plain, err := strconv.Unquote(s); err == nil {
+		return plain
+	}
+	return s
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }

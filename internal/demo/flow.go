@@ -31,7 +31,7 @@ func (d *demo) flow(ctx context.Context) *flow {
 	}
 	first, second := d.Orders*45/100, d.Orders*40/100
 	acts := [...]int64{first, second, d.Orders - first - second}
-	rate := max(500, float64(d.Orders)/flowTime.Seconds())
+	rate := max(200, float64(d.Orders)/flowTime.Seconds())
 	d.track("applied", d.Orders, &f.sent)
 	d.say("orders flow in, %s events per second", grouped(int64(rate)))
 	go func() {

@@ -50,7 +50,7 @@ func (r *report) print(out io.Writer, colors bool) {
 		{Number: 2, Align: text.AlignRight, AlignHeader: text.AlignRight},
 		{Number: 3, Align: text.AlignRight, AlignHeader: text.AlignRight},
 	})
-	t.AppendHeader(table.Row{"what was looked at", "expected", "found", ""})
+	t.AppendHeader(table.Row{"check", "expected", "found", ""})
 	for i, c := range r.checks {
 		if c.title {
 			if i > 0 {

@@ -66,7 +66,7 @@ func (s *screen) track(label string, total int64, sent *atomic.Int64) {
 	if s.terminal {
 		s.bar = progressbar.NewOptions64(total,
 			progressbar.OptionSetWriter(s.out),
-			progressbar.OptionSetWidth(30),
+			progressbar.OptionSetWidth(20),
 			progressbar.OptionSetPredictTime(false),
 			progressbar.OptionSetElapsedTime(false),
 			progressbar.OptionUseANSICodes(true),
@@ -86,7 +86,7 @@ func (s *screen) progress(n int64) {
 		line += fmt.Sprintf(", %s sent", grouped(s.sent.Load()))
 	}
 	if s.bar != nil {
-		s.bar.Describe(fmt.Sprintf("%10s %-44s", "", line))
+		s.bar.Describe(fmt.Sprintf("%10s %-38s", "", line))
 		_ = s.bar.Set64(min(n, s.total)) // it fails where the terminal does
 		return
 	}
