@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -108,6 +109,9 @@ func (m *member) clientOptions() []kgo.Opt {
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
 		// An offset outside the log is an error here, never a silent reset.
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		// A partition that was claimed or rewound is fetched once the fetch in
+		// progress is answered. On a quiet topic that is after this wait.
+		kgo.FetchMaxWait(500 * time.Millisecond),
 		kgo.FetchMaxBytes(16 << 20),
 		kgo.FetchMaxPartitionBytes(1 << 20),
 	}
