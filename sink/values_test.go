@@ -345,6 +345,9 @@ func value(c *column, json string) (string, *refusal) {
 	if r := refusalOf(set.Extract([]byte(`{"v":`+json+`}`), values)); r != nil {
 		return "", r
 	}
+	if values[0].Kind == fields.Null {
+		return "", nil
+	}
 	text, r := c.appendValue(nil, values[0])
 	return string(text), r
 }

@@ -130,7 +130,7 @@ func (c *column) fitDate(dst []byte, start int) ([]byte, *refusal) {
 // more, in one of the forms that PostgreSQL knows, such as "Jan 2, 2026". What it
 // lets pass PostgreSQL reads or refuses.
 func plainDate(text []byte) bool {
-	parts, compact := 0, false
+	parts, compact, ordinal := 0, false, false
 	for i := 0; i < len(text); {
 		end := i
 		switch b := text[i]; {
@@ -140,6 +140,7 @@ func plainDate(text []byte) bool {
 			}
 			parts++
 			compact = compact || end-i >= 6
+			ordinal = ordinal || end-i == 3 // the day of a year
 		case isLetter(b):
 			for end < len(text) && isLetter(text[end]) {
 				end++
@@ -158,7 +159,7 @@ func plainDate(text []byte) bool {
 		}
 		i = end
 	}
-	return parts <= 3 && (!compact || parts == 1)
+	return parts <= 3 && (!compact || parts == 1) && (!ordinal || parts == 2)
 }
 
 // dateWord reports whether a word may stand in a date, and whether it is a month.

@@ -78,7 +78,7 @@ func (ts *timestamp) zone(b []byte) bool {
 	default:
 		return false
 	}
-	if hours < 0 || minutes < 0 {
+	if hours < 0 || minutes < 0 || minutes > 59 {
 		return false
 	}
 	ts.offset = 3600*hours + 60*minutes
@@ -92,7 +92,7 @@ func (ts *timestamp) zone(b []byte) bool {
 // the hour 24 and offsets up to 15:59, too.
 func (ts *timestamp) valid() bool {
 	return validDate(ts.year, ts.month, ts.day) && ts.hour <= 23 && ts.minute <= 59 && ts.second <= 59 &&
-		-14*3600 <= ts.offset && ts.offset <= 14*3600 && ts.offset/60%60 <= 59
+		-15*3600 < ts.offset && ts.offset < 15*3600
 }
 
 func (ts *timestamp) time(zone *time.Location) time.Time {
