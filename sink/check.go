@@ -220,16 +220,21 @@ func (t *table) mapTombstones(ctx context.Context, tx pgx.Tx, cfg TableConfig, p
 	memory := memoryName(t.schema, t.name)
 	t.memory = pgx.Identifier{"oncesink", memory}.Sanitize()
 	var missing []string
-	var exists bool
+	var exists, unlogged bool
 	if err := tx.QueryRow(ctx, `
-		select count(*) > 0, coalesce(array_agg(x) filter (where not has_table_privilege(c.oid, x)), '{}')
+		select count(*) > 0, coalesce(bool_or(c.relpersistence <> 'p'), false), coalesce(array_agg(x) filter (where not has_table_privilege(c.oid, x)), '{}')
 		  from pg_class c join pg_namespace n on n.oid = c.relnamespace, unnest(array['SELECT', 'INSERT', 'UPDATE']) x
-		 where n.nspname = 'oncesink' and c.relname = $1`, memory).Scan(&exists, &missing); err != nil {
+		 where n.nspname = 'oncesink' and c.relname = $1`, memory).Scan(&exists, &unlogged, &missing); err != nil {
 		return fmt.Errorf("read delete memory: %w", err)
 	}
 	if !exists {
 		ps.add(fmt.Sprintf("table %s has no delete memory %s", t.title(), t.memory), "run `oncesink init`, or set `guard: none`")
-	} else if len(missing) > 0 {
+		return nil
+	}
+	if unlogged {
+		ps.add(fmt.Sprintf("the delete memory %s is unlogged", t.memory), "a crash would empty it and keep the position (rule 21): alter table "+t.memory+" set logged")
+	}
+	if len(missing) > 0 {
 		ps.add(fmt.Sprintf("the role lacks %s on %s", strings.Join(missing, ", "), t.memory), grant(missing, t.memory))
 	}
 	return nil
@@ -286,17 +291,23 @@ func grant(privileges []string, on string) string {
 }
 
 func checkDeadLetters(ctx context.Context, tx pgx.Tx, ps *problems) error {
-	var exists, usable bool
+	var exists, usable, unlogged bool
 	err := tx.QueryRow(ctx, `
-		select count(*) > 0, coalesce(bool_and(has_schema_privilege(n.oid, 'USAGE') and has_table_privilege(c.oid, 'INSERT') and has_table_privilege(c.oid, 'SELECT')), false)
+		select count(*) > 0, coalesce(bool_or(c.relpersistence <> 'p'), false),
+		       coalesce(bool_and(has_schema_privilege(n.oid, 'USAGE') and has_table_privilege(c.oid, 'INSERT') and has_table_privilege(c.oid, 'SELECT')), false)
 		  from pg_class c join pg_namespace n on n.oid = c.relnamespace
-		 where n.nspname = 'oncesink' and c.relname = 'dead_letters'`).Scan(&exists, &usable)
+		 where n.nspname = 'oncesink' and c.relname = 'dead_letters'`).Scan(&exists, &unlogged, &usable)
 	if err != nil {
 		return fmt.Errorf("read dead letters: %w", err)
 	}
 	if !exists {
 		ps.add("table oncesink.dead_letters does not exist", "run `oncesink init`")
-	} else if !usable {
+		return nil
+	}
+	if unlogged {
+		ps.add("table oncesink.dead_letters is unlogged", "a crash would lose what is kept there (rule 21): alter table oncesink.dead_letters set logged")
+	}
+	if !usable {
 		ps.add("the role lacks INSERT or SELECT on oncesink.dead_letters, or USAGE on schema oncesink",
 			grant([]string{"SELECT", "INSERT"}, "oncesink.dead_letters")+"; grant usage on schema oncesink to ROLE")
 	}

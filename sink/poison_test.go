@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -286,67 +286,59 @@ func TestOtherUniqueIndex(t *testing.T) {
 	}
 }
 
-// A handler's poison is bisected to the record; what the handler did for the others stands.
-func TestHandlers(t *testing.T) {
-	db := newDatabase(t, "create table q (id int primary key)", "create table seen (o bigint)")
-	var mode string
-	e := db.open(Config{
-		Tables: []TableConfig{{Name: "q", Topics: []string{"o"}, Key: []string{"id"}}},
-		Handlers: []Handler{func(ctx context.Context, tx pgx.Tx, records []Record) error {
-			for _, r := range records {
-				if _, err := tx.Exec(ctx, "insert into seen values ($1)", r.Offset); err != nil {
-					return err
-				}
-				if r.Offset%10 == 3 {
-					switch mode {
-					case "poison":
-						return Poison(errors.New("threes are not liked"))
-					case "data":
-						_, err := tx.Exec(ctx, "select 1/0")
-						return fmt.Errorf("count: %w", err)
-					case "else":
-						return errors.New("no idea")
-					case "commit":
-						return tx.Commit(ctx)
-					case "rollback":
-						return tx.Rollback(ctx)
-					}
-				}
+// What is logged, and what stops a partition, names SQLSTATE, table, constraint
+// and place, and no value of a row.
+func TestNoValuesInLogsAndErrors(t *testing.T) {
+	const secret = "hunter2"
+	for _, tt := range []struct {
+		name, body string
+		transient  bool
+	}{
+		{"transient", "raise exception using errcode = '40001', message = 'could not take ' || new.v, detail = new.v, hint = new.v", true},
+		{"halting", "raise exception using errcode = '0A000', message = 'no ' || new.v, detail = new.v", false},
+		{"configuration", "raise exception using errcode = '42501', message = 'no ' || new.v, detail = new.v", false},
+		{"made up", "raise exception using errcode = 'ZZ001', message = 'no ' || new.v", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			db := newDatabase(t, "create table q (id int primary key, v text)",
+				"create function f() returns trigger language plpgsql as $$ begin "+tt.body+"; end $$", "create trigger f before insert on q for each row execute function f()")
+			var log syncBuffer
+			e := db.open(Config{Logger: slog.New(slog.NewTextHandler(&log, nil)), Tables: []TableConfig{{Name: "q", Topics: []string{"o"}, Key: []string{"id"}}}})
+			ctx, cancel := context.WithCancel(t.Context())
+			if tt.transient {
+				go func() {
+					defer cancel()
+					waitUntil(t, func() bool { return e.warnings() > 1 })
+				}()
+			} else {
+				defer cancel()
 			}
-			return nil
-		}},
-		Logger: slog.New(slog.DiscardHandler),
-	})
-	write := func(base int64) error {
-		var evs []ev
-		for i := range int64(6) {
-			v := ev{offset: base + i, cols: fmt.Sprintf("id=%d", base+i)}
-			if i == 5 {
-				v.fault = &fault{code: "ONS01", message: "no JSON"} // no handler gets to see it
+			out := e.Write(ctx, []*Part{e.part("o", 4, ev{offset: 9, cols: "id=1 v=" + secret})})
+			text := log.String() + fmt.Sprint(out[0].Err)
+			if out[0].Err == nil || strings.Contains(text, secret) {
+				t.Errorf("%s", text)
 			}
-			evs = append(evs, v)
-		}
-		out := e.Write(t.Context(), []*Part{e.part("o", 0, evs...)})
-		e.claims[out[0].Claim.Partition] = out[0].Claim
-		return out[0].Err
+			if tt.transient && (!strings.Contains(text, "sqlstate=40001") || !strings.Contains(text, "topic=o partition=4") || !strings.Contains(text, "public.q")) {
+				t.Errorf("the warning does not say where: %s", text)
+			}
+		})
 	}
-	for i, m := range []string{"", "poison", "data"} {
-		mode = m
-		if err := write(int64(10 * i)); err != nil {
-			t.Fatalf("%s: %v", m, err)
-		}
-	}
-	db.want("0 1 2 3 4 10 11 12 14 20 21 22 24", "select string_agg(o::text, ' ' order by o) from seen")
-	db.want("0 1 2 3 4 10 11 12 14 20 21 22 24", "select string_agg(id::text, ' ' order by id) from q")
-	db.want("5|ONS01|no JSON\n13|-|handler 0: threes are not liked\n15|ONS01|no JSON\n23|22012|division by zero\n25|ONS01|no JSON",
-		`select "offset", code, message from oncesink.dead_letters order by 1`)
-	for _, m := range []string{"else", "commit", "rollback"} {
-		mode = m
-		var halt *HaltError
-		if err := write(30); !errors.As(err, &halt) {
-			t.Errorf("%s: got %v, want a *HaltError", m, err)
-		}
-		db.want("26", "select next_offset from oncesink.offsets")
-		db.want("0", "select count(*) from seen where o >= 30")
-	}
+}
+
+// syncBuffer is a bytes.Buffer for several goroutines.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
 }

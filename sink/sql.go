@@ -42,9 +42,6 @@ func (t *table) isKey(i int) bool {
 // optional reports whether a flagged statement has a flag for column i.
 func (t *table) optional(i int) bool { return !t.isKey(i) && i != t.version }
 
-// engine reports whether rows carry source and offset.
-func (t *table) engine() bool { return t.guarded }
-
 // cast is the type that texts of a column are cast to. The length of text and
 // bit types is left to the assignment, which refuses what a cast truncates (rule
 // 15). The precision of keys and versions is applied at once, so that what is compared
@@ -62,58 +59,37 @@ func (t *table) cast(i int) string {
 
 // events writes the typed rows.
 func (t *table) events(b *strings.Builder, s shape, numbered bool) {
-	b.WriteString("(\n  select ")
-	n := len(s.columns)
-	for j, i := range s.columns {
-		fmt.Fprintf(b, "a.c%d::%s as %s, ", j+1, t.cast(i), quote(t.columns[i].name))
+	var out, args, names []string
+	add := func(name, typ, expr, as string) {
+		if typ != "" {
+			args = append(args, fmt.Sprintf("$%d::%s[]", len(args)+1, typ))
+		}
+		names = append(names, name)
+		out = append(out, "a."+expr+" as "+as)
 	}
-	flags := 0
+	for j, i := range s.columns {
+		c := fmt.Sprintf("c%d", j+1)
+		add(c, "text", c+"::"+t.cast(i), quote(t.columns[i].name))
+	}
 	if s.flagged {
 		for _, i := range s.columns {
 			if t.optional(i) {
-				flags++
-				fmt.Fprintf(b, "a.f%d as %s, ", flags, flagName(i))
+				f := fmt.Sprintf("f%d", i)
+				add(f, "boolean", f, flagName(i))
 			}
 		}
 	}
-	if t.engine() {
-		fmt.Fprintf(b, "a.source as %s, a.\"offset\" as %s, ", sourceColumn, offsetColumn)
+	if t.guarded {
+		add("source", "integer", "source", sourceColumn)
+		add(`"offset"`, "bigint", `"offset"`, offsetColumn)
 	}
+	ordinality := ""
 	if numbered {
-		b.WriteString("a.n as _oncesink_n, ")
+		ordinality = " with ordinality"
+		add("n", "", "n", "_oncesink_n")
 	}
-	trim(b, ", ")
-	b.WriteString("\n  from unnest(")
-	names := make([]string, 0, n+flags+3)
-	arg := 0
-	param := func(typ, name string) {
-		arg++
-		fmt.Fprintf(b, "$%d::%s[], ", arg, typ)
-		names = append(names, name)
-	}
-	for j := range s.columns {
-		param("text", fmt.Sprintf("c%d", j+1))
-	}
-	for j := range flags {
-		param("boolean", fmt.Sprintf("f%d", j+1))
-	}
-	if t.engine() {
-		param("integer", "source")
-		param("bigint", `"offset"`)
-	}
-	trim(b, ", ")
-	b.WriteString(")")
-	if numbered {
-		b.WriteString(" with ordinality")
-		names = append(names, "n")
-	}
-	fmt.Fprintf(b, " as a(%s)\n)", strings.Join(names, ", "))
-}
-
-func trim(b *strings.Builder, suffix string) {
-	s := strings.TrimSuffix(b.String(), suffix)
-	b.Reset()
-	b.WriteString(s)
+	fmt.Fprintf(b, "(\n  select %s\n  from unnest(%s)%s as a(%s)\n)",
+		strings.Join(out, ", "), strings.Join(args, ", "), ordinality, strings.Join(names, ", "))
 }
 
 // flagName names the presence flag of column i.
@@ -203,7 +179,7 @@ func (t *table) insertHead(b *strings.Builder, s shape) {
 	for _, i := range s.columns {
 		names = append(names, quote(t.columns[i].name))
 	}
-	if t.engine() {
+	if t.guarded {
 		names = append(names, sourceColumn, offsetColumn)
 	}
 	fmt.Fprintf(b, "insert into %s as t (%s)\n", t.quoted(), strings.Join(names, ", "))
@@ -226,7 +202,7 @@ func (t *table) values(s shape) string {
 		}
 		out = append(out, v)
 	}
-	if t.engine() {
+	if t.guarded {
 		out = append(out, "e."+sourceColumn, "e."+offsetColumn)
 	}
 	return strings.Join(out, ", ")
@@ -246,7 +222,7 @@ func (t *table) sets(s shape, e string) string {
 		}
 		out = append(out, fmt.Sprintf("%s = %s.%s", q, e, q))
 	}
-	if t.engine() {
+	if t.guarded {
 		out = append(out, fmt.Sprintf("%s = %s.%s", sourceColumn, e, sourceColumn), fmt.Sprintf("%s = %s.%s", offsetColumn, e, offsetColumn))
 	}
 	return strings.Join(out, ", ")

@@ -288,7 +288,9 @@ func TestManyRowsIntoVacuumedTable(t *testing.T) {
 	e.write(e.part("o", 0, evs...))
 	e.pool.Close() // its sessions report what they read
 	const hits = "select heap_blks_hit from pg_statio_user_tables where relname = 'q'"
-	waitUntil(t, func() bool { return db.query("select n_tup_ins from pg_stat_user_tables where relname = 'q'") == fmt.Sprint(rows) })
+	waitUntil(t, func() bool {
+		return db.query("select n_tup_ins from pg_stat_user_tables where relname = 'q'") == fmt.Sprint(rows)
+	})
 	db.want("t", "select heap_blks_hit < 1000000 from pg_statio_user_tables where relname = 'q'")
 	t.Logf("%s pages read", db.query(hits))
 }

@@ -257,7 +257,7 @@ func (s *Sink) warn(msg string, err error, records spans) {
 		return
 	}
 	c := records[0].part.Claim
-	s.log.Warn(msg, slog.String("error", safe(err)), slog.String("sqlstate", sqlstate(err)),
+	s.log.Warn(msg, slog.String("error", describe(err)), slog.String("sqlstate", sqlstate(err)),
 		slog.String("topic", c.Topic), slog.Int("partition", int(c.Partition.Partition)), slog.Int64("offset", c.Position.Next),
 		slog.Int("partitions", len(records)), slog.Int("records", records.records()), slog.Int("times", s.warned.count))
 	s.warned.at, s.warned.count = time.Now(), 0

@@ -169,7 +169,7 @@ func (w *writer) statement(t *table, form func(shape) string, s shape, events []
 				}
 			}
 		}
-		if t.engine() {
+		if t.guarded {
 			w.params.places(events[:n])
 		}
 		w.exec("write", t, sql)

@@ -34,8 +34,8 @@ select e."id", e."version", e."note"
 
 -- update flagged
 with e as materialized (
-  select a.c1::bigint as "id", a.c2::integer as "version", a.c3::text as "note", a.f1 as _oncesink_has_2, a.n as _oncesink_n
-  from unnest($1::text[], $2::text[], $3::text[], $4::boolean[]) with ordinality as a(c1, c2, c3, f1, n)
+  select a.c1::bigint as "id", a.c2::integer as "version", a.c3::text as "note", a.f2 as _oncesink_has_2, a.n as _oncesink_n
+  from unnest($1::text[], $2::text[], $3::text[], $4::boolean[]) with ordinality as a(c1, c2, c3, f2, n)
 ), locked as materialized (
   select e._oncesink_n from e join "public"."t" t on t."id" = e."id"
    order by e._oncesink_n for update of t
@@ -49,8 +49,8 @@ update "public"."t" t set "version" = e."version", "note" = case when e._oncesin
 insert into "public"."t" as t ("id", "version", "note")
 select e."id", e."version", e."note"
   from (
-  select a.c1::bigint as "id", a.c2::integer as "version", a.c3::text as "note", a.f1 as _oncesink_has_2
-  from unnest($1::text[], $2::text[], $3::text[], $4::boolean[]) as a(c1, c2, c3, f1)
+  select a.c1::bigint as "id", a.c2::integer as "version", a.c3::text as "note", a.f2 as _oncesink_has_2
+  from unnest($1::text[], $2::text[], $3::text[], $4::boolean[]) as a(c1, c2, c3, f2)
 ) e
  where (select false from "public"."t" t where t."id" = e."id") is not false
     on conflict ("id") do nothing;

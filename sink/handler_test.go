@@ -1,0 +1,103 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// A handler's poison is bisected to the record; what the handler did for the others stands.
+func TestHandlers(t *testing.T) {
+	db := newDatabase(t, "create table q (id int primary key)", "create table seen (o bigint)")
+	var mode string
+	e := db.open(Config{
+		Tables: []TableConfig{{Name: "q", Topics: []string{"o"}, Key: []string{"id"}}},
+		Handlers: []Handler{func(ctx context.Context, tx pgx.Tx, records []Record) error {
+			for _, r := range records {
+				if _, err := tx.Exec(ctx, "insert into seen values ($1)", r.Offset); err != nil {
+					return err
+				}
+				if r.Offset%10 == 3 {
+					switch mode {
+					case "poison":
+						return Poison(errors.New("threes are not liked"))
+					case "data":
+						_, err := tx.Exec(ctx, "select 1/0")
+						return fmt.Errorf("count: %w", err)
+					case "else":
+						return errors.New("no idea")
+					case "commit":
+						return tx.Commit(ctx)
+					case "rollback":
+						return tx.Rollback(ctx)
+					}
+				}
+			}
+			return nil
+		}},
+		Logger: slog.New(slog.DiscardHandler),
+	})
+	write := func(base int64) error {
+		var evs []ev
+		for i := range int64(6) {
+			v := ev{offset: base + i, cols: fmt.Sprintf("id=%d", base+i)}
+			if i == 5 {
+				v.fault = &fault{code: "ONS01", message: "no JSON"} // no handler gets to see it
+			}
+			evs = append(evs, v)
+		}
+		out := e.Write(t.Context(), []*Part{e.part("o", 0, evs...)})
+		e.claims[out[0].Claim.Partition] = out[0].Claim
+		return out[0].Err
+	}
+	for i, m := range []string{"", "poison", "data"} {
+		mode = m
+		if err := write(int64(10 * i)); err != nil {
+			t.Fatalf("%s: %v", m, err)
+		}
+	}
+	db.want("0 1 2 3 4 10 11 12 14 20 21 22 24", "select string_agg(o::text, ' ' order by o) from seen")
+	db.want("0 1 2 3 4 10 11 12 14 20 21 22 24", "select string_agg(id::text, ' ' order by id) from q")
+	db.want("5|ONS01|no JSON\n13|-|handler 0: threes are not liked\n15|ONS01|no JSON\n23|22012|division by zero\n25|ONS01|no JSON",
+		`select "offset", code, message from oncesink.dead_letters order by 1`)
+	for _, m := range []string{"else", "commit", "rollback"} {
+		mode = m
+		var halt *HaltError
+		if err := write(30); !errors.As(err, &halt) {
+			t.Errorf("%s: got %v, want a *HaltError", m, err)
+		}
+		db.want("26", "select next_offset from oncesink.offsets")
+		db.want("0", "select count(*) from seen where o >= 30")
+	}
+}
+
+// A sink without tables runs its handlers, with positions, dead letters and all.
+func TestHandlersAlone(t *testing.T) {
+	db := newDatabase(t, "create table seen (o bigint)")
+	e := db.open(Config{Handlers: []Handler{func(ctx context.Context, tx pgx.Tx, records []Record) error {
+		for _, r := range records {
+			if r.Offset == 1 {
+				return Poison(errors.New("no"))
+			}
+			if _, err := tx.Exec(ctx, "insert into seen values ($1)", r.Offset); err != nil {
+				return err
+			}
+		}
+		return nil
+	}}})
+	p := &Part{Claim: e.claim("any", 0)}
+	for o := range int64(4) {
+		e.Add(p, Record{Topic: "any", Offset: o, Value: []byte("not JSON"), Control: o == 3})
+	}
+	e.write(p)
+	db.want("0\n2", "select o from seen order by o")
+	db.want("1", `select "offset" from oncesink.dead_letters`)
+	db.want("4", "select next_offset from oncesink.offsets")
+	if e.ReplayRefused() == "" {
+		t.Error("handlers that are not declared replay-safe refuse a replay")
+	}
+}
