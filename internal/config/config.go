@@ -1,0 +1,186 @@
+// Package config reads oncesink's configuration: one YAML file into one struct.
+//
+// Unknown and repeated keys are refused, with line and column. ${NAME} in a value
+// is replaced by an environment variable after the YAML was parsed, so that no
+// value can change the document's structure. All problems are reported at once,
+// and no message ever holds a secret.
+package config
+
+// Config is the whole configuration. The doc comments of its fields are the
+// descriptions in docs/oncesink.schema.json.
+type Config struct {
+	// Kafka says where the events come from.
+	Kafka Kafka `yaml:"kafka"`
+	// Postgres says where the rows go.
+	Postgres Postgres `yaml:"postgres"`
+	// Start is where a partition begins that has no position yet: earliest, latest,
+	// committed (the position of the Kafka consumer group of the same name, to take
+	// over from another program) or a time such as 2026-01-31T00:00:00Z. It is
+	// resolved once and then lives in the database. Defaults to earliest.
+	Start Start `yaml:"start,omitempty"`
+	// Topics holds what differs between topics, by topic name.
+	Topics map[string]Topic `yaml:"topics,omitempty"`
+	// Tables are the target tables. At least one.
+	Tables []Table `yaml:"tables"`
+	// Limits bound batches, memory and shutdown.
+	Limits Limits `yaml:"limits,omitempty"`
+}
+
+// Kafka says where the events come from.
+type Kafka struct {
+	// Brokers are the addresses to start from, HOST or HOST:PORT, port 9092 by
+	// default. An entry may hold several, separated by commas.
+	Brokers []string `yaml:"brokers"`
+	// Group is the Kafka consumer group. It also names the positions in the
+	// database: two processes with the same group share the partitions.
+	Group string `yaml:"group"`
+	// InstanceID makes the member static (KIP-345): a restart within the session
+	// timeout causes no rebalance. Give each process its own. Defaults to none.
+	InstanceID string `yaml:"instance_id,omitempty"`
+	// Protocol is how the group shares the partitions: cooperative (classic group,
+	// incremental rebalances), eager (classic group, stop the world) or consumer
+	// (KIP-848: the broker assigns). All members have to use the same kind. Defaults to cooperative.
+	Protocol string `yaml:"protocol,omitempty" jsonschema:"enum=cooperative,enum=eager,enum=consumer"`
+	// SessionTimeout is after how long the group gives a silent member's
+	// partitions away. Not for protocol consumer, where the broker sets it. Defaults to 45s.
+	SessionTimeout Duration `yaml:"session_timeout,omitempty"`
+	// TLS encrypts the connections to the brokers. "tls: {}" is enough with a
+	// certificate that the system trusts. Defaults to no encryption.
+	TLS *TLS `yaml:"tls,omitempty"`
+	// SASL authenticates to the brokers. Defaults to none.
+	SASL *SASL `yaml:"sasl,omitempty"`
+	// Assign reads these partitions, by topic, without joining the group: no
+	// rebalances, and every partition is read by whoever names it. The group still
+	// names the positions. Defaults to none: the group assigns.
+	Assign map[string][]int32 `yaml:"assign,omitempty"`
+}
+
+// TLS is the encryption of the connections to the brokers.
+type TLS struct {
+	// CAFile holds the certificates to trust, in PEM. Defaults to the system's.
+	CAFile string `yaml:"ca_file,omitempty"`
+	// CertFile is the client certificate, in PEM, with key_file. Defaults to none.
+	CertFile string `yaml:"cert_file,omitempty"`
+	// KeyFile is the key of cert_file, in PEM.
+	KeyFile string `yaml:"key_file,omitempty"`
+	// ServerName is the name that the brokers' certificates must have. Defaults to
+	// the host of each address.
+	ServerName string `yaml:"server_name,omitempty"`
+	// InsecureSkipVerify accepts every certificate: anyone in between can read and
+	// write the traffic. Defaults to false.
+	InsecureSkipVerify bool `yaml:"insecure_skip_verify,omitempty"`
+}
+
+// SASL is how the program authenticates to the brokers.
+type SASL struct {
+	// Mechanism is PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512. PLAIN sends the password
+	// as it is: use it with tls.
+	Mechanism string `yaml:"mechanism" jsonschema:"enum=PLAIN,enum=SCRAM-SHA-256,enum=SCRAM-SHA-512"`
+	// Username to authenticate as.
+	Username string `yaml:"username"`
+	// Password of the user. Write ${NAME} to take it from the environment.
+	Password Secret `yaml:"password"`
+}
+
+// Postgres says where the rows go and how the sessions are set.
+type Postgres struct {
+	// URL is a connection URL or a key=value string, as for psql. Write ${NAME} to
+	// take it from the environment. PGPASSWORD, a password file and PGSSLMODE work as well.
+	URL Secret `yaml:"url"`
+	// SynchronousCommit of the transactions that write rows: "on" or "off". With
+	// "off" a crash of the server can lose the last rows together with their
+	// positions, and they are read again; claims stay synchronous. Defaults to "on".
+	SynchronousCommit string `yaml:"synchronous_commit,omitempty" jsonschema:"enum=on,enum=off"`
+	// TimeZone reads times that name no zone. Defaults to UTC.
+	TimeZone string `yaml:"time_zone,omitempty"`
+	// SearchPath finds tables and types that name no schema. Defaults to public.
+	SearchPath string `yaml:"search_path,omitempty"`
+	// StatementTimeout bounds one statement. Defaults to 60s.
+	StatementTimeout Duration `yaml:"statement_timeout,omitempty"`
+	// LockTimeout bounds the wait for a lock on a target table. Defaults to 10s.
+	LockTimeout Duration `yaml:"lock_timeout,omitempty"`
+	// IdleTimeout bounds how long a process that stands still can keep a
+	// transaction open. Defaults to 10s.
+	IdleTimeout Duration `yaml:"idle_timeout,omitempty"`
+	// ForeignKeyWait is how long a record whose parent row is missing waits for it
+	// before it becomes a dead letter. Defaults to 30s.
+	ForeignKeyWait Duration `yaml:"foreign_key_wait,omitempty"`
+}
+
+// Topic holds what differs for one topic.
+type Topic struct {
+	// Start is where this topic's partitions begin that have no position yet.
+	// Defaults to the start at the top level.
+	Start Start `yaml:"start,omitempty"`
+}
+
+// Table maps topics to one target table.
+type Table struct {
+	// Name of the table, TABLE or SCHEMA.TABLE. The same table can't be listed twice.
+	Name string `yaml:"name"`
+	// Topic that feeds the table. A topic may feed several tables.
+	Topic string `yaml:"topic,omitempty"`
+	// Topics that feed the table, where there are several.
+	Topics []string `yaml:"topics,omitempty"`
+	// Strategy is upsert (one row per key, the last event by the order of the
+	// version) or append (one row per event). Defaults to upsert.
+	Strategy string `yaml:"strategy,omitempty" jsonschema:"enum=upsert,enum=append"`
+	// Key are the columns of the primary key or of another unique index, which name
+	// an upsert's row.
+	Key []string `yaml:"key,omitempty"`
+	// Version is the column that says which of two events of a key is newer, for
+	// example updated_at. Equal versions: the later offset wins. Defaults to the
+	// offset alone.
+	Version string `yaml:"version,omitempty"`
+	// Guard is engine (two columns in the table, added by init, make a replay change
+	// nothing) or none (exactly once, but no replay in place). Defaults to engine.
+	Guard string `yaml:"guard,omitempty" jsonschema:"enum=engine,enum=none"`
+	// Columns says where a column's value comes from, where that isn't the field of
+	// the same name: a path such as customer.id, or $topic, $partition, $offset,
+	// $timestamp, $key, $key.PATH, $header.NAME, $value (the whole event).
+	Columns map[string]Column `yaml:"columns,omitempty"`
+	// RecordKey says how a tombstone names its row: key column to $key or $key.PATH.
+	// Defaults to none: a tombstone becomes a dead letter.
+	RecordKey map[string]string `yaml:"record_key,omitempty"`
+	// Tombstones is delete or ignore. Defaults to delete.
+	Tombstones string `yaml:"tombstones,omitempty" jsonschema:"enum=delete,enum=ignore"`
+	// Create is the statement by which init creates the table if it is missing.
+	// Defaults to none: the table has to be there.
+	Create string `yaml:"create,omitempty"`
+}
+
+// Column says where a column's value comes from: a text, which is From, or a map.
+type Column struct {
+	// From is a path such as customer.id, or $topic, $partition, $offset,
+	// $timestamp, $key, $key.PATH, $header.NAME, $value. Defaults to the field of
+	// the column's name.
+	From string `yaml:"from,omitempty"`
+	// Encoding of a bytea column's text: base64 or hex.
+	Encoding string `yaml:"encoding,omitempty" jsonschema:"enum=base64,enum=hex"`
+	// Zone in which a date column reads a time, for example Europe/Berlin.
+	Zone string `yaml:"zone,omitempty"`
+}
+
+// Limits bound batches, memory and shutdown.
+type Limits struct {
+	// Writers is how many transactions run at a time, each for other partitions. Defaults to 2.
+	Writers int `yaml:"writers,omitempty"`
+	// BatchRecords bounds the records of one transaction. Defaults to 10000.
+	BatchRecords int `yaml:"batch_records,omitempty"`
+	// BatchBytes bounds the bytes of one transaction: a number, or with KiB, MiB or
+	// GiB. Defaults to 8MiB.
+	BatchBytes Size `yaml:"batch_bytes,omitempty"`
+	// BufferBytes bounds the memory for records that wait, beyond the Kafka client's
+	// own fetch buffers. Defaults to 64MiB.
+	BufferBytes Size `yaml:"buffer_bytes,omitempty"`
+	// StopTimeout bounds a graceful stop. Defaults to 20s.
+	StopTimeout Duration `yaml:"stop_timeout,omitempty"`
+}
+
+// Sources are the topics that feed the table.
+func (t *Table) Sources() []string {
+	if t.Topic != "" {
+		return append([]string{t.Topic}, t.Topics...)
+	}
+	return t.Topics
+}

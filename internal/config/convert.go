@@ -1,0 +1,183 @@
+package config
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
+
+	"github.com/oncesink/oncesink/consumer"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// topics are all topics that feed a table, sorted.
+func (c *Config) topics() []string {
+	set := map[string]bool{}
+	for i := range c.Tables {
+		for _, t := range c.Tables[i].Sources() {
+			set[t] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(set))
+}
+
+// brokers are the addresses of all entries.
+func (k *Kafka) brokers() []string {
+	var out []string
+	for _, entry := range k.Brokers {
+		out = append(out, splitList(entry)...)
+	}
+	return out
+}
+
+func splitList(s string) []string {
+	var out []string
+	for _, part := range strings.Split(s, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			out = append(out, part)
+		}
+	}
+	return out
+}
+
+// ToSink returns the sink's part, without a logger.
+func (c *Config) ToSink() sink.Config {
+	p := &c.Postgres
+	out := sink.Config{
+		TimeZone:          p.TimeZone,
+		SearchPath:        p.SearchPath,
+		SynchronousCommit: p.SynchronousCommit,
+		StatementTimeout:  time.Duration(p.StatementTimeout),
+		LockTimeout:       time.Duration(p.LockTimeout),
+		IdleTimeout:       time.Duration(p.IdleTimeout),
+		ForeignKeyWait:    time.Duration(p.ForeignKeyWait),
+	}
+	for i := range c.Tables {
+		out.Tables = append(out.Tables, c.Tables[i].toSink())
+	}
+	return out
+}
+
+func (t *Table) toSink() sink.TableConfig {
+	out := sink.TableConfig{
+		Name: t.Name, Topics: t.Sources(), Strategy: sink.Strategy(t.Strategy), Key: t.Key, Version: t.Version,
+		RecordKey: t.RecordKey, Tombstones: t.Tombstones, Create: t.Create,
+	}
+	if t.Guard != "engine" {
+		out.Guard = t.Guard
+	}
+	for name, c := range t.Columns {
+		if out.Columns == nil {
+			out.Columns = map[string]sink.ColumnConfig{}
+		}
+		out.Columns[name] = sink.ColumnConfig{From: c.From, Encoding: c.Encoding, Zone: c.Zone}
+	}
+	return out
+}
+
+// ToConsumer returns the consumer's part, without a logger. The error is of a
+// certificate file.
+func (c *Config) ToConsumer() (consumer.Config, error) {
+	opts, err := c.KafkaOptions()
+	if err != nil {
+		return consumer.Config{}, err
+	}
+	k, l := &c.Kafka, &c.Limits
+	out := consumer.Config{
+		Brokers:         k.brokers(),
+		Group:           k.Group,
+		InstanceID:      k.InstanceID,
+		Protocol:        consumer.Protocol(k.Protocol),
+		Topics:          map[string]consumer.Start{},
+		Assign:          k.Assign,
+		ClientOptions:   opts,
+		SessionTimeout:  time.Duration(k.SessionTimeout),
+		Writers:         l.Writers,
+		MaxBatchRecords: l.BatchRecords,
+		MaxBatchBytes:   int(l.BatchBytes),
+		BufferBytes:     int64(l.BufferBytes),
+		StopTimeout:     time.Duration(l.StopTimeout),
+	}
+	for _, topic := range c.topics() {
+		start := c.Start
+		if own := c.Topics[topic].Start; own.Given {
+			start = own
+		}
+		out.Topics[topic] = start.Start
+	}
+	return out, nil
+}
+
+// KafkaOptions are the options by which any client of these brokers connects:
+// encryption and authentication, not the addresses.
+func (c *Config) KafkaOptions() ([]kgo.Opt, error) {
+	var opts []kgo.Opt
+	if t := c.Kafka.TLS; t != nil {
+		conf, err := t.config()
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, kgo.DialTLSConfig(conf))
+	}
+	if s := c.Kafka.SASL; s != nil {
+		password := s.Password.Reveal()
+		switch s.Mechanism {
+		case "PLAIN":
+			opts = append(opts, kgo.SASL(plain.Auth{User: s.Username, Pass: password}.AsMechanism()))
+		case "SCRAM-SHA-256":
+			opts = append(opts, kgo.SASL(scram.Auth{User: s.Username, Pass: password}.AsSha256Mechanism()))
+		case "SCRAM-SHA-512":
+			opts = append(opts, kgo.SASL(scram.Auth{User: s.Username, Pass: password}.AsSha512Mechanism()))
+		}
+	}
+	return opts, nil
+}
+
+func (t *TLS) config() (*tls.Config, error) {
+	conf := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify} //nolint:gosec // asked for by name
+	if t.CAFile != "" {
+		pem, err := os.ReadFile(t.CAFile)
+		if err != nil {
+			return nil, &sink.ConfigError{Problem: "kafka.tls.ca_file: " + err.Error(), Fix: "name a readable PEM file"}
+		}
+		conf.RootCAs = x509.NewCertPool()
+		if !conf.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, &sink.ConfigError{Problem: "kafka.tls.ca_file: " + t.CAFile + " holds no certificate", Fix: "name a PEM file with the authority's certificate"}
+		}
+	}
+	if t.CertFile != "" {
+		cert, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
+		if err != nil {
+			return nil, &sink.ConfigError{Problem: fmt.Sprintf("kafka.tls.cert_file: %v", err), Fix: "name a PEM certificate and, in key_file, its key"}
+		}
+		conf.Certificates = []tls.Certificate{cert}
+	}
+	return conf, nil
+}
+
+// Warnings names settings that work and are still likely to be a mistake.
+func (c *Config) Warnings() []string {
+	var out []string
+	if s := c.Kafka.SASL; s != nil && s.Mechanism == "PLAIN" && c.Kafka.TLS == nil {
+		out = append(out, "kafka.sasl: PLAIN without tls sends the password readable over the network")
+	}
+	if t := c.Kafka.TLS; t != nil && t.InsecureSkipVerify {
+		out = append(out, "kafka.tls: insecure_skip_verify accepts every certificate")
+	}
+	if len(c.Kafka.Assign) > 0 {
+		for _, topic := range c.topics() {
+			if _, ok := c.Kafka.Assign[topic]; !ok {
+				out = append(out, "kafka.assign: no partition of topic "+topic+" is assigned, so it isn't read")
+			}
+		}
+	}
+	return out
+}

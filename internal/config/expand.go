@@ -1,0 +1,35 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+var variable = regexp.MustCompile(`\$?\$\{[^}]*\}?`)
+
+var variableName = regexp.MustCompile(`^\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}$`)
+
+// expand replaces ${NAME} by the variable's value, ${NAME:-TEXT} by TEXT if the
+// variable is unset or empty, and $${ by ${ literally. It says what is missing.
+func expand(text string, lookup func(string) (string, bool)) (expanded string, problems []string) {
+	expanded = variable.ReplaceAllStringFunc(text, func(ref string) string {
+		if strings.HasPrefix(ref, "$$") {
+			return ref[1:]
+		}
+		m := variableName.FindStringSubmatch(ref)
+		if m == nil {
+			problems = append(problems, "a ${ must begin ${NAME} or ${NAME:-DEFAULT}; write $${ for the characters themselves")
+			return ""
+		}
+		value, ok := lookup(m[1])
+		switch {
+		case m[2] != "" && value == "":
+			return m[3]
+		case !ok:
+			problems = append(problems, fmt.Sprintf("the environment variable %s is not set", m[1]))
+		}
+		return value
+	})
+	return expanded, problems
+}

@@ -1,0 +1,97 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+)
+
+// maxFile bounds the configuration file; the YAML parser is recursive.
+const maxFile = 1 << 20
+
+// Load reads and checks the file. Its error is an *Error.
+func Load(file string) (*Config, error) {
+	fail := func(format string, args ...any) (*Config, error) {
+		return nil, &Error{File: file, Problems: []Problem{{Message: fmt.Sprintf(format, args...)}}}
+	}
+	info, err := os.Stat(file)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return fail("there is no such file: name the configuration with --config FILE")
+	case err != nil:
+		return fail("read configuration: %v", errors.Unwrap(err))
+	case info.IsDir():
+		return fail("is a directory: name a file")
+	case info.Size() > maxFile:
+		return fail("is larger than 1 MiB: this is not a configuration of oncesink")
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return fail("read configuration: %v", errors.Unwrap(err))
+	}
+	return Parse(file, data, os.LookupEnv)
+}
+
+// Parse reads and checks a document; file names it in errors and lookup is the
+// environment. Its error is an *Error.
+func Parse(file string, data []byte, lookup func(string) (string, bool)) (*Config, error) {
+	d := &decoder{lookup: lookup, anchors: map[string]ast.Node{}, at: map[string]*token.Position{}}
+	cfg := &Config{}
+	if body := d.parse(data); body != nil {
+		ast.Walk(d, body)
+		d.value("", body, reflect.ValueOf(cfg).Elem())
+		// What is wrong with a key that could not be read is already said.
+		if len(d.problems) == 0 {
+			v := &validator{at: d.at, cfg: cfg}
+			v.validate()
+			for _, p := range v.problems {
+				at, exact := d.where(p.Path)
+				if at != nil {
+					p.Line, p.Column, p.missing = at.Line, at.Column, !exact
+				}
+				d.problems = append(d.problems, p)
+			}
+		}
+	}
+	if len(d.problems) > 0 {
+		return nil, newError(file, data, d.problems)
+	}
+	return cfg, nil
+}
+
+// parse returns the body of the only document, or nil with a problem noted.
+func (d *decoder) parse(data []byte) ast.Node {
+	f, err := parser.ParseBytes(data, 0)
+	var syntax yaml.Error
+	switch {
+	case errors.As(err, &syntax) && syntax.GetToken() != nil:
+		// The parser's message can quote a value, and so a secret.
+		d.problem(syntax.GetToken().Position, "", "is not valid YAML: %s", quoteless(syntax.GetMessage()))
+		return nil
+	case err != nil:
+		d.problem(nil, "", "is not valid YAML")
+		return nil
+	}
+	var body ast.Node
+	for _, doc := range f.Docs {
+		if doc.Body == nil || doc.Body.Type() == ast.CommentType {
+			continue
+		}
+		if body != nil {
+			d.problem(position(doc.Body), "", "a second document begins here: there may be only one")
+			return nil
+		}
+		body = doc.Body
+	}
+	if body == nil || body.Type() == ast.NullType {
+		d.problem(nil, "", "is empty: see the example in the README, or `oncesink check --schema`")
+		return nil
+	}
+	return body
+}

@@ -1,0 +1,141 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+func (v *validator) table(path string, t *Table) {
+	v.tableName(path+".name", t.Name)
+	v.tableTopics(path, t)
+	v.oneOf(path+".strategy", t.Strategy, "upsert", "append")
+	v.oneOf(path+".guard", t.Guard, "engine", "none")
+	v.oneOf(path+".tombstones", t.Tombstones, "delete", "ignore")
+	if t.Strategy == "append" {
+		v.appendTable(path, t)
+	} else {
+		v.upsertTable(path, t)
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.Columns)) {
+		v.column(path+".columns."+name, t.Columns[name])
+	}
+}
+
+func (v *validator) tableName(path, name string) {
+	switch parts := strings.Split(name, "."); {
+	case name == "":
+		v.problem(path, "is required: TABLE or SCHEMA.TABLE")
+	case len(parts) > 2 || slices.Contains(parts, ""):
+		v.problem(path, "must be TABLE or SCHEMA.TABLE")
+	case len(parts) == 2 && parts[0] == "oncesink":
+		v.problem(path, "is in the schema oncesink, which holds the positions: use another schema")
+	}
+}
+
+func (v *validator) tableTopics(path string, t *Table) {
+	sources := t.Sources()
+	switch {
+	case t.Topic != "" && len(t.Topics) > 0:
+		v.problem(path+".topics", "is given beside topic: use one of them")
+	case len(sources) == 0:
+		v.problem(path+".topic", "is required: the topic that feeds the table, or topics for several")
+	}
+	for i, topic := range sources {
+		at := path + ".topic"
+		if t.Topic == "" {
+			at = fmt.Sprintf("%s.topics[%d]", path, i)
+		}
+		switch {
+		case topic != "" && !topicName.MatchString(topic):
+			v.problem(at, "is not a topic's name: letters, digits, dots, underscores and hyphens")
+		case slices.Contains(sources[:i], topic):
+			v.problem(at, "is listed twice")
+		}
+	}
+}
+
+// appendTable refuses what would have no effect.
+func (v *validator) appendTable(path string, t *Table) {
+	for _, key := range []string{"key", "version", "record_key", "tombstones", "guard"} {
+		if v.given(path + "." + key) {
+			v.problem(path+"."+key, "has no meaning for strategy append, which keeps one row for each event: remove it")
+		}
+	}
+}
+
+func (v *validator) upsertTable(path string, t *Table) {
+	if len(t.Key) == 0 {
+		v.problem(path+".key", "is required: the columns of the table's primary key, such as [order_id] (or strategy: append)")
+	}
+	for i, k := range t.Key {
+		if k != "" && slices.Contains(t.Key[:i], k) {
+			v.problem(fmt.Sprintf("%s.key[%d]", path, i), "is listed twice")
+		}
+	}
+	if t.Version != "" && slices.Contains(t.Key, t.Version) {
+		v.problem(path+".version", "is a key column, and so the same for all events of a key: remove it")
+	}
+	v.recordKey(path, t)
+}
+
+var recordKeySource = regexp.MustCompile(`^\$key(\..+)?$`)
+
+func (v *validator) recordKey(path string, t *Table) {
+	at := path + ".record_key"
+	switch {
+	case t.Tombstones == "ignore" && len(t.RecordKey) > 0:
+		v.problem(at, "has no meaning with tombstones: ignore")
+	case t.Tombstones == "delete" && len(t.RecordKey) == 0:
+		v.problem(at, "is required for tombstones: delete: it says which row a record key names, such as {%s: $key}", firstOr(t.Key, "id"))
+	}
+	if len(t.RecordKey) == 0 {
+		return
+	}
+	for _, column := range slices.Sorted(maps.Keys(t.RecordKey)) {
+		if !slices.Contains(t.Key, column) {
+			v.problem(at+"."+column, "is not a key column%s", Suggest(column, t.Key))
+		}
+		if !recordKeySource.MatchString(t.RecordKey[column]) {
+			v.problem(at+"."+column, "must be $key (the whole record key) or $key.PATH (a field of it)")
+		}
+	}
+	for _, column := range t.Key {
+		if _, ok := t.RecordKey[column]; !ok {
+			v.problem(at, "does not say where the key column %s comes from", column)
+		}
+	}
+}
+
+var (
+	metaSource = regexp.MustCompile(`^\$(topic|partition|offset|timestamp|value|key(\..+)?|header\..+)$`)
+	metaNames  = []string{"$topic", "$partition", "$offset", "$timestamp", "$key", "$header.NAME", "$value"}
+)
+
+func (v *validator) column(path string, c Column) {
+	at := path + ".from"
+	if !v.given(at) {
+		at = path
+	}
+	switch {
+	case c.From == "" && (v.given(at) && at != path || c == Column{}):
+		v.problem(at, "is empty: write a field's path, such as customer.id")
+	case strings.HasPrefix(c.From, "$"):
+		if !metaSource.MatchString(c.From) {
+			v.problem(at, "is no source that there is%s", Suggest(c.From, metaNames))
+		}
+	case c.From != "" && slices.Contains(strings.Split(strings.ReplaceAll(c.From, `\.`, "_"), "."), ""):
+		v.problem(at, "has an empty step: write a path such as customer.id")
+	}
+	v.oneOf(path+".encoding", c.Encoding, "base64", "hex")
+	v.zone(path+".zone", c.Zone)
+}
+
+func firstOr(list []string, otherwise string) string {
+	if len(list) > 0 {
+		return list[0]
+	}
+	return otherwise
+}

@@ -1,0 +1,204 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/token"
+	"github.com/jackc/pgx/v5"
+)
+
+// validator looks for what is wrong within the file alone; what needs the
+// database or the brokers is checked when they are there.
+type validator struct {
+	cfg      *Config
+	at       map[string]*token.Position
+	problems []Problem
+}
+
+func (v *validator) problem(path, format string, args ...any) {
+	v.problems = append(v.problems, Problem{Path: path, Message: fmt.Sprintf(format, args...)})
+}
+
+// given says that the file names the key, so that a zero is not a default.
+func (v *validator) given(path string) bool { return v.at[path] != nil }
+
+func (v *validator) validate() {
+	v.kafka(&v.cfg.Kafka)
+	v.postgres(&v.cfg.Postgres)
+	v.tables()
+	v.topics()
+	v.limits(&v.cfg.Limits)
+}
+
+func (v *validator) kafka(k *Kafka) {
+	if len(k.brokers()) == 0 {
+		v.problem("kafka.brokers", "is required: the addresses of one or more brokers, such as [localhost:9092]")
+	}
+	for i, entry := range k.Brokers {
+		for _, addr := range splitList(entry) {
+			v.broker(fmt.Sprintf("kafka.brokers[%d]", i), addr)
+		}
+	}
+	if k.Group == "" {
+		v.problem("kafka.group", "is required: the consumer group, which also names the positions in the database")
+	}
+	v.oneOf("kafka.protocol", k.Protocol, "cooperative", "eager", "consumer")
+	v.positive("kafka.session_timeout", k.SessionTimeout)
+	if k.Protocol == "consumer" && k.SessionTimeout != 0 {
+		v.problem("kafka.session_timeout", "is set by the broker for protocol consumer: remove it")
+	}
+	if len(k.Assign) > 0 && k.InstanceID != "" {
+		v.problem("kafka.instance_id", "has no meaning with kafka.assign, which joins no group: remove one of them")
+	}
+	if t := k.TLS; t != nil && (t.CertFile == "") != (t.KeyFile == "") {
+		v.problem("kafka.tls", "needs cert_file and key_file together")
+	}
+	if s := k.SASL; s != nil {
+		v.required("kafka.sasl.mechanism", s.Mechanism, "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
+		v.oneOf("kafka.sasl.mechanism", s.Mechanism, "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+		v.required("kafka.sasl.username", s.Username, "the user to authenticate as")
+		v.required("kafka.sasl.password", s.Password.Reveal(), "write ${NAME} to take it from the environment")
+	}
+}
+
+func (v *validator) broker(path, addr string) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil { // no port, which is fine
+		host, port = strings.Trim(addr, "[]"), "9092"
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if host == "" || strings.ContainsAny(host, "/@ ") || err != nil || n == 0 {
+		v.problem(path, "must be HOST or HOST:PORT, without a scheme or a user")
+	}
+}
+
+// postgres leaves out every detail of a URL that can't be parsed: the parser may
+// take a piece of the password for something else and quote it.
+func (v *validator) postgres(p *Postgres) {
+	if p.URL == "" {
+		v.problem("postgres.url", "is required: for example \"${DATABASE_URL}\" with postgres://USER@HOST:5432/DATABASE in the environment")
+	} else if _, err := pgx.ParseConfig(p.URL.Reveal()); err != nil {
+		v.problem("postgres.url", "%s", urlProblem(p.URL.Reveal(), err))
+	}
+	v.oneOf("postgres.synchronous_commit", p.SynchronousCommit, "on", "off")
+	v.zone("postgres.time_zone", p.TimeZone)
+	v.positive("postgres.statement_timeout", p.StatementTimeout)
+	v.positive("postgres.lock_timeout", p.LockTimeout)
+	v.positive("postgres.idle_timeout", p.IdleTimeout)
+	v.positive("postgres.foreign_key_wait", p.ForeignKeyWait)
+}
+
+func (v *validator) tables() {
+	if len(v.cfg.Tables) == 0 {
+		v.problem("tables", "is required: at least one table, with its name, topic and key")
+	}
+	seen := map[string]string{}
+	for i := range v.cfg.Tables {
+		path, t := fmt.Sprintf("tables[%d]", i), &v.cfg.Tables[i]
+		v.table(path, t)
+		name := v.qualified(t.Name)
+		if first, again := seen[name]; again && t.Name != "" {
+			v.problem(path+".name", "is the table of %s, too: list it once, with all its topics", first)
+		}
+		seen[name] = path
+	}
+}
+
+// qualified is the table's name with its schema, as far as the file tells.
+func (v *validator) qualified(name string) string {
+	if strings.Contains(name, ".") {
+		return name
+	}
+	schema, _, _ := strings.Cut(v.cfg.Postgres.SearchPath, ",")
+	if schema = strings.TrimSpace(schema); schema == "" {
+		schema = "public"
+	}
+	return schema + "." + name
+}
+
+func (v *validator) topics() {
+	known := v.cfg.topics()
+	for _, topic := range slices.Sorted(maps.Keys(v.cfg.Topics)) {
+		if !slices.Contains(known, topic) {
+			v.problem("topics."+topic, "feeds no table%s", Suggest(topic, known))
+		}
+	}
+	for _, topic := range slices.Sorted(maps.Keys(v.cfg.Kafka.Assign)) {
+		path, partitions := "kafka.assign."+topic, v.cfg.Kafka.Assign[topic]
+		if !slices.Contains(known, topic) {
+			v.problem(path, "feeds no table%s", Suggest(topic, known))
+		}
+		if len(partitions) == 0 {
+			v.problem(path, "names no partition: write a list of numbers, such as [0, 1]")
+		}
+		for i, p := range partitions {
+			if p < 0 || slices.Contains(partitions[:i], p) {
+				v.problem(fmt.Sprintf("%s[%d]", path, i), "must be a partition's number, each once")
+			}
+		}
+	}
+}
+
+func (v *validator) limits(l *Limits) {
+	v.atLeast("limits.writers", int64(l.Writers), 1)
+	v.atLeast("limits.batch_records", int64(l.BatchRecords), 1)
+	v.atLeast("limits.batch_bytes", int64(l.BatchBytes), 1<<10)
+	v.atLeast("limits.buffer_bytes", int64(l.BufferBytes), 1<<20)
+	v.positive("limits.stop_timeout", l.StopTimeout)
+	if l.Writers > 100 {
+		v.problem("limits.writers", "must be at most 100: each is a connection with a transaction of its own")
+	}
+}
+
+func (v *validator) required(path, value, what string) {
+	if value == "" {
+		v.problem(path, "is required: %s", what)
+	}
+}
+
+func (v *validator) oneOf(path, value string, allowed ...string) {
+	if value == "" && !v.given(path) || slices.Contains(allowed, value) {
+		return
+	}
+	if value == "" && len(v.problems) > 0 && v.problems[len(v.problems)-1].Path == path {
+		return // said to be required
+	}
+	v.problem(path, "must be %s", orList(allowed))
+}
+
+func (v *validator) positive(path string, d Duration) {
+	if v.given(path) && d <= 0 {
+		v.problem(path, "must be longer than zero")
+	}
+}
+
+func (v *validator) atLeast(path string, n, least int64) {
+	if v.given(path) && n < least {
+		v.problem(path, "must be at least %d", least)
+	}
+}
+
+func (v *validator) zone(path, name string) {
+	if name == "" {
+		return
+	}
+	if _, err := time.LoadLocation(name); err != nil || name == "Local" {
+		v.problem(path, "is not a known time zone: write a name such as UTC or Europe/Berlin")
+	}
+}
+
+var topicName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,249}$`)
+
+func orList(words []string) string {
+	if len(words) == 1 {
+		return words[0]
+	}
+	return strings.Join(words[:len(words)-1], ", ") + " or " + words[len(words)-1]
+}
