@@ -66,7 +66,7 @@ func (c *column) appendScalar(dst []byte, v fields.Value) ([]byte, *refusal) {
 		switch {
 		case c.kind == kindBytea:
 			return dst, refuse(badText, "a number for a bytea column")
-		case c.kind == kindInt && bytes.ContainsAny(v.Raw, ".eE"):
+		case c.kind == kindInt && !isWhole(v.Raw):
 			return dst, refuse(badText, "a fraction or an exponent for an integer column")
 		}
 		dst = append(dst, v.Raw...)
@@ -88,8 +88,22 @@ func (c *column) appendScalar(dst []byte, v fields.Value) ([]byte, *refusal) {
 	return c.fit(dst, start)
 }
 
-// appendString appends a JSON string's text. PostgreSQL has no text with a NUL in it.
+// isWhole reports whether a JSON number has neither a fraction nor an exponent.
+func isWhole(number []byte) bool {
+	for _, b := range number {
+		if b == '.' || b|0x20 == 'e' {
+			return false
+		}
+	}
+	return true
+}
+
+// appendString appends a JSON string's text. PostgreSQL has no text with a NUL in
+// it; without an escape there can't be one.
 func appendString(dst, raw []byte) ([]byte, *refusal) {
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return append(dst, raw[1:len(raw)-1]...), nil
+	}
 	start := len(dst)
 	dst, err := fields.AppendString(dst, raw)
 	if err != nil {
