@@ -1,0 +1,18 @@
+package offsets
+
+import "time"
+
+// SetPatience shortens how long claims and resolutions wait.
+func (l *Ledger) SetPatience(stuckAfter, giveUp time.Duration) {
+	l.stuckAfter, l.giveUp = stuckAfter, giveUp
+}
+
+// AdvanceCall is the statement of Advance and its arguments, for tests that send
+// it in ways of their own.
+func (l *Ledger) AdvanceCall(steps []Step) (string, []any, error) {
+	args, err := l.advanceArgs(steps)
+	return advanceSQL, args, err
+}
+
+// AdvanceError is how Advance reads the server's error.
+var AdvanceError = advanceError
