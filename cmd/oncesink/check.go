@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/oncesink/oncesink/consumer"
+	"github.com/oncesink/oncesink/docs"
+	"github.com/oncesink/oncesink/offsets"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// checkReport is what `oncesink check --json` prints.
+type checkReport struct {
+	Group    string             `json:"group"`
+	Tables   []sink.TableReport `json:"tables"`
+	Topics   []topicReport      `json:"topics"`
+	History  []historyReport    `json:"incomplete_history"`
+	Warnings []string           `json:"warnings"`
+}
+
+type topicReport struct {
+	Topic      string `json:"topic"`
+	Partitions int    `json:"partitions"`
+	Start      string `json:"start"`
+}
+
+// historyReport is a table that was added after its topic's first position.
+type historyReport struct {
+	Table     string `json:"table"`
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+	Since     int64  `json:"since"`
+}
+
+func newCheckCommand() *cobra.Command {
+	var f flags
+	var asJSON, sql, schema bool
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Connect, change nothing, and say what run would do",
+		Long: `Connects to both ends, changes nothing, and says how events become rows: each table's
+columns and where they come from, its topics and where they start, what a person should
+know, and with --sql the exact statements. What run would refuse is refused here, with 2.
+
+--schema prints the JSON Schema of the configuration file, for editors, and connects to nothing.`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, out := cmd.Context(), cmd.OutOrStdout()
+			if schema {
+				_, err := fmt.Fprint(out, docs.ConfigSchema)
+				return err
+			}
+			s, err := load(f, cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			defer s.close()
+			r, err := s.check(ctx)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				enc := json.NewEncoder(out)
+				enc.SetIndent("", "  ")
+				return enc.Encode(r)
+			}
+			r.print(out, sql)
+			return nil
+		},
+	}
+	f.add(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&sql, "sql", false, "print the exact SQL of each table")
+	cmd.Flags().BoolVar(&schema, "schema", false, "print the JSON Schema of the configuration and connect to nothing")
+	return cmd
+}
+
+func (s *session) check(ctx context.Context) (*checkReport, error) {
+	if err := s.connectPostgres(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.checkLedger(ctx); err != nil {
+		return nil, s.scrub(err)
+	}
+	if err := s.connectKafka(ctx); err != nil {
+		return nil, err
+	}
+	sk, ledger, err := s.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r := &checkReport{Group: s.consumer.Group, Tables: sk.Describe(), Warnings: s.cfg.Warnings()}
+	if why := sk.ReplayRefused(); why != "" {
+		r.Warnings = append(r.Warnings, "this group can't be rewound: "+why)
+	}
+	for _, t := range s.meta.Topics.Sorted() {
+		r.Topics = append(r.Topics, topicReport{t.Topic, len(t.Partitions), startText(s.consumer.Topics[t.Topic])})
+	}
+	histories, err := ledger.History(ctx)
+	if err != nil {
+		return nil, s.scrub(err)
+	}
+	r.History = historyReports(histories)
+	return r, nil
+}
+
+func historyReports(histories []offsets.TableHistory) []historyReport {
+	out := make([]historyReport, len(histories))
+	for i, h := range histories {
+		out[i] = historyReport{h.Target, h.Topic, h.Partition.Partition, h.Since}
+	}
+	return out
+}
+
+func startText(s consumer.Start) string {
+	switch s.At {
+	case consumer.Latest:
+		return "latest"
+	case consumer.Committed:
+		return "committed"
+	case consumer.Timestamp:
+		return s.Time.Format("2006-01-02T15:04:05Z07:00")
+	}
+	return "earliest"
+}
+
+func (r *checkReport) print(w io.Writer, sql bool) {
+	fmt.Fprintf(w, "group %s\n", r.Group)
+	for _, t := range r.Topics {
+		fmt.Fprintf(w, "topic %s: %d partition(s); one without a position starts at %s\n", t.Topic, t.Partitions, t.Start)
+	}
+	for _, t := range r.Tables {
+		fmt.Fprintf(w, "\ntable %s: %s from %s\n", t.Table, t.Strategy, strings.Join(t.Topics, ", "))
+		width := 0
+		for _, c := range t.Columns {
+			width = max(width, len(c.Name)+len(c.Type)+1)
+		}
+		for _, c := range t.Columns {
+			fmt.Fprintf(w, "  %-*s  <- %s\n", width, c.Name+" "+c.Type, c.From)
+		}
+		for _, warning := range t.Warnings {
+			fmt.Fprintf(w, "  warning: %s\n", warning)
+		}
+		if sql {
+			for _, statement := range t.Statements {
+				fmt.Fprintf(w, "\n%s;\n", statement)
+			}
+		}
+	}
+	if len(r.History) > 0 {
+		fmt.Fprintln(w, "\nThese tables lack the events before:")
+		for _, h := range r.History {
+			fmt.Fprintf(w, "  %s: %s/%d offset %d\n", h.Table, h.Topic, h.Partition, h.Since)
+		}
+		fmt.Fprintln(w, "A rewind to an earlier offset brings them: see oncesink.rewind in the README.")
+	}
+	for _, warning := range r.Warnings {
+		fmt.Fprintf(w, "warning: %s\n", warning)
+	}
+	fmt.Fprintln(w, "\nready to run")
+}

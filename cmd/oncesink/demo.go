@@ -1,0 +1,75 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/oncesink/oncesink/internal/demo"
+)
+
+func newDemoCommand() *cobra.Command {
+	var opts demo.Options
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "See it work: a crash, a zombie and a replay, on servers of its own",
+		Long: `Starts a broker that speaks Kafka's protocol and a private PostgreSQL, sends order
+events through two worker processes into a table, kills one worker in the middle of a
+batch, freezes the other past its session timeout and wakes it, compares the table and
+a counter with what the topic says, replays the topic from offset zero, and compares again.
+
+It takes about half a minute, needs nothing but PostgreSQL's server binaries (installed,
+or downloaded once), and leaves nothing behind. It exits with 1 if anything differs.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			executable, err := os.Executable()
+			if err != nil {
+				return fmt.Errorf("find this program: %w", err)
+			}
+			opts.Worker = []string{executable, "demo", "worker"}
+			opts.Program = typed(executable)
+			if !cmd.Flags().Changed("seed") {
+				opts.Seed = uint64(rand.Uint32())
+			}
+			opts.Out = cmd.OutOrStdout()
+			if f, ok := opts.Out.(*os.File); ok {
+				opts.Terminal = term.IsTerminal(int(f.Fd()))
+			}
+			return demo.Run(cmd.Context(), opts)
+		},
+	}
+	f := cmd.Flags()
+	f.Int64Var(&opts.Orders, "orders", 50_000, "how many order events to send")
+	f.Uint64Var(&opts.Seed, "seed", 0, "makes the same orders, and the same faults at about the same moments (default random)")
+	f.StringVar(&opts.Dir, "dir", "", "work in this directory, which must not hold anything, and leave it behind with its logs (default a temporary one)")
+	f.BoolVar(&opts.Keep, "keep", false, "leave servers and workers up at the end, print their addresses, and wait for ctrl-C")
+	cmd.AddCommand(&cobra.Command{
+		Use:    "worker FILE",
+		Short:  "A worker process of the demo",
+		Hidden: true,
+		Args:   cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return demo.Worker(cmd.Context(), args[0], cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	})
+	return cmd
+}
+
+// typed is what a person types to run this program: its name, if that is where the
+// shell finds it, or else its path.
+func typed(executable string) string {
+	name := filepath.Base(executable)
+	if found, err := exec.LookPath(name); err == nil {
+		a, err1 := os.Stat(found)
+		b, err2 := os.Stat(executable)
+		if err1 == nil && err2 == nil && os.SameFile(a, b) {
+			return name
+		}
+	}
+	return executable
+}

@@ -1,0 +1,118 @@
+// Command oncesink writes Kafka topics into PostgreSQL tables, every event
+// counted once.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	_ "time/tzdata" // zones of the configuration, on an image that has none
+
+	"github.com/spf13/cobra"
+
+	"github.com/oncesink/oncesink/internal/config"
+	"github.com/oncesink/oncesink/offsets"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1 // at run time: partitions that halted, a demo whose tables differ
+	exitConfig = 2 // a person has to change the configuration or the environment first
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run is the whole program: it returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := newRootCommand()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	report(stderr, err)
+	return exitCode(err)
+}
+
+func newRootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "oncesink",
+		Short: "Kafka topics in, PostgreSQL tables out, every event counted once",
+		Long: `oncesink reads Kafka topics as a consumer group and writes them into PostgreSQL tables.
+The rows of a batch and the positions after it are one transaction: redelivery, crashes,
+paused processes and replay from offset zero change nothing.
+
+Exit codes: 0 done, 1 failed at run time, 2 the configuration or the environment has to
+be changed first.`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return &usageError{fmt.Errorf("%w: see `%s --help`", err, cmd.CommandPath())}
+	})
+	root.AddCommand(newRunCommand(), newInitCommand(), newCheckCommand(), newStatusCommand(),
+		newDemoCommand(), newGenerateCommand(), newVersionCommand())
+	return root
+}
+
+// usageError is a command line that can't be understood.
+type usageError struct{ error }
+
+// scrubbed is an error whose message holds no secret of the configuration.
+type scrubbed struct {
+	cause   error
+	message string
+}
+
+func (e *scrubbed) Error() string { return e.message }
+func (e *scrubbed) Unwrap() error { return e.cause }
+
+// environmentError is a broker or a database that can't be used as configured.
+type environmentError struct{ message string }
+
+func (e *environmentError) Error() string { return e.message }
+
+func exitCode(err error) int {
+	var (
+		usage  *usageError
+		conf   *config.Error
+		set    *sink.ConfigError
+		env    *environmentError
+		mapped *offsets.MappingError
+	)
+	if errors.As(err, &usage) || errors.As(err, &conf) || errors.As(err, &set) || errors.As(err, &env) ||
+		errors.As(err, &mapped) || errors.Is(err, offsets.ErrNoLedger) || strings.HasPrefix(err.Error(), "unknown command") {
+		return exitConfig
+	}
+	return exitFailed
+}
+
+// report prints an error for a person: what is wrong and what to do, each
+// problem on lines of its own.
+func report(w io.Writer, err error) {
+	var conf *config.Error
+	if errors.As(err, &conf) {
+		for _, block := range conf.Blocks() {
+			fmt.Fprintf(w, "oncesink: %s\n", block)
+		}
+		return
+	}
+	for _, line := range strings.Split(err.Error(), "\n") {
+		fmt.Fprintf(w, "oncesink: %s\n", line)
+	}
+}

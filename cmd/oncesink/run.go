@@ -1,0 +1,65 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/oncesink/oncesink/consumer"
+)
+
+func newRunCommand() *cobra.Command {
+	var f flags
+	var untilEnd bool
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Join the group and write until stopped",
+		Long: `Joins the consumer group and writes until it is stopped. SIGTERM and ctrl-C finish the
+running transactions, leave the group and end with 0, within limits.stop_timeout.
+
+At the start, a broker or database that can't be reached, a missing table or topic ends
+it with 2. Later on it waits for them, as long as it takes, and goes on from the ledger.
+
+With --until-end it stops where the topics ended when it started, for schedulers; a
+partition that halted makes it end with 1 when the others are done.`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			s, err := load(f, cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			defer s.close()
+			for _, w := range s.cfg.Warnings() {
+				s.log.Warn(w)
+			}
+			if err := s.connectPostgres(ctx); err != nil {
+				return err
+			}
+			if err := s.checkLedger(ctx); err != nil {
+				return s.scrub(err)
+			}
+			if err := s.connectKafka(ctx); err != nil {
+				return err
+			}
+			sk, ledger, err := s.open(ctx)
+			if err != nil {
+				return err
+			}
+			s.consumer.UntilEnd = untilEnd
+			c, err := consumer.New(s.consumer, ledger, sk)
+			if err != nil {
+				return err
+			}
+			s.log.Info("running", "group", s.consumer.Group, "topics", sk.Topics(), "instance", ledger.Instance(), "version", version())
+			if err := c.Run(ctx); err != nil {
+				return s.scrub(fmt.Errorf("run: %w", err))
+			}
+			s.log.Info("stopped", "group", s.consumer.Group)
+			return nil
+		},
+	}
+	f.add(cmd)
+	cmd.Flags().BoolVar(&untilEnd, "until-end", false, "stop at the end that the topics have now")
+	return cmd
+}

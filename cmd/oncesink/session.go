@@ -1,0 +1,230 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/term"
+
+	"github.com/oncesink/oncesink/consumer"
+	"github.com/oncesink/oncesink/internal/config"
+	"github.com/oncesink/oncesink/offsets"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// connectTimeout bounds how long a command waits for a broker or a database
+// when it starts. Later on both are waited for as long as it takes.
+const connectTimeout = 10 * time.Second
+
+// flags are those that every command with a configuration has.
+type flags struct {
+	config   string
+	logLevel string
+}
+
+func (f *flags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&f.config, "config", "c", "oncesink.yaml", "configuration file")
+	cmd.Flags().StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+}
+
+// session is what the commands have in common: the configuration, and
+// connections to both ends.
+type session struct {
+	cfg      *config.Config
+	consumer consumer.Config
+	sinkCfg  sink.Config
+	log      *slog.Logger
+
+	pool   *pgxpool.Pool
+	client *kgo.Client
+	admin  *kadm.Client
+	meta   kadm.Metadata
+}
+
+// load reads the configuration; it connects to nothing.
+func load(f flags, stderr io.Writer) (*session, error) {
+	cfg, err := config.Load(f.config)
+	if err != nil {
+		return nil, err
+	}
+	log, err := logger(f.logLevel, stderr)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{cfg: cfg, sinkCfg: cfg.ToSink(), log: log}
+	if s.consumer, err = cfg.ToConsumer(); err != nil {
+		return nil, err
+	}
+	s.consumer.Logger, s.sinkCfg.Logger = log, log
+	return s, nil
+}
+
+// logger writes text for a person on a terminal, and JSON otherwise.
+func logger(level string, w io.Writer) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, &usageError{fmt.Errorf("--log-level %q: use debug, info, warn or error", level)}
+	}
+	opts := &slog.HandlerOptions{Level: l}
+	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		return slog.New(slog.NewTextHandler(w, opts)), nil
+	}
+	return slog.New(slog.NewJSONHandler(w, opts)), nil
+}
+
+func (s *session) close() {
+	if s.client != nil {
+		s.client.Close()
+	}
+	if s.pool != nil {
+		s.pool.Close()
+	}
+}
+
+// connectPostgres opens the pool and sees that the database answers.
+func (s *session) connectPostgres(ctx context.Context) error {
+	pool, _, err := offsets.NewPool(ctx, s.cfg.Postgres.URL.Reveal(), 0)
+	if err != nil {
+		return s.postgresError(err)
+	}
+	s.pool = pool
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	if err := pool.Ping(ctx); err != nil {
+		return s.postgresError(err)
+	}
+	return nil
+}
+
+// conn runs f on a connection of its own.
+func (s *session) conn(ctx context.Context, f func(*pgx.Conn) error) error {
+	c, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return s.postgresError(err)
+	}
+	defer c.Release()
+	return f(c.Conn())
+}
+
+// checkLedger wants a ledger that is there and not too old.
+func (s *session) checkLedger(ctx context.Context) error {
+	return s.conn(ctx, func(c *pgx.Conn) error { return offsets.Check(ctx, c) })
+}
+
+// postgresError says what to do about a database that can't be used.
+func (s *session) postgresError(err error) error {
+	var pg *pgconn.PgError
+	var dns *net.DNSError
+	var fix string
+	switch {
+	case errors.As(err, &pg) && (pg.Code == "28P01" || pg.Code == "28000"):
+		fix = "correct user and password in postgres.url, or the server's pg_hba.conf"
+	case errors.As(err, &pg) && pg.Code == "3D000":
+		fix = "create the database, or correct its name in postgres.url"
+	case errors.As(err, &dns):
+		fix = "correct the host in postgres.url"
+	default:
+		fix = "see that PostgreSQL runs and that host and port in postgres.url are right"
+	}
+	message := "PostgreSQL: " + rootCause(err)
+	if pg != nil {
+		message = "PostgreSQL: " + pg.Message
+	}
+	return &environmentError{s.cfg.Scrub(message + ": " + fix)}
+}
+
+// connectKafka sees that a broker answers and that the topics exist.
+func (s *session) connectKafka(ctx context.Context) error {
+	client, err := kgo.NewClient(append([]kgo.Opt{
+		kgo.SeedBrokers(s.consumer.Brokers...), kgo.ClientID("oncesink"), kgo.RetryTimeout(connectTimeout),
+	}, s.consumer.ClientOptions...)...)
+	if err != nil {
+		return &environmentError{s.cfg.Scrub("Kafka: " + err.Error() + ": correct the kafka section of the configuration")}
+	}
+	s.client, s.admin = client, kadm.NewClient(client)
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	topics := make([]string, 0, len(s.consumer.Topics))
+	for t := range s.consumer.Topics {
+		topics = append(topics, t)
+	}
+	s.meta, err = s.admin.Metadata(ctx, topics...)
+	if err != nil {
+		return s.kafkaError(err)
+	}
+	var missing []error
+	for _, t := range s.meta.Topics.Sorted() {
+		switch {
+		case errors.Is(t.Err, kerr.UnknownTopicOrPartition):
+			missing = append(missing, &environmentError{fmt.Sprintf("Kafka: topic %q does not exist: create it, or correct `topic:` in the configuration", t.Topic)})
+		case t.Err != nil:
+			missing = append(missing, &environmentError{fmt.Sprintf("Kafka: topic %q: %v", t.Topic, t.Err)})
+		}
+	}
+	return errors.Join(missing...)
+}
+
+func (s *session) kafkaError(err error) error {
+	fix := "see that Kafka runs and that kafka.brokers names it (" + strings.Join(s.consumer.Brokers, ", ") + ")"
+	var auth *kerr.Error
+	switch {
+	case errors.As(err, &auth) && (errors.Is(err, kerr.SaslAuthenticationFailed) || errors.Is(err, kerr.UnsupportedSaslMechanism)):
+		fix = "correct mechanism, username and password under kafka.sasl"
+	case strings.Contains(err.Error(), "tls:") || strings.Contains(err.Error(), "x509"):
+		fix = "correct kafka.tls, or leave it out for brokers without TLS"
+	}
+	return &environmentError{s.cfg.Scrub("Kafka: " + rootCause(err) + ": " + fix)}
+}
+
+// rootCause is the innermost of several nested messages, on one line.
+func rootCause(err error) string {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Sprintf("no answer within %v", connectTimeout)
+	}
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Error()
+	}
+	return strings.Join(strings.Fields(err.Error()), " ")
+}
+
+// open reads the catalog and returns sink and ledger.
+func (s *session) open(ctx context.Context) (*sink.Sink, *offsets.Ledger, error) {
+	sk, err := sink.Open(ctx, s.pool, nil, s.sinkCfg)
+	if err != nil {
+		return nil, nil, s.scrub(err)
+	}
+	ledger := offsets.New(s.pool, s.consumer.Group, offsets.Options{
+		ClusterID: s.meta.Cluster, Mappings: sk.Mappings(), ReplayRefused: sk.ReplayRefused(), Logger: s.log,
+	})
+	return sk.WithLedger(ledger), ledger, nil
+}
+
+func (s *session) scrub(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &scrubbed{err, s.cfg.Scrub(err.Error())}
+}
+
+// exactly refuses arguments beside the flags.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return &usageError{fmt.Errorf("unexpected argument %q: see `%s --help`", args[0], cmd.CommandPath())}
+	}
+	return nil
+}

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"github.com/oncesink/oncesink/offsets"
+)
+
+// statusReport is what `oncesink status --json` prints.
+type statusReport struct {
+	Group       string            `json:"group"`
+	Partitions  []partitionStatus `json:"partitions"`
+	DeadLetters map[string]int64  `json:"dead_letters"` // by topic, status new
+	History     []historyReport   `json:"incomplete_history"`
+	// KafkaError says why lags are unknown.
+	KafkaError string `json:"kafka_error,omitempty"`
+}
+
+// partitionStatus is one partition. Lags are null where they are not known.
+type partitionStatus struct {
+	Topic      string     `json:"topic"`
+	Partition  int32      `json:"partition"`
+	Position   int64      `json:"position"`
+	Lag        *int64     `json:"lag"`         // records up to the last stable offset
+	LagSeconds *float64   `json:"lag_seconds"` // age of the last applied record if there are newer ones, else 0
+	Owner      string     `json:"owner"`
+	Paused     bool       `json:"paused"`
+	Halted     string     `json:"halted,omitempty"`
+	MovedAt    *time.Time `json:"moved_at"`
+}
+
+func newStatusCommand() *cobra.Command {
+	var f flags
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show positions, lag, owners and dead letters",
+		Long: `Shows the ledger: for each partition the position (the offset of the next record to
+apply), the lag in records and in seconds, who owns it, and whether it is paused or
+halted; then dead letters per topic. The lag in seconds is the age of the last applied
+record, 0 at the end of the log. Works without Kafka, but for the lag.`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := load(f, cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			defer s.close()
+			r, err := s.status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				enc := json.NewEncoder(cmd.OutOrStdout())
+				enc.SetIndent("", "  ")
+				return enc.Encode(r)
+			}
+			r.print(cmd.OutOrStdout())
+			return nil
+		},
+	}
+	f.add(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func (s *session) status(ctx context.Context) (*statusReport, error) {
+	if err := s.connectPostgres(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.checkLedger(ctx); err != nil {
+		return nil, s.scrub(err)
+	}
+	ledger := offsets.New(s.pool, s.consumer.Group, offsets.Options{})
+	rows, err := ledger.Rows(ctx)
+	if err != nil {
+		return nil, s.scrub(err)
+	}
+	histories, err := ledger.History(ctx)
+	if err != nil {
+		return nil, s.scrub(err)
+	}
+	r := &statusReport{Group: s.consumer.Group, DeadLetters: map[string]int64{}, History: historyReports(histories)}
+	var ends kadm.ListedOffsets
+	if err := s.connectKafka(ctx); err != nil {
+		r.KafkaError = err.Error()
+	} else if ends, err = s.admin.ListCommittedOffsets(ctx, s.meta.Topics.Names()...); err != nil {
+		r.KafkaError = s.kafkaError(err).Error()
+	}
+	for _, row := range rows {
+		r.Partitions = append(r.Partitions, partitionOf(row, ends, time.Now()))
+	}
+	return r, s.conn(ctx, func(c *pgx.Conn) error {
+		rows, err := c.Query(ctx, `select topic, count(*) from oncesink.dead_letters where sink_group = $1 and status = 'new' group by topic`, s.consumer.Group)
+		if err != nil {
+			return s.scrub(err)
+		}
+		var topic string
+		var n int64
+		_, err = pgx.ForEachRow(rows, []any{&topic, &n}, func() error {
+			r.DeadLetters[topic] = n
+			return nil
+		})
+		return s.scrub(err)
+	})
+}
+
+func partitionOf(row offsets.Row, ends kadm.ListedOffsets, now time.Time) partitionStatus {
+	p := partitionStatus{
+		Topic: row.Topic, Partition: row.Partition.Partition, Position: row.Position.Next,
+		Owner: row.Owner, Paused: row.Paused, Halted: row.Halted,
+	}
+	if !row.MovedAt.IsZero() {
+		p.MovedAt = &row.MovedAt
+	}
+	end, ok := ends.Lookup(row.Topic, row.Partition.Partition)
+	if !ok || end.Err != nil {
+		return p
+	}
+	lag, seconds := max(0, end.Offset-row.Position.Next), 0.0
+	p.Lag = &lag
+	switch {
+	case lag == 0:
+		p.LagSeconds = &seconds
+	case !row.Position.Time.IsZero():
+		seconds = max(0, now.Sub(row.Position.Time).Seconds())
+		p.LagSeconds = &seconds
+	}
+	return p
+}
+
+func (r *statusReport) print(w io.Writer) {
+	fmt.Fprintf(w, "group %s\n", r.Group)
+	t := table.NewWriter()
+	t.SetOutputMirror(w)
+	t.SetStyle(table.StyleLight)
+	t.AppendHeader(table.Row{"topic", "part.", "position", "lag", "seconds", "state", "owner"})
+	t.SetColumnConfigs([]table.ColumnConfig{{Name: "owner", WidthMax: 32}, {Name: "topic", WidthMax: 24}})
+	var halts []string
+	for _, p := range r.Partitions {
+		state, lag, seconds := "ok", "?", "?"
+		if p.Lag != nil {
+			lag = fmt.Sprint(*p.Lag)
+		}
+		if p.LagSeconds != nil {
+			seconds = fmt.Sprintf("%.0f", *p.LagSeconds)
+		}
+		switch {
+		case p.Halted != "":
+			state = "HALTED"
+			halts = append(halts, p.Halted)
+		case p.Paused:
+			state = "paused"
+		case p.Owner == "":
+			state = "unclaimed"
+		}
+		t.AppendRow(table.Row{p.Topic, p.Partition, p.Position, lag, seconds, state, p.Owner})
+	}
+	t.Render()
+	if len(r.Partitions) == 0 {
+		fmt.Fprintln(w, "no positions yet: nothing has run for this group")
+	}
+	for _, h := range halts {
+		fmt.Fprintf(w, "halted: %s\n", h)
+	}
+	for topic, n := range r.DeadLetters {
+		fmt.Fprintf(w, "dead letters of %s: %d (select * from oncesink.dead_letters)\n", topic, n)
+	}
+	for _, h := range r.History {
+		fmt.Fprintf(w, "%s lacks the events of %s/%d before offset %d\n", h.Table, h.Topic, h.Partition, h.Since)
+	}
+	if r.KafkaError != "" {
+		fmt.Fprintf(w, "lag unknown: %s\n", r.KafkaError)
+	}
+}
