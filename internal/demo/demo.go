@@ -39,6 +39,9 @@ const MinOrders = 2000
 // ErrDiffers is the end of a demo that found something that isn't as it should be.
 var ErrDiffers = errors.New("the demo failed: something is not as it should be, see the table above")
 
+// ErrInterrupted is the end of a demo whose context ended before its proof.
+var ErrInterrupted = errors.New("interrupted: everything is stopped")
+
 // Options of a demo.
 type Options struct {
 	// Worker is the command line of a worker process; the configuration file is
@@ -80,8 +83,8 @@ type demo struct {
 	report report
 }
 
-// Run runs the demo. When ctx ends, it stops and cleans up everything. It returns
-// ErrDiffers if the proof failed.
+// Run runs the demo. It returns ErrDiffers if the proof failed, and ErrInterrupted if
+// ctx ended before it. In any case it stops and cleans up everything.
 func Run(ctx context.Context, opts Options) (err error) {
 	if opts.Orders == 0 {
 		opts.Orders = 50_000
@@ -92,7 +95,11 @@ func Run(ctx context.Context, opts Options) (err error) {
 	d := &demo{Options: opts, screen: newScreen(opts.Out, opts.Terminal), rnd: rand.New(rand.NewPCG(opts.Seed, 1))}
 	defer func() {
 		d.clear()
-		if err != nil && ctx.Err() == nil {
+		switch {
+		case err == nil, errors.Is(err, ErrDiffers) && d.Keep:
+		case ctx.Err() != nil:
+			err = ErrInterrupted
+		default:
 			d.tails()
 		}
 		err = errors.Join(err, d.close())

@@ -80,7 +80,7 @@ func TestInterrupted(t *testing.T) {
 	})
 	t.Setenv(workerEnv, "1")
 	err := Run(ctx, Options{Worker: []string{os.Args[0]}, Seed: 1, Out: watch})
-	if !errors.Is(err, context.Canceled) {
+	if !errors.Is(err, ErrInterrupted) {
 		t.Errorf("the demo ended with %v", err)
 	}
 	t.Logf("interrupted and cleaned up within %v of the start", time.Since(began))

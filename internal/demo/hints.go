@@ -2,20 +2,22 @@ package demo
 
 import (
 	"fmt"
-	"strings"
+	"path/filepath"
 )
 
 // hints says what to try while everything is up.
 func (d *demo) hints() {
-	at := func(format string, args ...any) string { return "    " + fmt.Sprintf(format, args...) + "\n" }
-	d.plain("\nEverything stays up until you press ctrl-C: the broker at " + strings.Join(d.servers.brokers, ",") + ",\n" +
-		"PostgreSQL at " + d.servers.url + ", both workers. Try, in another terminal:\n\n" +
-		at("psql '%s' -c 'select status, count(*), sum(amount) from orders group by 1'", d.servers.url) +
-		at("psql '%s' -c 'select * from oncesink.status'", d.servers.url) +
-		at("%s status -c %s", d.Program, d.config) +
-		at("%s generate --brokers %s --topic %s --seed %d --rate 200 --count 2000", d.Program, d.servers.brokers[0], topic, d.Seed) +
-		at("psql '%s' -c \"select oncesink.rewind('%s', '%s', null, 0)\"", d.servers.url, group, topic) +
-		"\nLogs of the workers: " + d.workers[0].log + ", " + d.workers[1].log)
+	d.plain(fmt.Sprintf(`
+Everything stays up until you press ctrl-C: PostgreSQL, the broker at %[1]s, and
+both workers, with their logs in %[2]s. Try, in another terminal:
+
+  export DATABASE_URL='%[3]s'
+  psql "$DATABASE_URL" -c 'select status, count(*), sum(amount) from orders group by 1'
+  psql "$DATABASE_URL" -c 'select * from oncesink.status'
+  psql "$DATABASE_URL" -c "select oncesink.rewind('%[4]s', '%[5]s', null, 0)"
+  %[6]s status -c %[2]s/%[7]s
+  %[6]s generate --brokers %[1]s --topic %[5]s --seed %[8]d
+`, d.servers.brokers[0], d.dir, d.servers.url, group, topic, d.Program, filepath.Base(d.config), d.Seed))
 }
 
 // tails shows the ends of the workers' logs, after a failure.
