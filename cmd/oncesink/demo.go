@@ -25,8 +25,11 @@ a counter with what the topic says, replays the topic from offset zero, and comp
 
 It takes about half a minute, needs nothing but PostgreSQL's server binaries (installed,
 or downloaded once), and leaves nothing behind. It exits with 1 if anything differs.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if opts.Orders < demo.MinOrders {
+				return &usageError{fmt.Errorf("--orders %d: fewer than %d leave no time for the faults", opts.Orders, demo.MinOrders)}
+			}
 			executable, err := os.Executable()
 			if err != nil {
 				return fmt.Errorf("find this program: %w", err)

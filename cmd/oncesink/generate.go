@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,7 +14,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/internal/orders"
-	"github.com/oncesink/oncesink/sink"
 )
 
 // generator is what the flags of `oncesink generate` say.
@@ -45,10 +45,10 @@ back after that. updated_at is the version: an order's newest one counts.
 
 The same seed makes the same events. A generator that is started again goes on where the
 topic ends.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if g.partitions < 1 || g.rate < 0 || g.count < 0 {
-				return &sink.ConfigError{Problem: "--partitions must be at least 1, --rate and --count not below 0"}
+				return &usageError{errors.New("--partitions must be at least 1, --rate and --count not below 0")}
 			}
 			return g.run(cmd.Context(), cmd.OutOrStdout())
 		},
@@ -70,7 +70,7 @@ const setupTimeout = 30 * time.Second
 func (g *generator) run(ctx context.Context, out io.Writer) error {
 	client, err := kgo.NewClient(kgo.SeedBrokers(g.brokers...), kgo.ClientID("oncesink-generate"))
 	if err != nil {
-		return &sink.ConfigError{Problem: fmt.Sprintf("set up the Kafka client: %v", err), Fix: "correct --brokers"}
+		return &usageError{fmt.Errorf("--brokers: %w", err)}
 	}
 	defer client.Close()
 	skip, err := g.prepare(ctx, client, out)
@@ -125,7 +125,7 @@ func (g *generator) setupError(err error) error {
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
 		return fmt.Errorf("topic %s does not exist", g.topic)
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &dial):
-		return &sink.ConfigError{Problem: fmt.Sprintf("no answer from the brokers: %v", err), Fix: "check --brokers, and that one listens there"}
+		return &environmentError{fmt.Sprintf("Kafka: %v: see that Kafka runs and that --brokers names it (%s)", err, strings.Join(g.brokers, ", "))}
 	default:
 		return err
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/oncesink/oncesink/internal/orders"
 	"github.com/oncesink/oncesink/internal/testkafka"
-	"github.com/oncesink/oncesink/sink"
 )
 
 // generate runs the command, and returns what it wrote.
@@ -82,9 +80,8 @@ func TestGenerateRefuses(t *testing.T) {
 		{"--brokers", "127.0.0.1:1"}, {"--partitions", "0"}, {"--rate", "-1"}, {"--count", "-1"},
 	} {
 		_, err := generate(t, args...)
-		var config *sink.ConfigError
-		if !errors.As(err, &config) {
-			t.Errorf("%v: %v is nothing that a person could correct", args, err)
+		if err == nil || exitCode(err) != exitConfig {
+			t.Errorf("%v: %v is nothing that a person is told to correct", args, err)
 		}
 	}
 }
