@@ -1,7 +1,7 @@
 package orders
 
-// CreateTable makes the table that the demo, and examples/compose.yaml, keep
-// orders in.
+// CreateTable makes a table for orders. Its columns are the events' fields, and the
+// customer's id and country.
 const CreateTable = `create table orders (
     order_id    bigint primary key,
     customer_id bigint not null,
