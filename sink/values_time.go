@@ -8,7 +8,8 @@ import (
 
 // clockWords are what PostgreSQL's date and time types read as the day, or the
 // moment, of the reading: in any case, between punctuation, next to digits, and
-// inside the literals of ranges and arrays.
+// inside the literals of ranges and arrays. A composite with a date in it is
+// refused for such a word anywhere in it, its texts included.
 var clockWords = [...]string{"now", "today", "tomorrow", "yesterday"}
 
 const clockMessage = "now, today, tomorrow and yesterday would be the wall clock of the day they are read (rule 15)"
