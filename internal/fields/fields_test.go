@@ -21,6 +21,7 @@ func extract(t *testing.T, doc string, paths ...string) ([]Value, error) {
 	return values, err
 }
 
+// Rule 27: names match byte for byte, and values come as they are.
 func TestExtract(t *testing.T) {
 	for _, tt := range []struct {
 		name, doc string
