@@ -153,12 +153,30 @@ func (m *member) halt(l *lane, cause error) {
 	}
 	m.suspend(l)
 	m.log.Error("partition halted", "topic", l.Topic, "partition", l.Partition.Partition, "error", cause)
-	claim := l.view().claim
 	m.spawn(func() {
-		ctx, cancel := context.WithTimeout(m.work, 10*time.Second)
-		defer cancel()
-		if err := m.ledger.Halt(ctx, claim, cause.Error()); err != nil {
-			m.log.Warn("note the halt in the ledger", "error", err)
+		for attempt := 0; m.pause(attempt) && l.view().state == halted; attempt++ {
+			err := m.noteHalt(l, cause)
+			if err == nil {
+				return
+			}
+			m.log.Warn("note the halt in the ledger", "topic", l.Topic, "partition", l.Partition.Partition, "error", err)
 		}
 	})
+}
+
+// noteHalt writes the reason into the ledger, for people. A lane whose claim was
+// refused remembers the row as it is, so that the watch sees it change.
+func (m *member) noteHalt(l *lane, cause error) error {
+	ctx, cancel := context.WithTimeout(m.work, 10*time.Second)
+	defer cancel()
+	claim := l.view().claim
+	if claim.ID.IsZero() {
+		rows, err := m.ledger.Rows(ctx, l.Partition)
+		if err != nil || len(rows) == 0 {
+			return err
+		}
+		claim = offsets.Claim{Partition: l.Partition, ID: rows[0].ClaimID, Fence: rows[0].Fence, Position: rows[0].Position}
+		l.hold(claim)
+	}
+	return m.ledger.Halt(ctx, claim, cause.Error())
 }

@@ -117,6 +117,7 @@ func TestStart(t *testing.T) {
 		_, err := r.admin.UpdatePartitions(t.Context(), 3, r.topic)
 		r.must(err)
 		eventually(t, "the new partition takes records", func() bool {
+			r.client.ForceMetadataRefresh()
 			return r.client.ProduceSync(t.Context(), &kgo.Record{Topic: r.topic, Partition: 2, Value: []byte(`{"id":7,"v":"x"}`)}).FirstErr() == nil
 		})
 		r.start(at(Start{At: Latest}))
@@ -162,8 +163,8 @@ func TestPartitionAddedWhileRunning(t *testing.T) {
 	r.waitApplied(5)
 	_, err := r.admin.UpdatePartitions(t.Context(), 2, r.topic)
 	r.must(err)
-	r.client.ForceMetadataRefresh()
 	eventually(t, "the new partition takes records", func() bool {
+		r.client.ForceMetadataRefresh()
 		return r.client.ProduceSync(t.Context(), &kgo.Record{Topic: r.topic, Partition: 1, Value: []byte(`{"id":7,"v":"x"}`)}).FirstErr() == nil
 	})
 	r.waitApplied(6)

@@ -64,7 +64,7 @@ func (m *member) tryRecover(ctx context.Context, l *lane) (done bool, err error)
 	if !m.claimEnded(l, claimed[0]) {
 		return l.view().state != claiming, nil
 	}
-	if id := claimed[0].TopicID; l.topicID != id && !last.ID.IsZero() {
+	if l.topicID != claimed[0].TopicID {
 		m.fail(errRestart) // an adopted topic: the client still has the old one in mind
 		return true, nil
 	}

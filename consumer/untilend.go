@@ -63,7 +63,7 @@ func (m *member) atEnd(rows []offsets.Row, ends map[offsets.Partition]int64) (do
 		switch {
 		case ok && r.Position.Next >= end:
 		case ok && r.Paused:
-			stopped = append(stopped, fmt.Errorf("%s: paused by an operator at offset %d: select oncesink.resume(GROUP)", p, r.Position.Next))
+			stopped = append(stopped, fmt.Errorf("%s: paused by an operator at offset %d: select oncesink.resume('%s', '%s', %d)", p, r.Position.Next, m.cfg.Group, p.Topic, p.Partition))
 		case ok && r.Halted != "":
 			stopped = append(stopped, errors.New(r.Halted))
 		default:
