@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/oncesink/oncesink/internal/pgserver"
 	"github.com/oncesink/oncesink/internal/testpg"
@@ -127,6 +128,21 @@ func TestRefuses(t *testing.T) {
 		if _, err := run(t, t.Context(), tt.opts); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: error %v, want %q", name, err, tt.want)
 		}
+	}
+}
+
+func TestMessage(t *testing.T) {
+	for line, want := range map[string]string{
+		`time=2026-01-01T00:00:00Z level=WARN msg="lost the fence" topic=orders partition=3 error="fenced: \"x\""`: `WARN lost the fence: fenced: "x"`,
+		`time=2026-01-01T00:00:00Z level=INFO msg=working instance=1a2b3c4d`:                                       `INFO working`,
+		`panic: something else`: `panic: something else`,
+	} {
+		if got := message(line); got != want {
+			t.Errorf("message(%s) = %s, want %s", line, got, want)
+		}
+	}
+	if got := message(strings.Repeat("é", 100)); len(got) > 88 || !utf8.ValidString(got) {
+		t.Errorf("a long line becomes %q", got)
 	}
 }
 

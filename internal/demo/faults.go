@@ -227,14 +227,14 @@ func (d *demo) awake(ctx context.Context, f *flow, w *worker) error {
 	}
 	d.say("wake %s (SIGCONT): it believes that it owns them still, and logs:", w.name)
 	f.open(1)
-	var logged []string
+	var lines []string
 	fenced := false
 	err = d.until(ctx, w.name+" learns that it was fenced", 20*time.Second, func(look) (_ bool, err error) {
-		logged, err = w.logged(from)
-		fenced = slices.ContainsFunc(logged, isFenced)
+		lines, err = w.logged(from)
+		fenced = slices.ContainsFunc(lines, isFenced)
 		return fenced, err
 	})
-	for _, line := range logged[:min(4, len(logged))] {
+	for _, line := range lines[:min(4, len(lines))] {
 		d.note("%s", message(line))
 	}
 	found := "fenced"
@@ -256,15 +256,19 @@ func isFenced(line string) bool {
 	return strings.Contains(line, `msg="lost the fence"`) || strings.Contains(line, `msg="group session lost`)
 }
 
-// logLine finds what a person wants to see of a log line.
-var logLine = regexp.MustCompile(`level=(\w+) msg=("(?:[^"\\]|\\.)*"|\S+)(?: error=("(?:[^"\\]|\\.)*"|\S+))?`)
+// What a person wants to see of a log line.
+var (
+	logged      = regexp.MustCompile(`level=(\w+) msg=("(?:[^"\\]|\\.)*"|\S+)`)
+	loggedError = regexp.MustCompile(` error=("(?:[^"\\]|\\.)*"|\S+)`)
+)
 
 // message is what a line of a worker's log says, short enough for a screen.
 func message(line string) string {
-	if m := logLine.FindStringSubmatch(line); m != nil {
+	if m := logged.FindStringSubmatch(line); m != nil {
+		e := loggedError.FindStringSubmatch(line)
 		line = m[1] + " " + unquote(m[2])
-		if m[3] != "" {
-			line += ": " + unquote(m[3])
+		if e != nil {
+			line += ": " + unquote(e[1])
 		}
 	}
 	const most = 88
