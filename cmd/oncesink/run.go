@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -33,25 +34,14 @@ partition that halted makes it end with 1 when the others are done.`,
 			for _, w := range s.cfg.Warnings() {
 				s.log.Warn(w)
 			}
-			if err := s.connectPostgres(ctx); err != nil {
-				return err
+			c, err := s.prepare(ctx, untilEnd)
+			if ctx.Err() != nil {
+				return nil // told to stop before there was anything to finish
 			}
-			if err := s.checkLedger(ctx); err != nil {
-				return s.scrub(err)
-			}
-			if err := s.connectKafka(ctx); err != nil {
-				return err
-			}
-			sk, ledger, err := s.open(ctx)
 			if err != nil {
 				return err
 			}
-			s.consumer.UntilEnd = untilEnd
-			c, err := consumer.New(s.consumer, ledger, sk)
-			if err != nil {
-				return err
-			}
-			s.log.Info("running", "group", s.consumer.Group, "topics", sk.Topics(), "instance", ledger.Instance(), "version", version())
+			s.log.Info("running", "group", s.consumer.Group, "version", version())
 			if err := c.Run(ctx); err != nil {
 				return s.scrub(fmt.Errorf("run: %w", err))
 			}
@@ -62,4 +52,24 @@ partition that halted makes it end with 1 when the others are done.`,
 	f.add(cmd)
 	cmd.Flags().BoolVar(&untilEnd, "until-end", false, "stop at the end that the topics have now")
 	return cmd
+}
+
+// prepare connects to both ends and returns what is ready to run.
+func (s *session) prepare(ctx context.Context, untilEnd bool) (*consumer.Consumer, error) {
+	if err := s.connectPostgres(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.checkLedger(ctx); err != nil {
+		return nil, s.scrub(err)
+	}
+	if err := s.connectKafka(ctx); err != nil {
+		return nil, err
+	}
+	sk, ledger, err := s.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.log.Info("connected", "topics", sk.Topics(), "cluster", s.meta.Cluster, "instance", ledger.Instance())
+	s.consumer.UntilEnd = untilEnd
+	return consumer.New(s.consumer, ledger, sk)
 }
