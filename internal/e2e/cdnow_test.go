@@ -56,7 +56,7 @@ func cdnow(t *testing.T) (raw [][]byte, days map[string]day) {
 			t.Fatal(err)
 		}
 		units, fraction, _ := strings.Cut(o.Amount.String(), ".")
-		cents, err := strconv.ParseInt(units+(fraction+"00")[:2], 10, 64)
+		cents, err := strconv.ParseInt(units+(fraction + "00")[:2], 10, 64)
 		if err != nil {
 			t.Fatal(err)
 		}
