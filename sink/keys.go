@@ -6,12 +6,12 @@ import (
 	"slices"
 )
 
-// seal computes the canonical keys and versions of the part's rows, once. A
+// seal computes the canonical keys and versions of the part's rows. A
 // record whose key or version is none becomes a fault. If texts are spelled in a
 // way that only PostgreSQL can read and are not among the known spellings, seal
 // returns them and nothing is sealed yet.
 func (s *Sink) seal(p *Part, known spellings) (open spellings) {
-	if p.sealed {
+	if p.sealed == len(p.records) {
 		return nil
 	}
 	faults := p.faults
@@ -34,7 +34,7 @@ func (s *Sink) seal(p *Part, known spellings) (open spellings) {
 	if len(open) > 0 {
 		return open
 	}
-	p.sealed = true
+	p.sealed = len(p.records)
 	slices.SortStableFunc(faults, func(a, b fault) int { return cmp.Compare(a.record, b.record) })
 	p.faults = slices.CompactFunc(faults, func(a, b fault) bool { return a.record == b.record })
 	if len(p.faults) > 0 {

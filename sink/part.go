@@ -19,8 +19,8 @@ type Part struct {
 	text    []byte // the bytes of all cells
 	payload int    // bytes that the records' slices hold
 
-	// Written by seal, before the part is.
-	sealed   bool
+	// Filled by seal when the part is about to be written.
+	sealed   int    // how many records were there then
 	keys     []cell // each row's canonical key, in keyText
 	versions []cell // and its canonical version
 	keyText  []byte

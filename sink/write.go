@@ -135,7 +135,10 @@ func (j *job) write(ctx context.Context, records spans) {
 // attempt is one transaction.
 func (j *job) attempt(ctx context.Context, records spans, steps []offsets.Step) error {
 	w := j.s.writers.Get().(*writer)
-	defer j.s.writers.Put(w)
+	defer func() {
+		w.forget()
+		j.s.writers.Put(w)
+	}()
 	t := &transaction{s: j.s, w: w, records: records, steps: steps, orphansAreData: j.orphans}
 	return t.commit(ctx)
 }

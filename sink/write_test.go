@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -47,6 +48,26 @@ func TestAddAndWrite(t *testing.T) {
 	db.want("14", `select "offset" from oncesink.dead_letters`)
 	db.want("1|12", `select order_id, _oncesink_offset from oncesink."public.orders deletes"`)
 	db.want("17|7", "select next_offset, leader_epoch from oncesink.offsets")
+}
+
+// A part whose Write failed may take more records before it is written again.
+func TestAddAfterFailedWrite(t *testing.T) {
+	db := newDatabase(t, "create table q (id int primary key)")
+	e := db.upsert("q", TableConfig{Key: []string{"id"}})
+	p := &Part{Claim: e.claim("o", 0)}
+	record := func(offset int64, value string) Record {
+		return Record{Topic: "o", Offset: offset, Value: []byte(value)}
+	}
+	e.Add(p, record(0, `{"id": 1}`), record(1, `{"id": "x"}`))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if out := e.Write(ctx, []*Part{p}); out[0].Err != context.Canceled {
+		t.Fatalf("got %v, want context.Canceled", out[0].Err)
+	}
+	e.Add(p, record(2, `{"id": 2}`), record(3, `{"id": "y"}`))
+	e.write(p)
+	db.want("1\n2", "select id from q order by 1")
+	db.want("1\n3", `select "offset" from oncesink.dead_letters order by 1`)
 }
 
 // Spans halve by records, across parts, and give each part's rows.

@@ -32,6 +32,20 @@ func (w *writer) reset() {
 	w.batch, w.doing = &pgconn.Batch{}, w.doing[:0]
 }
 
+// forget lets go of the parts that the last transaction wrote.
+func (w *writer) forget() {
+	w.batch = nil
+	for i := range w.tables {
+		clear(w.tables[i][:cap(w.tables[i])])
+	}
+	for _, events := range w.rounds[:cap(w.rounds)] {
+		clear(events[:cap(events)])
+	}
+	for _, group := range w.sets {
+		clear((*group)[:cap(*group)])
+	}
+}
+
 // exec adds a statement with the parameters at hand.
 func (w *writer) exec(verb string, t *table, sql string) {
 	p := &w.params
