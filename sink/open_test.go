@@ -10,7 +10,8 @@ import (
 )
 
 // Each problem of a configuration is one error that says what to do, and all of
-// them come at once.
+// them come at once: guard columns (rule 10), types of keys and versions (rule
+// 14), deferrable keys (rule 19), what must be logged (rule 21).
 func TestOpenProblems(t *testing.T) {
 	const guard = ", _oncesink_source int, _oncesink_offset bigint"
 	for _, tt := range []struct {
