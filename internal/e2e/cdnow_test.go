@@ -75,6 +75,7 @@ type job struct {
 	t       *testing.T
 	binary  string
 	config  string
+	kafka   *testkafka.RealCluster
 	brokers []string
 	topic   string
 	pool    *pgxpool.Pool
@@ -85,7 +86,7 @@ func newJob(t *testing.T) *job {
 	t.Helper()
 	kafka := testkafka.Real(t)
 	raw, days := cdnow(t)
-	j := &job{t: t, binary: binary(t), brokers: kafka.Brokers, topic: kafka.CreateTopic(t, "orders", 6), days: days}
+	j := &job{t: t, binary: binary(t), kafka: kafka, brokers: kafka.Brokers, topic: kafka.CreateTopic(t, "orders", 6), days: days}
 	j.load(raw)
 	url := testpg.URL(t)
 	j.config = filepath.Join(t.TempDir(), "oncesink.yaml")
@@ -216,6 +217,26 @@ func (j *job) verify() {
 	j.t.Errorf("%d days, want %d", len(got), len(j.days))
 }
 
+// noLag asks Kafka's own tool, which reads the copies of the positions that the group has.
+func (j *job) noLag() {
+	j.t.Helper()
+	partitions := 0
+	described := j.kafka.DescribeGroup(j.t, j.topic+"-sink")
+	for _, line := range strings.Split(described, "\n") {
+		f := strings.Fields(line) // GROUP TOPIC PARTITION CURRENT-OFFSET LOG-END-OFFSET LAG ...
+		if len(f) < 6 || f[1] != j.topic {
+			continue
+		}
+		partitions++
+		if f[3] != f[4] || f[5] != "0" {
+			j.t.Errorf("the group's copy of the position is behind: %s", line)
+		}
+	}
+	if partitions != 6 {
+		j.t.Errorf("kafka-consumer-groups shows %d partitions, want 6:\n%s", partitions, described)
+	}
+}
+
 // hash is over every byte of every row, guard columns included.
 func (j *job) hash() (h string) {
 	j.t.Helper()
@@ -240,6 +261,7 @@ func TestCDNOW(t *testing.T) {
 	j := newJob(t)
 	j.run("run", "--until-end")
 	j.verify()
+	j.noLag()
 
 	// Twice is once: the same topic again, over the full table.
 	before := j.hash()
