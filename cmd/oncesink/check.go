@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -66,9 +65,7 @@ know, and with --sql the exact statements. What run would refuse is refused here
 				return err
 			}
 			if asJSON {
-				enc := json.NewEncoder(out)
-				enc.SetIndent("", "  ")
-				return enc.Encode(r)
+				return printJSON(out, r)
 			}
 			r.print(out, sql)
 			return nil
@@ -95,7 +92,7 @@ func (s *session) check(ctx context.Context) (*checkReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &checkReport{Group: s.consumer.Group, Tables: sk.Describe(), Warnings: s.cfg.Warnings()}
+	r := &checkReport{Group: s.consumer.Group, Tables: sk.Describe(), Topics: []topicReport{}, Warnings: append([]string{}, s.cfg.Warnings()...)}
 	if why := sk.ReplayRefused(); why != "" {
 		r.Warnings = append(r.Warnings, "this group can't be rewound: "+why)
 	}

@@ -52,6 +52,9 @@ Processes that run with another one stop.`,
 				}
 				return sink.Init(ctx, c, s.sinkCfg)
 			})
+			if isDenied(err) {
+				return s.scrub(fmt.Errorf("%w: give a DBA the output of `oncesink init --print --role ROLE`", err))
+			}
 			if err != nil {
 				return s.scrub(err)
 			}

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	_ "time/tzdata" // zones of the configuration, on an image that has none
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/spf13/cobra"
 
 	"github.com/oncesink/oncesink/internal/config"
@@ -44,6 +45,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
+	var name string
+	if _, other := fmt.Sscanf(err.Error(), "unknown command %q", &name); other == nil {
+		err = unknownCommand(root, name)
+	}
 	report(stderr, err)
 	return exitCode(err)
 }
@@ -61,6 +66,9 @@ be changed first.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	root.Version = version()
+	root.SetVersionTemplate(versionLine())
+	root.DisableSuggestions = true // they are unknownCommand's
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{fmt.Errorf("%w: see `%s --help`", err, cmd.CommandPath())}
@@ -68,6 +76,16 @@ be changed first.`,
 	root.AddCommand(newRunCommand(), newInitCommand(), newCheckCommand(), newStatusCommand(),
 		newDemoCommand(), newGenerateCommand(), newVersionCommand())
 	return root
+}
+
+// unknownCommand names the commands that may be meant.
+func unknownCommand(root *cobra.Command, name string) error {
+	meant := ""
+	root.SuggestionsMinimumDistance = 2
+	if s := root.SuggestionsFor(name); len(s) > 0 {
+		meant = fmt.Sprintf("; did you mean %q?", s[0])
+	}
+	return &usageError{fmt.Errorf("unknown command %q%s: see `oncesink --help`", name, meant)}
 }
 
 // usageError is a command line that can't be understood.
@@ -87,6 +105,12 @@ type environmentError struct{ message string }
 
 func (e *environmentError) Error() string { return e.message }
 
+// isDenied says that a role lacks a right: SQLSTATE insufficient_privilege.
+func isDenied(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "42501"
+}
+
 func exitCode(err error) int {
 	var (
 		usage  *usageError
@@ -96,7 +120,7 @@ func exitCode(err error) int {
 		mapped *offsets.MappingError
 	)
 	if errors.As(err, &usage) || errors.As(err, &conf) || errors.As(err, &set) || errors.As(err, &env) ||
-		errors.As(err, &mapped) || errors.Is(err, offsets.ErrNoLedger) || strings.HasPrefix(err.Error(), "unknown command") {
+		errors.As(err, &mapped) || errors.Is(err, offsets.ErrNoLedger) || isDenied(err) {
 		return exitConfig
 	}
 	return exitFailed

@@ -2,9 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -60,9 +61,7 @@ record, 0 at the end of the log. Works without Kafka, but for the lag.`,
 				return err
 			}
 			if asJSON {
-				enc := json.NewEncoder(cmd.OutOrStdout())
-				enc.SetIndent("", "  ")
-				return enc.Encode(r)
+				return printJSON(cmd.OutOrStdout(), r)
 			}
 			r.print(cmd.OutOrStdout())
 			return nil
@@ -89,7 +88,7 @@ func (s *session) status(ctx context.Context) (*statusReport, error) {
 	if err != nil {
 		return nil, s.scrub(err)
 	}
-	r := &statusReport{Group: s.consumer.Group, DeadLetters: map[string]int64{}, History: historyReports(histories)}
+	r := &statusReport{Group: s.consumer.Group, Partitions: []partitionStatus{}, DeadLetters: map[string]int64{}, History: historyReports(histories)}
 	var ends kadm.ListedOffsets
 	if err := s.connectKafka(ctx); err != nil {
 		r.KafkaError = err.Error()
@@ -165,15 +164,16 @@ func (r *statusReport) print(w io.Writer) {
 		}
 		t.AppendRow(table.Row{p.Topic, p.Partition, p.Position, lag, seconds, state, p.Owner})
 	}
-	t.Render()
-	if len(r.Partitions) == 0 {
+	if len(r.Partitions) > 0 {
+		t.Render()
+	} else {
 		fmt.Fprintln(w, "no positions yet: nothing has run for this group")
 	}
 	for _, h := range halts {
 		fmt.Fprintf(w, "halted: %s\n", h)
 	}
-	for topic, n := range r.DeadLetters {
-		fmt.Fprintf(w, "dead letters of %s: %d (select * from oncesink.dead_letters)\n", topic, n)
+	for _, topic := range slices.Sorted(maps.Keys(r.DeadLetters)) {
+		fmt.Fprintf(w, "dead letters of %s: %d (select * from oncesink.dead_letters)\n", topic, r.DeadLetters[topic])
 	}
 	for _, h := range r.History {
 		fmt.Fprintf(w, "%s lacks the events of %s/%d before offset %d\n", h.Table, h.Topic, h.Partition, h.Since)

@@ -1,0 +1,275 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/oncesink/oncesink/internal/testkafka"
+	"github.com/oncesink/oncesink/internal/testpg"
+)
+
+var update = flag.Bool("update", false, "write what the scripts' golden files should hold")
+
+// suite stops the shared servers after the tests.
+type suite struct{ *testing.M }
+
+func (s suite) Run() int { return testpg.Main(s.M) }
+
+// TestMain makes this binary the command as well, so that the scripts run what the race detector watches.
+func TestMain(m *testing.M) {
+	testscript.Main(suite{m}, map[string]func(){"oncesink": main})
+}
+
+// The passwords that scripts give to the command. None may ever be printed.
+const (
+	ownerPassword  = "0wner-s3cret"  // of a role that the server trusts
+	writerPassword = "wr1ter-s3cret" // of the role writer, whose password is asked for
+	wrongPassword  = "wr0ng-s3cret"
+)
+
+// timeout bounds everything that a script's own commands do.
+const timeout = 30 * time.Second
+
+func TestScripts(t *testing.T) {
+	addWriter(t)
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script", UpdateScripts: *update, RequireExplicitExec: true, RequireUniqueNames: true,
+		Setup: setup,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "refused": refused, "normalise": normalise,
+			"topic": createTopic, "produce": produce, "trim": trim, "sql": sql,
+		},
+	})
+}
+
+// addWriter adds the role writer to the shared server, which then asks it for its password.
+func addWriter(t *testing.T) {
+	t.Helper()
+	address := testpg.URL(t)
+	var file string
+	conn := connect(t, address)
+	err := conn.QueryRow(t.Context(), "show hba_file").Scan(&file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, append([]byte("host all writer all scram-sha-256\n"), rules...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Exec(t.Context(), "create role writer login password '"+writerPassword+"'; select pg_reload_conf()"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	defer cancel()
+	for wrong := as(address, "writer", wrongPassword); ; {
+		conn, err := pgx.Connect(ctx, wrong)
+		switch {
+		case ctx.Err() != nil:
+			t.Fatal("the server still asks for no password")
+		case err != nil:
+			return
+		}
+		conn.Close(ctx)
+	}
+}
+
+func connect(t *testing.T, address string) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close(context.Background()) })
+	return conn
+}
+
+// as is an address for another role.
+func as(address, role, password string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		panic(err)
+	}
+	u.User = url.UserPassword(role, password)
+	return u.String()
+}
+
+// setup gives a script a database and a broker of its own.
+func setup(env *testscript.Env) error {
+	t, ok := env.T().(testing.TB)
+	if !ok {
+		return errors.New("this needs a testing.TB")
+	}
+	address := testpg.URL(t)
+	missing, err := url.Parse(as(address, "postgres", ownerPassword))
+	if err != nil {
+		return err
+	}
+	missing.Path = "/nowhere"
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	env.Setenv("CLOSED", closed.Addr().String()) // nothing answers there
+	env.Setenv("DATABASE_URL", as(address, "postgres", ownerPassword))
+	env.Setenv("WRITER_URL", as(address, "writer", writerPassword))
+	env.Setenv("WRONG_URL", as(address, "writer", wrongPassword))
+	env.Setenv("MISSING_URL", missing.String())
+	env.Setenv("CLOSED_URL", "postgres://postgres:"+ownerPassword+"@"+closed.Addr().String()+"/orders")
+	env.Setenv("BROKERS", strings.Join(testkafka.Fake(t).ListenAddrs(), ","))
+	return closed.Close()
+}
+
+// exits runs a command and wants this exit code: exits 2 oncesink check.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND [ARGUMENT...]")
+	}
+	code, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	var exit *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != code {
+		ts.Fatalf("exit code %d, want %d", got, code)
+	}
+	for _, output := range []string{"stdout", "stderr"} {
+		for _, password := range []string{ownerPassword, writerPassword, wrongPassword} {
+			if strings.Contains(ts.ReadFile(output), password) {
+				ts.Fatalf("a password is on %s", output)
+			}
+		}
+	}
+}
+
+// refused wants exit code 2, nothing on stdout, and one error on stderr.
+func refused(ts *testscript.TestScript, neg bool, args []string) {
+	exits(ts, neg, append([]string{"2"}, args...))
+	if out := ts.ReadFile("stdout"); out != "" {
+		ts.Fatalf("a refused command wrote to stdout")
+	}
+	n := 0
+	for line := range strings.Lines(ts.ReadFile("stderr")) {
+		if strings.HasPrefix(line, "oncesink: ") {
+			n++
+		}
+	}
+	if n != 1 {
+		ts.Fatalf("%d errors, want 1", n)
+	}
+}
+
+var varying = []struct {
+	pattern *regexp.Regexp
+	stands  string
+}{
+	{regexp.MustCompile(`\d{4}-\d\d-\d\dT[0-9:.]+(Z|[+-]\d\d:\d\d)`), "TIME"},
+	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "ADDRESS"},
+	{regexp.MustCompile(`("lag_seconds": )\d*[1-9]\d*(\.\d+)?|("lag_seconds": )0\.\d+`), "${1}${3}SECONDS"},
+	{regexp.MustCompile(`("owner": )"[^"]+"`), `${1}"OWNER"`},
+	{regexp.MustCompile(`(?s)("statements": \[).*?\n {6}\]`), `${1}SQL]`},
+	{regexp.MustCompile(`("fingerprint": )"\w+"`), `${1}"FINGERPRINT"`},
+	// The table's seconds of a lag, its owner, and the width that this gives it.
+	{regexp.MustCompile(`( │ [1-9]\d* +│ )\d+ +│`), `${1}SECONDS │`},
+	{regexp.MustCompile(`│ [^│]+, pid \d+, instance \w{8} +│`), `│ OWNER │`},
+	{regexp.MustCompile(`OWNER +│`), `OWNER │`},
+	{regexp.MustCompile(`─+`), `─`},
+}
+
+// normalise writes stdout to a file, without what differs from run to run.
+func normalise(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: normalise FILE")
+	}
+	text := ts.ReadFile("stdout")
+	for _, v := range varying {
+		text = v.pattern.ReplaceAllString(text, v.stands)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o644))
+}
+
+// client is one of the script's broker. It chooses no partitions itself.
+func client(ts *testscript.TestScript) *kgo.Client {
+	c, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(ts.Getenv("BROKERS"), ",")...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	ts.Check(err)
+	ts.Defer(c.Close)
+	return c
+}
+
+func number(ts *testscript.TestScript, text string) int64 {
+	n, err := strconv.ParseInt(text, 10, 32)
+	ts.Check(err)
+	return n
+}
+
+// createTopic: topic NAME PARTITIONS.
+func createTopic(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	_, err := kadm.NewClient(client(ts)).CreateTopic(ctx, int32(number(ts, args[1])), 1, nil, args[0])
+	ts.Check(err)
+}
+
+// produce: produce TOPIC PARTITION FILE, a record for each line.
+func produce(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	c := client(ts)
+	for line := range strings.Lines(ts.ReadFile(args[2])) {
+		r := &kgo.Record{Topic: args[0], Partition: int32(number(ts, args[1])), Value: []byte(strings.TrimSpace(line))}
+		ts.Check(c.ProduceSync(ctx, r).FirstErr())
+	}
+}
+
+// trim: trim TOPIC PARTITION OFFSET deletes the records before the offset.
+func trim(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	var offsets kadm.Offsets
+	offsets.Add(kadm.Offset{Topic: args[0], Partition: int32(number(ts, args[1])), At: number(ts, args[2])})
+	_, err := kadm.NewClient(client(ts)).DeleteRecords(ctx, offsets)
+	ts.Check(err)
+}
+
+// sql runs a file, or one statement whose rows it writes to stdout.
+func sql(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, ts.Getenv("DATABASE_URL"))
+	ts.Check(err)
+	defer conn.Close(ctx)
+	text := args[0]
+	if text == "-f" {
+		text = ts.ReadFile(args[1])
+	}
+	results, err := conn.PgConn().Exec(ctx, text).ReadAll()
+	ts.Check(err)
+	for _, result := range results {
+		for _, row := range result.Rows {
+			fmt.Fprintf(ts.Stdout(), "%s\n", bytes.Join(row, []byte(" | ")))
+		}
+	}
+}
