@@ -47,7 +47,8 @@ func newCheckCommand() *cobra.Command {
 columns and where they come from, its topics and where they start, what a person should
 know, and with --sql the exact statements. What run would refuse is refused here, with 2.
 
---schema prints the JSON Schema of the configuration file, for editors, and connects to nothing.`,
+--schema prints the JSON Schema of the configuration file, for editors, and connects to
+nothing.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, out := cmd.Context(), cmd.OutOrStdout()
@@ -142,7 +143,7 @@ func (r *checkReport) print(w io.Writer, sql bool) {
 			fmt.Fprintf(w, "  %-*s  <- %s\n", width, c.Name+" "+c.Type, c.From)
 		}
 		for _, warning := range t.Warnings {
-			fmt.Fprintf(w, "  warning: %s\n", warning)
+			printWrapped(w, "  ", "warning: "+warning)
 		}
 		if sql {
 			for _, statement := range t.Statements {
@@ -158,7 +159,7 @@ func (r *checkReport) print(w io.Writer, sql bool) {
 		fmt.Fprintln(w, "A rewind to an earlier offset brings them: see oncesink.rewind in the README.")
 	}
 	for _, warning := range r.Warnings {
-		fmt.Fprintf(w, "warning: %s\n", warning)
+		printWrapped(w, "", "warning: "+warning)
 	}
 	fmt.Fprintln(w, "\nready to run")
 }

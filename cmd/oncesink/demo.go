@@ -48,9 +48,9 @@ or downloaded once), and leaves nothing behind. It exits with 1 if anything diff
 	}
 	f := cmd.Flags()
 	f.Int64Var(&opts.Orders, "orders", 50_000, "how many order events to send")
-	f.Uint64Var(&opts.Seed, "seed", 0, "makes the same orders, and the same faults at about the same moments (default random)")
-	f.StringVar(&opts.Dir, "dir", "", "work in this directory, which must not hold anything, and leave it behind with its logs (default a temporary one)")
-	f.BoolVar(&opts.Keep, "keep", false, "leave servers and workers up at the end, print their addresses, and wait for ctrl-C")
+	f.Uint64Var(&opts.Seed, "seed", 0, "same orders, and faults at about the same moments (default random)")
+	f.StringVar(&opts.Dir, "dir", "", "work in this empty directory and leave it with its logs (default temporary)")
+	f.BoolVar(&opts.Keep, "keep", false, "at the end, leave servers and workers up until ctrl-C")
 	cmd.AddCommand(&cobra.Command{
 		Use:    "worker FILE",
 		Short:  "A worker process of the demo",

@@ -222,6 +222,24 @@ func (s *session) scrub(err error) error {
 	return &scrubbed{err, s.cfg.Scrub(err.Error())}
 }
 
+// printWrapped writes a sentence in lines that fit a narrow terminal, all but the first indented further.
+func printWrapped(w io.Writer, indent, text string) {
+	const width = 96
+	line := indent
+	for i, word := range strings.Fields(text) {
+		switch {
+		case i == 0:
+			line += word
+		case len(line)+1+len(word) > width:
+			fmt.Fprintln(w, line)
+			line = indent + "  " + word
+		default:
+			line += " " + word
+		}
+	}
+	fmt.Fprintln(w, line)
+}
+
 // printJSON writes a report for a program; SQL in it stays legible.
 func printJSON(w io.Writer, report any) error {
 	enc := json.NewEncoder(w)

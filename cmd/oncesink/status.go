@@ -170,7 +170,7 @@ func (r *statusReport) print(w io.Writer) {
 		fmt.Fprintln(w, "no positions yet: nothing has run for this group")
 	}
 	for _, h := range halts {
-		fmt.Fprintf(w, "halted: %s\n", h)
+		printWrapped(w, "", "halted: "+h)
 	}
 	for _, topic := range slices.Sorted(maps.Keys(r.DeadLetters)) {
 		fmt.Fprintf(w, "dead letters of %s: %d (select * from oncesink.dead_letters)\n", topic, r.DeadLetters[topic])
@@ -179,6 +179,6 @@ func (r *statusReport) print(w io.Writer) {
 		fmt.Fprintf(w, "%s lacks the events of %s/%d before offset %d\n", h.Table, h.Topic, h.Partition, h.Since)
 	}
 	if r.KafkaError != "" {
-		fmt.Fprintf(w, "lag unknown: %s\n", r.KafkaError)
+		printWrapped(w, "", "lag unknown: "+r.KafkaError)
 	}
 }
