@@ -172,9 +172,11 @@ func TestPartitionAddedWhileRunning(t *testing.T) {
 
 // Only committed records are seen, and the position goes past markers, so that
 // the lag of a transactional topic reaches zero.
-func TestTransactionalTopic(t *testing.T) {
-	r := newRig(t, testkafka.Fake(t).ListenAddrs(), "orders", 1)
-	producer, err := kgo.NewClient(kgo.SeedBrokers(r.brokers...), kgo.TransactionalID("tx"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+func TestTransactionalTopic(t *testing.T) { onBoth(t, transactionalTopic) }
+
+func transactionalTopic(t *testing.T, brokers []string, topic string) {
+	r := newRig(t, brokers, topic, 1)
+	producer, err := kgo.NewClient(kgo.SeedBrokers(r.brokers...), kgo.TransactionalID(topic), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	r.must(err)
 	defer producer.Close()
 	for i, how := range []kgo.TransactionEndTry{kgo.TryCommit, kgo.TryAbort, kgo.TryCommit, kgo.TryAbort} {

@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/oncesink/oncesink/internal/testkafka"
 	"github.com/oncesink/oncesink/internal/testpg"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -24,6 +25,16 @@ import (
 func TestMain(m *testing.M) { os.Exit(testpg.Main(m)) }
 
 const group = "orders-sink"
+
+// onBoth runs a test against the fake broker, and against a real Apache Kafka, which
+// has the last word on how a log behaves.
+func onBoth(t *testing.T, test func(t *testing.T, brokers []string, topic string)) {
+	t.Run("kfake", func(t *testing.T) { test(t, testkafka.Fake(t).ListenAddrs(), "orders") })
+	t.Run("Apache Kafka", func(t *testing.T) {
+		kafka := testkafka.Real(t)
+		test(t, kafka.Brokers, kafka.Name("orders"))
+	})
+}
 
 // rig is a topic and a database, and consumers between them. The target is an
 // append-like witness: every applied event adds one to n, so that an event applied twice shows.

@@ -68,8 +68,10 @@ func TestTimeoutInTheHook(t *testing.T) {
 // Silent loss 3: a position past the log's end is reset to its start, or polled
 // thousands of times a second. It must halt, name the range, and go on when an
 // operator has decided.
-func TestPositionPastTheEnd(t *testing.T) {
-	r := newRig(t, testkafka.Fake(t).ListenAddrs(), "orders", 2)
+func TestPositionPastTheEnd(t *testing.T) { onBoth(t, positionPastTheEnd) }
+
+func positionPastTheEnd(t *testing.T, brokers []string, topic string) {
+	r := newRig(t, brokers, topic, 2)
 	r.produce(0, 0, 10)
 	r.produce(1, 100, 10)
 	r.must(r.start().endAfter(r, 20))
@@ -119,11 +121,13 @@ func TestTruncatedLog(t *testing.T) {
 
 // Silent loss 5, rule 12: a topic that was deleted and created again resumes in the
 // middle of a log that has nothing to do with the position.
-func TestRecreatedTopic(t *testing.T) {
+func TestRecreatedTopic(t *testing.T) { onBoth(t, recreatedTopic) }
+
+func recreatedTopic(t *testing.T, brokers []string, topic string) {
 	for _, running := range []bool{false, true} {
 		name := map[bool]string{false: "while stopped", true: "while running"}[running]
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, testkafka.Fake(t).ListenAddrs(), "orders", 1)
+			r := newRig(t, brokers, topic+map[bool]string{true: "-running"}[running], 1)
 			r.produce(0, 0, 10)
 			p := r.start()
 			r.waitApplied(10)
@@ -132,7 +136,10 @@ func TestRecreatedTopic(t *testing.T) {
 			}
 			_, err := r.admin.DeleteTopic(t.Context(), r.topic)
 			r.must(err)
-			r.create(1)
+			eventually(t, "the topic is created again", func() bool {
+				resp, err := r.admin.CreateTopic(t.Context(), 1, 1, nil, r.topic)
+				return err == nil && resp.Err == nil
+			})
 			r.client.PurgeTopicsFromClient(r.topic)
 			r.produce(0, 1000, 30)
 			if !running {
@@ -209,8 +216,10 @@ func TestDroppedBatchesArePolledAgain(t *testing.T) {
 }
 
 // Records that were deleted before they were read are a gap with a name.
-func TestDeletedUnread(t *testing.T) {
-	r := newRig(t, testkafka.Fake(t).ListenAddrs(), "orders", 1)
+func TestDeletedUnread(t *testing.T) { onBoth(t, deletedUnread) }
+
+func deletedUnread(t *testing.T, brokers []string, topic string) {
+	r := newRig(t, brokers, topic, 1)
 	r.produce(0, 0, 10)
 	r.must(r.start().endAfter(r, 10))
 	r.produce(0, 10, 30)
