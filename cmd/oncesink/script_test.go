@@ -76,7 +76,7 @@ func addWriter(t *testing.T) {
 	if err := os.WriteFile(file, append([]byte("host all writer all scram-sha-256\n"), rules...), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := conn.Exec(t.Context(), "create role writer login password '"+writerPassword+"'; select pg_reload_conf()"); err != nil {
+	if _, err := conn.Exec(t.Context(), "drop role if exists writer; create role writer login password '"+writerPassword+"'; select pg_reload_conf()"); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
