@@ -22,6 +22,7 @@ const claimBudget = 7 * time.Second
 // notice. It never returns an error: the client takes a context's error for the
 // end of its life, and any other for the end of the session.
 func (m *member) adjust(ctx context.Context, assigned map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+	<-m.opened
 	var lanes []*lane
 	for topic, partitions := range assigned {
 		for p := range partitions {
@@ -176,6 +177,7 @@ func (m *member) lost(_ context.Context, _ *kgo.Client, gone map[string][]int32)
 }
 
 func (m *member) drop(gone map[string][]int32, grace time.Duration) {
+	<-m.opened
 	var lanes []*lane
 	m.mu.Lock()
 	for topic, partitions := range gone {

@@ -33,7 +33,8 @@ type member struct {
 	controls []func()           // run by the poll loop while rebalances are blocked
 	wakePoll context.CancelFunc // ends the poll in progress
 
-	failed chan error // the first error that ends this life
+	opened chan struct{} // closed when client and admin are set
+	failed chan error    // the first error that ends this life
 }
 
 func newMember(c *Consumer) *member {
@@ -42,19 +43,22 @@ func newMember(c *Consumer) *member {
 		ready:    newReadyQueue(),
 		mirror:   newMirror(c.cfg.Group, len(c.cfg.Assign) > 0),
 		lanes:    map[offsets.Partition]*lane{},
+		opened:   make(chan struct{}),
 		failed:   make(chan error, 1),
 	}
 	m.work, m.endWork = context.WithCancel(context.Background())
 	return m
 }
 
-// open builds the client; it connects lazily.
+// open builds the client. A client joins its group as soon as it is made, so that
+// the first callbacks can come before this has returned: they wait for opened.
 func (m *member) open() error {
 	client, err := kgo.NewClient(m.clientOptions()...)
 	if err != nil {
 		return &sink.ConfigError{Problem: fmt.Sprintf("set up the Kafka client: %v", err), Fix: "correct the kafka section of the configuration"}
 	}
 	m.client, m.admin = client, kadm.NewClient(client)
+	close(m.opened)
 	return nil
 }
 
