@@ -37,7 +37,7 @@ func (m *member) dispatch(fetches kgo.Fetches) {
 			// Offsets may have holes, but records below the log's start are gone:
 			// if we were to read some of those, somebody deleted them unread.
 			if len(p.Records) > 0 && p.Records[0].Offset > v.next && p.LogStartOffset > v.next {
-				m.halt(l, &GapError{Partition: at, From: v.next, To: p.LogStartOffset, Why: "retention or DeleteRecords removed them before they were read"})
+				m.halt(l, &GapError{Partition: at, Group: m.cfg.Group, From: v.next, To: p.LogStartOffset, Why: "retention or DeleteRecords removed them before they were read"})
 				continue
 			}
 			if l.offer(p.Records, m.cfg) {
@@ -50,26 +50,28 @@ func (m *member) dispatch(fetches kgo.Fetches) {
 // GapError says that records between two offsets can never be read.
 type GapError struct {
 	offsets.Partition
+	Group    string
 	From, To int64 // missing: From <= offset < To
 	Why      string
 }
 
 func (e *GapError) Error() string {
-	return fmt.Sprintf("%s: offsets %d to %d are missing: %s. If they can be done without: select oncesink.accept_gap(GROUP, '%s', %d, %d)",
-		e.Partition, e.From, e.To-1, e.Why, e.Topic, e.Partition.Partition, e.To)
+	return fmt.Sprintf("%s: offsets %d to %d are missing: %s. If they can be done without: select oncesink.accept_gap('%s', '%s', %d, %d)",
+		e.Partition, e.From, e.To-1, e.Why, e.Group, e.Topic, e.Partition.Partition, e.To)
 }
 
 // TruncatedError says that the log ends before the position: records that were
 // applied are no longer in it.
 type TruncatedError struct {
 	offsets.Partition
+	Group         string
 	Position, End int64
 }
 
 func (e *TruncatedError) Error() string {
 	return fmt.Sprintf("%s: the position %d lies past the log's end %d: the log was truncated (an unclean leader election, or a restored broker), and the rows of offsets %d to %d are in the tables. "+
-		"To read on from the end: select oncesink.rewind(GROUP, '%s', %d, %d)",
-		e.Partition, e.Position, e.End, e.End, e.Position-1, e.Topic, e.Partition.Partition, e.End)
+		"To read on from the end: select oncesink.rewind('%s', '%s', %d, %d)",
+		e.Partition, e.Position, e.End, e.End, e.Position-1, e.Group, e.Topic, e.Partition.Partition, e.End)
 }
 
 // fetchError acts on an error that a poll returned for a partition.
@@ -84,7 +86,7 @@ func (m *member) fetchError(at offsets.Partition, l *lane, err error) {
 		m.log.Warn("fetch", "topic", at.Topic, "partition", at.Partition, "error", err)
 	case l.view().state != running:
 	case errors.As(err, &loss):
-		m.halt(l, &TruncatedError{Partition: at, Position: loss.ConsumedTo, End: loss.ResetTo})
+		m.halt(l, &TruncatedError{Partition: at, Group: m.cfg.Group, Position: loss.ConsumedTo, End: loss.ResetTo})
 	case errors.Is(err, kerr.OffsetOutOfRange):
 		m.suspend(l) // otherwise it comes back thousands of times a second
 		m.spawn(func() { m.outOfRange(l) })
@@ -115,9 +117,9 @@ func (m *member) outOfRange(l *lane) {
 		switch {
 		case v.state != running:
 		case v.next < start.Offset:
-			m.halt(l, &GapError{Partition: l.Partition, From: v.next, To: start.Offset, Why: "retention or DeleteRecords removed them before they were read"})
+			m.halt(l, &GapError{Partition: l.Partition, Group: m.cfg.Group, From: v.next, To: start.Offset, Why: "retention or DeleteRecords removed them before they were read"})
 		case v.next > end.Offset:
-			m.halt(l, &TruncatedError{Partition: l.Partition, Position: v.next, End: end.Offset})
+			m.halt(l, &TruncatedError{Partition: l.Partition, Group: m.cfg.Group, Position: v.next, End: end.Offset})
 		default: // a passing state of a leader change: read the ledger and go on
 			m.lose(l)
 		}
