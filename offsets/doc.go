@@ -20,9 +20,9 @@
 // fence makes the owner known: a claim replaces it, and from then on no other
 // process can commit, even one that expects the right position.
 //
-//	               claim (Start)                advance
-//	unclaimed --------------------> claimed -----------------> committing
-//	(no row)                        ^  ^ ^ ^                    |   |  |
+//	  Begin            claim                    advance
+//	no row --> unclaimed ---------> claimed -----------------> committing
+//	                                ^  ^ ^ ^                    |   |  |
 //	                                |  | | |       COMMIT done  |   |  |
 //	                                |  | | +--------------------+   |  | COMMIT without
 //	                                |  | |                          |  | an answer
@@ -71,9 +71,11 @@
 // stuck ones; never another that merely waits. Claims, resolutions and operator
 // commands commit synchronously, whatever the session is set to.
 //
-// Rule 7, first positions. A row is made by the first claim, before the first
-// fetch, and never again by who held it: a row that vanished ([ErrNoPosition])
-// means that somebody deleted it or restored the database.
+// Rule 7, first positions. A row is made by [Ledger.Begin], before any claim and
+// before the first fetch, and left as it is by whoever comes second. It is never
+// made again by who held it: a row that vanished ([ErrNoPosition]) means that
+// somebody deleted it or restored the database. ([Want.Start] makes a row in the
+// claim itself, for a caller with one partition and nothing to resolve.)
 //
 // Rule 8, operators. Pause, resume, rewind, accept_gap and adopt are SQL functions
 // that update the row and draw a new fence: the owner finds itself fenced, or
@@ -89,7 +91,8 @@
 // # Use
 //
 // [Init] makes the schema, or [SQL] prints it for a DBA; the functions in it are the
-// protocol's statements. A process opens one pool with [NewPool], claims with
-// [Ledger.Claim], and begins each transaction with [Ledger.Advance]. An error of COMMIT that is
-// not a definite error of the server goes to [Ledger.Resolve].
+// protocol's statements. A process opens one pool with [NewPool], makes the rows
+// that are missing with [Ledger.Begin], claims with [Ledger.Claim], and begins each
+// transaction with [Ledger.Advance]. An error of COMMIT that is not a definite error
+// of the server goes to [Ledger.Resolve].
 package offsets
