@@ -1,0 +1,474 @@
+-- The ledger of oncesink. Run it once, in the database of the target tables,
+-- as a role that may create a schema: psql -v ON_ERROR_STOP=1 -f THIS
+
+begin;
+
+create schema if not exists oncesink;
+create table if not exists oncesink.schema_version (
+    component text primary key,
+    version   int  not null
+);
+
+-- One row per partition that a sink group reads. No index but the primary key:
+-- every update must stay HOT, so no indexed column ever changes.
+create table oncesink.offsets (
+    sink_group     text    collate "C" not null,
+    topic          text    collate "C" not null,
+    partition      int     not null,
+    next_offset    bigint  not null check (next_offset >= 0),
+    first_offset   bigint  not null,               -- the lowest position it ever had
+    leader_epoch   int     not null default -1,    -- of the last applied record
+    topic_id       uuid,                           -- the broker's
+    cluster_id     text,
+    generation     int     not null default 0,     -- how often the topic was recreated and adopted
+    source         int,                            -- see oncesink.sources
+    fence          uuid    not null default gen_random_uuid(),
+    fence_count    bigint  not null default 0,     -- for people; the fence is the random token
+    claim          uuid,
+    owner          text,                           -- host, pid, instance
+    instance       text,
+    paused         boolean not null default false,
+    halted         text,
+    replay_refused text,
+    last_timestamp timestamptz,                    -- of the last applied record
+    moved_at       timestamptz,
+    primary key (sink_group, topic, partition)
+) with (fillfactor = 50);
+
+-- What the guard columns of target tables call a source: generation << 20 | serial.
+create table oncesink.sources (
+    source     int  primary key,
+    topic      text collate "C" not null,
+    topic_id   uuid not null,
+    partition  int  not null,
+    generation int  not null check (generation between 0 and 2047),
+    unique (topic, topic_id, partition, generation)
+);
+create sequence oncesink.source_serial as int minvalue 0 maxvalue 1048575;
+
+-- Which table is fed from which partition, with which mapping, since which position.
+create table oncesink.mappings (
+    sink_group  text   collate "C" not null,
+    topic       text   collate "C" not null,
+    partition   int    not null,
+    target      text   collate "C" not null,
+    fingerprint text   not null,
+    since       bigint not null,
+    primary key (sink_group, topic, partition, target)
+);
+
+create view oncesink.status as
+select sink_group, topic, partition, next_offset, owner, paused, halted, last_timestamp, moved_at
+  from oncesink.offsets
+ order by sink_group, topic, partition;
+
+-- Makes the running transaction's commit durable, whatever the session chose.
+-- It sets the value for the transaction: a SET clause on the function would be
+-- undone at the function's end, before the commit.
+create function oncesink.durable() returns void
+language plpgsql as $$
+begin
+    if current_setting('synchronous_commit') not in ('on', 'remote_apply') then
+        perform set_config('synchronous_commit', 'on', true);
+    end if;
+end $$;
+
+-- The number of a source, drawn at first sight.
+create function oncesink.source_of(topic_name text, id uuid, partition_number int, topic_generation int) returns int
+language plpgsql as $$
+declare
+    number int;
+begin
+    for attempt in 1..2 loop
+        select s.source into number from oncesink.sources s
+         where s.topic = topic_name and s.topic_id = id
+           and s.partition = partition_number and s.generation = topic_generation;
+        if number is null then
+            insert into oncesink.sources (source, topic, topic_id, partition, generation)
+            values (topic_generation << 20 | nextval('oncesink.source_serial')::int,
+                    topic_name, id, partition_number, topic_generation)
+            on conflict (topic, topic_id, partition, generation) do nothing
+            returning source into number;
+        end if;
+        exit when number is not null;
+    end loop;
+    return number;
+end $$;
+
+-- The generation, at least this one, that a topic of this name and id has: the
+-- one it is known under, else one above all that were seen of that name.
+create function oncesink.generation_of(topic_name text, id uuid, least_generation int) returns int
+language sql stable as $$
+    select coalesce(
+        (select max(s.generation) from oncesink.sources s
+          where s.topic = topic_name and s.topic_id = coalesce(id, s.topic_id) and s.generation >= least_generation),
+        (select greatest(max(s.generation) + 1, least_generation) from oncesink.sources s
+          where s.topic = topic_name),
+        least_generation)
+$$;
+
+-- Moves each partition from exactly the expected position, under exactly the
+-- given fence, or raises OS001 with the others as JSON in DETAIL. The statement
+-- raises, so whatever was sent after it in the same pipeline does not run.
+create function oncesink.advance(
+    group_name text, topics text[], partitions int[], fences uuid[], expected bigint[],
+    targets bigint[], epochs int[], timestamps timestamptz[]
+) returns void
+language plpgsql set lock_timeout = '3s' as $$
+declare
+    lost jsonb;
+begin
+    -- One lock order for every writer of the ledger. The update below is a new
+    -- statement with a new snapshot: it sees what the lock waited for.
+    perform from oncesink.offsets o
+       join unnest(topics, partitions) s(topic, partition) on o.topic = s.topic and o.partition = s.partition
+      where o.sink_group = group_name
+      order by o.topic, o.partition
+        for update of o;
+
+    with step as (
+        select * from unnest(topics, partitions, fences, expected, targets, epochs, timestamps)
+            s(topic, partition, fence, expected, target, epoch, at)
+    ), moved as (
+        update oncesink.offsets o
+           set next_offset = step.target, leader_epoch = step.epoch,
+               last_timestamp = coalesce(step.at, o.last_timestamp), moved_at = clock_timestamp()
+          from step
+         where o.sink_group = group_name and o.topic = step.topic and o.partition = step.partition
+           and o.fence = step.fence and o.next_offset = step.expected
+           and step.target > step.expected
+     returning o.topic, o.partition
+    )
+    select jsonb_agg(jsonb_build_object('topic', step.topic, 'partition', step.partition) order by step.topic, step.partition)
+      into lost
+      from step
+     where not exists (select from moved where moved.topic = step.topic and moved.partition = step.partition);
+
+    if lost is not null then
+        raise exception using errcode = 'OS001', detail = lost::text,
+            message = 'oncesink: fenced: the partitions in DETAIL do not stand where the transaction expects them';
+    end if;
+end $$;
+
+-- Inserts the rows that are missing and have a start.
+create function oncesink.first_positions(
+    group_name text, cluster text, topics text[], partitions int[], topic_ids uuid[], starts bigint[], epochs int[]
+) returns void
+language plpgsql set lock_timeout = '3s' as $$
+begin
+    perform oncesink.durable();
+    insert into oncesink.offsets (sink_group, topic, partition, next_offset, first_offset, leader_epoch, topic_id, cluster_id, generation)
+    select group_name, w.topic, w.partition, w.start, w.start, w.epoch, w.id, nullif(cluster, ''), oncesink.generation_of(w.topic, w.id, 0)
+      from unnest(topics, partitions, topic_ids, starts, epochs) w(topic, partition, id, start, epoch)
+     where w.start is not null
+       and not exists (select from oncesink.offsets o
+                        where o.sink_group = group_name and o.topic = w.topic and o.partition = w.partition)
+     order by w.topic, w.partition
+        on conflict do nothing;
+end $$;
+
+-- Takes the partitions, in one transaction. wait_ms = 0 leaves out ("held") the
+-- rows that are locked; otherwise they are waited for, each that long.
+create function oncesink.claim(
+    group_name text, cluster text, owner_name text, instance_name text, refuse_replay text,
+    topics text[], partitions int[], topic_ids uuid[], starts bigint[], epochs int[],
+    map_topics text[], map_targets text[], map_fingerprints text[], wait_ms int
+) returns table (
+    topic text, partition int, outcome text, detail text,
+    next_offset bigint, leader_epoch int, last_timestamp timestamptz,
+    claim uuid, fence uuid, topic_id uuid, generation int, source int, paused boolean
+)
+language plpgsql as $$
+#variable_conflict use_column
+declare
+    locked oncesink.offsets[];
+    r      record;
+    m      record;
+begin
+    perform oncesink.durable();
+    perform set_config('lock_timeout', greatest(wait_ms, 1000)::text, true);
+
+    -- Somebody's uncommitted insert of the same row makes this wait; after the
+    -- timeout, what is missing counts as held.
+    begin
+        perform oncesink.first_positions(group_name, cluster, topics, partitions, topic_ids, starts, epochs);
+    exception when lock_not_available then
+        null;
+    end;
+
+    execute 'select array(
+        select o from oncesink.offsets o
+          join unnest($2, $3) w(topic, partition) on o.topic = w.topic and o.partition = w.partition
+         where o.sink_group = $1
+         order by o.topic, o.partition
+           for update of o ' || case when wait_ms = 0 then 'skip locked' else '' end || ')'
+       into locked using group_name, topics, partitions;
+
+    for r in
+        select o.*, w.id
+          from unnest(locked) o
+          join unnest(topics, partitions, topic_ids) w(topic, partition, id) on o.topic = w.topic and o.partition = w.partition
+         order by o.topic, o.partition
+    loop
+        topic := r.topic; partition := r.partition; detail := null;
+        next_offset := r.next_offset; leader_epoch := r.leader_epoch; last_timestamp := r.last_timestamp;
+        claim := null; fence := null; topic_id := r.topic_id; generation := r.generation; source := r.source; paused := r.paused;
+
+        if r.cluster_id <> nullif(cluster, '') then
+            outcome := 'cluster'; detail := r.cluster_id;
+            return next; continue;
+        end if;
+        if r.topic_id <> r.id then
+            outcome := 'topic';
+            return next; continue;
+        end if;
+        -- A table that this configuration writes otherwise, or not at all. One
+        -- that only the configuration has is new: fed from here on.
+        select f.target, c.fingerprint is null as dropped into m
+          from oncesink.mappings f
+          left join unnest(map_topics, map_targets, map_fingerprints) c(topic, target, fingerprint)
+            on c.topic = f.topic and c.target = f.target
+         where f.sink_group = group_name and f.topic = r.topic and f.partition = r.partition
+           and c.fingerprint is distinct from f.fingerprint
+         order by f.target limit 1;
+        if found then
+            outcome := case when m.dropped then 'dropped' else 'mapping' end; detail := m.target;
+            return next; continue;
+        end if;
+        insert into oncesink.mappings (sink_group, topic, partition, target, fingerprint, since)
+        select group_name, r.topic, r.partition, c.target, c.fingerprint, r.next_offset
+          from unnest(map_topics, map_targets, map_fingerprints) c(topic, target, fingerprint)
+         where c.topic = r.topic
+            on conflict do nothing;
+
+        outcome := 'claimed';
+        update oncesink.offsets o
+           set claim = gen_random_uuid(), fence = gen_random_uuid(), fence_count = o.fence_count + 1,
+               owner = owner_name, instance = instance_name, halted = null, replay_refused = nullif(refuse_replay, ''),
+               cluster_id = coalesce(nullif(cluster, ''), o.cluster_id), topic_id = coalesce(o.topic_id, r.id),
+               source = oncesink.source_of(o.topic, coalesce(o.topic_id, r.id, '00000000-0000-0000-0000-000000000000'),
+                                           o.partition, o.generation)
+         where o.sink_group = group_name and o.topic = r.topic and o.partition = r.partition
+     returning o.claim, o.fence, o.topic_id, o.source into claim, fence, topic_id, source;
+        return next;
+    end loop;
+
+    -- The rest: locked by somebody (their last committed position), or not there.
+    return query
+        select w.topic, w.partition,
+               case when o.topic is null and w.start is null then 'missing' else 'held' end, null::text,
+               coalesce(o.next_offset, w.start, 0), coalesce(o.leader_epoch, w.epoch, -1), o.last_timestamp,
+               null::uuid, null::uuid, o.topic_id, coalesce(o.generation, 0), coalesce(o.source, 0), coalesce(o.paused, false)
+          from unnest(topics, partitions, starts, epochs) w(topic, partition, start, epoch)
+          left join oncesink.offsets o on o.sink_group = group_name and o.topic = w.topic and o.partition = w.partition
+         where not exists (select from unnest(locked) l where l.topic = w.topic and l.partition = w.partition);
+end $$;
+
+-- Locks the rows, which waits until a transaction in doubt is gone, and draws
+-- new fences where a row still names the claim. was_fence is the fence before.
+create function oncesink.resolve(group_name text, topics text[], partitions int[], claims uuid[], wait_ms int)
+returns table (
+    topic text, partition int, ours boolean, was_fence uuid, fence uuid,
+    next_offset bigint, leader_epoch int, last_timestamp timestamptz,
+    topic_id uuid, generation int, source int, paused boolean
+)
+language plpgsql as $$
+#variable_conflict use_column
+declare
+    locked oncesink.offsets[];
+begin
+    perform oncesink.durable();
+    perform set_config('lock_timeout', greatest(wait_ms, 1)::text, true);
+    locked := array(
+        select o from oncesink.offsets o
+          join unnest(topics, partitions) s(topic, partition) on o.topic = s.topic and o.partition = s.partition
+         where o.sink_group = group_name
+         order by o.topic, o.partition
+           for update of o);
+    update oncesink.offsets o
+       set fence = gen_random_uuid(), fence_count = o.fence_count + 1
+      from unnest(topics, partitions, claims) s(topic, partition, claim)
+     where o.sink_group = group_name and o.topic = s.topic and o.partition = s.partition and o.claim = s.claim;
+    return query
+        select o.topic, o.partition, coalesce(o.claim = s.claim, false), l.fence, o.fence,
+               o.next_offset, o.leader_epoch, o.last_timestamp, o.topic_id, o.generation, o.source, o.paused
+          from unnest(locked) l
+          join unnest(topics, partitions, claims) s(topic, partition, claim) on s.topic = l.topic and s.partition = l.partition
+          join oncesink.offsets o on o.sink_group = group_name and o.topic = l.topic and o.partition = l.partition
+         order by o.topic, o.partition;
+end $$;
+
+-- Says why the owner stopped the partition, if the row still names its claim.
+create function oncesink.halt(group_name text, topic_name text, partition_number int, claim_id uuid, reason text) returns void
+language sql set lock_timeout = '3s' as $$
+    update oncesink.offsets o set halted = nullif(reason, '')
+     where o.sink_group = group_name and o.topic = topic_name and o.partition = partition_number and o.claim = claim_id
+$$;
+
+-- The rows of a topic (of one partition, or of all: null), locked in order; the
+-- operator commands below begin with it. The commit will be durable.
+create function oncesink.lock_rows(group_name text, topic_name text, partition_number int) returns setof oncesink.offsets
+language plpgsql set lock_timeout = '3s' as $$
+begin
+    perform oncesink.durable();
+    begin
+        return query
+            select * from oncesink.offsets o
+             where o.sink_group = group_name and o.topic = topic_name
+               and o.partition = coalesce(partition_number, o.partition)
+             order by o.topic, o.partition
+               for update;
+    exception when lock_not_available then
+        raise exception using errcode = 'lock_not_available',
+            message = format('oncesink: a row of group %s, topic %s is locked by another session', group_name, topic_name),
+            hint = 'Run it again. If it stays locked, look for the holder: select pid, application_name, state, xact_start'
+                || ' from pg_stat_activity where xact_start < now() - interval ''3 s'';'
+                || ' a session named oncesink that is stuck may be ended with pg_terminate_backend(pid).';
+    end;
+    if found then
+        return;
+    end if;
+    raise exception using errcode = 'no_data_found', message =
+        case when not exists (select from oncesink.offsets o where o.sink_group = group_name)
+             then format('oncesink: there is no group %s', group_name)
+             when not exists (select from oncesink.offsets o where o.sink_group = group_name and o.topic = topic_name)
+             then format('oncesink: group %s has no topic %s', group_name, topic_name)
+             else format('oncesink: group %s has no partition %s/%s', group_name, topic_name, partition_number) end,
+        hint = 'select * from oncesink.status';
+end $$;
+
+-- rewind: read again from an earlier offset. partition null: all of the topic.
+create function oncesink.rewind(group_name text, topic_name text, partition_number int, to_offset bigint) returns setof text
+language plpgsql as $$
+declare
+    r oncesink.offsets;
+begin
+    if to_offset is null or to_offset < 0 then
+        raise exception using errcode = 'invalid_parameter_value', message = 'oncesink: rewind needs an offset, 0 or more';
+    end if;
+    for r in select * from oncesink.lock_rows(group_name, topic_name, partition_number) loop
+        if r.replay_refused is not null then
+            raise exception using errcode = 'object_not_in_prerequisite_state',
+                message = format('oncesink: group %s must not be rewound: %s', r.sink_group, r.replay_refused);
+        end if;
+        if to_offset > r.next_offset then
+            raise exception using errcode = 'invalid_parameter_value',
+                message = format('oncesink: %s/%s stands at %s: a rewind never moves forward', r.topic, r.partition, r.next_offset),
+                hint = format('To skip records on purpose: select oncesink.accept_gap(%L, %L, %s, %s)',
+                              r.sink_group, r.topic, r.partition, to_offset);
+        end if;
+        update oncesink.offsets o
+           set next_offset = to_offset, first_offset = least(o.first_offset, to_offset), leader_epoch = -1, last_timestamp = null,
+               moved_at = clock_timestamp(), fence = gen_random_uuid(), fence_count = o.fence_count + 1
+         where o.sink_group = r.sink_group and o.topic = r.topic and o.partition = r.partition;
+        update oncesink.mappings m set since = to_offset
+         where m.sink_group = r.sink_group and m.topic = r.topic and m.partition = r.partition and m.since > to_offset;
+        return next format('%s/%s: %s -> %s', r.topic, r.partition, r.next_offset, to_offset);
+    end loop;
+end $$;
+
+-- accept_gap: go on at a later offset; what lies between is never applied.
+create function oncesink.accept_gap(group_name text, topic_name text, partition_number int, to_offset bigint) returns text
+language plpgsql as $$
+declare
+    r oncesink.offsets;
+begin
+    if partition_number is null or to_offset is null then
+        raise exception using errcode = 'invalid_parameter_value', message = 'oncesink: accept_gap needs a partition and an offset';
+    end if;
+    select * into r from oncesink.lock_rows(group_name, topic_name, partition_number);
+    if to_offset <= r.next_offset then
+        raise exception using errcode = 'invalid_parameter_value',
+            message = format('oncesink: %s/%s stands at %s: accept_gap only moves forward', r.topic, r.partition, r.next_offset),
+            hint = format('To read records again: select oncesink.rewind(%L, %L, %s, %s)',
+                          r.sink_group, r.topic, r.partition, to_offset);
+    end if;
+    update oncesink.offsets o
+       set next_offset = to_offset, leader_epoch = -1,
+           moved_at = clock_timestamp(), fence = gen_random_uuid(), fence_count = o.fence_count + 1
+     where o.sink_group = r.sink_group and o.topic = r.topic and o.partition = r.partition;
+    return format('%s/%s: skipped offsets %s to %s, %s in all: they are never applied',
+                  r.topic, r.partition, r.next_offset, to_offset - 1, to_offset - r.next_offset);
+end $$;
+
+-- pause, resume: the owner stops reading, or goes on, within about a second.
+create function oncesink.set_paused(group_name text, topic_name text, partition_number int, value boolean) returns setof text
+language plpgsql as $$
+declare
+    r oncesink.offsets;
+begin
+    for r in select * from oncesink.lock_rows(group_name, topic_name, partition_number) loop
+        update oncesink.offsets o
+           set paused = value, fence = gen_random_uuid(), fence_count = o.fence_count + 1
+         where o.sink_group = r.sink_group and o.topic = r.topic and o.partition = r.partition;
+        return next format('%s/%s: %s at %s', r.topic, r.partition, case when value then 'paused' else 'resumed' end, r.next_offset);
+    end loop;
+end $$;
+
+create function oncesink.pause(group_name text, topic_name text, partition_number int default null) returns setof text
+language sql as $$ select oncesink.set_paused(group_name, topic_name, partition_number, true) $$;
+
+create function oncesink.resume(group_name text, topic_name text, partition_number int default null) returns setof text
+language sql as $$ select oncesink.set_paused(group_name, topic_name, partition_number, false) $$;
+
+-- adopt: the topic was recreated; count the new one's events from its beginning,
+-- a generation above the old one's.
+create function oncesink.adopt(group_name text, topic_name text, new_topic_id uuid) returns setof text
+language plpgsql as $$
+declare
+    locked oncesink.offsets[];
+    r      oncesink.offsets;
+    above  int;
+begin
+    if new_topic_id is null then
+        raise exception using errcode = 'invalid_parameter_value', message = 'oncesink: adopt needs the id of the new topic';
+    end if;
+    locked := array(select l from oncesink.lock_rows(group_name, topic_name, null) l
+                     where l.topic_id is distinct from new_topic_id order by l.partition);
+    if cardinality(locked) = 0 then
+        raise exception using errcode = 'object_not_in_prerequisite_state',
+            message = format('oncesink: group %s has topic %s with the id %s already', group_name, topic_name, new_topic_id);
+    end if;
+    select oncesink.generation_of(topic_name, new_topic_id, max(l.generation) + 1) into above from unnest(locked) l;
+    foreach r in array locked loop
+        update oncesink.offsets o
+           set topic_id = new_topic_id, cluster_id = null, generation = above,
+               source = oncesink.source_of(r.topic, new_topic_id, r.partition, above),
+               next_offset = 0, first_offset = 0, leader_epoch = -1, last_timestamp = null, moved_at = clock_timestamp(),
+               fence = gen_random_uuid(), fence_count = o.fence_count + 1
+         where o.sink_group = r.sink_group and o.topic = r.topic and o.partition = r.partition;
+        update oncesink.mappings m set since = 0
+         where m.sink_group = r.sink_group and m.topic = r.topic and m.partition = r.partition;
+        return next format('%s/%s: generation %s at %s -> generation %s at 0', r.topic, r.partition, r.generation, r.next_offset, above);
+    end loop;
+end $$;
+
+-- accept_mappings: these are the group's mappings from here on.
+create function oncesink.accept_mappings(group_name text, topics text[], targets text[], fingerprints text[]) returns void
+language plpgsql set lock_timeout = '3s' as $$
+begin
+    perform oncesink.durable();
+    perform from oncesink.offsets o where o.sink_group = group_name order by o.topic, o.partition for update;
+    delete from oncesink.mappings m
+     where m.sink_group = group_name
+       and not exists (select from unnest(topics, targets) c(topic, target) where c.topic = m.topic and c.target = m.target);
+    insert into oncesink.mappings (sink_group, topic, partition, target, fingerprint, since)
+    select group_name, o.topic, o.partition, c.target, c.fingerprint, o.next_offset
+      from oncesink.offsets o
+      join unnest(topics, targets, fingerprints) c(topic, target, fingerprint) on c.topic = o.topic
+     where o.sink_group = group_name
+        on conflict (sink_group, topic, partition, target) do update set fingerprint = excluded.fingerprint;
+    update oncesink.offsets o set fence = gen_random_uuid(), fence_count = o.fence_count + 1 where o.sink_group = group_name;
+end $$;
+
+insert into oncesink.schema_version (component, version) values ('ledger', 1);
+
+-- The runtime role makes nothing. It may end stuck sessions of its own role
+-- (pg_terminate_backend), for which it needs no further right.
+grant usage on schema oncesink to "sink ""runtime""";
+grant select on oncesink.schema_version, oncesink.status to "sink ""runtime""";
+grant select, insert, update on oncesink.offsets, oncesink.sources, oncesink.mappings to "sink ""runtime""";
+grant usage on sequence oncesink.source_serial to "sink ""runtime""";
+grant execute on all functions in schema oncesink to "sink ""runtime""";
+
+commit;
