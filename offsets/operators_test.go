@@ -268,3 +268,23 @@ func TestRule8Adopt(t *testing.T) {
 		t.Errorf("the other group has generation %d, want 2", got)
 	}
 }
+
+// Rules 8 and 12: a generation is never used again, not for a topic that nobody
+// had claimed, and not where the brokers' older topic comes back.
+func TestRule8AdoptAlwaysRaises(t *testing.T) {
+	r := newRig(t)
+	p := r.process()
+	older, newer := r.topicID, offsets.NewToken()
+	r.must(p.Begin(t.Context(), []offsets.First{{Partition: partitions(1)[0], TopicID: older, Offset: 3}}))
+	for i, id := range []offsets.Token{newer, older, newer} {
+		r.exec(`select oncesink.adopt($1, 'orders', $2)`, group, id.String())
+		want := int32(i + 1)
+		if row := p.rows(1)[0]; row.Generation != want || row.Position.Next != 0 || row.TopicID != id {
+			t.Errorf("adopted as %+v, want generation %d", row, want)
+		}
+		r.topicID = id
+		if c := p.claim(1)[0]; c.Source>>offsets.SourceBits != want {
+			t.Errorf("claimed %+v, want generation %d", c, want)
+		}
+	}
+}
