@@ -54,7 +54,7 @@ func TestScripts(t *testing.T) {
 		Setup: setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "refused": refused, "normalise": normalise,
-			"topic": createTopic, "produce": produce, "trim": trim, "sql": sql,
+			"topic": createTopic, "produce": produce, "trim": trim, "sql": sql, "gone": gone,
 		},
 	})
 }
@@ -271,5 +271,19 @@ func sql(ts *testscript.TestScript, _ bool, args []string) {
 		for _, row := range result.Rows {
 			fmt.Fprintf(ts.Stdout(), "%s\n", bytes.Join(row, []byte(" | ")))
 		}
+	}
+}
+
+// gone waits until no process of ours has a session in the database: a server notices
+// the end of a connection a moment after the client.
+func gone(ts *testscript.TestScript, _ bool, _ []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, ts.Getenv("DATABASE_URL"))
+	ts.Check(err)
+	defer conn.Close(ctx)
+	for left := true; left; {
+		ts.Check(conn.QueryRow(ctx, `select exists (select from pg_stat_activity
+			where application_name like 'oncesink%' and datname = current_database())`).Scan(&left))
 	}
 }

@@ -34,6 +34,7 @@ type partitionStatus struct {
 	Lag        *int64     `json:"lag"`         // records up to the last stable offset
 	LagSeconds *float64   `json:"lag_seconds"` // age of the last applied record if there are newer ones, else 0
 	Owner      string     `json:"owner"`
+	OwnerAlive bool       `json:"owner_alive"` // the owner has a session in the database now
 	Paused     bool       `json:"paused"`
 	Halted     string     `json:"halted,omitempty"`
 	MovedAt    *time.Time `json:"moved_at"`
@@ -46,9 +47,9 @@ func newStatusCommand() *cobra.Command {
 		Use:   "status",
 		Short: "Show positions, lag, owners and dead letters",
 		Long: `Shows the ledger: for each partition the position (the offset of the next record to
-apply), the lag in records and in seconds, who owns it, and whether it is paused or
-halted; then dead letters per topic. The lag in seconds is the age of the last applied
-record, 0 at the end of the log. Works without Kafka, but for the lag.`,
+apply), the lag in records and in seconds, who owns it, and whether it is paused, halted,
+or its owner has stopped; then dead letters per topic. The lag in seconds is the age of the
+last applied record, 0 at the end of the log. Works without Kafka, but for the lag.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := load(f, cmd.ErrOrStderr())
@@ -95,8 +96,16 @@ func (s *session) status(ctx context.Context) (*statusReport, error) {
 	} else if ends, err = s.admin.ListCommittedOffsets(ctx, s.meta.Topics.Names()...); err != nil {
 		r.KafkaError = s.kafkaError(err).Error()
 	}
+	alive := map[string]bool{}
 	for _, row := range rows {
-		r.Partitions = append(r.Partitions, partitionOf(row, ends, time.Now()))
+		p := partitionOf(row, ends, time.Now())
+		if _, known := alive[row.Instance]; !known && row.Owner != "" {
+			if alive[row.Instance], err = ledger.Alive(ctx, row.Instance); err != nil {
+				return nil, s.scrub(err)
+			}
+		}
+		p.OwnerAlive = alive[row.Instance]
+		r.Partitions = append(r.Partitions, p)
 	}
 	return r, s.conn(ctx, func(c *pgx.Conn) error {
 		rows, err := c.Query(ctx, `select topic, count(*) from oncesink.dead_letters where sink_group = $1 and status = 'new' group by topic`, s.consumer.Group)
@@ -161,6 +170,8 @@ func (r *statusReport) print(w io.Writer) {
 			state = "paused"
 		case p.Owner == "":
 			state = "unclaimed"
+		case !p.OwnerAlive:
+			state = "stopped"
 		}
 		t.AppendRow(table.Row{p.Topic, p.Partition, p.Position, lag, seconds, state, p.Owner})
 	}
