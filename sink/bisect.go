@@ -15,9 +15,16 @@ import (
 // nothing.
 func (t *transaction) write(ctx context.Context, records spans) error {
 	err := t.try(ctx, records)
+	for refused := (*copyRefused)(nil); errors.As(err, &refused); err = t.try(ctx, records) {
+		t.saferThan(refused)
+		if err := t.rollback(ctx); err != nil {
+			return err
+		}
+	}
 	if err == nil || !t.blames(err) {
 		return err
 	}
+	t.most = byStatement
 	if err := t.rollback(ctx); err != nil {
 		return err
 	}
@@ -45,12 +52,13 @@ const foreignKeyViolation = "23503"
 // try writes the records' rows in one piece, between a savepoint and its release.
 func (t *transaction) try(ctx context.Context, records spans) error {
 	w := t.w
-	w.reset()
 	w.gather(t.s, records)
 	// The locks come before the savepoint: they must outlive a rollback to it.
 	w.locks(t.s)
 	w.exec("savepoint", nil, "savepoint oncesink")
-	w.write(t.s)
+	if err := t.rows(ctx); err != nil {
+		return err
+	}
 	if len(t.s.cfg.Handlers) > 0 {
 		if err := t.send(ctx); err != nil {
 			return err
@@ -58,13 +66,54 @@ func (t *transaction) try(ctx context.Context, records spans) error {
 		if err := t.handle(ctx, records); err != nil {
 			return err
 		}
-		w.reset()
 	}
 	// A deferred constraint would fail at COMMIT, where no record can be found.
 	w.exec("check deferred constraints", nil, "set constraints all immediate")
 	w.exec("set constraints", nil, "set constraints all deferred")
 	w.exec("release savepoint", nil, "release savepoint oncesink")
 	return t.send(ctx)
+}
+
+// rows writes the rows of all tables, in the order of the configuration: a parent
+// stands before its children there.
+func (t *transaction) rows(ctx context.Context) (err error) {
+	w := t.w
+	for i, tb := range t.s.tables {
+		events := w.tables[i]
+		switch {
+		case len(events) == 0:
+		case tb.strategy == Append:
+			if events, err = t.shortcut(ctx, tb, events); err != nil {
+				return err
+			}
+			w.append(tb, events)
+		case len(tb.others) > 0:
+			for k := range events {
+				w.round(tb, events[k:k+1])
+			}
+		default:
+			w.rounds = tb.fold(events, w.rounds[:0])
+			for k, events := range w.rounds {
+				if k == 0 { // the keys of the other rounds exist by then
+					if events, err = t.shortcut(ctx, tb, events); err != nil {
+						return err
+					}
+				}
+				w.round(tb, events)
+			}
+		}
+	}
+	return nil
+}
+
+// saferThan leaves out the route on which a COPY was refused.
+func (t *transaction) saferThan(refused *copyRefused) {
+	refused.table.learn.failed()
+	if t.most == byCopy && sqlstate(refused) == uniqueViolation {
+		t.most = byLook
+	} else {
+		t.most = byStatement
+	}
 }
 
 // rollback goes back to the savepoint of the last try.
@@ -92,7 +141,7 @@ func (t *transaction) handle(ctx context.Context, records spans) error {
 	for i, h := range t.s.cfg.Handlers {
 		nested, err := t.tx.Begin(ctx)
 		if err != nil {
-			return &writeError{doing{"begin handler", nil}, err}
+			return &writeError{doing{verb: "begin handler"}, err}
 		}
 		if err := h(ctx, nested, batch); err != nil {
 			_ = nested.Rollback(ctx)

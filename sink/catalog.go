@@ -24,6 +24,7 @@ type relation struct {
 	// insertTriggers are names of BEFORE INSERT row triggers.
 	insertTriggers []string
 	rowSecurity    bool
+	rowsFiltered   bool // row security applies to the role
 	rules          bool
 	// missing are the privileges on the table that the role lacks.
 	missing []string
@@ -68,11 +69,11 @@ func readRelation(ctx context.Context, tx pgx.Tx, schema, name string) (*relatio
 		                   from pg_partitioned_table p, unnest(p.partattrs::int2[]) with ordinality as k(attnum, n)
 		                   left join pg_attribute a on a.attrelid = c.oid and a.attnum = k.attnum
 		                  where p.partrelid = c.oid), '{}'),
-		       c.relrowsecurity, c.relhasrules, has_schema_privilege(n.oid, 'USAGE')
+		       c.relrowsecurity, row_security_active(c.oid), c.relhasrules, has_schema_privilege(n.oid, 'USAGE')
 		  from pg_class c join pg_namespace n on n.oid = c.relnamespace
 		 where c.relname = $2 and c.relkind in ('r', 'p', 'v', 'm', 'f')
 		   and (n.nspname = $1 or $1 = '' and pg_table_is_visible(c.oid))`, schema, name).
-		Scan(&r.oid, &r.schema, &r.name, &r.kind, &r.persistence, &r.foreignLeaf, &r.partitionKey, &r.rowSecurity, &r.rules, &r.schemaUsable)
+		Scan(&r.oid, &r.schema, &r.name, &r.kind, &r.persistence, &r.foreignLeaf, &r.partitionKey, &r.rowSecurity, &r.rowsFiltered, &r.rules, &r.schemaUsable)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, errNoTable
 	}

@@ -91,6 +91,9 @@ func (t *table) mapColumns(r *relation, cfg TableConfig, ps *problems) {
 		if rc.identity == "a" {
 			t.identityAlways = true
 		}
+		if c.notNull {
+			t.required = append(t.required, len(t.columns))
+		}
 		t.columns = append(t.columns, c)
 	}
 	if len(t.columns) == 0 {

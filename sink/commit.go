@@ -25,6 +25,9 @@ type transaction struct {
 	tx      pgx.Tx
 	records spans
 	steps   []offsets.Step
+	most    route // the boldest route that may still be taken
+	// For the learners: events that went by statement, and rows that those changed.
+	upserted, changed map[*table]int
 	// orphansAreData: a missing parent row was waited for long enough.
 	orphansAreData bool
 	dead           []deadLetter
@@ -52,6 +55,10 @@ func (t *transaction) commit(ctx context.Context) (err error) {
 		return err
 	}
 
+	for tb, n := range t.upserted {
+		tb.learn.wrote(n, t.changed[tb])
+	}
+
 	// 3. The records that were refused, whole, beside their position.
 	if err := t.keep(ctx); err != nil {
 		return fmt.Errorf("keep dead letters: %w", err)
@@ -67,7 +74,7 @@ func (t *transaction) commit(ctx context.Context) (err error) {
 		return nil
 	}
 	if definite(err) && !t.conn.Conn().IsClosed() {
-		return &writeError{doing{"commit", nil}, err}
+		return &writeError{doing{verb: "commit"}, err}
 	}
 	return &unknownError{pid: t.conn.Conn().PgConn().PID(), err: err}
 }
@@ -144,9 +151,16 @@ func (t *transaction) send(ctx context.Context) error {
 	results := t.conn.Conn().PgConn().ExecBatch(ctx, w.batch)
 	done := 0
 	for results.NextResult() {
-		_, err := results.ResultReader().Close()
+		rows := results.ResultReader()
+		for w.doing[done].asks && rows.NextRow() {
+			w.answers = append(w.answers, rows.Values()[0]...)
+		}
+		tag, err := rows.Close()
 		if err != nil {
 			break
+		}
+		if d := w.doing[done]; d.table != nil && tag.Insert() {
+			t.changed[d.table] += int(tag.RowsAffected())
 		}
 		done++
 		watchdog.Reset(limit)
@@ -154,6 +168,7 @@ func (t *transaction) send(ctx context.Context) error {
 	if err := results.Close(); err != nil {
 		return &writeError{w.doing[min(done, len(w.doing)-1)], err}
 	}
+	w.reset()
 	return nil
 }
 

@@ -16,6 +16,8 @@ type TableReport struct {
 	Topics   []string       `json:"topics"`
 	Strategy Strategy       `json:"strategy"`
 	Columns  []ColumnReport `json:"columns"`
+	// Way says how rows get there: by COPY, by upsert, and why.
+	Way string `json:"way"`
 	// Statements are the exact SQL for events that have every field, for
 	// tombstones, and for partial events.
 	Statements []string `json:"statements"`
@@ -37,7 +39,7 @@ type ColumnReport struct {
 func (s *Sink) Describe() []TableReport {
 	var out []TableReport
 	for _, t := range s.tables {
-		r := TableReport{Table: t.title(), Topics: t.topics, Strategy: t.strategy, Warnings: t.warnings, Fingerprint: s.fingerprint(t)}
+		r := TableReport{Table: t.title(), Topics: t.topics, Strategy: t.strategy, Warnings: t.warnings, Fingerprint: s.fingerprint(t), Way: t.way()}
 		for i := range t.columns {
 			c := &t.columns[i]
 			from := t.cfg.Columns[c.name].From
@@ -54,6 +56,19 @@ func (s *Sink) Describe() []TableReport {
 	return out
 }
 
+// way says which routes the table's rows may take.
+func (t *table) way() string {
+	switch {
+	case t.copyRefused != "" && t.strategy == Append:
+		return "insert only: " + t.copyRefused
+	case t.copyRefused != "":
+		return "upsert only: " + t.copyRefused
+	case t.strategy == Append:
+		return "copy; insert for events that are there already"
+	}
+	return "copy where keys are new, upsert where they exist, as the last batches teach"
+}
+
 // form is a statement that a table is written with.
 type form struct{ name, sql string }
 
@@ -63,16 +78,26 @@ func (t *table) forms() []form {
 	all := shape{columns: t.all()}
 	flagged := shape{columns: t.all(), flagged: true}
 	keys := shape{columns: t.key}
-	if t.strategy == Append {
-		return []form{{"append", t.appendSQL(all)}, {"append flagged", t.appendSQL(flagged)}}
+	var forms []form
+	if t.copyRefused == "" {
+		forms = append(forms, form{"copy", t.copySQL(all)})
+		if t.guarded || t.strategy == Upsert {
+			forms = append(forms, form{"look", t.lookSQL(t.lookShape())})
+		}
+		if t.memory != "" {
+			forms = append(forms, form{"look into the memory", t.memorySQL(keys)})
+		}
 	}
-	forms := []form{
+	if t.strategy == Append {
+		return append(forms, form{"append", t.appendSQL(all)}, form{"append flagged", t.appendSQL(flagged)})
+	}
+	forms = append(forms, []form{
 		{"upsert", t.upsertSQL(all)},
 		{"update", t.updateSQL(all)},
 		{"insert rest", t.insertRestSQL(all)},
 		{"update flagged", t.updateSQL(flagged)},
 		{"insert rest flagged", t.insertRestSQL(flagged)},
-	}
+	}...)
 	switch {
 	case t.memory != "":
 		forms = append(forms, form{"remember", t.rememberSQL(keys)}, form{"lock", t.lockSQL(false)}, form{"lock alone", t.lockSQL(true)})

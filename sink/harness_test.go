@@ -127,6 +127,7 @@ func (db *database) open(cfg Config, configure ...func(*pgxpool.Config)) *engine
 	if err != nil {
 		db.t.Fatal(err)
 	}
+	force(s)
 	l := offsets.New(pool, "g", offsets.Options{Mappings: s.Mappings()})
 	return &engine{s.WithLedger(l), db.t, db, pool, l, map[offsets.Partition]offsets.Claim{}, map[string]int{}}
 }

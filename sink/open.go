@@ -158,6 +158,7 @@ func (s *Sink) openTable(ctx context.Context, tx pgx.Tx, cfg TableConfig, ps *pr
 	}
 	t.checkGuard(r, ps)
 	t.checkPrivileges(r, ps)
+	t.checkCopy(r)
 	t.lint(r)
 	return t, nil
 }

@@ -209,7 +209,7 @@ func TestDescribe(t *testing.T) {
 		fmt.Fprintln(&b, "warning:", w)
 	}
 	golden(t, "describe.txt", b.String())
-	if len(r.Statements) == 0 || !strings.HasPrefix(r.Statements[0], `insert into "public"."t"`) {
+	if len(r.Statements) == 0 || !strings.HasPrefix(r.Statements[0], `copy "public"."t"`) {
 		t.Errorf("statements %q", r.Statements)
 	}
 }

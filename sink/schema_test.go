@@ -137,30 +137,38 @@ func (db *database) dropRole(role string) {
 	}
 }
 
+// as opens a sink of one table as a role that may do what `oncesink run` needs, and no more.
+func (db *database) as(role, table string, use func(*engine)) {
+	db.t.Helper()
+	db.exec("create role " + role)
+	defer db.dropRole(role)
+	cfg := Config{Tables: []TableConfig{{Name: table, Topics: []string{"o"}, Key: []string{"id"}}}}
+	if err := Init(db.t.Context(), db.Conn, cfg); err != nil {
+		db.t.Fatal(err)
+	}
+	db.exec("grant usage on schema oncesink to " + role)
+	db.exec("grant usage on sequence oncesink.source_serial to " + role)
+	db.exec("grant select, insert, update on " + table + ", oncesink.offsets, oncesink.sources, oncesink.mappings, oncesink.dead_letters to " + role)
+	e := db.open(cfg, func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["role"] = role })
+	use(e)
+	e.pool.Close()
+}
+
 // A table with row level security is written as its policies allow; a row that
 // they refuse is a matter of configuration.
 func TestRowSecurity(t *testing.T) {
 	db := newDatabase(t, "create table q (id int primary key, n int)", "alter table q enable row level security",
 		"create policy p on q using (true) with check (n < 50)")
-	const role = "oncesink_rls"
-	db.exec("create role " + role)
-	t.Cleanup(func() { db.dropRole(role) })
-	cfg := Config{Tables: []TableConfig{{Name: "q", Topics: []string{"o"}, Key: []string{"id"}}}}
-	if err := Init(t.Context(), db.Conn, cfg); err != nil {
-		t.Fatal(err)
-	}
-	db.exec("grant usage on schema oncesink to " + role)
-	db.exec("grant usage on sequence oncesink.source_serial to " + role)
-	db.exec("grant select, insert, update on q, oncesink.offsets, oncesink.sources, oncesink.mappings, oncesink.dead_letters to " + role)
-	e := db.open(cfg, func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["role"] = role })
-	e.write(e.part("o", 0, ev{offset: 0, cols: "id=1 n=1"}, ev{offset: 1, cols: "id=2 n=2"}, ev{offset: 2, cols: "id=1 n=3"}))
-	e.write(e.part("o", 0, ev{offset: 3, cols: "id=2 n=4"}))
-	db.want("1|3\n2|4", "select id, n from q order by 1")
-	out := e.Write(t.Context(), []*Part{e.part("o", 0, ev{offset: 4, cols: "id=3 n=70"})})
-	var config *ConfigError
-	if !errors.As(out[0].Err, &config) || !strings.Contains(config.Problem, "42501") {
-		t.Errorf("got %v, want a *ConfigError of SQLSTATE 42501", out[0].Err)
-	}
+	db.as("oncesink_rls", "q", func(e *engine) {
+		e.write(e.part("o", 0, ev{offset: 0, cols: "id=1 n=1"}, ev{offset: 1, cols: "id=2 n=2"}, ev{offset: 2, cols: "id=1 n=3"}))
+		e.write(e.part("o", 0, ev{offset: 3, cols: "id=2 n=4"}))
+		db.want("1|3\n2|4", "select id, n from q order by 1")
+		out := e.Write(t.Context(), []*Part{e.part("o", 0, ev{offset: 4, cols: "id=3 n=70"})})
+		var config *ConfigError
+		if !errors.As(out[0].Err, &config) || !strings.Contains(config.Problem, "42501") {
+			t.Errorf("got %v, want a *ConfigError of SQLSTATE 42501", out[0].Err)
+		}
+	})
 }
 
 // Names of memories and indexes fit PostgreSQL's length, and stay apart.

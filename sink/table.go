@@ -94,6 +94,11 @@ type table struct {
 	others []string
 	// identityAlways: a mapped column is generated always as identity.
 	identityAlways bool
+	// required are columns that a row can't be without: not null, no default.
+	required []int
+	// copyRefused says why no row goes by COPY; "" if rows may.
+	copyRefused string
+	learn       learner
 	// lock is the key of the advisory lock between tombstones and upserts.
 	lock     int32
 	warnings []string

@@ -139,7 +139,9 @@ func (j *job) attempt(ctx context.Context, records spans, steps []offsets.Step) 
 		w.forget()
 		j.s.writers.Put(w)
 	}()
-	t := &transaction{s: j.s, w: w, records: records, steps: steps, orphansAreData: j.orphans}
+	w.reset()
+	t := &transaction{s: j.s, w: w, records: records, steps: steps, most: byCopy, orphansAreData: j.orphans,
+		upserted: map[*table]int{}, changed: map[*table]int{}}
 	return t.commit(ctx)
 }
 

@@ -14,6 +14,10 @@ type writer struct {
 	rounds [][]event
 	sets   map[string]*[]event
 
+	rest, fresh, asked []event // of the round at hand: see shortcut
+	answers            []byte  // of the last look
+	copyText           []byte
+
 	batch *pgconn.Batch
 	doing []doing // what each statement of the batch does
 }
@@ -22,6 +26,7 @@ type writer struct {
 type doing struct {
 	verb  string
 	table *table // nil if no table is concerned
+	asks  bool   // its result is appended to the writer's answers
 }
 
 // maxSets is how many sets of present fields a round writes a statement each;
@@ -44,13 +49,16 @@ func (w *writer) forget() {
 	for _, group := range w.sets {
 		clear((*group)[:cap(*group)])
 	}
+	for _, events := range [][]event{w.rest, w.fresh, w.asked} {
+		clear(events[:cap(events)])
+	}
 }
 
 // exec adds a statement with the parameters at hand.
 func (w *writer) exec(verb string, t *table, sql string) {
 	p := &w.params
 	w.batch.ExecParams(sql, p.values, p.oids, p.formats[:len(p.values)], nil)
-	w.doing = append(w.doing, doing{verb, t})
+	w.doing = append(w.doing, doing{verb: verb, table: t})
 	p.reset()
 }
 
@@ -88,28 +96,6 @@ func (w *writer) locks(s *Sink) {
 		}
 		w.params.ints(lockClass, t.lock)
 		w.exec("lock", t, t.lockSQL(slices.ContainsFunc(events, func(e event) bool { return e.tombstone() })))
-	}
-}
-
-// write adds the statements for the events of all tables, in the order of the
-// configuration: a parent stands before its children there.
-func (w *writer) write(s *Sink) {
-	for i, t := range s.tables {
-		events := w.tables[i]
-		switch {
-		case len(events) == 0:
-		case t.strategy == Append:
-			w.append(t, events)
-		case len(t.others) > 0:
-			for k := range events {
-				w.round(t, events[k:k+1])
-			}
-		default:
-			w.rounds = t.fold(events, w.rounds[:0])
-			for _, events := range w.rounds {
-				w.round(t, events)
-			}
-		}
 	}
 }
 
@@ -161,6 +147,19 @@ func (w *writer) append(t *table, events []event) {
 
 // statement adds one form for the events, in as many statements as their size asks for.
 func (w *writer) statement(t *table, form func(shape) string, s shape, events []event) {
+	w.run(t, "write", form, s, events)
+}
+
+// ask adds a look at the events; its answers follow each other in w.answers.
+func (w *writer) ask(t *table, form func(shape) string, s shape, events []event) {
+	first := len(w.doing)
+	w.run(t, "look at", form, s, events)
+	for i := first; i < len(w.doing); i++ {
+		w.doing[i].asks = true
+	}
+}
+
+func (w *writer) run(t *table, verb string, form func(shape) string, s shape, events []event) {
 	sql := form(s)
 	if sql == "" {
 		return
@@ -186,7 +185,7 @@ func (w *writer) statement(t *table, form func(shape) string, s shape, events []
 		if t.guarded {
 			w.params.places(events[:n])
 		}
-		w.exec("write", t, sql)
+		w.exec(verb, t, sql)
 		events = events[n:]
 	}
 }
@@ -262,12 +261,7 @@ func (t *table) all() []int {
 
 // complete reports whether an insert of these columns can succeed.
 func (t *table) complete(s shape) bool {
-	for i := range t.columns {
-		if t.columns[i].notNull && !slices.Contains(s.columns, i) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(t.required, func(i int) bool { return !slices.Contains(s.columns, i) })
 }
 
 func (t *table) title() string { return t.schema + "." + t.name }

@@ -142,6 +142,7 @@ func (r *checkReport) print(w io.Writer, sql bool) {
 		for _, c := range t.Columns {
 			fmt.Fprintf(w, "  %-*s  <- %s\n", width, c.Name+" "+c.Type, c.From)
 		}
+		printWrapped(w, "  ", "rows go by "+t.Way)
 		for _, warning := range t.Warnings {
 			printWrapped(w, "  ", "warning: "+warning)
 		}

@@ -1,3 +1,14 @@
+-- copy
+copy "public"."t" ("day", "note", _oncesink_source, _oncesink_offset) from stdin with (encoding 'UTF8');
+
+-- look
+select string_agg(coalesce((select case when false then '1' else '2' end
+         from "public"."t" t where t._oncesink_source = e._oncesink_source and t._oncesink_offset = e._oncesink_offset), '0'), '' order by e._oncesink_n)
+  from (
+  select a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
+  from unnest($1::integer[], $2::bigint[]) with ordinality as a(source, "offset", n)
+) e;
+
 -- append
 insert into "public"."t" as t ("day", "note", _oncesink_source, _oncesink_offset)
 select e."day", e."note", e._oncesink_source, e._oncesink_offset

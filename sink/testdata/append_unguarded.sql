@@ -1,3 +1,6 @@
+-- copy
+copy "public"."t" ("day") from stdin with (encoding 'UTF8');
+
 -- append
 insert into "public"."t" as t ("day")
 select e."day"

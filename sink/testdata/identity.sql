@@ -1,3 +1,14 @@
+-- copy
+copy "public"."T x" ("ID", "a""b", _oncesink_source, _oncesink_offset) from stdin with (encoding 'UTF8');
+
+-- look
+select string_agg(coalesce((select case when (e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1)) then '1' else '2' end
+         from "public"."T x" t where t."ID" = e."ID"), '0'), '' order by e._oncesink_n)
+  from (
+  select a.c1::bigint as "ID", a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
+  from unnest($1::text[], $2::integer[], $3::bigint[]) with ordinality as a(c1, source, "offset", n)
+) e;
+
 -- upsert
 insert into "public"."T x" as t ("ID", "a""b", _oncesink_source, _oncesink_offset)
 overriding system value

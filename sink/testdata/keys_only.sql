@@ -1,3 +1,14 @@
+-- copy
+copy "public"."t" ("a", "b") from stdin with (encoding 'UTF8');
+
+-- look
+select string_agg(coalesce((select case when true then '1' else '2' end
+         from "public"."t" t where t."a" = e."a" and t."b" = e."b"), '0'), '' order by e._oncesink_n)
+  from (
+  select a.c1::integer as "a", a.c2::integer as "b", a.n as _oncesink_n
+  from unnest($1::text[], $2::text[]) with ordinality as a(c1, c2, n)
+) e;
+
 -- upsert
 insert into "public"."t" as t ("a", "b")
 select e."a", e."b"

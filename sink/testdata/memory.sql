@@ -1,3 +1,22 @@
+-- copy
+copy "public"."t" ("id", "doc", _oncesink_source, _oncesink_offset) from stdin with (encoding 'UTF8');
+
+-- look
+select string_agg(case when exists (select from "oncesink"."public.t deletes" m where m."id" = e."id") then '1' else
+       coalesce((select case when (e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1)) then '1' else '2' end
+         from "public"."t" t where t."id" = e."id"), '0') end, '' order by e._oncesink_n)
+  from (
+  select a.c1::uuid as "id", a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
+  from unnest($1::text[], $2::integer[], $3::bigint[]) with ordinality as a(c1, source, "offset", n)
+) e;
+
+-- look into the memory
+select string_agg(case when exists (select from "oncesink"."public.t deletes" m where m."id" = e."id") then '1' else '0' end, '' order by e._oncesink_n)
+  from (
+  select a.c1::uuid as "id", a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
+  from unnest($1::text[], $2::integer[], $3::bigint[]) with ordinality as a(c1, source, "offset", n)
+) e;
+
 -- upsert
 insert into "public"."t" as t ("id", "doc", _oncesink_source, _oncesink_offset)
 select e."id", e."doc", e._oncesink_source, e._oncesink_offset

@@ -1,3 +1,14 @@
+-- copy
+copy "public"."t" ("id", "version", "note") from stdin with (encoding 'UTF8');
+
+-- look
+select string_agg(coalesce((select case when (t."version" is null or e."version" >= t."version") then '1' else '2' end
+         from "public"."t" t where t."id" = e."id"), '0'), '' order by e._oncesink_n)
+  from (
+  select a.c1::bigint as "id", a.c2::integer as "version", a.n as _oncesink_n
+  from unnest($1::text[], $2::text[]) with ordinality as a(c1, c2, n)
+) e;
+
 -- upsert
 insert into "public"."t" as t ("id", "version", "note")
 select e."id", e."version", e."note"

@@ -1,3 +1,14 @@
+-- copy
+copy "public"."t" ("id", "version", "note", _oncesink_source, _oncesink_offset) from stdin with (encoding 'UTF8');
+
+-- look
+select string_agg(coalesce((select case when (t."version" is null or (e."version", e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (t."version", coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1))) then '1' else '2' end
+         from "public"."t" t where t."id" = e."id"), '0'), '' order by e._oncesink_n)
+  from (
+  select a.c1::bigint as "id", a.c2::integer as "version", a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
+  from unnest($1::text[], $2::text[], $3::integer[], $4::bigint[]) with ordinality as a(c1, c2, source, "offset", n)
+) e;
+
 -- upsert
 insert into "public"."t" as t ("id", "version", "note", _oncesink_source, _oncesink_offset)
 select e."id", e."version", e."note", e._oncesink_source, e._oncesink_offset

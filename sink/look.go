@@ -1,0 +1,173 @@
+package sink
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// What a look says of an event.
+const (
+	saysAbsent = '0' // there is no row of its key, nor a remembered tombstone
+	saysWins   = '1' // there is one, and the event may come after it
+	saysLoses  = '2' // the row comes after the event: nothing to do, ever (rule 20)
+)
+
+// lookShape has the columns that a look compares.
+func (t *table) lookShape() shape {
+	s := shape{columns: slices.Clone(t.key)}
+	if t.version >= 0 {
+		s.columns = append(s.columns, t.version)
+	}
+	slices.Sort(s.columns)
+	return s
+}
+
+// lookSQL asks for each event what there is of its key. It answers with one text,
+// a character for each event. It locks nothing.
+func (t *table) lookSQL(s shape) string {
+	same, newer := t.sameKey("t", "e"), t.newer("e", "t")
+	if t.strategy == Append {
+		same = fmt.Sprintf("t.%s = e.%s and t.%s = e.%s", sourceColumn, sourceColumn, offsetColumn, offsetColumn)
+		newer = "false"
+	}
+	says := fmt.Sprintf("coalesce((select case when %s then '%c' else '%c' end\n         from %s t where %s), '%c')",
+		newer, saysWins, saysLoses, t.quoted(), same, saysAbsent)
+	if t.memory != "" {
+		says = fmt.Sprintf("case when %s then '%c' else\n       %s end", t.inMemory(), saysWins, says)
+	}
+	return t.ask(s, says)
+}
+
+// memorySQL asks for each event whether a tombstone of its key is remembered.
+func (t *table) memorySQL(s shape) string {
+	return t.ask(s, fmt.Sprintf("case when %s then '%c' else '%c' end", t.inMemory(), saysWins, saysAbsent))
+}
+
+func (t *table) inMemory() string {
+	return fmt.Sprintf("exists (select from %s m where %s)", t.memory, t.sameKey("m", "e"))
+}
+
+func (t *table) ask(s shape, says string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "select string_agg(%s, '' order by e._oncesink_n)\n  from ", says)
+	t.events(&b, s, true)
+	b.WriteString(" e")
+	return b.String()
+}
+
+// shortcut writes what it can of a round by COPY, and returns the events that are
+// left to the statements, in their order.
+func (t *transaction) shortcut(ctx context.Context, tb *table, events []event) ([]event, error) {
+	way := min(tb.route(len(events)), t.most)
+	if way == byStatement {
+		t.upserted[tb] += len(events)
+		return events, nil
+	}
+	answers, err := t.look(ctx, tb, way, events)
+	if err != nil {
+		return nil, err
+	}
+	w := t.w
+	rest, fresh := w.rest[:0], w.fresh[:0]
+	absent, winners := 0, 0
+	for i := range events {
+		switch {
+		case events[i].tombstone() && tb.strategy == Upsert:
+			rest = append(rest, events[i])
+		case answers == nil || answers[0] == saysAbsent:
+			absent++
+			if tb.whole(&events[i]) {
+				fresh = append(fresh, events[i])
+			} else {
+				rest = append(rest, events[i])
+			}
+			answers = tail(answers)
+		default:
+			if answers[0] == saysWins {
+				winners++
+				rest = append(rest, events[i])
+			}
+			answers = tail(answers)
+		}
+	}
+	w.rest, w.fresh = rest, fresh
+	if way == byLook {
+		tb.learn.saw(absent, winners, len(events))
+	}
+	w.split(tb, fresh)
+	if len(fresh) == 0 {
+		return rest, nil
+	}
+	if w.presence() > maxSets || len(fresh) < leastRows && len(rest) > 0 && tb.learn.forced == nil {
+		return events, nil // not worth a COPY
+	}
+	for _, set := range w.names() {
+		if err := t.copy(ctx, tb, tb.shape(set), *w.sets[set]); err != nil {
+			return nil, err
+		}
+	}
+	return rest, nil
+}
+
+func tail(answers []byte) []byte {
+	if answers == nil {
+		return nil
+	}
+	return answers[1:]
+}
+
+// look asks what the route wants to know of the events, tombstones of an upsert table left
+// out. Nil: nothing, every key is taken for new.
+func (t *transaction) look(ctx context.Context, tb *table, way route, events []event) ([]byte, error) {
+	w := t.w
+	form, s := tb.lookSQL, tb.lookShape()
+	if way == byCopy {
+		if tb.memory == "" {
+			return nil, nil
+		}
+		form, s = tb.memorySQL, shape{columns: tb.key}
+	}
+	asked := events
+	if tb.strategy == Upsert {
+		asked = w.asked[:0]
+		for i := range events {
+			if !events[i].tombstone() {
+				asked = append(asked, events[i])
+			}
+		}
+		w.asked = asked
+	}
+	w.answers = w.answers[:0]
+	w.ask(tb, form, s, asked)
+	if err := t.send(ctx); err != nil {
+		return nil, err
+	}
+	if len(w.answers) != len(asked) {
+		return nil, fmt.Errorf("look at %s: %d answers for %d events", tb.title(), len(w.answers), len(asked))
+	}
+	return w.answers, nil
+}
+
+// route is the way for a round of n events. A table that deadlocked keeps to
+// statements, which lock in one order.
+func (t *table) route(n int) route {
+	if t.copyRefused != "" || t.ordered.Load() || t.strategy == Append && !t.guarded {
+		if t.copyRefused == "" && t.strategy == Append && n >= leastRows {
+			return byCopy // no key, no conflict
+		}
+		return byStatement
+	}
+	return t.learn.next(n)
+}
+
+// whole reports whether the event alone can make a row.
+func (t *table) whole(e *event) bool {
+	for _, i := range t.required {
+		if e.cell(i).len == cellAbsent {
+			return false
+		}
+	}
+	return true
+}
