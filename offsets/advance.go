@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // Advance is the first statement of every transaction that writes: it locks the
@@ -23,10 +24,34 @@ func (l *Ledger) Advance(ctx context.Context, tx pgx.Tx, steps []Step) error {
 		return fmt.Errorf("advance positions: %w", err)
 	}
 	if _, err := tx.Exec(ctx, advanceSQL, args...); err != nil {
-		return fmt.Errorf("advance positions: %w", advanceError(err))
+		return fmt.Errorf("advance positions: %w", AdvanceError(err))
 	}
 	return nil
 }
+
+// QueueAdvance adds the statement of Advance to a batch for conn, for a caller that sends
+// rows behind it without waiting: where a row of the ledger does not match, the server
+// raises, and runs nothing of what follows. The caller passes the statement's
+// error through [AdvanceError].
+func (l *Ledger) QueueAdvance(conn *pgx.Conn, batch *pgconn.Batch, steps []Step) error {
+	args, err := l.advanceArgs(steps)
+	if err != nil {
+		return fmt.Errorf("advance positions: %w", err)
+	}
+	values, formats := make([][]byte, len(args)), make([]int16, len(args))
+	for i, arg := range args {
+		if values[i], err = conn.TypeMap().Encode(advanceTypes[i], pgx.BinaryFormatCode, arg, nil); err != nil {
+			return fmt.Errorf("advance positions: parameter %d: %w", i+1, err)
+		}
+		formats[i] = pgx.BinaryFormatCode
+	}
+	batch.ExecParams(advanceSQL, values, advanceTypes, formats, nil)
+	return nil
+}
+
+// advanceTypes are those of advanceSQL's parameters.
+var advanceTypes = []uint32{pgtype.TextOID, pgtype.TextArrayOID, pgtype.Int4ArrayOID, pgtype.TextArrayOID,
+	pgtype.Int8ArrayOID, pgtype.Int8ArrayOID, pgtype.Int4ArrayOID, pgtype.TimestamptzArrayOID}
 
 const advanceSQL = `select oncesink.advance($1::text, $2::text[], $3::int[], $4::text[]::uuid[], $5::bigint[], $6::bigint[], $7::int[], $8::timestamptz[])`
 
@@ -55,9 +80,9 @@ func (l *Ledger) advanceArgs(steps []Step) ([]any, error) {
 	return []any{l.group, topics, partitions, fences, expected, targets, epochs, times}, nil
 }
 
-// advanceError tells a lost fence from everything else. It keeps the server's
-// error beside the *FencedError only where it is not one.
-func advanceError(err error) error {
+// AdvanceError turns the error of the statement that QueueAdvance added: a lost fence
+// becomes a *FencedError, anything else stays what it is.
+func AdvanceError(err error) error {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
 		return err

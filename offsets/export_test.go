@@ -13,6 +13,3 @@ func (l *Ledger) AdvanceCall(steps []Step) (string, []any, error) {
 	args, err := l.advanceArgs(steps)
 	return advanceSQL, args, err
 }
-
-// AdvanceError is how Advance reads the server's error.
-var AdvanceError = advanceError

@@ -41,7 +41,8 @@ func (t *transaction) write(ctx context.Context, records spans) error {
 
 // blames reports whether a record is to blame for the error.
 func (t *transaction) blames(err error) bool {
-	if t.conn.Conn().IsClosed() || Classify(err) != Data {
+	var advance *advanceError
+	if t.conn.Conn().IsClosed() || Classify(err) != Data || errors.As(err, &advance) {
 		return false
 	}
 	return sqlstate(err) != foreignKeyViolation || t.orphansAreData

@@ -42,15 +42,16 @@ func (t *transaction) commit(ctx context.Context) (err error) {
 	}
 	defer func() { err = t.end(ctx, err) }()
 
-	// 1. The position moves from exactly where it stood, under exactly our
-	// fence, or the server aborts the transaction. The rows of the ledger are
-	// now locked: whoever claims waits for us, and we for nobody else's COMMIT.
-	if err := t.advance(ctx); err != nil {
-		return fmt.Errorf("advance positions: %w", err)
+	// 1. The position moves from exactly where it stood, under exactly our fence, or
+	// the server aborts the transaction, with whatever was sent behind this statement.
+	// The rows of the ledger are now locked: whoever claims waits for us, and we
+	// for nobody else's COMMIT.
+	if err := t.advance(); err != nil {
+		return err
 	}
 
-	// 2. The rows, under a savepoint. Records that the tables refuse are
-	// bisected out; the rest of the transaction stands.
+	// 2. The rows, under a savepoint, sent together with it. Records that the tables
+	// refuse are bisected out; the rest of the transaction stands.
 	if err := t.write(ctx, t.records); err != nil {
 		return err
 	}
@@ -129,11 +130,19 @@ func (t *transaction) end(ctx context.Context, err error) error {
 	return err
 }
 
-func (t *transaction) advance(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, t.s.cfg.LockTimeout+t.s.slack)
-	defer cancel()
-	return t.s.ledger.Advance(ctx, t.tx, t.steps)
+// advance is the first of the statements that are sent.
+func (t *transaction) advance() error {
+	t.w.doing = append(t.w.doing, doing{verb: advancing})
+	return t.s.ledger.QueueAdvance(t.conn.Conn(), t.w.batch, t.steps)
 }
+
+const advancing = "advance positions"
+
+// advanceError is an error of the ledger: no record is to blame for it.
+type advanceError struct{ err error }
+
+func (e *advanceError) Error() string { return advancing + ": " + safe(e.err) }
+func (e *advanceError) Unwrap() error { return e.err }
 
 // send executes the batch and returns the error of the first statement that
 // failed. A server that answers nothing for too long counts as gone.
@@ -166,7 +175,11 @@ func (t *transaction) send(ctx context.Context) error {
 		watchdog.Reset(limit)
 	}
 	if err := results.Close(); err != nil {
-		return &writeError{w.doing[min(done, len(w.doing)-1)], err}
+		d := w.doing[min(done, len(w.doing)-1)]
+		if d.verb == advancing {
+			return &advanceError{offsets.AdvanceError(err)}
+		}
+		return &writeError{d, err}
 	}
 	w.reset()
 	return nil
