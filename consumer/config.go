@@ -38,7 +38,7 @@ type Config struct {
 	MaxBatchRecords int
 	MaxBatchBytes   int
 	// BufferBytes bounds the records held in memory beyond the client's own
-	// fetch buffers. Defaults to 64 MiB.
+	// fetch buffers. Defaults to 24 MiB.
 	BufferBytes int64
 	// UntilEnd stops at the end that the topics had at the start.
 	UntilEnd bool
@@ -47,6 +47,9 @@ type Config struct {
 	// Logger; nil discards.
 	Logger *slog.Logger
 }
+
+// DefaultBufferBytes is the default of Config.BufferBytes.
+const DefaultBufferBytes = 24 << 20
 
 // Protocol is how the group agrees who reads what.
 type Protocol string
@@ -84,7 +87,7 @@ func (c Config) withDefaults() Config {
 	def(&c.Writers, 2)
 	def(&c.MaxBatchRecords, 10_000)
 	def(&c.MaxBatchBytes, 8<<20)
-	def(&c.BufferBytes, 64<<20)
+	def(&c.BufferBytes, DefaultBufferBytes)
 	def(&c.StopTimeout, 20*time.Second)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

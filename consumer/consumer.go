@@ -112,7 +112,7 @@ func (m *member) clientOptions() []kgo.Opt {
 		// A partition that was claimed or rewound is fetched once the fetch in
 		// progress is answered. On a quiet topic that is after this wait.
 		kgo.FetchMaxWait(500 * time.Millisecond),
-		kgo.FetchMaxBytes(16 << 20),
+		kgo.FetchMaxBytes(4 << 20),
 		kgo.FetchMaxPartitionBytes(1 << 20),
 	}
 	if len(cfg.Assign) == 0 {

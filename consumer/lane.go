@@ -135,8 +135,9 @@ func (l *lane) decode(s *sink.Sink, limits Config, ready, drained func(*lane)) {
 	}
 }
 
-// take hands the part to a writer. It returns nil if there is nothing to write.
-func (l *lane) take(cancel context.CancelFunc) *sink.Part {
+// take hands the part to a writer and goes on with an empty one. It returns nil if there
+// is nothing to write.
+func (l *lane) take(cancel context.CancelFunc, empty *sink.Part) *sink.Part {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.state != running || l.inFlight || l.part.Records() == 0 {
@@ -144,7 +145,7 @@ func (l *lane) take(cancel context.CancelFunc) *sink.Part {
 	}
 	p := l.part
 	p.Claim = l.claim
-	l.part = new(sink.Part)
+	l.part = empty
 	l.inFlight, l.flying, l.cancel = true, p.Bytes(), cancel
 	l.changed.Broadcast()
 	return p

@@ -86,20 +86,17 @@ type copyRows struct {
 
 // Read implements [io.Reader].
 func (c *copyRows) Read(p []byte) (int, error) {
-	if c.read == len(c.text) {
-		c.text, c.read = c.text[:0], 0
-		c.sent()
-	}
-	for len(c.events) > 0 && len(c.text)-c.read < len(p) {
+	c.sent()
+	c.text = c.text[:copy(c.text, c.text[c.read:])]
+	for len(c.events) > 0 && len(c.text) < len(p) {
 		c.row(&c.events[0])
 		c.events = c.events[1:]
 	}
-	n := copy(p, c.text[c.read:])
-	c.read += n
-	if n == 0 && len(p) > 0 {
+	c.read = copy(p, c.text)
+	if c.read == 0 && len(p) > 0 {
 		return 0, io.EOF
 	}
-	return n, nil
+	return c.read, nil
 }
 
 func (c *copyRows) row(e *event) {

@@ -43,14 +43,23 @@ func (p *Part) Records() int { return len(p.records) }
 // Sizes of what a part holds, in bytes.
 const (
 	recordSize = 144
-	rowSize    = 16
+	rowSize    = 48 // with its canonical key and version
 	cellSize   = 8
 	headerSize = 40
 )
 
-// Bytes is the memory that the part holds, roughly.
+// Bytes is the memory that the part's records take, roughly.
 func (p *Part) Bytes() int {
-	return p.payload + recordSize*cap(p.records) + rowSize*cap(p.rows) + cellSize*cap(p.cells) + cap(p.text)
+	return p.payload + recordSize*len(p.records) + rowSize*len(p.rows) + cellSize*len(p.cells) + len(p.text)
+}
+
+// Reset empties a part that was written, for its buffers to be used again.
+func (p *Part) Reset() {
+	clear(p.records) // their slices belong to others
+	*p = Part{
+		records: p.records[:0], rows: p.rows[:0], cells: p.cells[:0], text: p.text[:0],
+		keys: p.keys[:0], versions: p.versions[:0], keyText: p.keyText[:0],
+	}
 }
 
 // size is what the record's slices hold.

@@ -15,7 +15,7 @@ func (s *Sink) seal(p *Part, known spellings) (open spellings) {
 		return nil
 	}
 	faults := p.faults
-	p.keys, p.versions, p.keyText = make([]cell, 0, len(p.rows)), p.versions[:0], p.keyText[:0]
+	p.keys, p.versions, p.keyText = p.keys[:0], p.versions[:0], p.keyText[:0]
 	for i := range p.rows {
 		k := sealing{p: p, r: &p.rows[i], t: s.tables[p.rows[i].table], known: known}
 		start := len(p.keyText)

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -41,6 +44,7 @@ partition that halted makes it end with 1 when the others are done.`,
 			if err != nil {
 				return err
 			}
+			limitMemory(cmp.Or(s.consumer.BufferBytes, consumer.DefaultBufferBytes))
 			s.log.Info("running", "group", s.consumer.Group, "version", version())
 			if err := c.Run(ctx); err != nil {
 				return s.scrub(fmt.Errorf("run: %w", err))
@@ -52,6 +56,16 @@ partition that halted makes it end with 1 when the others are done.`,
 	f.add(cmd)
 	cmd.Flags().BoolVar(&untilEnd, "until-end", false, "stop at the end that the topics have now")
 	return cmd
+}
+
+// limitMemory has the garbage collector work harder before the heap grows beyond what
+// the buffers explain: them twice, and what the clients and statements take.
+// GOMEMLIMIT, if set, counts instead.
+func limitMemory(buffers int64) {
+	const others = 42 << 20
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(2*buffers + others)
+	}
 }
 
 // prepare connects to both ends and returns what is ready to run.
