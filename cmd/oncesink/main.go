@@ -75,6 +75,17 @@ be changed first.`,
 	})
 	root.AddCommand(newRunCommand(), newInitCommand(), newCheckCommand(), newStatusCommand(),
 		newDemoCommand(), newGenerateCommand(), newVersionCommand())
+	root.InitDefaultHelpCmd()
+	help, _, _ := root.Find([]string{"help"})
+	help.Run = nil
+	help.RunE = func(_ *cobra.Command, args []string) error {
+		topic, _, err := root.Find(args)
+		if err != nil {
+			return unknownCommand(root, args[0])
+		}
+		topic.InitDefaultHelpFlag()
+		return topic.Help()
+	}
 	return root
 }
 

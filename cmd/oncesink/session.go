@@ -29,7 +29,7 @@ import (
 
 // connectTimeout bounds how long a command waits for a broker or a database
 // when it starts. Later on both are waited for as long as it takes.
-const connectTimeout = 10 * time.Second
+var connectTimeout = 10 * time.Second
 
 // flags are those that every command with a configuration has.
 type flags struct {
@@ -182,9 +182,17 @@ func (s *session) connectKafka(ctx context.Context) error {
 func (s *session) kafkaError(err error) error {
 	fix := "see that Kafka runs and that kafka.brokers names it (" + strings.Join(s.consumer.Brokers, ", ") + ")"
 	var auth *kerr.Error
+	var first *kgo.ErrFirstReadEOF
+	hangsUp := errors.Is(err, io.EOF)
 	switch {
 	case errors.As(err, &auth) && (errors.Is(err, kerr.SaslAuthenticationFailed) || errors.Is(err, kerr.UnsupportedSaslMechanism)):
 		fix = "correct mechanism, username and password under kafka.sasl"
+	case errors.As(err, &first):
+		fix = "configure kafka.tls or kafka.sasl as the brokers ask for it"
+	case s.cfg.Kafka.SASL != nil && hangsUp:
+		fix = "the broker hangs up: correct mechanism, username and password under kafka.sasl"
+	case s.cfg.Kafka.TLS != nil && (hangsUp || errors.Is(err, context.DeadlineExceeded)):
+		fix += " on a port that speaks TLS: correct kafka.tls, or leave it out for brokers without TLS"
 	case strings.Contains(err.Error(), "tls:") || strings.Contains(err.Error(), "x509"):
 		fix = "correct kafka.tls, or leave it out for brokers without TLS"
 	}

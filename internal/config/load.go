@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"regexp"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -65,14 +66,22 @@ func Parse(file string, data []byte, lookup func(string) (string, bool)) (*Confi
 	return cfg, nil
 }
 
+// defined is what the parser says of a key that is repeated.
+var defined = regexp.MustCompile(`^mapping key ".*" already defined at \[(\d+):(\d+)\]`)
+
 // parse returns the body of the only document, or nil with a problem noted.
 func (d *decoder) parse(data []byte) ast.Node {
 	f, err := parser.ParseBytes(data, 0)
 	var syntax yaml.Error
 	switch {
 	case errors.As(err, &syntax) && syntax.GetToken() != nil:
+		at := syntax.GetToken()
+		if first := defined.FindStringSubmatch(syntax.GetMessage()); first != nil {
+			d.problem(at.Position, "", "the key %s is here twice: the first one is at line %s, column %s. Remove one of them", at.Value, first[1], first[2])
+			return nil
+		}
 		// The parser's message can quote a value, and so a secret.
-		d.problem(syntax.GetToken().Position, "", "is not valid YAML: %s", quoteless(syntax.GetMessage()))
+		d.problem(at.Position, "", "is not valid YAML: %s", quoteless(syntax.GetMessage()))
 		return nil
 	case err != nil:
 		d.problem(nil, "", "is not valid YAML")
