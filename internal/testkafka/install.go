@@ -25,20 +25,22 @@ const (
 	fetchTimeout = 10 * time.Minute
 )
 
-// project is what Maven is asked for: the broker, the command-line tools, and a logger that writes to stderr.
+// project is what Maven is asked for: the dependencies with what they need themselves.
 const project = `<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>com.github.oncesink</groupId>
   <artifactId>testkafka</artifactId>
   <version>1</version>
-  <dependencies>
-    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>` + Version + `</version></dependency>
-    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId><version>` + Version + `</version></dependency>
-    <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId><version>1.7.36</version></dependency>
-  </dependencies>
+  <dependencies>%s</dependencies>
   %s
 </project>
 `
+
+// broker is Apache Kafka, its command-line tools, and a logger that writes to stderr.
+var broker = []string{"org.apache.kafka:kafka_2.13:" + Version, "org.apache.kafka:kafka-tools:" + Version, Logger}
+
+// Logger is the artifact that makes a Java program log to stderr.
+const Logger = "org.slf4j:slf4j-simple:1.7.36"
 
 // copyDependencies is the goal that brings the jars; pinned, so that every machine runs the same.
 const copyDependencies = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
@@ -54,19 +56,35 @@ func Install(ctx context.Context) (string, error) {
 }
 
 func install(ctx context.Context) (installation, error) {
-	java, err := findJava(ctx, javas())
-	if err != nil {
-		return installation{}, err
+	java, libs, err := Jars(ctx, "kafka-"+Version, broker...)
+	return installation{java: java, libs: libs}, err
+}
+
+// Jars finds Java and makes sure that artifacts ("group:artifact:version") are in a folder of
+// the user's cache directory, with all they need. It returns the java and that folder.
+func Jars(ctx context.Context, name string, artifacts ...string) (java, libs string, err error) {
+	if java, err = findJava(ctx, javas()); err != nil {
+		return "", "", err
 	}
 	cache, err := localserver.CacheDir()
 	if err != nil {
-		return installation{}, err
+		return "", "", err
 	}
-	dir := filepath.Join(cache, "kafka-"+Version)
-	if err := localserver.FillOnce(dir, func(tmp string) error { return fetchJars(ctx, java, tmp) }); err != nil {
-		return installation{}, fmt.Errorf("get Apache Kafka %s: %w", Version, err)
+	dir := filepath.Join(cache, name)
+	if err := localserver.FillOnce(dir, func(tmp string) error { return fetchJars(ctx, java, tmp, artifacts) }); err != nil {
+		return "", "", fmt.Errorf("get %s: %w", name, err)
 	}
-	return installation{java: java, libs: filepath.Join(dir, "libs")}, nil
+	return java, filepath.Join(dir, "libs"), nil
+}
+
+// dependencies writes artifacts as Maven reads them.
+func dependencies(artifacts []string) string {
+	var b strings.Builder
+	for _, a := range artifacts {
+		f := strings.Split(a, ":")
+		fmt.Fprintf(&b, "\n    <dependency><groupId>%s</groupId><artifactId>%s</artifactId><version>%s</version></dependency>", f[0], f[1], f[2])
+	}
+	return b.String() + "\n  "
 }
 
 // command returns a run of a class of the jars.
@@ -129,13 +147,13 @@ func javaVersion(ctx context.Context, path string) (int, error) {
 }
 
 // fetchJars lets Maven copy the jars into dir/libs.
-func fetchJars(ctx context.Context, java, dir string) error {
+func fetchJars(ctx context.Context, java, dir string, artifacts []string) error {
 	mvn, err := exec.LookPath("mvn")
 	if err != nil {
 		return errors.New("the jars are not in the cache yet and there is no Maven to fetch them: install it (Debian: apt-get install maven)")
 	}
 	pom := filepath.Join(dir, "pom.xml")
-	if err := os.WriteFile(pom, fmt.Appendf(nil, project, mirror(os.Getenv("ONCESINK_MAVEN_REPOSITORY"))), 0o644); err != nil {
+	if err := os.WriteFile(pom, fmt.Appendf(nil, project, dependencies(artifacts), mirror(os.Getenv("ONCESINK_MAVEN_REPOSITORY"))), 0o644); err != nil {
 		return fmt.Errorf("write project: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)

@@ -86,6 +86,11 @@ func StartReal(t testing.TB, nodes int) *RealCluster {
 	return k
 }
 
+// Start starts a cluster for a program that is no test. The caller stops it.
+func Start(ctx context.Context, nodes int) (k *RealCluster, stop func() error, err error) {
+	return start(ctx, nodes)
+}
+
 // start starts a cluster; stop ends its processes and removes its data.
 func start(ctx context.Context, nodes int) (k *RealCluster, stop func() error, err error) {
 	in, err := install(ctx)

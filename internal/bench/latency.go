@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// latency is how long a single event takes from the call of produce until a reader sees
+// its row, while rate other events a second (0: none) go the same way.
+func (b *bench) latency(ctx context.Context, who, name string, samples, rate int, run func(t topic, url string) (*process, error)) (r result, err error) {
+	url, drop, err := b.database(ctx)
+	if err != nil {
+		return r, err
+	}
+	defer drop()
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return r, err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	b.dbs++
+	t, err := b.fill(ctx, fmt.Sprintf("latency%d", b.dbs), 6, narrow, fresh(0, 100))
+	if err != nil {
+		return r, err
+	}
+	p, err := run(t, url)
+	if err != nil {
+		return r, err
+	}
+	defer p.stop()
+	w := visible(t)
+	if err := within(ctx, time.Minute, p, func() (bool, error) {
+		done, err := w.done(ctx, conn)
+		return done && err == nil, nil // the table may not be there yet
+	}); err != nil {
+		return r, err
+	}
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.kafka.Brokers...), kgo.DefaultProduceTopic(t.name), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerLinger(0), kgo.MaxBufferedRecords(100_000))
+	if err != nil {
+		return r, err
+	}
+	defer client.Close()
+	send := func(id int64) {
+		e := event{id, 0}
+		v := e.values(narrow, nil)
+		client.Produce(ctx, &kgo.Record{Partition: int32(id % 6), Key: []byte(v[0]), Value: e.json(narrow, nil, v)}, nil)
+	}
+	loading, endLoad := context.WithCancel(ctx)
+	defer endLoad()
+	if rate > 0 {
+		go background(loading, rate, send)
+	}
+	var took []time.Duration
+	pause := time.NewTicker(25 * time.Millisecond)
+	defer pause.Stop()
+	for i := range samples + 20 {
+		<-pause.C
+		id := int64(1_000_000_000 + i)
+		began := time.Now()
+		send(id)
+		err := within(ctx, 30*time.Second, p, func() (seen bool, err error) {
+			for end := time.Now().Add(4 * time.Millisecond); !seen && err == nil && time.Now().Before(end); {
+				err = conn.QueryRow(ctx, "select exists (select from orders where order_id = $1)", id).Scan(&seen)
+			}
+			return seen, err
+		})
+		if err != nil {
+			return r, fmt.Errorf("latency of %s, event %d: %w", who, i, err)
+		}
+		if i >= 20 { // the first ones meet cold caches
+			took = append(took, time.Since(began))
+		}
+	}
+	slices.Sort(took)
+	ms := func(q float64) float64 { return took[int(q*float64(len(took)-1))].Seconds() * 1000 }
+	return result{Who: who, Variant: name, Load: "latency", Rows: samples, Seconds: 1, P50: ms(0.50), P99: ms(0.99)}, nil
+}
+
+// background sends events at a rate until ctx ends.
+func background(ctx context.Context, rate int, send func(id int64)) {
+	began, sent := time.Now(), 0
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for due := int(time.Since(began).Seconds() * float64(rate)); sent < due; sent++ {
+			send(int64(1000 + sent))
+		}
+	}
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// build makes the programs that are measured, from this tree.
+func (b *bench) build(ctx context.Context) error {
+	for name, pkg := range map[string]string{"oncesink": "./cmd/oncesink", "handwritten": "./internal/bench/handwritten"} {
+		if out, err := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(b.dir, name), pkg).CombinedOutput(); err != nil {
+			return fmt.Errorf("go build %s (run from the root of the repository): %w\n%s", pkg, err, out)
+		}
+	}
+	return nil
+}
+
+// options of a run of oncesink beyond its defaults.
+type options struct {
+	limits string // a YAML flow mapping
+	async  bool   // synchronous_commit: off
+	table  string // statements instead of the table's own creation
+}
+
+// configure writes the configuration that reads topics into the table.
+func (b *bench) configure(o options, s shape, topics ...string) (string, error) {
+	commit := "on"
+	if o.async {
+		commit = "off"
+	}
+	f, err := os.CreateTemp(b.dir, "*.yaml")
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	_, err = fmt.Fprintf(f, `kafka: {brokers: [%q], group: bench}
+postgres: {url: "${DATABASE_URL}", synchronous_commit: "%s"}
+limits: {%s}
+tables:
+  - name: orders
+    topics: [%s]
+    key: [order_id]
+    version: updated_at
+    create: |
+      %s
+`, b.kafka.Brokers[0], commit, o.limits, strings.Join(topics, ", "), strings.ReplaceAll(s.create("orders"), "\n", "\n      "))
+	return f.Name(), err
+}
+
+// oncesink reads topics one after the other into one table, and then the last one once more,
+// measuring each, and compares the table with the topics.
+func (b *bench) oncesink(ctx context.Context, variant string, o options, replay bool, topics ...topic) ([]result, error) {
+	url, drop, err := b.database(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer drop()
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	var out []result
+	var loads []load
+	run := func(t topic, name string, w watch) error {
+		config, err := b.configure(o, t.shape, t.name)
+		if err != nil {
+			return err
+		}
+		env := []string{"DATABASE_URL=" + url}
+		cmd := exec.CommandContext(ctx, filepath.Join(b.dir, "oncesink"), "init", "-c", config)
+		cmd.Env = append(os.Environ(), env...)
+		if text, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("oncesink init: %w\n%s", err, text)
+		}
+		r, err := measure(ctx, url, len(t.load.events), w, func() (*process, error) {
+			return launch(env, filepath.Join(b.dir, "oncesink"), "run", "-c", config)
+		})
+		if err != nil {
+			return fmt.Errorf("oncesink %s, %s: %w", variant, name, err)
+		}
+		r.Who, r.Variant, r.Load = "oncesink", variant, name
+		out = append(out, r)
+		return verify(ctx, conn, "orders", loads...)
+	}
+	for _, t := range topics {
+		loads = append(loads, t.load)
+		if err := run(t, t.load.name, visible(t)); err != nil {
+			return nil, err
+		}
+		if _, err := conn.Exec(ctx, "vacuum analyze orders"); err != nil { // as autovacuum would, but at the same moment in every run
+			return nil, err
+		}
+	}
+	if replay {
+		t := topics[len(topics)-1]
+		if _, err := conn.Exec(ctx, "select oncesink.rewind('bench', $1::text, null, 0)", t.name); err != nil {
+			return nil, err
+		}
+		if err := run(t, "replay", positions(t)); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// positions watches the ledger, where the table has nothing to show.
+func positions(t topic) watch {
+	at := func(ctx context.Context, conn *pgx.Conn) (n int64, err error) {
+		err = conn.QueryRow(ctx, "select coalesce(sum(next_offset), 0) from oncesink.offsets where topic = $1", t.name).Scan(&n)
+		return n, err
+	}
+	return watch{
+		began: func(ctx context.Context, conn *pgx.Conn) (bool, error) {
+			n, err := at(ctx, conn)
+			return n > 0, err
+		},
+		done: func(ctx context.Context, conn *pgx.Conn) (bool, error) {
+			n, err := at(ctx, conn)
+			return n >= int64(len(t.load.events)), err
+		},
+	}
+}

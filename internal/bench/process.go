@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// process is a program under measurement.
+type process struct {
+	cmd  *exec.Cmd
+	log  output
+	done chan struct{}
+	err  error
+}
+
+// output keeps the end of what a process says.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.b.Len() > 1<<20 {
+		o.b.Next(o.b.Len() / 2)
+	}
+	return o.b.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s := o.b.String()
+	return s[max(0, len(s)-3000):]
+}
+
+func launch(env []string, name string, args ...string) (*process, error) {
+	p := &process{cmd: exec.Command(name, args...), done: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), env...)
+	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.done)
+	}()
+	return p, nil
+}
+
+// stop asks the process to end, and after a while makes it.
+func (p *process) stop() {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.done:
+	case <-time.After(20 * time.Second):
+		_ = p.cmd.Process.Kill()
+		<-p.done
+	}
+}
+
+// usage is what a process has used so far.
+type usage struct {
+	cpu  time.Duration // user and system
+	peak int64         // bytes of memory at the highest
+}
+
+const ticksPerSecond = 100 // of /proc: USER_HZ, the same on every Linux
+
+// used reads /proc. Rusage would not do: its memory begins with the parent's, and it
+// counts the start of a virtual machine.
+func (p *process) used() (u usage, err error) {
+	stat, err1 := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	status, err2 := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err := errors.Join(err1, err2); err != nil {
+		return u, fmt.Errorf("the process ended: %w\n%s", err, &p.log)
+	}
+	f := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	user, _ := strconv.ParseInt(f[11], 10, 64)
+	system, _ := strconv.ParseInt(f[12], 10, 64)
+	u.cpu = time.Duration(user+system) * time.Second / ticksPerSecond
+	for line := range strings.Lines(string(status)) {
+		if v, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kb, _ := strconv.ParseInt(strings.Fields(v)[0], 10, 64)
+			u.peak = kb << 10
+		}
+	}
+	return u, nil
+}
+
+// within waits for a condition.
+func within(ctx context.Context, limit time.Duration, p *process, ok func() (bool, error)) error {
+	deadline := time.Now().Add(limit)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		done, err := ok()
+		if err != nil {
+			return err
+		}
+		if done {
+			return nil
+		}
+		var ended chan struct{}
+		if p != nil {
+			ended = p.done
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ended:
+			return fmt.Errorf("the process ended: %v\n%s", p.err, &p.log)
+		case <-tick.C:
+		}
+		if time.Now().After(deadline) {
+			if p != nil {
+				return fmt.Errorf("not done within %v\n%s", limit, &p.log)
+			}
+			return fmt.Errorf("not done within %v", limit)
+		}
+	}
+}

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+)
+
+// key names what results of several rounds have in common.
+type key struct{ who, variant, load string }
+
+func (r result) key() key { return key{r.Who, r.Variant, r.Load} }
+
+// medians brings the rounds of each measurement together, in the order of their first ones.
+func medians(results []result) []result {
+	rounds := map[key][]result{}
+	var order []key
+	for _, r := range results {
+		if rounds[r.key()] == nil {
+			order = append(order, r.key())
+		}
+		rounds[r.key()] = append(rounds[r.key()], r)
+	}
+	var out []result
+	for _, k := range order {
+		rs := rounds[k]
+		m := rs[0]
+		m.Seconds = median(rs, func(r result) float64 { return r.Seconds })
+		m.CPU = median(rs, func(r result) float64 { return r.CPU })
+		m.WAL = median(rs, func(r result) float64 { return r.WAL })
+		m.P50 = median(rs, func(r result) float64 { return r.P50 })
+		m.P99 = median(rs, func(r result) float64 { return r.P99 })
+		for _, r := range rs {
+			m.Peak = max(m.Peak, r.Peak)
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
+// median of an even number is the mean of the two in the middle.
+func median(rs []result, of func(result) float64) float64 {
+	v := make([]float64, len(rs))
+	for i := range rs {
+		v[i] = of(rs[i])
+	}
+	slices.Sort(v)
+	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
+}
+
+// report is the table of all measurements.
+func report(rs []result) table.Writer {
+	t := table.NewWriter()
+	t.AppendHeader(table.Row{"", "", "load", "rows/s", "CPU s per 1 M", "peak MB", "WAL bytes a row", "p50 ms", "p99 ms"})
+	last := ""
+	for _, r := range rs {
+		who := r.Who
+		if who == last {
+			who = ""
+		}
+		last = r.Who
+		rate := number(r.rate()/1000, 1) + "k"
+		if r.Load == "latency" {
+			rate = ""
+		}
+		t.AppendRow(table.Row{who, r.Variant, r.Load, rate, number(r.CPU, 2), number(r.Peak, 0), number(r.WAL, 0), number(r.P50, 1), number(r.P99, 1)})
+	}
+	return t
+}
+
+func number(v float64, digits int) string {
+	if v == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.*f", digits, v)
+}
+
+// goal is a line of what oncesink has to show.
+type goal struct {
+	what   string
+	got    float64
+	want   float64
+	atMost bool
+}
+
+func (g goal) met() bool { return g.atMost && g.got <= g.want || !g.atMost && g.got >= g.want }
+
+// goals computes the ratios for which all measurements are there.
+func goals(rs []result) []goal {
+	const us, pg, dbz, hand = "oncesink", "PostgreSQL alone", "Debezium JDBC", "hand-written consumer"
+	var out []goal
+	find := func(who, variant, load string) []result {
+		var found []result
+		for _, r := range rs {
+			if r.Who == who && (variant == "" || strings.Contains(r.Variant, variant)) && r.Load == load {
+				found = append(found, r)
+			}
+		}
+		return found
+	}
+	best := func(found []result) (v float64) {
+		for _, r := range found {
+			v = max(v, r.rate())
+		}
+		return v
+	}
+	raw := func(way, load, connections string) (v float64) {
+		for _, r := range find(pg, way, load) {
+			if strings.Contains(r.Variant, connections) {
+				v = max(v, r.rate())
+			}
+		}
+		return v
+	}
+	least := func(what string, got, of, want float64) {
+		if got > 0 && of > 0 {
+			out = append(out, goal{what, got / of, want, false})
+		}
+	}
+	most := func(what string, got, want float64) {
+		if got > 0 {
+			out = append(out, goal{what, got, want, true})
+		}
+	}
+	for _, v := range []struct{ us, pg string }{{"default", "2 connection"}, {"1 writer", "1 connection"}} {
+		fresh, updates := best(find(us, v.us, "fresh")), best(find(us, v.us, "updates"))
+		least("fresh load / best raw upsert, "+v.pg+"(s)", fresh, raw("upsert", "fresh", v.pg), 1.6)
+		least("fresh load / raw COPY, "+v.pg+"(s)", fresh, raw("COPY", "fresh", v.pg), 0.7)
+		least("updates / best raw upsert, "+v.pg+"(s)", updates, raw("upsert", "updates", v.pg), 0.9)
+	}
+	fresh, updates := find(us, "default", "fresh"), find(us, "default", "updates")
+	least("replay / its own updates", best(find(us, "default", "replay")), best(updates), 2)
+	for _, r := range find(us, "default", "replay") {
+		most("WAL bytes a row of a replay", max(r.WAL, 0.01), 5)
+	}
+	least("fresh load / Debezium's best", best(fresh), best(find(dbz, "", "fresh")), 5)
+	least("updates / Debezium's best", best(updates), best(find(dbz, "", "updates")), 3.5)
+	least("fresh load / hand-written consumer", best(fresh), best(find(hand, "", "fresh")), 4)
+	least("updates / hand-written consumer", best(updates), best(find(hand, "", "updates")), 2.5)
+	for _, r := range append(fresh, updates...) {
+		most("CPU s per 1 M rows, "+r.Load, r.CPU, 3)
+		cheapest := 0.0
+		for _, d := range find(dbz, "", r.Load) {
+			if cheapest == 0 || d.CPU < cheapest {
+				cheapest = d.CPU
+			}
+		}
+		least("Debezium's least CPU / CPU, "+r.Load, cheapest, r.CPU, 12)
+	}
+	peak := 0.0
+	for _, r := range rs {
+		if r.Who == us && !strings.Contains(r.Variant, "1000 partitions") {
+			peak = max(peak, r.Peak)
+		}
+	}
+	most("peak MB", peak, 120)
+	for _, r := range find(us, "1000 partitions", "fresh") {
+		most("peak MB, 1,000 partitions", r.Peak, 250)
+	}
+	for _, r := range find(us, "idle", "latency") {
+		most("p99 ms from produce to visible, idle", r.P99, 20)
+	}
+	for _, r := range find(us, "half load", "latency") {
+		most("p99 ms from produce to visible, half load", r.P99, 100)
+	}
+	return out
+}
+
+func ratioTable(gs []goal) table.Writer {
+	t := table.NewWriter()
+	t.AppendHeader(table.Row{"", "measured", "goal", ""})
+	for _, g := range gs {
+		sign, verdict := ">=", "met"
+		if g.atMost {
+			sign = "<="
+		}
+		if !g.met() {
+			verdict = "NOT MET"
+		}
+		t.AppendRow(table.Row{g.what, fmt.Sprintf("%.2f", g.got), fmt.Sprintf("%s %g", sign, g.want), verdict})
+	}
+	return t
+}
+
+// print writes both tables for a terminal, or as Markdown.
+func print(w io.Writer, rs []result, markdown bool) {
+	for _, t := range []table.Writer{report(rs), ratioTable(goals(rs))} {
+		text := t.Render
+		if markdown {
+			text = t.RenderMarkdown
+		}
+		fmt.Fprintf(w, "%s\n\n", text())
+	}
+}

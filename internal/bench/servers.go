@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/oncesink/oncesink/internal/pgserver"
+	"github.com/oncesink/oncesink/internal/testkafka"
+)
+
+// settings of the PostgreSQL that is measured. fsync stays on. Checkpoints are rare enough not
+// to fall on one run and spare the next.
+var settings = map[string]string{
+	"shared_buffers": "1GB", "max_wal_size": "8GB", "checkpoint_timeout": "1h", "max_connections": "50",
+	"autovacuum_naptime": "5s", "max_prepared_transactions": "4",
+}
+
+// bench is the servers and what was measured on them.
+type bench struct {
+	kafka   *testkafka.RealCluster
+	pg      *pgserver.Server
+	admin   *pgx.Conn // database postgres
+	dir     string    // for binaries and configurations
+	stops   []func() error
+	dbs     int
+	topics  map[string]topic
+	results []result
+}
+
+// start starts a real Apache Kafka and a real PostgreSQL.
+func start(ctx context.Context) (b *bench, err error) {
+	b = &bench{topics: map[string]topic{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.stop())
+		}
+	}()
+	if b.dir, err = os.MkdirTemp("", "oncesink-bench-"); err != nil {
+		return b, err
+	}
+	b.stops = append(b.stops, func() error { return os.RemoveAll(b.dir) })
+	kafka, stop, err := testkafka.Start(ctx, 1)
+	b.stops = append(b.stops, stop)
+	if err != nil {
+		return b, err
+	}
+	b.kafka = kafka
+	data, err := pgserver.TempDir("oncesink-bench-pg-")
+	if err != nil {
+		return b, err
+	}
+	b.stops = append(b.stops, func() error { return os.RemoveAll(data) })
+	if b.pg, err = pgserver.Start(ctx, pgserver.Options{Dir: data, Settings: settings, Version: os.Getenv("ONCESINK_TEST_POSTGRES")}); err != nil {
+		return b, err
+	}
+	b.stops = append(b.stops, func() error { return b.pg.Stop(context.Background(), pgserver.Immediate) })
+	if b.admin, err = pgx.Connect(ctx, b.pg.URL("postgres")); err != nil {
+		return b, err
+	}
+	return b, nil
+}
+
+func (b *bench) stop() error {
+	var errs []error
+	for _, f := range slices.Backward(b.stops) {
+		errs = append(errs, f())
+	}
+	return errors.Join(errs...)
+}
+
+// database makes an empty one, after a checkpoint, so that every run finds the same
+// conditions, and drops it when the run is over.
+func (b *bench) database(ctx context.Context) (url string, drop func(), err error) {
+	b.dbs++
+	name := fmt.Sprintf("bench%d", b.dbs)
+	if _, err := b.admin.Exec(ctx, "create database "+name); err != nil {
+		return "", nil, err
+	}
+	if _, err := b.admin.Exec(ctx, "checkpoint"); err != nil {
+		return "", nil, err
+	}
+	return b.pg.URL(name), func() { _, _ = b.admin.Exec(context.Background(), "drop database "+name+" with (force)") }, nil
+}
+
+// topic is a load in Kafka.
+type topic struct {
+	name       string
+	partitions int
+	shape      shape
+	load       load
+}
+
+// fill makes a topic of a load; an event's partition is its id's.
+func (b *bench) fill(ctx context.Context, name string, partitions int, s shape, l load) (topic, error) {
+	if t, ok := b.topics[name]; ok {
+		return t, nil
+	}
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.kafka.Brokers...), kgo.DefaultProduceTopic(name),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(20*time.Millisecond), kgo.MaxBufferedRecords(50_000))
+	if err != nil {
+		return topic{}, err
+	}
+	defer client.Close()
+	resp, err := kadm.NewClient(client).CreateTopic(ctx, int32(partitions), 1, nil, name)
+	if err = errors.Join(err, resp.Err); err != nil {
+		return topic{}, fmt.Errorf("create topic %s: %w", name, err)
+	}
+	var v []string
+	failed := make(chan error, 1)
+	for _, e := range l.events {
+		v = e.values(s, v)
+		client.Produce(ctx, &kgo.Record{Partition: int32(e.id % int64(partitions)), Key: []byte(v[0]), Value: e.json(s, nil, v)}, func(_ *kgo.Record, err error) {
+			if err != nil {
+				select {
+				case failed <- err:
+				default:
+				}
+			}
+		})
+	}
+	if err := client.Flush(ctx); err != nil {
+		return topic{}, err
+	}
+	select {
+	case err := <-failed:
+		return topic{}, fmt.Errorf("fill topic %s: %w", name, err)
+	default:
+	}
+	t := topic{name, partitions, s, l}
+	b.topics[name] = t
+	return t, nil
+}
+
+// ends are the first and the last event of each partition: when one of the first shows in a table
+// a run has begun, when all of the last do it is done.
+func (t topic) ends() (first, last []event) {
+	a, z := map[int64]event{}, map[int64]event{}
+	for _, e := range t.load.events {
+		p := e.id % int64(t.partitions)
+		if _, ok := a[p]; !ok {
+			a[p] = e
+		}
+		z[p] = e
+	}
+	for p := range a {
+		first, last = append(first, a[p]), append(last, z[p])
+	}
+	return first, last
+}
