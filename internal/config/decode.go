@@ -19,6 +19,7 @@ type decoder struct {
 	lookup   func(name string) (string, bool) // environment
 	anchors  map[string]ast.Node
 	at       map[string]*token.Position // key path -> where it stands
+	values   map[string]*token.Position // key path -> where its single value stands
 	problems []Problem
 }
 
@@ -33,6 +34,7 @@ func (d *decoder) problem(at *token.Position, path, format string, args ...any) 
 // value decodes n into v. A null leaves v as it is, but for a section such as
 // "tls:", which is thereby there, with its defaults.
 func (d *decoder) value(path string, n ast.Node, v reflect.Value) {
+	written := n
 	n = d.resolve(n)
 	if n == nil {
 		return
@@ -45,6 +47,9 @@ func (d *decoder) value(path string, n ast.Node, v reflect.Value) {
 		return
 	}
 	text, isText := d.text(path, n)
+	if isText {
+		d.values[path] = position(written)
+	}
 	if s, ok := v.Addr().Interface().(scalar); ok {
 		if _, column := s.(*Column); isText {
 			if err := s.set(text); err != nil {
@@ -243,8 +248,12 @@ func (d *decoder) Visit(n ast.Node) ast.Visitor {
 	return d
 }
 
-// where returns the place of a key path, or of the nearest section around it.
-func (d *decoder) where(path string) (at *token.Position, exact bool) {
+// where returns the place of a key's single value, of the key itself if it has none or
+// onKey asks for it, or of the nearest section around it.
+func (d *decoder) where(path string, onKey bool) (at *token.Position, exact bool) {
+	if at, ok := d.values[path]; ok && !onKey {
+		return at, true
+	}
 	for exact = true; path != ""; exact = false {
 		if at, ok := d.at[path]; ok {
 			return at, exact

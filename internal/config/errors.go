@@ -19,6 +19,8 @@ type Problem struct {
 
 	// missing says that the place is that of the section in which a key is missing.
 	missing bool
+	// onKey says that the key itself is wrong, whatever its value is.
+	onKey bool
 	// atKey says that the place is that of a key, whose value is beside the point.
 	atKey   bool
 	snippet string

@@ -42,7 +42,7 @@ func Load(file string) (*Config, error) {
 // Parse reads and checks a document; file names it in errors and lookup is the
 // environment. Its error is an *Error.
 func Parse(file string, data []byte, lookup func(string) (string, bool)) (*Config, error) {
-	d := &decoder{lookup: lookup, anchors: map[string]ast.Node{}, at: map[string]*token.Position{}}
+	d := &decoder{lookup: lookup, anchors: map[string]ast.Node{}, at: map[string]*token.Position{}, values: map[string]*token.Position{}}
 	cfg := &Config{}
 	if body := d.parse(data); body != nil {
 		ast.Walk(d, body)
@@ -52,7 +52,7 @@ func Parse(file string, data []byte, lookup func(string) (string, bool)) (*Confi
 			v := &validator{at: d.at, cfg: cfg}
 			v.validate()
 			for _, p := range v.problems {
-				at, exact := d.where(p.Path)
+				at, exact := d.where(p.Path, p.onKey)
 				if at != nil {
 					p.Line, p.Column, p.missing = at.Line, at.Column, !exact
 				}

@@ -39,7 +39,7 @@ func (v *validator) tableTopics(path string, t *Table) {
 	sources := t.Sources()
 	switch {
 	case t.Topic != "" && len(t.Topics) > 0:
-		v.problem(path+".topics", "is given beside topic: use one of them")
+		v.keyProblem(path+".topics", "is given beside topic: use one of them")
 	case len(sources) == 0:
 		v.problem(path+".topic", "is required: the topic that feeds the table, or topics for several")
 	}
@@ -61,7 +61,7 @@ func (v *validator) tableTopics(path string, t *Table) {
 func (v *validator) appendTable(path string, t *Table) {
 	for _, key := range []string{"key", "version", "record_key", "tombstones", "guard"} {
 		if v.given(path + "." + key) {
-			v.problem(path+"."+key, "has no meaning for strategy append, which keeps one row for each event: remove it")
+			v.keyProblem(path+"."+key, "has no meaning for strategy append, which keeps one row for each event: remove it")
 		}
 	}
 }
@@ -96,7 +96,7 @@ func (v *validator) recordKey(path string, t *Table) {
 	}
 	for _, column := range slices.Sorted(maps.Keys(t.RecordKey)) {
 		if !slices.Contains(t.Key, column) {
-			v.problem(at+"."+column, "is not a key column%s", Suggest(column, t.Key))
+			v.keyProblem(at+"."+column, "is not a key column%s", Suggest(column, t.Key))
 		}
 		if !recordKeySource.MatchString(t.RecordKey[column]) {
 			v.problem(at+"."+column, "must be $key (the whole record key) or $key.PATH (a field of it)")

@@ -26,6 +26,12 @@ func (v *validator) problem(path, format string, args ...any) {
 	v.problems = append(v.problems, Problem{Path: path, Message: fmt.Sprintf(format, args...)})
 }
 
+// keyProblem notes that a key is wrong, whatever its value is.
+func (v *validator) keyProblem(path, format string, args ...any) {
+	v.problem(path, format, args...)
+	v.problems[len(v.problems)-1].onKey = true
+}
+
 // given says that the file names the key, so that a zero is not a default.
 func (v *validator) given(path string) bool { return v.at[path] != nil }
 
@@ -52,10 +58,10 @@ func (v *validator) kafka(k *Kafka) {
 	v.oneOf("kafka.protocol", k.Protocol, "cooperative", "eager", "consumer")
 	v.positive("kafka.session_timeout", k.SessionTimeout)
 	if k.Protocol == "consumer" && k.SessionTimeout != 0 {
-		v.problem("kafka.session_timeout", "is set by the broker for protocol consumer: remove it")
+		v.keyProblem("kafka.session_timeout", "is set by the broker for protocol consumer: remove it")
 	}
 	if len(k.Assign) > 0 && k.InstanceID != "" {
-		v.problem("kafka.instance_id", "has no meaning with kafka.assign, which joins no group: remove one of them")
+		v.keyProblem("kafka.instance_id", "has no meaning with kafka.assign, which joins no group: remove one of them")
 	}
 	if t := k.TLS; t != nil && (t.CertFile == "") != (t.KeyFile == "") {
 		v.problem("kafka.tls", "needs cert_file and key_file together")
@@ -127,13 +133,13 @@ func (v *validator) topics() {
 	known := v.cfg.topics()
 	for _, topic := range slices.Sorted(maps.Keys(v.cfg.Topics)) {
 		if !slices.Contains(known, topic) {
-			v.problem("topics."+topic, "feeds no table%s", Suggest(topic, known))
+			v.keyProblem("topics."+topic, "feeds no table%s", Suggest(topic, known))
 		}
 	}
 	for _, topic := range slices.Sorted(maps.Keys(v.cfg.Kafka.Assign)) {
 		path, partitions := "kafka.assign."+topic, v.cfg.Kafka.Assign[topic]
 		if !slices.Contains(known, topic) {
-			v.problem(path, "feeds no table%s", Suggest(topic, known))
+			v.keyProblem(path, "feeds no table%s", Suggest(topic, known))
 		}
 		if len(partitions) == 0 {
 			v.problem(path, "names no partition: write a list of numbers, such as [0, 1]")
