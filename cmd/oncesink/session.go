@@ -152,6 +152,8 @@ func (s *session) postgresError(err error) error {
 func (s *session) connectKafka(ctx context.Context) error {
 	client, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(s.consumer.Brokers...), kgo.ClientID("oncesink"), kgo.RetryTimeout(connectTimeout),
+		// A handshake goes by these two, not by the request's context.
+		kgo.DialTimeout(connectTimeout), kgo.RequestTimeoutOverhead(connectTimeout),
 	}, s.consumer.ClientOptions...)...)
 	if err != nil {
 		return &environmentError{s.cfg.Scrub("Kafka: " + err.Error() + ": correct the kafka section of the configuration")}
@@ -182,16 +184,19 @@ func (s *session) connectKafka(ctx context.Context) error {
 func (s *session) kafkaError(err error) error {
 	fix := "see that Kafka runs and that kafka.brokers names it (" + strings.Join(s.consumer.Brokers, ", ") + ")"
 	var auth *kerr.Error
+	var dns *net.DNSError
 	var first *kgo.ErrFirstReadEOF
 	hangsUp := errors.Is(err, io.EOF)
 	switch {
 	case errors.As(err, &auth) && (errors.Is(err, kerr.SaslAuthenticationFailed) || errors.Is(err, kerr.UnsupportedSaslMechanism)):
 		fix = "correct mechanism, username and password under kafka.sasl"
+	case errors.As(err, &dns):
+		fix = "correct the host in kafka.brokers"
 	case errors.As(err, &first):
 		fix = "configure kafka.tls or kafka.sasl as the brokers ask for it"
 	case s.cfg.Kafka.SASL != nil && hangsUp:
-		fix = "the broker hangs up: correct mechanism, username and password under kafka.sasl"
-	case s.cfg.Kafka.TLS != nil && (hangsUp || errors.Is(err, context.DeadlineExceeded)):
+		fix = "correct mechanism, username and password under kafka.sasl"
+	case s.cfg.Kafka.TLS != nil && (hangsUp || timedOut(err)):
 		fix += " on a port that speaks TLS: correct kafka.tls, or leave it out for brokers without TLS"
 	case strings.Contains(err.Error(), "tls:") || strings.Contains(err.Error(), "x509"):
 		fix = "correct kafka.tls, or leave it out for brokers without TLS"
@@ -201,14 +206,26 @@ func (s *session) kafkaError(err error) error {
 
 // rootCause is the innermost of several nested messages, on one line.
 func rootCause(err error) string {
-	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Sprintf("no answer within %v", connectTimeout)
-	}
+	var dns *net.DNSError
 	var op *net.OpError
-	if errors.As(err, &op) {
+	var first *kgo.ErrFirstReadEOF
+	switch {
+	case errors.As(err, &dns):
+		return "look up " + dns.Name + ": " + dns.Err
+	case timedOut(err):
+		return fmt.Sprintf("no answer within %v", connectTimeout)
+	case errors.As(err, &op):
 		return op.Error()
+	case errors.Is(err, io.EOF) && !errors.As(err, &first):
+		return "the server hangs up"
 	}
 	return strings.Join(strings.Fields(err.Error()), " ")
+}
+
+// timedOut says that a context or a connection waited in vain.
+func timedOut(err error) bool {
+	var waited net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &waited) && waited.Timeout()
 }
 
 // open reads the catalog and returns sink and ledger.
