@@ -38,7 +38,7 @@ type Config struct {
 	MaxBatchRecords int
 	MaxBatchBytes   int
 	// BufferBytes bounds the records held in memory beyond the client's own
-	// fetch buffers. Defaults to 24 MiB.
+	// fetch buffers. Defaults to 16 MiB.
 	BufferBytes int64
 	// UntilEnd stops at the end that the topics had at the start.
 	UntilEnd bool
@@ -49,7 +49,7 @@ type Config struct {
 }
 
 // DefaultBufferBytes is the default of Config.BufferBytes.
-const DefaultBufferBytes = 24 << 20
+const DefaultBufferBytes = 16 << 20
 
 // Protocol is how the group agrees who reads what.
 type Protocol string

@@ -112,8 +112,8 @@ func (m *member) clientOptions() []kgo.Opt {
 		// A partition that was claimed or rewound is fetched once the fetch in
 		// progress is answered. On a quiet topic that is after this wait.
 		kgo.FetchMaxWait(500 * time.Millisecond),
-		kgo.FetchMaxBytes(4 << 20),
-		kgo.FetchMaxPartitionBytes(1 << 20),
+		kgo.FetchMaxBytes(2 << 20),
+		kgo.FetchMaxPartitionBytes(512 << 10),
 	}
 	if len(cfg.Assign) == 0 {
 		opts = append(opts,

@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -40,7 +41,7 @@ type lane struct {
 	claim   offsets.Claim // what we hold; its position is the last committed one
 	next    int64         // offset expected from the next poll
 
-	raw      []*kgo.Record // polled, not decoded
+	raw      []sink.Record // polled, not decoded
 	rawBytes int
 	part     *sink.Part // decoded, waiting for a writer
 
@@ -70,11 +71,12 @@ func (l *lane) offer(recs []*kgo.Record, limits Config) (full bool) {
 	if len(recs) == 0 {
 		return false
 	}
+	l.raw = slices.Grow(l.raw, len(recs))
 	for _, r := range recs {
-		l.rawBytes += recordBytes(r)
+		l.raw = append(l.raw, toRecord(r))
+		l.rawBytes += rawBytes(len(r.Key), len(r.Value))
 	}
 	l.next = recs[len(recs)-1].Offset + 1
-	l.raw = append(l.raw, recs...)
 	l.changed.Broadcast()
 	full = !l.throttle && (len(l.raw) > 2*limits.MaxBatchRecords || l.rawBytes > limits.MaxBatchBytes)
 	if full {
@@ -98,7 +100,6 @@ const decodeChunk = 256
 // It calls ready when there is something for a writer, and drained when a
 // throttled lane may be fetched again.
 func (l *lane) decode(s *sink.Sink, limits Config, ready, drained func(*lane)) {
-	var chunk []sink.Record
 	for {
 		l.mu.Lock()
 		for l.state != closed && (len(l.raw) == 0 || l.part.Records() >= limits.MaxBatchRecords || l.part.Bytes() >= limits.MaxBatchBytes) {
@@ -109,17 +110,19 @@ func (l *lane) decode(s *sink.Sink, limits Config, ready, drained func(*lane)) {
 			return
 		}
 		n := min(decodeChunk, len(l.raw), limits.MaxBatchRecords-l.part.Records())
-		chunk = chunk[:0]
-		for _, r := range l.raw[:n] {
-			chunk = append(chunk, toRecord(r))
-			l.rawBytes -= recordBytes(r)
+		if l.part.Records() == 0 {
+			l.part.Grow(min(len(l.raw), limits.MaxBatchRecords), l.rawBytes)
 		}
-		clear(l.raw[:n])
+		chunk := l.raw[:n]
+		for i := range chunk {
+			l.rawBytes -= rawBytes(len(chunk[i].Key), len(chunk[i].Value))
+		}
+		s.Add(l.part, chunk...)
+		clear(chunk)
 		l.raw = l.raw[n:]
 		if len(l.raw) == 0 {
 			l.raw = nil
 		}
-		s.Add(l.part, chunk...)
 		resume := l.throttle && len(l.raw) <= limits.MaxBatchRecords && l.rawBytes <= limits.MaxBatchBytes/2
 		if resume {
 			l.throttle = false
@@ -135,9 +138,8 @@ func (l *lane) decode(s *sink.Sink, limits Config, ready, drained func(*lane)) {
 	}
 }
 
-// take hands the part to a writer and goes on with an empty one. It returns nil if there
-// is nothing to write.
-func (l *lane) take(cancel context.CancelFunc, empty *sink.Part) *sink.Part {
+// take hands the part to a writer. It returns nil if there is nothing to write.
+func (l *lane) take(cancel context.CancelFunc) *sink.Part {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.state != running || l.inFlight || l.part.Records() == 0 {
@@ -145,7 +147,7 @@ func (l *lane) take(cancel context.CancelFunc, empty *sink.Part) *sink.Part {
 	}
 	p := l.part
 	p.Claim = l.claim
-	l.part = empty
+	l.part = new(sink.Part)
 	l.inFlight, l.flying, l.cancel = true, p.Bytes(), cancel
 	l.changed.Broadcast()
 	return p
@@ -236,8 +238,8 @@ func (l *lane) view() view {
 	return view{l.state, l.claim, l.inFlight, l.next, l.cause}
 }
 
-// recordBytes is roughly what a polled record holds in memory.
-func recordBytes(r *kgo.Record) int { return len(r.Key) + len(r.Value) + 200 }
+// rawBytes is roughly what a record that waits to be decoded holds in memory.
+func rawBytes(key, value int) int { return key + value + 200 }
 
 func toRecord(r *kgo.Record) sink.Record {
 	rec := sink.Record{

@@ -23,7 +23,6 @@ type member struct {
 	admin  *kadm.Client
 	ready  *readyQueue
 	mirror *mirror
-	parts  sync.Pool // of *sink.Part: empty, with buffers
 
 	work    context.Context // ends when transactions and claims must end
 	endWork context.CancelFunc
@@ -47,7 +46,6 @@ func newMember(c *Consumer) *member {
 		opened:   make(chan struct{}),
 		failed:   make(chan error, 1),
 	}
-	m.parts.New = func() any { return new(sink.Part) }
 	m.work, m.endWork = context.WithCancel(context.Background())
 	return m
 }

@@ -95,8 +95,6 @@ func (m *member) write(ctx context.Context) {
 		if len(parts) > 0 {
 			for i, o := range m.sink.Write(txctx, parts) {
 				m.settle(lanes[i], o)
-				parts[i].Reset()
-				m.parts.Put(parts[i])
 			}
 		}
 		cancel()
@@ -125,7 +123,7 @@ func (m *member) gather(cancel context.CancelFunc) (lanes []*lane, parts []*sink
 		if l == nil {
 			break
 		}
-		if p := l.take(cancel, m.parts.Get().(*sink.Part)); p != nil {
+		if p := l.take(cancel); p != nil {
 			lanes, parts = append(lanes, l), append(parts, p)
 			records += p.Records()
 			bytes += p.Bytes()

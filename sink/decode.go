@@ -2,6 +2,7 @@ package sink
 
 import (
 	"math"
+	"slices"
 
 	"github.com/oncesink/oncesink/internal/fields"
 	"github.com/oncesink/oncesink/offsets"
@@ -17,6 +18,11 @@ func (s *Sink) Add(p *Part, records ...Record) {
 		sc    *scratch
 		topic string
 	)
+	bytes := 0
+	for i := range records {
+		bytes += len(records[i].Value)
+	}
+	p.records, p.text = room(p.records, len(records)), room(p.text, bytes)
 	for i := range records {
 		rec := &records[i]
 		if rec.Offset < p.To.Next {
@@ -53,13 +59,20 @@ func (p *Part) Bytes() int {
 	return p.payload + recordSize*len(p.records) + rowSize*len(p.rows) + cellSize*len(p.cells) + len(p.text)
 }
 
-// Reset empties a part that was written, for its buffers to be used again.
-func (p *Part) Reset() {
-	clear(p.records) // their slices belong to others
-	*p = Part{
-		records: p.records[:0], rows: p.rows[:0], cells: p.cells[:0], text: p.text[:0],
-		keys: p.keys[:0], versions: p.versions[:0], keyText: p.keyText[:0],
+// Grow makes room in an empty part for records of about so many bytes in all.
+func (p *Part) Grow(records, bytes int) {
+	p.records = slices.Grow(p.records, records)
+	p.rows = slices.Grow(p.rows, records)
+	p.text = slices.Grow(p.text, bytes/2)
+}
+
+// room makes room for n more elements, doubling what there is: append alone grows big
+// slices by a quarter, and copies each element several times.
+func room[T any](s []T, n int) []T {
+	if cap(s)-len(s) >= n {
+		return s
 	}
+	return slices.Grow(s, max(n, len(s)))
 }
 
 // size is what the record's slices hold.
@@ -116,6 +129,7 @@ func (d *decoder) rows(p *Part, rec *Record, sc *scratch) *fault {
 // row appends what an event becomes in a table.
 func (t *tableDecoder) row(p *Part, rec *Record, sc *scratch) *fault {
 	first := len(p.cells)
+	p.cells = room(p.cells, len(t.columns))
 	for i := range t.columns {
 		c := &t.columns[i]
 		x, r := c.cell(p, rec, t.columnAt[i], sc)

@@ -15,7 +15,8 @@ func (s *Sink) seal(p *Part, known spellings) (open spellings) {
 		return nil
 	}
 	faults := p.faults
-	p.keys, p.versions, p.keyText = p.keys[:0], p.versions[:0], p.keyText[:0]
+	p.keys, p.versions = make([]cell, 0, len(p.rows)), make([]cell, 0, len(p.rows))
+	p.keyText = make([]byte, 0, 48*len(p.rows))
 	for i := range p.rows {
 		k := sealing{p: p, r: &p.rows[i], t: s.tables[p.rows[i].table], known: known}
 		start := len(p.keyText)

@@ -59,12 +59,12 @@ partition that halted makes it end with 1 when the others are done.`,
 }
 
 // limitMemory has the garbage collector work harder before the heap grows beyond what
-// the buffers explain: them twice, and what the clients and statements take.
+// the buffers and what the clients and statements take explain.
 // GOMEMLIMIT, if set, counts instead.
 func limitMemory(buffers int64) {
-	const others = 42 << 20
+	const others = 80 << 20
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(2*buffers + others)
+		debug.SetMemoryLimit(buffers + others)
 	}
 }
 

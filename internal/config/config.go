@@ -171,8 +171,8 @@ type Limits struct {
 	// GiB. Defaults to 8MiB.
 	BatchBytes Size `yaml:"batch_bytes,omitempty"`
 	// BufferBytes bounds the memory for records that wait, beyond the Kafka client's
-	// own fetch buffers. The whole process takes about 60 MiB more than twice as much.
-	// Defaults to 24MiB.
+	// own fetch buffers. The whole process takes about 100 MiB more.
+	// Defaults to 16MiB.
 	BufferBytes Size `yaml:"buffer_bytes,omitempty"`
 	// StopTimeout bounds a graceful stop. Defaults to 20s.
 	StopTimeout Duration `yaml:"stop_timeout,omitempty"`

@@ -1,6 +1,9 @@
 package fields
 
-import "iter"
+import (
+	"bytes"
+	"iter"
+)
 
 // walker goes through a document that is known to be valid, so that a value's
 // first byte says what it is, and its end is found without looking at what is between.
@@ -95,7 +98,12 @@ func (w *walker) skip(i int) int {
 // skipString goes over the string that begins at i, and reports whether it has escapes.
 func (w *walker) skipString(i int) (end int, escapes bool) {
 	doc := w.doc
-	for i++; doc[i] != '"'; i++ {
+	i++
+	end = i + bytes.IndexByte(doc[i:], '"')
+	if bytes.IndexByte(doc[i:end], '\\') < 0 {
+		return end + 1, false
+	}
+	for ; doc[i] != '"'; i++ {
 		if doc[i] == '\\' {
 			escapes = true
 			i++
