@@ -32,7 +32,7 @@ type plan struct {
 	records, rounds int
 	quick           bool
 	only            *regexp.Regexp
-	out             string
+	out, limits     string
 }
 
 func run(ctx context.Context) (err error) {
@@ -41,6 +41,7 @@ func run(ctx context.Context) (err error) {
 	flag.IntVar(&p.rounds, "rounds", 3, "rounds, of which the median counts")
 	flag.BoolVar(&p.quick, "quick", false, "about a minute: fewer events, one round, no Debezium, no latency")
 	flag.StringVar(&p.out, "out", "", "directory for performance.svg, performance.json and performance-table.md")
+	flag.StringVar(&p.limits, "limits", "", "limits of oncesink's runs in place of the defaults, to try them out: \"batch_records: 20000\"")
 	only := flag.String("only", ".", "measure only what matches this expression")
 	flag.Parse()
 	if p.quick {

@@ -76,6 +76,7 @@ func (p plan) steps(b *bench, made []topic) []step {
 		}
 	}
 	ours := func(variant string, o options, replay, slow, once bool, topics ...topic) {
+		o.limits = strings.Trim(o.limits+", "+p.limits, ", ")
 		add(step{name: "oncesink, " + variant, slow: slow, once: once, run: func(ctx context.Context) ([]result, error) {
 			return b.oncesink(ctx, variant, o, replay, topics...)
 		}})

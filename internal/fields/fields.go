@@ -150,6 +150,15 @@ func (s *Set) Len() int { return s.n }
 // an object is Absent. The error is an *Error; values are then undefined.
 func (s *Set) Extract(doc []byte, values []Value) error {
 	clear(values)
+	if p := (plain{doc, values}); p.extract(&s.root) {
+		return nil
+	}
+	clear(values)
+	return s.extract(doc, values)
+}
+
+// extract does what Extract does for any document.
+func (s *Set) extract(doc []byte, values []Value) error {
 	v := s.validators.Get().(*validator)
 	err := v.validate(doc)
 	s.validators.Put(v)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"reflect"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -28,6 +29,13 @@ func FuzzExtract(f *testing.F) {
 		}
 		values := make([]Value, s.Len())
 		refused := s.Extract(doc, values)
+		if p := (plain{doc, make([]Value, s.Len())}); p.extract(&s.root) {
+			// What is plain is nothing else than what the library makes of it.
+			slow := make([]Value, s.Len())
+			if err := s.extract(doc, slow); err != nil || !reflect.DeepEqual(slow, p.values) {
+				t.Fatalf("plain, but the library says %v, %v: %v", err, slow, p.values)
+			}
+		}
 		tree, err := decodeAll(doc)
 		if refused != nil {
 			if err == nil && utf8.Valid(doc) && !bytes.Contains(doc, []byte(`\u`)) && len(doc) < 1000 && !repeats(doc) {
