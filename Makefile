@@ -1,10 +1,13 @@
 # make build: bin/oncesink, static   make test: all tests   make lint   make fuzz
-# make bench: the table and the plot of docs/performance.md, in half an hour   make bench-quick: a minute
+# make bench: the table and the plot of docs/performance.md, in half an hour   make bench-growth:
+	go run ./internal/bench -growth -rounds 1
+
+bench-quick: a minute
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: build test lint fuzz bench bench-quick
+.PHONY: build test lint fuzz bench bench-growth bench-quick
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.release=$(VERSION)' -o bin/oncesink ./cmd/oncesink
 

@@ -34,7 +34,7 @@ func (b *bench) latency(ctx context.Context, who, name string, samples, rate int
 	}
 	defer p.stop()
 	w := visible(t)
-	if err := within(ctx, time.Minute, p, func() (bool, error) {
+	if err := within(ctx, time.Minute, glance, p, func() (bool, error) {
 		done, err := w.done(ctx, conn)
 		return done && err == nil, nil // the table may not be there yet
 	}); err != nil {
@@ -64,7 +64,7 @@ func (b *bench) latency(ctx context.Context, who, name string, samples, rate int
 		id := int64(1_000_000_000 + i)
 		began := time.Now()
 		send(id)
-		err := within(ctx, 30*time.Second, p, func() (seen bool, err error) {
+		err := within(ctx, 30*time.Second, time.Millisecond, p, func() (seen bool, err error) {
 			for end := time.Now().Add(4 * time.Millisecond); !seen && err == nil && time.Now().Before(end); {
 				err = conn.QueryRow(ctx, "select exists (select from orders where order_id = $1)", id).Scan(&seen)
 			}

@@ -30,7 +30,7 @@ func main() {
 // settingsOf a run of the benchmark, from the command line.
 type plan struct {
 	records, rounds int
-	quick           bool
+	quick, grow     bool
 	only            *regexp.Regexp
 	out, limits     string
 }
@@ -40,6 +40,7 @@ func run(ctx context.Context) (err error) {
 	flag.IntVar(&p.records, "records", 1_000_000, "events of a load")
 	flag.IntVar(&p.rounds, "rounds", 3, "rounds, of which the median counts")
 	flag.BoolVar(&p.quick, "quick", false, "about a minute: fewer events, one round, no Debezium, no latency")
+	flag.BoolVar(&p.grow, "growth", false, "measure how costs grow with backlog, table and partitions instead")
 	flag.StringVar(&p.out, "out", "", "directory for performance.svg, performance.json and performance-table.md")
 	flag.StringVar(&p.limits, "limits", "", "limits of oncesink's runs in place of the defaults, to try them out: \"batch_records: 20000\"")
 	only := flag.String("only", ".", "measure only what matches this expression")

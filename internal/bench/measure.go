@@ -30,6 +30,10 @@ type watch struct {
 	began, done func(context.Context, *pgx.Conn) (bool, error)
 }
 
+// glance is how often a table is looked at: often enough for runs of seconds, and rarely
+// enough to cost nothing.
+const glance = 25 * time.Millisecond
+
 // measure times a process from the moment its first rows show to the moment its last ones
 // do. So the start of a program, and its way into a group, count for nobody.
 func measure(ctx context.Context, url string, rows int, w watch, run func() (*process, error)) (r result, err error) {
@@ -43,7 +47,7 @@ func measure(ctx context.Context, url string, rows int, w watch, run func() (*pr
 		return r, err
 	}
 	defer p.stop()
-	if err := within(ctx, 2*time.Minute, p, func() (bool, error) { return w.began(ctx, conn) }); err != nil {
+	if err := within(ctx, 2*time.Minute, glance, p, func() (bool, error) { return w.began(ctx, conn) }); err != nil {
 		return r, fmt.Errorf("wait for the first rows: %w", err)
 	}
 	start := time.Now()
@@ -55,7 +59,7 @@ func measure(ctx context.Context, url string, rows int, w watch, run func() (*pr
 	if err != nil {
 		return r, err
 	}
-	if err := within(ctx, 20*time.Minute, p, func() (bool, error) { return w.done(ctx, conn) }); err != nil {
+	if err := within(ctx, 20*time.Minute, glance, p, func() (bool, error) { return w.done(ctx, conn) }); err != nil {
 		return r, fmt.Errorf("wait for the last rows: %w", err)
 	}
 	took := time.Since(start)

@@ -22,6 +22,9 @@ type step struct {
 // measure makes the topics and runs the plan round by round, so that a moment's noise does
 // not fall on one program alone.
 func (p plan) measure(ctx context.Context, b *bench) error {
+	if p.grow {
+		return p.repeat(ctx, b, func() []step { return p.growth(b) })
+	}
 	n := p.records
 	first := fresh(0, n)
 	again, half := updates(first, 1), mixed(first, 2)
@@ -41,8 +44,13 @@ func (p plan) measure(ctx context.Context, b *bench) error {
 		say("topic %s: %d events", t.name, len(t.load.events))
 		made = append(made, t)
 	}
+	return p.repeat(ctx, b, func() []step { return p.steps(b, made) })
+}
+
+// repeat runs the steps round by round.
+func (p plan) repeat(ctx context.Context, b *bench, steps func() []step) error {
 	for round := range p.rounds {
-		for _, s := range p.steps(b, made) {
+		for _, s := range steps() {
 			if !p.only.MatchString(s.name) || s.once && round > 0 || s.slow && p.quick {
 				continue
 			}

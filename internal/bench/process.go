@@ -99,10 +99,10 @@ func (p *process) used() (u usage, err error) {
 	return u, nil
 }
 
-// within waits for a condition.
-func within(ctx context.Context, limit time.Duration, p *process, ok func() (bool, error)) error {
+// within waits for a condition, looking every so often.
+func within(ctx context.Context, limit, every time.Duration, p *process, ok func() (bool, error)) error {
 	deadline := time.Now().Add(limit)
-	tick := time.NewTicker(5 * time.Millisecond)
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		done, err := ok()
