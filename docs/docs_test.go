@@ -29,7 +29,7 @@ const rules = 28
 
 // unbuilt are the rules without code to test: those of the commands that do not
 // exist yet, and those that describe what other rules add up to.
-var unbuilt = []int{19, 20, 21, 22, 23, 24, 25, 26}
+var unbuilt = []int{22, 23, 24, 25, 26}
 
 func TestEveryRuleHasAHeading(t *testing.T) {
 	var got []int

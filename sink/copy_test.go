@@ -60,6 +60,22 @@ func TestLearnedRoute(t *testing.T) {
 	db.want(fmt.Sprintf("%d|4|v4", 3*n), "select count(*), version, note from q group by 2, 3")
 }
 
+// A tombstone in every batch does not keep new keys from being copied.
+func TestCopyBesideTombstones(t *testing.T) {
+	db := newDatabase(t, "create table q (id bigint primary key, version int not null, note text)")
+	e := db.upsert("q", TableConfig{Key: []string{"id"}, Version: "version", RecordKey: map[string]string{"id": "$key"}})
+	e.tables[0].learn.forced = nil
+	const n = 500
+	for i := range 3 {
+		first := i * (n + 1)
+		e.write(e.part("o", 0, append(orders(int64(first), 1, first, first+n), ev{offset: int64(first + n), cols: fmt.Sprintf("id=%d", first), gone: true})...))
+	}
+	if !e.tables[0].learn.copying {
+		t.Error("new keys are not copied")
+	}
+	db.want(fmt.Sprint(3*(n-1)), "select count(*) from q")
+}
+
 // A batch in which nothing is newer takes no row lock, and writes to the log no more than its
 // position: at most 5 bytes a row.
 func TestReplayWritesNoLog(t *testing.T) {

@@ -71,12 +71,13 @@ func (t *transaction) shortcut(ctx context.Context, tb *table, events []event) (
 	}
 	w := t.w
 	rest, fresh := w.rest[:0], w.fresh[:0]
-	absent, winners := 0, 0
+	asked, absent, winners := 0, 0, 0
 	for i := range events {
 		switch {
 		case events[i].tombstone() && tb.strategy == Upsert:
 			rest = append(rest, events[i])
 		case answers == nil || answers[0] == saysAbsent:
+			asked++
 			absent++
 			if tb.whole(&events[i]) {
 				fresh = append(fresh, events[i])
@@ -85,6 +86,7 @@ func (t *transaction) shortcut(ctx context.Context, tb *table, events []event) (
 			}
 			answers = tail(answers)
 		default:
+			asked++
 			if answers[0] == saysWins {
 				winners++
 				rest = append(rest, events[i])
@@ -93,8 +95,8 @@ func (t *transaction) shortcut(ctx context.Context, tb *table, events []event) (
 		}
 	}
 	w.rest, w.fresh = rest, fresh
-	if way == byLook {
-		tb.learn.saw(absent, winners, len(events))
+	if way == byLook && asked > 0 {
+		tb.learn.saw(absent, winners, asked)
 	}
 	w.split(tb, fresh)
 	if len(fresh) == 0 {
