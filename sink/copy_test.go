@@ -68,12 +68,12 @@ func TestCopyBesideTombstones(t *testing.T) {
 	const n = 500
 	for i := range 3 {
 		first := i * (n + 1)
-		e.write(e.part("o", 0, append(orders(int64(first), 1, first, first+n), ev{offset: int64(first + n), cols: fmt.Sprintf("id=%d", first), gone: true})...))
+		e.write(e.part("o", 0, append(orders(int64(first), 1, first, first+n), ev{offset: int64(first + n), cols: fmt.Sprintf("id=%d", first-2), gone: true})...))
 	}
 	if !e.tables[0].learn.copying {
 		t.Error("new keys are not copied")
 	}
-	db.want(fmt.Sprint(3*(n-1)), "select count(*) from q")
+	db.want(fmt.Sprint(3*n-2), "select count(*) from q")
 }
 
 // A batch in which nothing is newer takes no row lock, and writes to the log no more than its
