@@ -1,8 +1,5 @@
 # make build: bin/oncesink, static   make test: all tests   make lint   make fuzz
-# make bench: the table and the plot of docs/performance.md, in half an hour   make bench-growth:
-	go run ./internal/bench -growth -rounds 1
-
-bench-quick: a minute
+# make bench: the table and the plot of docs/performance.md, in half an hour   make bench-quick: a minute
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -25,6 +22,9 @@ fuzz:
 
 bench:
 	go run ./internal/bench -out docs
+
+bench-growth:
+	go run ./internal/bench -growth -rounds 1
 
 bench-quick:
 	go run ./internal/bench -quick
