@@ -143,7 +143,7 @@ func TestLinks(t *testing.T) {
 
 // anchors are the names that GitHub gives to headings.
 func anchors(markdown string) []string {
-	drop := regexp.MustCompile("[^\\p{L}\\p{N} _-]")
+	drop := regexp.MustCompile(`[^\p{L}\p{N} _-]`)
 	var out []string
 	for _, m := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllStringSubmatch(markdown, -1) {
 		out = append(out, strings.ReplaceAll(drop.ReplaceAllString(strings.ToLower(m[1]), ""), " ", "-"))
@@ -265,7 +265,7 @@ func TestConfigurationKeys(t *testing.T) {
 	known := keys(reflect.TypeFor[config.Config](), "")
 	named := map[string]bool{}
 	for _, m := range regexp.MustCompile("(?m)^\\| `([A-Za-z_.\\[\\]]+)`((?:, `[A-Za-z_.\\[\\]]+`)*) \\|").FindAllStringSubmatch(read(t, "README.md"), -1) {
-		for _, name := range append([]string{m[1]}, regexp.MustCompile("[A-Za-z_.\\[\\]]+").FindAllString(strings.ReplaceAll(m[2], ", ", " "), -1)...) {
+		for _, name := range append([]string{m[1]}, regexp.MustCompile(`[A-Za-z_.\[\]]+`).FindAllString(strings.ReplaceAll(m[2], ", ", " "), -1)...) {
 			if strings.Contains(name, ".") || name == "start" {
 				named[name] = true
 			}

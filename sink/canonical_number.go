@@ -135,7 +135,7 @@ func isCanonicalDecimal(text []byte) bool {
 			return false
 		}
 	}
-	return bytes.IndexAny(digits, "eE \t\n\v\f\r") < 0 && string(text) != "-0"
+	return !bytes.ContainsAny(digits, "eE \t\n\v\f\r") && string(text) != "-0"
 }
 
 func (d *decimal) appendText(dst []byte) []byte {

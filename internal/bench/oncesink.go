@@ -25,7 +25,6 @@ func (b *bench) build(ctx context.Context) error {
 type options struct {
 	limits string // a YAML flow mapping
 	async  bool   // synchronous_commit: off
-	table  string // statements instead of the table's own creation
 }
 
 // configure writes the configuration that reads topics into the table.

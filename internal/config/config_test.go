@@ -233,7 +233,7 @@ func TestSecretsAreHidden(t *testing.T) {
 	}
 	for name, out := range map[string]string{
 		"log": log.String(), "json": string(asJSON), "%v": fmt.Sprintf("%v", *cfg.Kafka.SASL), "%+v": fmt.Sprintf("%+v", cfg.Postgres),
-		"%#v": fmt.Sprintf("%#v", *cfg.Kafka.SASL) + fmt.Sprintf("%#v", cfg.Postgres), "%s": fmt.Sprintf("%s", cfg.Postgres.URL), "%q": fmt.Sprintf("%q", cfg.Postgres.URL), "%x": fmt.Sprintf("%x", cfg.Postgres.URL),
+		"%#v": fmt.Sprintf("%#v", *cfg.Kafka.SASL) + fmt.Sprintf("%#v", cfg.Postgres), "%s": fmt.Sprintf("%s!", cfg.Postgres.URL), "%q": fmt.Sprintf("%q", cfg.Postgres.URL), "%x": fmt.Sprintf("%x", cfg.Postgres.URL),
 	} {
 		if strings.Contains(out, password) || strings.Contains(out, fmt.Sprintf("%x", password)) {
 			t.Errorf("%s holds the password: %s", name, out)

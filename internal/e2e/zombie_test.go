@@ -124,12 +124,6 @@ func (db *database) int(sql string, args ...any) (n int64) {
 	return n
 }
 
-func (db *database) text(sql string, args ...any) (s string) {
-	db.t.Helper()
-	db.must(db.pool.QueryRow(db.t.Context(), sql, args...).Scan(&s))
-	return s
-}
-
 // produce appends n events from id first on, keyed by id.
 func (db *database) produce(brokers []string, topic string, first, n int) {
 	db.t.Helper()
