@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -41,7 +42,7 @@ func run(ctx context.Context) (err error) {
 	flag.IntVar(&p.rounds, "rounds", 3, "rounds, of which the median counts")
 	flag.BoolVar(&p.quick, "quick", false, "about a minute: fewer events, one round, no Debezium, no latency")
 	flag.BoolVar(&p.grow, "growth", false, "measure how costs grow with backlog, table and partitions instead")
-	flag.StringVar(&p.out, "out", "", "directory for performance.svg, performance.json and performance-table.md")
+	flag.StringVar(&p.out, "out", "", "directory of performance.md, whose tables are replaced; performance.svg and performance.json go there, too")
 	flag.StringVar(&p.limits, "limits", "", "limits of oncesink's runs in place of the defaults, to try them out: \"batch_records: 20000\"")
 	only := flag.String("only", ".", "measure only what matches this expression")
 	flag.Parse()
@@ -64,7 +65,7 @@ func run(ctx context.Context) (err error) {
 		return err
 	}
 	rs := medians(b.results)
-	print(os.Stdout, rs, false)
+	print(os.Stdout, rs)
 	if p.out == "" {
 		return nil
 	}
@@ -86,10 +87,25 @@ func (p plan) save(rs []result) error {
 	if err := os.WriteFile(filepath.Join(p.out, "performance.json"), append(raw, '\n'), 0o644); err != nil {
 		return err
 	}
-	f, err := os.Create(filepath.Join(p.out, "performance-table.md"))
+	if err := draw(filepath.Join(p.out, "performance.svg"), rs); err != nil {
+		return err
+	}
+	page := filepath.Join(p.out, "performance.md")
+	text, err := os.ReadFile(page)
 	if err != nil {
 		return err
 	}
-	print(f, rs, true)
-	return errors.Join(f.Close(), draw(filepath.Join(p.out, "performance.svg"), rs))
+	out := fill(string(text), "measurements", report(rs).RenderMarkdown())
+	out = fill(out, "ratios", ratioTable(goals(rs)).RenderMarkdown())
+	return os.WriteFile(page, []byte(out), 0o644)
+}
+
+// fill replaces what stands between the marks of a name in a page.
+func fill(page, name, text string) string {
+	before, rest, ok1 := strings.Cut(page, "<!-- "+name+" -->\n")
+	_, after, ok2 := strings.Cut(rest, "<!-- end of "+name+" -->")
+	if !ok1 || !ok2 {
+		return page
+	}
+	return before + "<!-- " + name + " -->\n" + text + "\n<!-- end of " + name + " -->" + after
 }

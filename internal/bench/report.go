@@ -185,13 +185,7 @@ func ratioTable(gs []goal) table.Writer {
 	return t
 }
 
-// print writes both tables for a terminal, or as Markdown.
-func print(w io.Writer, rs []result, markdown bool) {
-	for _, t := range []table.Writer{report(rs), ratioTable(goals(rs))} {
-		text := t.Render
-		if markdown {
-			text = t.RenderMarkdown
-		}
-		fmt.Fprintf(w, "%s\n\n", text())
-	}
+// print writes both tables for a terminal.
+func print(w io.Writer, rs []result) {
+	fmt.Fprintf(w, "%s\n\n%s\n", report(rs).Render(), ratioTable(goals(rs)).Render())
 }

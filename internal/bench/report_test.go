@@ -60,11 +60,20 @@ func TestGoals(t *testing.T) {
 	}
 }
 
-// Both tables are Markdown that a page can hold.
-func TestPrintMarkdown(t *testing.T) {
-	var b strings.Builder
-	print(&b, []result{{Who: "oncesink", Variant: "default", Load: "fresh", Rows: 1000, Seconds: 1, CPU: 2}}, true)
-	if got := b.String(); !strings.Contains(got, "| oncesink | default | fresh | 1.0k | 2.00 |") {
-		t.Errorf("got\n%s", got)
+// A page gets its tables between the marks, again and again.
+func TestFill(t *testing.T) {
+	page := "a\n<!-- ratios -->\nold\n<!-- end of ratios -->\nz\n"
+	text := report([]result{{Who: "oncesink", Variant: "default", Load: "fresh", Rows: 1000, Seconds: 1, CPU: 2}}).RenderMarkdown()
+	if !strings.Contains(text, "| oncesink | default | fresh | 1.0k | 2.00 |") {
+		t.Errorf("table:\n%s", text)
+	}
+	want := "a\n<!-- ratios -->\n" + text + "\n<!-- end of ratios -->\nz\n"
+	for range 2 {
+		if page = fill(page, "ratios", text); page != want {
+			t.Errorf("got\n%s\nwant\n%s", page, want)
+		}
+	}
+	if got := fill(page, "nothing", "x"); got != page {
+		t.Errorf("a page without the marks is changed:\n%s", got)
 	}
 }
