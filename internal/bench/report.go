@@ -92,10 +92,11 @@ func (g goal) met() bool { return g.atMost && g.got <= g.want || !g.atMost && g.
 func goals(rs []result) []goal {
 	const us, pg, dbz, hand = "oncesink", "PostgreSQL alone", "Debezium JDBC", "hand-written consumer"
 	var out []goal
+	// find returns the results of one variant, or of all for "".
 	find := func(who, variant, load string) []result {
 		var found []result
 		for _, r := range rs {
-			if r.Who == who && (variant == "" || strings.Contains(r.Variant, variant)) && r.Load == load {
+			if r.Who == who && (variant == "" || r.Variant == variant) && r.Load == load {
 				found = append(found, r)
 			}
 		}
@@ -108,8 +109,8 @@ func goals(rs []result) []goal {
 		return v
 	}
 	raw := func(way, load, connections string) (v float64) {
-		for _, r := range find(pg, way, load) {
-			if strings.Contains(r.Variant, connections) {
+		for _, r := range find(pg, "", load) {
+			if strings.HasPrefix(r.Variant, way) && strings.HasSuffix(r.Variant, connections) {
 				v = max(v, r.rate())
 			}
 		}
@@ -125,11 +126,11 @@ func goals(rs []result) []goal {
 			out = append(out, goal{what, got, want, true})
 		}
 	}
-	for _, v := range []struct{ us, pg string }{{"default", "2 connection"}, {"1 writer", "1 connection"}} {
+	for _, v := range []struct{ us, pg string }{{"default", "2 connection(s)"}, {"1 writer", "1 connection(s)"}} {
 		fresh, updates := best(find(us, v.us, "fresh")), best(find(us, v.us, "updates"))
-		least("fresh load / best raw upsert, "+v.pg+"(s)", fresh, raw("upsert", "fresh", v.pg), 1.6)
-		least("fresh load / raw COPY, "+v.pg+"(s)", fresh, raw("COPY", "fresh", v.pg), 0.7)
-		least("updates / best raw upsert, "+v.pg+"(s)", updates, raw("upsert", "updates", v.pg), 0.9)
+		least("fresh load / best raw upsert, "+v.pg, fresh, raw("upsert", "fresh", v.pg), 1.6)
+		least("fresh load / raw COPY, "+v.pg, fresh, raw("COPY", "fresh", v.pg), 0.7)
+		least("updates / best raw upsert, "+v.pg, updates, raw("upsert", "updates", v.pg), 0.9)
 	}
 	fresh, updates := find(us, "default", "fresh"), find(us, "default", "updates")
 	least("replay / its own updates", best(find(us, "default", "replay")), best(updates), 2)

@@ -30,6 +30,7 @@ func TestGoals(t *testing.T) {
 		rate("PostgreSQL alone", "upsert, 1 connection(s)", "fresh", 500, 0),
 		rate("PostgreSQL alone", "COPY, 2 connection(s)", "fresh", 400, 0),
 		rate("oncesink", "default", "fresh", 240, 2),
+		rate("oncesink", "mixed, default", "fresh", 900, 0.1),
 		rate("oncesink", "default", "updates", 100, 4),
 		rate("oncesink", "default", "replay", 150, 1),
 		rate("Debezium JDBC", "batch, 1 task(s)", "fresh", 40, 30),
