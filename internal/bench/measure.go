@@ -28,14 +28,18 @@ func (r result) rate() float64 { return float64(r.Rows) / r.Seconds }
 // watch is what is polled while a process works.
 type watch struct {
 	began, done func(context.Context, *pgx.Conn) (bool, error)
+	// in counts the events that are in.
+	in func(context.Context, pgx.Tx) (int, error)
 }
 
 // glance is how often a table is looked at: often enough for runs of seconds, and rarely
 // enough to cost nothing.
 const glance = 25 * time.Millisecond
 
-// measure times a process from the moment its first rows show to the moment its last ones
-// do. So the start of a program, and its way into a group, count for nobody.
+// measure times a process from the moment its first rows show to the moment its last ones do.
+// So the start of a program, and its way into a group, count for nobody; nor do the rows that
+// show at the first moment, of which large batches bring more. Seconds are for all rows at the
+// rate of the others.
 func measure(ctx context.Context, url string, rows int, w watch, run func() (*process, error)) (r result, err error) {
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
@@ -50,61 +54,50 @@ func measure(ctx context.Context, url string, rows int, w watch, run func() (*pr
 	if err := within(ctx, 2*time.Minute, glance, p, func() (bool, error) { return w.began(ctx, conn) }); err != nil {
 		return r, fmt.Errorf("wait for the first rows: %w", err)
 	}
-	start := time.Now()
-	before, err := p.used()
-	if err != nil {
-		return r, err
-	}
-	wal, err := logPosition(ctx, conn)
+	first, err := moment(ctx, conn, p, w)
 	if err != nil {
 		return r, err
 	}
 	if err := within(ctx, 20*time.Minute, glance, p, func() (bool, error) { return w.done(ctx, conn) }); err != nil {
 		return r, fmt.Errorf("wait for the last rows: %w", err)
 	}
-	took := time.Since(start)
-	after, err := p.used()
+	last, err := moment(ctx, conn, p, watch{})
 	if err != nil {
 		return r, err
 	}
-	end, err := logPosition(ctx, conn)
-	if err != nil {
-		return r, err
+	timed := float64(rows - first.in)
+	if timed <= 0 {
+		return r, fmt.Errorf("all %d rows came at once: time more of them", rows)
 	}
-	million := float64(rows) / 1e6
-	return result{Rows: rows, Seconds: took.Seconds(), CPU: (after.cpu - before.cpu).Seconds() / million,
-		Peak: float64(after.peak) / (1 << 20), WAL: float64(end-wal) / float64(rows)}, nil
+	return result{Rows: rows, Seconds: last.at.Sub(first.at).Seconds() / timed * float64(rows), CPU: (last.cpu - first.cpu).Seconds() / timed * 1e6,
+		Peak: float64(last.peak) / (1 << 20), WAL: float64(last.wal-first.wal) / timed}, nil
 }
 
-func logPosition(ctx context.Context, conn *pgx.Conn) (n int64, err error) {
+// state is where a run is.
+type state struct {
+	usage
+	at  time.Time
+	wal int64
+	in  int // events, if the watch counts them
+}
+
+// moment looks at everything at once: the rows are counted as they were when the clock was read.
+func moment(ctx context.Context, conn *pgx.Conn, p *process, w watch) (s state, err error) {
+	err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) (err error) {
+		s.at = time.Now()
+		if s.wal, err = logPosition(ctx, tx); err != nil { // the first statement takes the snapshot
+			return err
+		}
+		if s.usage, err = p.used(); err != nil || w.in == nil {
+			return err
+		}
+		s.in, err = w.in(ctx, tx)
+		return err
+	})
+	return s, err
+}
+
+func logPosition(ctx context.Context, conn reader) (n int64, err error) {
 	err = conn.QueryRow(ctx, "select (pg_current_wal_insert_lsn() - '0/0')::bigint").Scan(&n)
 	return n, err
-}
-
-// visible watches a table for a topic's first and last events.
-func visible(t topic) watch {
-	first, last := t.ends()
-	count := func(events []event) func(context.Context, *pgx.Conn) (int, error) {
-		var ids []int64
-		var times []time.Time
-		for _, e := range events {
-			ids, times = append(ids, e.id), append(times, e.updated())
-		}
-		return func(ctx context.Context, conn *pgx.Conn) (n int, err error) {
-			err = conn.QueryRow(ctx, `select count(*) from orders o join unnest($1::bigint[], $2::timestamptz[]) as e(id, at)
-				on o.order_id = e.id and o.updated_at >= e.at`, ids, times).Scan(&n)
-			return n, err
-		}
-	}
-	begins, ends := count(first), count(last)
-	return watch{
-		began: func(ctx context.Context, conn *pgx.Conn) (bool, error) {
-			n, err := begins(ctx, conn)
-			return n > 0, err
-		},
-		done: func(ctx context.Context, conn *pgx.Conn) (bool, error) {
-			n, err := ends(ctx, conn)
-			return n == len(last), err
-		},
-	}
 }

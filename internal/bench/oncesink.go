@@ -111,7 +111,7 @@ func (b *bench) oncesink(ctx context.Context, variant string, o options, replay 
 
 // positions watches the ledger, where the table has nothing to show.
 func positions(t topic) watch {
-	at := func(ctx context.Context, conn *pgx.Conn) (n int64, err error) {
+	at := func(ctx context.Context, conn reader) (n int, err error) {
 		err = conn.QueryRow(ctx, "select coalesce(sum(next_offset), 0) from oncesink.offsets where topic = $1", t.name).Scan(&n)
 		return n, err
 	}
@@ -120,9 +120,10 @@ func positions(t topic) watch {
 			n, err := at(ctx, conn)
 			return n > 0, err
 		},
+		in: func(ctx context.Context, tx pgx.Tx) (int, error) { return at(ctx, tx) },
 		done: func(ctx context.Context, conn *pgx.Conn) (bool, error) {
 			n, err := at(ctx, conn)
-			return n >= int64(len(t.load.events)), err
+			return n >= len(t.load.events), err
 		},
 	}
 }

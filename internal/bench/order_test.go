@@ -43,15 +43,7 @@ func TestVerify(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, l := range []load{a, b, c} {
-		for _, e := range l.events {
-			v := e.values(narrow, nil)
-			if _, err := conn.Exec(t.Context(), `insert into orders values ($1::text::bigint, $2::text::bigint, $3, $4::text::numeric, $5, $6, $7, $8::text::timestamptz, $9::text::timestamptz)
-				on conflict (order_id) do update set customer_id = excluded.customer_id, status = excluded.status, amount = excluded.amount,
-				country = excluded.country, note = excluded.note, updated_at = excluded.updated_at`,
-				v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8]); err != nil {
-				t.Fatal(err)
-			}
-		}
+		apply(t, conn, l.events...)
 	}
 	if err := verify(t.Context(), conn, "orders", a, b, c); err != nil {
 		t.Error(err)

@@ -12,14 +12,14 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/oncesink/oncesink/internal/localserver"
 )
 
-// process is a program under measurement.
+// process is a program under measurement. It does not outlive this one.
 type process struct {
-	cmd  *exec.Cmd
-	log  output
-	done chan struct{}
-	err  error
+	*localserver.Process
+	log output
 }
 
 // output keeps the end of what a process says.
@@ -44,29 +44,22 @@ func (o *output) String() string {
 	return s[max(0, len(s)-3000):]
 }
 
-func launch(env []string, name string, args ...string) (*process, error) {
-	p := &process{cmd: exec.Command(name, args...), done: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), env...)
-	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := p.cmd.Start(); err != nil {
-		return nil, err
-	}
-	go func() {
-		p.err = p.cmd.Wait()
-		close(p.done)
-	}()
-	return p, nil
+func launch(env []string, name string, args ...string) (p *process, err error) {
+	p = &process{}
+	cmd := exec.Command(name, args...)
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stdout, cmd.Stderr = &p.log, &p.log
+	p.Process, err = localserver.Start(cmd, syscall.SIGKILL)
+	return p, err
 }
 
 // stop asks the process to end, and after a while makes it.
 func (p *process) stop() {
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	_ = p.Signal(syscall.SIGTERM)
 	select {
-	case <-p.done:
+	case <-p.Done():
 	case <-time.After(20 * time.Second):
-		_ = p.cmd.Process.Kill()
-		<-p.done
+		_ = p.Kill()
 	}
 }
 
@@ -81,8 +74,8 @@ const ticksPerSecond = 100 // of /proc: USER_HZ, the same on every Linux
 // used reads /proc. Rusage would not do: its memory begins with the parent's, and it
 // counts the start of a virtual machine.
 func (p *process) used() (u usage, err error) {
-	stat, err1 := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
-	status, err2 := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	stat, err1 := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
+	status, err2 := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
 	if err := errors.Join(err1, err2); err != nil {
 		return u, fmt.Errorf("the process ended: %w\n%s", err, &p.log)
 	}
@@ -112,15 +105,15 @@ func within(ctx context.Context, limit, every time.Duration, p *process, ok func
 		if done {
 			return nil
 		}
-		var ended chan struct{}
+		var ended <-chan struct{}
 		if p != nil {
-			ended = p.done
+			ended = p.Done()
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-ended:
-			return fmt.Errorf("the process ended: %v\n%s", p.err, &p.log)
+			return fmt.Errorf("the process ended: %v\n%s", p.Err(), &p.log)
 		case <-tick.C:
 		}
 		if time.Now().After(deadline) {

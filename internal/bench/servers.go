@@ -138,20 +138,3 @@ func (b *bench) fill(ctx context.Context, name string, partitions int, s shape, 
 	b.topics[name] = t
 	return t, nil
 }
-
-// ends are the first and the last event of each partition: when one of the first shows in a table
-// a run has begun, when all of the last do it is done.
-func (t topic) ends() (first, last []event) {
-	a, z := map[int64]event{}, map[int64]event{}
-	for _, e := range t.load.events {
-		p := e.id % int64(t.partitions)
-		if _, ok := a[p]; !ok {
-			a[p] = e
-		}
-		z[p] = e
-	}
-	for p := range a {
-		first, last = append(first, a[p]), append(last, z[p])
-	}
-	return first, last
-}
