@@ -24,7 +24,7 @@ bench:
 	go run ./internal/bench -out docs
 
 bench-growth:
-	go run ./internal/bench -growth -rounds 1
+	go run ./internal/bench -growth -rounds 1 -out docs
 
 bench-quick:
 	go run ./internal/bench -quick

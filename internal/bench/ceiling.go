@@ -115,7 +115,7 @@ func (b *bench) ceiling(ctx context.Context, way raw, connections int, loads ...
 		}
 		out = append(out, result{Who: "PostgreSQL alone", Variant: fmt.Sprintf("%s, %d connection(s)", way.name, connections), Load: name,
 			Rows: len(l.events), Seconds: took.Seconds(), WAL: float64(end-wal) / float64(len(l.events))})
-		if err := verify(ctx, conns[0], "orders", loads[:min(len(out), 2)]...); err != nil {
+		if err := verify(ctx, conns[0], narrow, loads[:min(len(out), 2)]...); err != nil {
 			return nil, err
 		}
 		if _, err := conns[0].Exec(ctx, "vacuum analyze orders"); err != nil {

@@ -1,20 +1,42 @@
 package main
 
-import "context"
+import (
+	"context"
+	"fmt"
+)
 
 // growth is the plan of -growth: what happens to the cost of a row and to memory when the backlog and the
-// table grow tenfold, and when keys come in random order.
+// table grow tenfold, when keys come in random order, and when there are many partitions.
+//
+// Each run loads a backlog into an empty table (fresh), as many new keys as a small backlog has into the
+// table that is there then (more), updates as many rows of it in random order (updates), and
+// reads these updates again (replay).
 func (p plan) growth(b *bench) []step {
 	n := p.records
-	small, big := fresh(0, n), fresh(0, 10*n)
-	few := updates(big, 3)
-	few.events = few.events[:n]
 	var out []step
-	add := func(name string, loads ...load) {
+	for _, x := range []struct {
+		partitions, backlog int
+		random              bool
+	}{
+		{6, n, false}, {6, n, true}, {1, n, false}, {48, n, false}, {1000, n, false},
+		{6, 10 * n, false}, {6, 10 * n, true}, {1000, 10 * n, false},
+	} {
+		order := "in order"
+		if x.random {
+			order = "random"
+		}
+		name := fmt.Sprintf("%s events, %s, %d partition(s)", count(x.backlog), order, x.partitions)
 		out = append(out, step{name: "growth, " + name, run: func(ctx context.Context) ([]result, error) {
+			first, more := fresh(0, x.backlog), fresh(x.backlog, n)
+			again := updates(first, 3)
+			again.events = again.events[:n]
+			if x.random {
+				first, more = random(first, 1), random(more, 2)
+			}
+			more.name = "more"
 			var topics []topic
-			for _, l := range loads {
-				t, err := b.fill(ctx, "growth-"+name+"-"+l.name, 6, narrow, l)
+			for i, l := range []load{first, more, again} {
+				t, err := b.fill(ctx, fmt.Sprintf("growth-%d-%d-%v-%d", x.partitions, x.backlog, x.random, i), x.partitions, narrow, l)
 				if err != nil {
 					return nil, err
 				}
@@ -23,8 +45,17 @@ func (p plan) growth(b *bench) []step {
 			return b.oncesink(ctx, name, options{limits: p.limits}, true, topics...)
 		}})
 	}
-	add("sequential", small, updates(small, 1))
-	add("random", random(small, 2), updates(small, 1))
-	add("tenfold", big, few)
 	return out
+}
+
+// count is a number of events as one says it.
+func count(n int) string {
+	switch {
+	case n >= 1_000_000 && n%100_000 == 0:
+		return fmt.Sprintf("%g M", float64(n)/1e6)
+	case n >= 1000 && n%100 == 0:
+		return fmt.Sprintf("%g k", float64(n)/1e3)
+	default:
+		return fmt.Sprint(n)
+	}
 }

@@ -5,15 +5,12 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"regexp"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -28,8 +25,9 @@ func main() {
 	}
 }
 
-// settingsOf a run of the benchmark, from the command line.
+// plan is what to measure, from the command line.
 type plan struct {
+	name            string // of the files
 	records, rounds int
 	quick, grow     bool
 	only            *regexp.Regexp
@@ -37,7 +35,7 @@ type plan struct {
 }
 
 func run(ctx context.Context) (err error) {
-	var p plan
+	p := plan{name: "performance"}
 	flag.IntVar(&p.records, "records", 1_000_000, "events of a load")
 	flag.IntVar(&p.rounds, "rounds", 3, "rounds, of which the median counts")
 	flag.BoolVar(&p.quick, "quick", false, "about a minute: fewer events, one round, no Debezium, no latency")
@@ -48,6 +46,9 @@ func run(ctx context.Context) (err error) {
 	flag.Parse()
 	if p.quick {
 		p.records, p.rounds = min(p.records, 150_000), 1
+	}
+	if p.grow {
+		p.name = "growth"
 	}
 	if p.only, err = regexp.Compile(*only); err != nil {
 		return err
@@ -64,48 +65,18 @@ func run(ctx context.Context) (err error) {
 	if err := p.measure(ctx, b); err != nil {
 		return err
 	}
+	s := b.scene
+	s.Records, s.Rounds = p.records, p.rounds
 	rs := medians(b.results)
-	print(os.Stdout, rs)
+	print(os.Stdout, s, rs)
 	if p.out == "" {
 		return nil
 	}
-	return p.save(rs)
+	return save(p.out, p.name, s, b.results, rs)
 }
 
 var started = time.Now()
 
 func say(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "%4.0f s  %s\n", time.Since(started).Seconds(), fmt.Sprintf(format, args...))
-}
-
-// save writes the results where the documentation shows them.
-func (p plan) save(rs []result) error {
-	raw, err := json.MarshalIndent(rs, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(p.out, "performance.json"), append(raw, '\n'), 0o644); err != nil {
-		return err
-	}
-	if err := draw(filepath.Join(p.out, "performance.svg"), rs); err != nil {
-		return err
-	}
-	page := filepath.Join(p.out, "performance.md")
-	text, err := os.ReadFile(page)
-	if err != nil {
-		return err
-	}
-	out := fill(string(text), "measurements", report(rs).RenderMarkdown())
-	out = fill(out, "ratios", ratioTable(goals(rs)).RenderMarkdown())
-	return os.WriteFile(page, []byte(out), 0o644)
-}
-
-// fill replaces what stands between the marks of a name in a page.
-func fill(page, name, text string) string {
-	before, rest, ok1 := strings.Cut(page, "<!-- "+name+" -->\n")
-	_, after, ok2 := strings.Cut(rest, "<!-- end of "+name+" -->")
-	if !ok1 || !ok2 {
-		return page
-	}
-	return before + "<!-- " + name + " -->\n" + text + "\n<!-- end of " + name + " -->" + after
 }

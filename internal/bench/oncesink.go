@@ -86,7 +86,7 @@ func (b *bench) oncesink(ctx context.Context, variant string, o options, replay 
 		}
 		r.Who, r.Variant, r.Load = "oncesink", variant, name
 		out = append(out, r)
-		return verify(ctx, conn, "orders", loads...)
+		return verify(ctx, conn, t.shape, loads...)
 	}
 	for _, t := range topics {
 		loads = append(loads, t.load)

@@ -57,12 +57,14 @@ func (e event) values(s shape, to []string) []string {
 	h ^= h >> 29
 	to = append(to[:0], strconv.FormatInt(e.id, 10), strconv.FormatUint(h%200_000, 10), statuses[h>>8%5], cents(h>>16%1_000_000),
 		"EUR", countries[h>>12%10], "please leave it with the neighbour behind the back door "+strconv.FormatUint(h, 16),
-		began.Add(time.Duration(e.id)*time.Millisecond).Format(time.RFC3339Nano), e.updated().Format(time.RFC3339Nano))
+		e.placed().Format(time.RFC3339Nano), e.updated().Format(time.RFC3339Nano))
 	for i := range s.extra {
 		to = append(to, strconv.FormatUint(h>>i|1<<44, 16)[:12])
 	}
 	return to
 }
+
+func (e event) placed() time.Time { return began.Add(time.Duration(e.id) * time.Millisecond) }
 
 func (e event) updated() time.Time {
 	return began.Add(time.Duration(e.version)*time.Hour + time.Duration(e.id)*time.Microsecond)
@@ -102,9 +104,9 @@ func fresh(first, n int) load {
 	return l
 }
 
-// random has the same keys in random order.
+// random has the same events in random order.
 func random(l load, seed uint64) load {
-	out := load{"random", append([]event(nil), l.events...)}
+	out := load{l.name, append([]event(nil), l.events...)}
 	r := rand.New(rand.NewPCG(seed, 1))
 	r.Shuffle(len(out.events), func(i, j int) { out.events[i], out.events[j] = out.events[j], out.events[i] })
 	return out

@@ -41,7 +41,7 @@ func (b *bench) peer(ctx context.Context, who, variant string, run func(t topic,
 		r.Who, r.Variant, r.Load = who, variant, t.load.name
 		out = append(out, r)
 		loads = append(loads, t.load)
-		if err := verify(ctx, conn, "orders", loads...); err != nil {
+		if err := verify(ctx, conn, t.shape, loads...); err != nil {
 			return nil, err
 		}
 		if _, err := conn.Exec(ctx, "vacuum analyze orders"); err != nil {

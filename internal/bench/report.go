@@ -86,6 +86,14 @@ type goal struct {
 	atMost bool
 }
 
+// String is what was wanted.
+func (g goal) String() string {
+	if g.atMost {
+		return fmt.Sprintf("<= %g", g.want)
+	}
+	return fmt.Sprintf(">= %g", g.want)
+}
+
 func (g goal) met() bool { return g.atMost && g.got <= g.want || !g.atMost && g.got >= g.want }
 
 // goals computes the ratios for which all measurements are there.
@@ -174,19 +182,19 @@ func ratioTable(gs []goal) table.Writer {
 	t := table.NewWriter()
 	t.AppendHeader(table.Row{"", "measured", "goal", ""})
 	for _, g := range gs {
-		sign, verdict := ">=", "met"
-		if g.atMost {
-			sign = "<="
-		}
+		verdict := "met"
 		if !g.met() {
 			verdict = "NOT MET"
 		}
-		t.AppendRow(table.Row{g.what, fmt.Sprintf("%.2f", g.got), fmt.Sprintf("%s %g", sign, g.want), verdict})
+		t.AppendRow(table.Row{g.what, fmt.Sprintf("%.2f", g.got), g.String(), verdict})
 	}
 	return t
 }
 
-// print writes both tables for a terminal.
-func print(w io.Writer, rs []result) {
-	fmt.Fprintf(w, "%s\n\n%s\n", report(rs).Render(), ratioTable(goals(rs)).Render())
+// print writes the tables for a terminal.
+func print(w io.Writer, s scene, rs []result) {
+	fmt.Fprintf(w, "%s\n%s\n", report(rs).Render(), s)
+	if gs := goals(rs); len(gs) > 0 {
+		fmt.Fprintf(w, "\n%s\n", ratioTable(gs).Render())
+	}
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"strings"
 	"testing"
 )
 
@@ -58,23 +57,5 @@ func TestGoals(t *testing.T) {
 	}
 	if _, ok := got["updates / best raw upsert, 2 connection(s)"]; ok {
 		t.Error("a ratio without its measurement")
-	}
-}
-
-// A page gets its tables between the marks, again and again.
-func TestFill(t *testing.T) {
-	page := "a\n<!-- ratios -->\nold\n<!-- end of ratios -->\nz\n"
-	text := report([]result{{Who: "oncesink", Variant: "default", Load: "fresh", Rows: 1000, Seconds: 1, CPU: 2}}).RenderMarkdown()
-	if !strings.Contains(text, "| oncesink | default | fresh | 1.0k | 2.00 |") {
-		t.Errorf("table:\n%s", text)
-	}
-	want := "a\n<!-- ratios -->\n" + text + "\n<!-- end of ratios -->\nz\n"
-	for range 2 {
-		if page = fill(page, "ratios", text); page != want {
-			t.Errorf("got\n%s\nwant\n%s", page, want)
-		}
-	}
-	if got := fill(page, "nothing", "x"); got != page {
-		t.Errorf("a page without the marks is changed:\n%s", got)
 	}
 }

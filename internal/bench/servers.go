@@ -30,6 +30,7 @@ type bench struct {
 	admin   *pgx.Conn // database postgres
 	dir     string    // for binaries and configurations
 	stops   []func() error
+	scene   scene
 	dbs     int
 	topics  map[string]topic
 	results []result
@@ -65,7 +66,8 @@ func start(ctx context.Context) (b *bench, err error) {
 	if b.admin, err = pgx.Connect(ctx, b.pg.URL("postgres")); err != nil {
 		return b, err
 	}
-	return b, nil
+	b.scene, err = look(ctx, b.admin)
+	return b, err
 }
 
 func (b *bench) stop() error {
