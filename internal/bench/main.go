@@ -53,6 +53,11 @@ func run(ctx context.Context) (err error) {
 	if p.only, err = regexp.Compile(*only); err != nil {
 		return err
 	}
+	release, err := alone()
+	if err != nil {
+		return err
+	}
+	defer release()
 	say("starting Apache Kafka and PostgreSQL")
 	b, err := start(ctx)
 	if err != nil {
