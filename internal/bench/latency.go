@@ -53,15 +53,14 @@ func (b *bench) latency(ctx context.Context, who, name string, samples, rate int
 	}
 	loading, endLoad := context.WithCancel(ctx)
 	defer endLoad()
-	if rate > 0 {
-		go background(loading, rate, send)
-	}
+	beside := make(chan int, 1)
+	go func() { beside <- background(loading, rate, send) }()
 	var took []time.Duration
 	pause := time.NewTicker(25 * time.Millisecond)
 	defer pause.Stop()
 	for i := range samples + 20 {
 		<-pause.C
-		id := int64(1_000_000_000 + i)
+		id := int64(100 + i)
 		began := time.Now()
 		send(id)
 		err := within(ctx, 30*time.Second, time.Millisecond, p, func() (seen bool, err error) {
@@ -77,24 +76,45 @@ func (b *bench) latency(ctx context.Context, who, name string, samples, rate int
 			took = append(took, time.Since(began))
 		}
 	}
+	endLoad()
+	if err := b.complete(ctx, conn, p, client, t.name, 100+samples+20, <-beside); err != nil {
+		return r, fmt.Errorf("latency of %s: %w", who, err)
+	}
 	slices.Sort(took)
 	ms := func(q float64) float64 { return took[int(q*float64(len(took)-1))].Seconds() * 1000 }
 	return result{Who: who, Variant: name, Load: "latency", Rows: samples, Seconds: 1, P50: ms(0.50), P99: ms(0.99)}, nil
 }
 
-// background sends events at a rate until ctx ends.
-func background(ctx context.Context, rate int, send func(id int64)) {
-	began, sent := time.Now(), 0
+// besides is the first id of what is sent beside the events whose way is timed.
+const besides = 1000
+
+// complete waits until all that was sent is in, and compares.
+func (b *bench) complete(ctx context.Context, conn *pgx.Conn, p *process, client *kgo.Client, name string, timed, beside int) error {
+	if err := client.Flush(ctx); err != nil {
+		return err
+	}
+	all := fresh(0, timed)
+	all.events = append(all.events, fresh(besides, beside).events...)
+	w := visible(topic{name, 6, narrow, all})
+	if err := within(ctx, time.Minute, glance, p, func() (bool, error) { return w.done(ctx, conn) }); err != nil {
+		return err
+	}
+	return verify(ctx, conn, narrow, all)
+}
+
+// background sends events at a rate until ctx ends, and returns how many.
+func background(ctx context.Context, rate int, send func(id int64)) (sent int) {
+	began := time.Now()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return sent
 		case <-tick.C:
 		}
 		for due := int(time.Since(began).Seconds() * float64(rate)); sent < due; sent++ {
-			send(int64(1000 + sent))
+			send(int64(besides + sent))
 		}
 	}
 }

@@ -201,11 +201,8 @@ func (b *bench) bento(ctx context.Context, binary string, topics ...topic) ([]re
 		for i, c := range columns {
 			sets[i], fields[i] = c+" = excluded."+c, "this."+c
 		}
-		config, err := properties(b.dir, "bento-"+t.name+".yaml", nil)
-		if err != nil {
-			return nil, err
-		}
-		err = os.WriteFile(config, fmt.Appendf(nil, `http: {enabled: false}
+		config := filepath.Join(b.dir, "bento-"+t.name+".yaml")
+		err := os.WriteFile(config, fmt.Appendf(nil, `http: {enabled: false}
 input:
   kafka_franz: {seed_brokers: [%q], topics: [%s], consumer_group: bento-%s, start_from_oldest: true, batching: {count: 1000, period: 100ms}}
 output:
