@@ -95,6 +95,7 @@ func (t *transaction) rows(ctx context.Context) (err error) {
 		default:
 			w.rounds = tb.fold(events, w.rounds[:0])
 			for k, events := range w.rounds {
+				w.winning = false
 				if k == 0 { // the keys of the other rounds exist by then
 					if events, err = t.shortcut(ctx, tb, events); err != nil {
 						return err

@@ -93,6 +93,7 @@ func (t *table) forms() []form {
 	}
 	forms = append(forms, []form{
 		{"upsert", t.upsertSQL(all)},
+		{"upsert winners", t.upsertSQL(shape{columns: all.columns, winning: true})},
 		{"update", t.updateSQL(all)},
 		{"insert rest", t.insertRestSQL(all)},
 		{"update flagged", t.updateSQL(flagged)},

@@ -60,9 +60,11 @@ func (t *table) ask(s shape, says string) string {
 // shortcut writes what it can of a round by COPY, and returns the events that are
 // left to the statements, in their order.
 func (t *transaction) shortcut(ctx context.Context, tb *table, events []event) ([]event, error) {
+	t.w.winning = false
 	way := min(tb.route(len(events)), t.most)
 	if way == byStatement {
 		t.upserted[tb] += len(events)
+		t.w.winning = len(events) >= leastRows && tb.learn.forced == nil && t.most == byCopy && tb.copyRefused == ""
 		return events, nil
 	}
 	answers, err := t.look(ctx, tb, way, events)
@@ -100,11 +102,13 @@ func (t *transaction) shortcut(ctx context.Context, tb *table, events []event) (
 	}
 	w.split(tb, fresh)
 	if len(fresh) == 0 {
+		w.winning = way == byLook
 		return rest, nil
 	}
 	if w.presence() > maxSets || len(fresh) < leastRows && len(rest) > 0 && tb.learn.forced == nil {
 		return events, nil // not worth a COPY
 	}
+	w.winning = way == byLook
 	for _, set := range w.names() {
 		if err := t.copy(ctx, tb, tb.shape(set), *w.sets[set]); err != nil {
 			return nil, err

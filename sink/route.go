@@ -60,6 +60,14 @@ func (l *learner) next(n int) route {
 	return byLook
 }
 
+// again forgets how many batches were to be upserted without a look: a claim is new, and
+// what it brings may have been applied before.
+func (l *learner) again() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rest, l.pause = 0, 0
+}
+
 // saw learns from a look at n events.
 func (l *learner) saw(absent, winners, n int) {
 	l.mu.Lock()

@@ -28,6 +28,13 @@ type Sink struct {
 	slack    time.Duration
 	writers  *sync.Pool // of *writer
 	warned   *warned
+	claims   *claims
+}
+
+// claims are the fences under which partitions were written last.
+type claims struct {
+	sync.Mutex
+	met map[offsets.Partition]offsets.Token
 }
 
 // warned bounds how often the sink warns.

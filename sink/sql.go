@@ -24,6 +24,7 @@ const (
 type shape struct {
 	columns []int // indexes into table.columns, ascending
 	flagged bool  // columns that are not the key or the version are present by flag
+	winning bool  // the events are known, or expected, to win: no look before the write
 }
 
 func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
@@ -156,9 +157,9 @@ func (t *table) remembered() string {
 // conditions of an insert: look before you write, so that events that are
 // there already lock and write nothing (rule 20). Correlated subqueries keep the
 // order of the rows, and look up the key's index whatever the statistics say.
-func (t *table) fresh() []string {
+func (t *table) fresh(s shape) []string {
 	var conds []string
-	if t.guarded {
+	if t.guarded && !s.winning {
 		conds = append(conds, fmt.Sprintf("(select %s\n         from %s t where %s) is not false", t.newer("e", "t"), t.quoted(), t.sameKey("t", "e")))
 	}
 	if t.memory != "" {
@@ -247,7 +248,7 @@ func (t *table) upsertSQL(s shape) string {
 	t.insertHead(&b, s)
 	fmt.Fprintf(&b, "select %s\n  from ", t.values(s))
 	t.events(&b, s, false)
-	b.WriteString(" e" + where(t.fresh()))
+	b.WriteString(" e" + where(t.fresh(s)))
 	t.onConflict(&b, s)
 	return b.String()
 }

@@ -140,9 +140,26 @@ func (j *job) attempt(ctx context.Context, records spans, steps []offsets.Step) 
 		j.s.writers.Put(w)
 	}()
 	w.reset()
+	j.s.meet(records)
 	t := &transaction{s: j.s, w: w, records: records, steps: steps, most: byCopy, orphansAreData: j.orphans,
 		upserted: map[*table]int{}, changed: map[*table]int{}}
 	return t.commit(ctx)
+}
+
+// meet makes the tables look first at what comes under a claim that is new.
+func (s *Sink) meet(records spans) {
+	s.claims.Lock()
+	defer s.claims.Unlock()
+	for _, x := range records {
+		c := x.part.Claim
+		if s.claims.met[c.Partition] == c.Fence {
+			continue
+		}
+		s.claims.met[c.Partition] = c.Fence
+		for _, i := range s.topics[c.Topic] {
+			s.tables[i].learn.again()
+		}
+	}
 }
 
 // stepsOf says how the records move their partitions' positions.

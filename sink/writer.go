@@ -15,6 +15,7 @@ type writer struct {
 	sets   map[string]*[]event
 
 	rest, fresh, asked []event // of the round at hand: see shortcut
+	winning            bool    // the round's events are expected to win
 	answers            []byte  // of the last look
 	copyText           []byte
 
@@ -125,6 +126,7 @@ func (w *writer) round(t *table, events []event) {
 	for _, set := range w.names() {
 		s := t.shape(set)
 		if t.complete(s) {
+			s.winning = w.winning
 			w.statement(t, t.upsertSQL, s, *w.sets[set])
 			continue
 		}

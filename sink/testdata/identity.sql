@@ -22,6 +22,17 @@ select e."ID", e."a""b", e._oncesink_source, e._oncesink_offset
     on conflict ("ID") do update set "a""b" = excluded."a""b", _oncesink_source = excluded._oncesink_source, _oncesink_offset = excluded._oncesink_offset
  where (excluded._oncesink_source >> 20, excluded._oncesink_offset, excluded._oncesink_source) > (coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1));
 
+-- upsert winners
+insert into "public"."T x" as t ("ID", "a""b", _oncesink_source, _oncesink_offset)
+overriding system value
+select e."ID", e."a""b", e._oncesink_source, e._oncesink_offset
+  from (
+  select a.c1::bigint as "ID", a.c2::bpchar as "a""b", a.source as _oncesink_source, a."offset" as _oncesink_offset
+  from unnest($1::text[], $2::text[], $3::integer[], $4::bigint[]) as a(c1, c2, source, "offset")
+) e
+    on conflict ("ID") do update set "a""b" = excluded."a""b", _oncesink_source = excluded._oncesink_source, _oncesink_offset = excluded._oncesink_offset
+ where (excluded._oncesink_source >> 20, excluded._oncesink_offset, excluded._oncesink_source) > (coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1));
+
 -- update
 with e as materialized (
   select a.c1::bigint as "ID", a.c2::bpchar as "a""b", a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n

@@ -18,6 +18,15 @@ select e."a", e."b"
 ) e
     on conflict ("a", "b") do nothing;
 
+-- upsert winners
+insert into "public"."t" as t ("a", "b")
+select e."a", e."b"
+  from (
+  select a.c1::integer as "a", a.c2::integer as "b"
+  from unnest($1::text[], $2::text[]) as a(c1, c2)
+) e
+    on conflict ("a", "b") do nothing;
+
 -- insert rest
 insert into "public"."t" as t ("a", "b")
 select e."a", e."b"

@@ -31,6 +31,18 @@ select e."id", e."doc", e._oncesink_source, e._oncesink_offset
     on conflict ("id") do update set "doc" = excluded."doc", _oncesink_source = excluded._oncesink_source, _oncesink_offset = excluded._oncesink_offset
  where (excluded._oncesink_source >> 20, excluded._oncesink_offset, excluded._oncesink_source) > (coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1));
 
+-- upsert winners
+insert into "public"."t" as t ("id", "doc", _oncesink_source, _oncesink_offset)
+select e."id", e."doc", e._oncesink_source, e._oncesink_offset
+  from (
+  select a.c1::uuid as "id", a.c2::jsonb as "doc", a.source as _oncesink_source, a."offset" as _oncesink_offset
+  from unnest($1::text[], $2::text[], $3::integer[], $4::bigint[]) as a(c1, c2, source, "offset")
+) e
+ where (select (e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1)) and (e._oncesink_source <> m._oncesink_source or e._oncesink_offset > m._oncesink_offset)
+         from "oncesink"."public.t deletes" m where m."id" = e."id") is not false
+    on conflict ("id") do update set "doc" = excluded."doc", _oncesink_source = excluded._oncesink_source, _oncesink_offset = excluded._oncesink_offset
+ where (excluded._oncesink_source >> 20, excluded._oncesink_offset, excluded._oncesink_source) > (coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1));
+
 -- update
 with e as materialized (
   select a.c1::uuid as "id", a.c2::jsonb as "doc", a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n

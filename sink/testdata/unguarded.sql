@@ -19,6 +19,16 @@ select e."id", e."version", e."note"
     on conflict ("id") do update set "version" = excluded."version", "note" = excluded."note"
  where (t."version" is null or excluded."version" >= t."version");
 
+-- upsert winners
+insert into "public"."t" as t ("id", "version", "note")
+select e."id", e."version", e."note"
+  from (
+  select a.c1::bigint as "id", a.c2::integer as "version", a.c3::text as "note"
+  from unnest($1::text[], $2::text[], $3::text[]) as a(c1, c2, c3)
+) e
+    on conflict ("id") do update set "version" = excluded."version", "note" = excluded."note"
+ where (t."version" is null or excluded."version" >= t."version");
+
 -- update
 with e as materialized (
   select a.c1::bigint as "id", a.c2::integer as "version", a.c3::text as "note", a.n as _oncesink_n
