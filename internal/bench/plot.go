@@ -51,5 +51,6 @@ func draw(file string, rs []result) error {
 		p.Legend.Add(load, chart)
 	}
 	p.NominalY(names...)
+	p.X.Max *= 1.05
 	return p.Save(9*vg.Inch, vg.Length(1+0.32*float64(len(names)))*vg.Inch, file)
 }
