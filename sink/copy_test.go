@@ -48,7 +48,7 @@ func TestLearnedRoute(t *testing.T) {
 	db.want(fmt.Sprintf("%d|1\n%d|2", n, 2*n), "select count(*), version from q group by 2 order by 2")
 	first := at
 	write(orders(at, 3, 0, 3*n), "insert INSERT 0\ninsert INSERT 0") // updates alone: two statements of at most 4,096
-	for v := range 3 { // without a look, with one, and without one again
+	for v := range 3 {                                               // without a look, with one, and without one again
 		write(orders(at, 4+v, 0, 3*n), "insert INSERT 0\ninsert INSERT 0")
 	}
 	e.rewind("o", 0, first)
