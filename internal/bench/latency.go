@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -40,21 +43,22 @@ func (b *bench) latency(ctx context.Context, who, name string, samples, rate int
 	}); err != nil {
 		return r, err
 	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(b.kafka.Brokers...), kgo.DefaultProduceTopic(t.name), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.ProducerLinger(0), kgo.MaxBufferedRecords(100_000))
+	// What is timed is sent at once; the load beside it as Kafka's own producer does by default, since
+	// version 4: small batches would keep the broker busy.
+	send, flush, err := b.sender(ctx, t.name, 0)
 	if err != nil {
 		return r, err
 	}
-	defer client.Close()
-	send := func(id int64) {
-		e := event{id, 0}
-		v := e.values(narrow, nil)
-		client.Produce(ctx, &kgo.Record{Partition: int32(id % 6), Key: []byte(v[0]), Value: e.json(narrow, nil, v)}, nil)
+	defer flush()
+	sendBeside, flushBeside, err := b.sender(ctx, t.name, 5*time.Millisecond)
+	if err != nil {
+		return r, err
 	}
+	defer flushBeside()
 	loading, endLoad := context.WithCancel(ctx)
 	defer endLoad()
 	beside := make(chan int, 1)
-	go func() { beside <- background(loading, rate, send) }()
+	go func() { beside <- background(loading, rate, sendBeside) }()
 	var took []time.Duration
 	pause := time.NewTicker(25 * time.Millisecond)
 	defer pause.Stop()
@@ -77,7 +81,11 @@ func (b *bench) latency(ctx context.Context, who, name string, samples, rate int
 		}
 	}
 	endLoad()
-	if err := b.complete(ctx, conn, p, client, t.name, 100+samples+20, <-beside); err != nil {
+	sent := <-beside
+	if err := errors.Join(flush(), flushBeside()); err != nil {
+		return r, err
+	}
+	if err := complete(ctx, conn, p, t.name, 100+samples+20, sent); err != nil {
 		return r, fmt.Errorf("latency of %s: %w", who, err)
 	}
 	slices.Sort(took)
@@ -85,14 +93,40 @@ func (b *bench) latency(ctx context.Context, who, name string, samples, rate int
 	return result{Who: who, Variant: name, Load: "latency", Rows: samples, Seconds: 1, P50: ms(0.50), P99: ms(0.99)}, nil
 }
 
+// sender returns what sends events to a topic of six partitions; flush waits until all are acknowledged,
+// and ends it.
+func (b *bench) sender(ctx context.Context, name string, linger time.Duration) (send func(id int64), flush func() error, err error) {
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.kafka.Brokers...), kgo.DefaultProduceTopic(name), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerLinger(linger), kgo.MaxBufferedRecords(100_000))
+	if err != nil {
+		return nil, nil, err
+	}
+	var failed atomic.Pointer[error]
+	done := func(_ *kgo.Record, err error) {
+		if err != nil {
+			failed.CompareAndSwap(nil, &err)
+		}
+	}
+	send = func(id int64) {
+		e := event{id, 0}
+		v := e.values(narrow, nil)
+		client.Produce(ctx, &kgo.Record{Partition: int32(id % 6), Key: []byte(v[0]), Value: e.json(narrow, make([]byte, 0, 320), v)}, done)
+	}
+	return send, sync.OnceValue(func() error {
+		err := client.Flush(ctx)
+		client.Close()
+		if first := failed.Load(); first != nil {
+			err = errors.Join(err, *first)
+		}
+		return err
+	}), nil
+}
+
 // besides is the first id of what is sent beside the events whose way is timed.
 const besides = 1000
 
 // complete waits until all that was sent is in, and compares.
-func (b *bench) complete(ctx context.Context, conn *pgx.Conn, p *process, client *kgo.Client, name string, timed, beside int) error {
-	if err := client.Flush(ctx); err != nil {
-		return err
-	}
+func complete(ctx context.Context, conn *pgx.Conn, p *process, name string, timed, beside int) error {
 	all := fresh(0, timed)
 	all.events = append(all.events, fresh(besides, beside).events...)
 	w := visible(topic{name, 6, narrow, all})

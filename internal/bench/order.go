@@ -70,23 +70,41 @@ func (e event) updated() time.Time {
 	return began.Add(time.Duration(e.version)*time.Hour + time.Duration(e.id)*time.Microsecond)
 }
 
-func cents(n uint64) string { return fmt.Sprintf("%d.%02d", n/100, n%100) }
+func cents(n uint64) string {
+	return strconv.FormatUint(n/100, 10) + "." + strconv.FormatUint(100+n%100, 10)[1:]
+}
 
-// json appends the event as a shop would send it: about 270 bytes when narrow.
+// json appends the event as a shop would send it: about 270 bytes when narrow. No text in it
+// needs an escape.
 func (e event) json(s shape, b []byte, v []string) []byte {
-	for i, name := range s.columns() {
-		sep := byte(',')
-		if i == 0 {
-			sep = '{'
-		}
-		b = append(append(append(append(b, sep), '"'), name...), '"', ':')
-		if name == "order_id" || name == "customer_id" || name == "amount" {
+	for i, name := range s.fields() {
+		b = append(b, name...)
+		if i == 0 || i == 1 || i == 3 { // numbers
 			b = append(b, v[i]...)
 		} else {
-			b = strconv.AppendQuote(b, v[i])
+			b = append(append(append(b, '"'), v[i]...), '"')
 		}
 	}
 	return append(b, '}')
+}
+
+// fields are the columns as they begin a field of a JSON object.
+func (s shape) fields() []string {
+	if s == narrow {
+		return narrowFields
+	}
+	return s.begin()
+}
+
+var narrowFields = narrow.begin()
+
+func (s shape) begin() []string {
+	fields := s.columns()
+	for i, c := range fields {
+		fields[i] = `,"` + c + `":`
+	}
+	fields[0] = "{" + fields[0][1:]
+	return fields
 }
 
 // load is what one topic holds, in order.
