@@ -68,13 +68,13 @@ var raws = []raw{
 
 // ceiling measures one way on some connections, each with the keys of its own.
 func (b *bench) ceiling(ctx context.Context, way raw, connections int, loads ...load) ([]result, error) {
-	url, drop, err := b.database(ctx)
+	url, conn, drop, err := b.database(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer drop()
-	var conns []*pgx.Conn
-	for range connections {
+	conns := []*pgx.Conn{conn}
+	for len(conns) < connections {
 		conn, err := pgx.Connect(ctx, url)
 		if err != nil {
 			return nil, err

@@ -15,23 +15,18 @@ import (
 
 // latency is how long a single event takes from the call of produce until a reader sees
 // its row, while rate other events a second (0: none) go the same way.
-func (b *bench) latency(ctx context.Context, who, name string, samples, rate int, run func(t topic, url string) (*process, error)) (r result, err error) {
-	url, drop, err := b.database(ctx)
+func (b *bench) latency(ctx context.Context, who, name string, samples, rate int, run func(ctx context.Context, t topic, url string, conn *pgx.Conn) (*process, error)) (r result, err error) {
+	url, conn, drop, err := b.database(ctx)
 	if err != nil {
 		return r, err
 	}
 	defer drop()
-	conn, err := pgx.Connect(ctx, url)
-	if err != nil {
-		return r, err
-	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	b.dbs++
 	t, err := b.fill(ctx, fmt.Sprintf("latency%d", b.dbs), 6, narrow, fresh(0, 100))
 	if err != nil {
 		return r, err
 	}
-	p, err := run(t, url)
+	p, err := run(ctx, t, url, conn)
 	if err != nil {
 		return r, err
 	}

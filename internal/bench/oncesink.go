@@ -55,32 +55,15 @@ tables:
 // oncesink reads topics one after the other into one table, and then the last one once more,
 // measuring each, and compares the table with the topics.
 func (b *bench) oncesink(ctx context.Context, variant string, o options, replay bool, topics ...topic) ([]result, error) {
-	url, drop, err := b.database(ctx)
+	url, conn, drop, err := b.database(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer drop()
-	conn, err := pgx.Connect(ctx, url)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	var out []result
 	var loads []load
 	run := func(t topic, name string, w watch) error {
-		config, err := b.configure(o, t.shape, t.name)
-		if err != nil {
-			return err
-		}
-		env := []string{"DATABASE_URL=" + url}
-		cmd := exec.CommandContext(ctx, filepath.Join(b.dir, "oncesink"), "init", "-c", config)
-		cmd.Env = append(os.Environ(), env...)
-		if text, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("oncesink init: %w\n%s", err, text)
-		}
-		r, err := measure(ctx, url, len(t.load.events), w, func() (*process, error) {
-			return launch(env, filepath.Join(b.dir, "oncesink"), "run", "-c", config)
-		})
+		r, err := measure(ctx, url, len(t.load.events), w, func() (*process, error) { return b.startOncesink(ctx, o, t, url) })
 		if err != nil {
 			return fmt.Errorf("oncesink %s, %s: %w", variant, name, err)
 		}
@@ -107,6 +90,21 @@ func (b *bench) oncesink(ctx context.Context, variant string, o options, replay 
 		}
 	}
 	return out, nil
+}
+
+// startOncesink prepares a database and runs oncesink on it.
+func (b *bench) startOncesink(ctx context.Context, o options, t topic, url string) (*process, error) {
+	config, err := b.configure(o, t.shape, t.name)
+	if err != nil {
+		return nil, err
+	}
+	env := []string{"DATABASE_URL=" + url}
+	cmd := exec.CommandContext(ctx, filepath.Join(b.dir, "oncesink"), "init", "-c", config)
+	cmd.Env = append(os.Environ(), env...)
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("oncesink init: %w\n%s", err, text)
+	}
+	return launch(env, filepath.Join(b.dir, "oncesink"), "run", "-c", config)
 }
 
 // positions watches the ledger, where the table has nothing to show.

@@ -18,16 +18,11 @@ import (
 // peer reads topics one after the other into one table without the engine's columns, which
 // no peer needs.
 func (b *bench) peer(ctx context.Context, who, variant string, run func(t topic, url string) (*process, error), topics ...topic) ([]result, error) {
-	url, drop, err := b.database(ctx)
+	url, conn, drop, err := b.database(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer drop()
-	conn, err := pgx.Connect(ctx, url)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	if _, err := conn.Exec(ctx, topics[0].shape.create("orders")); err != nil {
 		return nil, err
 	}
@@ -52,9 +47,11 @@ func (b *bench) peer(ctx context.Context, who, variant string, run func(t topic,
 }
 
 func (b *bench) handwritten(ctx context.Context, topics ...topic) ([]result, error) {
-	return b.peer(ctx, "hand-written consumer", "1 connection", func(t topic, url string) (*process, error) {
-		return launch(nil, filepath.Join(b.dir, "handwritten"), strings.Join(b.kafka.Brokers, ","), t.name, url)
-	}, topics...)
+	return b.peer(ctx, "hand-written consumer", "1 connection", b.startHandwritten, topics...)
+}
+
+func (b *bench) startHandwritten(t topic, url string) (*process, error) {
+	return launch(nil, filepath.Join(b.dir, "handwritten"), strings.Join(b.kafka.Brokers, ","), t.name, url)
 }
 
 // Versions of Debezium's side. Its jackson jars are left out: with them a task of this

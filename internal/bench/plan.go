@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -121,8 +119,18 @@ func (p plan) steps(b *bench, made []topic) []step {
 	for _, name := range []string{"idle", "half load"} {
 		for _, x := range []struct {
 			who string
-			run func(topic, string) (*process, error)
-		}{{"oncesink", b.startOncesink}, {"hand-written consumer", b.startHandwritten}} {
+			run func(context.Context, topic, string, *pgx.Conn) (*process, error)
+		}{
+			{"oncesink", func(ctx context.Context, t topic, url string, _ *pgx.Conn) (*process, error) {
+				return b.startOncesink(ctx, options{}, t, url)
+			}},
+			{"hand-written consumer", func(ctx context.Context, t topic, url string, conn *pgx.Conn) (*process, error) {
+				if _, err := conn.Exec(ctx, t.shape.create("orders")); err != nil {
+					return nil, err
+				}
+				return b.startHandwritten(t, url)
+			}},
+		} {
 			add(step{name: "latency, " + x.who + ", " + name, slow: true, run: func(ctx context.Context) ([]result, error) {
 				rate := 0
 				if name == "half load" {
@@ -149,31 +157,4 @@ func (b *bench) halfLoad(who string) int {
 		}
 	}
 	return int(rate)
-}
-
-func (b *bench) startOncesink(t topic, url string) (*process, error) {
-	config, err := b.configure(options{}, t.shape, t.name)
-	if err != nil {
-		return nil, err
-	}
-	env := []string{"DATABASE_URL=" + url}
-	cmd := exec.Command(filepath.Join(b.dir, "oncesink"), "init", "-c", config)
-	cmd.Env = append(os.Environ(), env...)
-	if text, err := cmd.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("oncesink init: %w\n%s", err, text)
-	}
-	return launch(env, filepath.Join(b.dir, "oncesink"), "run", "-c", config)
-}
-
-func (b *bench) startHandwritten(t topic, url string) (*process, error) {
-	ctx := context.Background()
-	conn, err := pgx.Connect(ctx, url)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = conn.Close(ctx) }()
-	if _, err := conn.Exec(ctx, t.shape.create("orders")); err != nil {
-		return nil, err
-	}
-	return launch(nil, filepath.Join(b.dir, "handwritten"), strings.Join(b.kafka.Brokers, ","), t.name, url)
 }

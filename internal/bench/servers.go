@@ -81,16 +81,22 @@ func (b *bench) stop() error {
 
 // database makes an empty one, after a checkpoint, so that every run finds the same
 // conditions, and drops it when the run is over.
-func (b *bench) database(ctx context.Context) (url string, drop func(), err error) {
+func (b *bench) database(ctx context.Context) (url string, conn *pgx.Conn, drop func(), err error) {
 	b.dbs++
 	name := fmt.Sprintf("bench%d", b.dbs)
-	if _, err := b.admin.Exec(ctx, "create database "+name); err != nil {
-		return "", nil, err
+	for _, sql := range []string{"create database " + name, "checkpoint"} {
+		if _, err := b.admin.Exec(ctx, sql); err != nil {
+			return "", nil, nil, err
+		}
 	}
-	if _, err := b.admin.Exec(ctx, "checkpoint"); err != nil {
-		return "", nil, err
+	url = b.pg.URL(name)
+	if conn, err = pgx.Connect(ctx, url); err != nil {
+		return "", nil, nil, err
 	}
-	return b.pg.URL(name), func() { _, _ = b.admin.Exec(context.Background(), "drop database "+name+" with (force)") }, nil
+	return url, conn, func() {
+		_ = conn.Close(context.Background())
+		_, _ = b.admin.Exec(context.Background(), "drop database "+name+" with (force)")
+	}, nil
 }
 
 // topic is a load in Kafka.
