@@ -144,6 +144,18 @@ type advanceError struct{ err error }
 func (e *advanceError) Error() string { return advancing + ": " + safe(e.err) }
 func (e *advanceError) Unwrap() error { return e.err }
 
+// watch returns a context that ends when the server gives no sign of life for longer than
+// a statement may take; alive notes one.
+func (t *transaction) watch(ctx context.Context) (watched context.Context, alive, stop func()) {
+	watched, cancel := context.WithCancel(ctx)
+	limit := t.s.cfg.StatementTimeout + t.s.slack
+	watchdog := time.AfterFunc(limit, cancel)
+	return watched, func() { watchdog.Reset(limit) }, func() {
+		watchdog.Stop()
+		cancel()
+	}
+}
+
 // send executes the batch and returns the error of the first statement that
 // failed. A server that answers nothing for too long counts as gone.
 func (t *transaction) send(ctx context.Context) error {
@@ -151,12 +163,8 @@ func (t *transaction) send(ctx context.Context) error {
 	if len(w.doing) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	limit := t.s.cfg.StatementTimeout + t.s.slack
-	watchdog := time.AfterFunc(limit, cancel)
-	defer watchdog.Stop()
-
+	ctx, alive, stop := t.watch(ctx)
+	defer stop()
 	results := t.conn.Conn().PgConn().ExecBatch(ctx, w.batch)
 	done := 0
 	for results.NextResult() {
@@ -172,7 +180,7 @@ func (t *transaction) send(ctx context.Context) error {
 			t.changed[d.table] += int(tag.RowsAffected())
 		}
 		done++
-		watchdog.Reset(limit)
+		alive()
 	}
 	if err := results.Close(); err != nil {
 		d := w.doing[min(done, len(w.doing)-1)]

@@ -7,7 +7,6 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -53,13 +52,9 @@ func (t *transaction) copy(ctx context.Context, tb *table, s shape, events []eve
 	if err := t.send(ctx); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	limit := t.s.cfg.StatementTimeout + t.s.slack
-	watchdog := time.AfterFunc(limit, cancel)
-	defer watchdog.Stop()
-
-	rows := &copyRows{table: tb, columns: s.columns, events: events, text: t.w.copyText[:0], sent: func() { watchdog.Reset(limit) }}
+	ctx, alive, stop := t.watch(ctx)
+	defer stop()
+	rows := &copyRows{table: tb, columns: s.columns, events: events, text: t.w.copyText[:0], sent: alive}
 	_, err := t.conn.Conn().PgConn().CopyFrom(ctx, rows, tb.copySQL(s))
 	t.w.copyText = rows.text[:0]
 	var pg *pgconn.PgError

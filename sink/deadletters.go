@@ -39,7 +39,6 @@ func (t *transaction) keep(ctx context.Context) error {
 		}
 	}
 	w := t.w
-	w.reset()
 	for rest := t.dead; len(rest) > 0; {
 		n, size := 0, 0
 		for n < len(rest) && (n == 0 || size < maxStatementBytes) {

@@ -75,25 +75,25 @@ func (t *transaction) shortcut(ctx context.Context, tb *table, events []event) (
 	rest, fresh := w.rest[:0], w.fresh[:0]
 	asked, absent, winners := 0, 0, 0
 	for i := range events {
-		switch {
-		case events[i].tombstone() && tb.strategy == Upsert:
+		if tb.deletes(&events[i]) {
 			rest = append(rest, events[i])
-		case answers == nil || answers[0] == saysAbsent:
-			asked++
+			continue
+		}
+		says := byte(saysAbsent)
+		if answers != nil {
+			says = answers[asked]
+		}
+		asked++
+		switch {
+		case says == saysAbsent && tb.whole(&events[i]):
 			absent++
-			if tb.whole(&events[i]) {
-				fresh = append(fresh, events[i])
-			} else {
-				rest = append(rest, events[i])
-			}
-			answers = tail(answers)
-		default:
-			asked++
-			if answers[0] == saysWins {
-				winners++
-				rest = append(rest, events[i])
-			}
-			answers = tail(answers)
+			fresh = append(fresh, events[i])
+		case says == saysAbsent:
+			absent++
+			rest = append(rest, events[i])
+		case says == saysWins:
+			winners++
+			rest = append(rest, events[i])
 		}
 	}
 	w.rest, w.fresh = rest, fresh
@@ -117,12 +117,8 @@ func (t *transaction) shortcut(ctx context.Context, tb *table, events []event) (
 	return rest, nil
 }
 
-func tail(answers []byte) []byte {
-	if answers == nil {
-		return nil
-	}
-	return answers[1:]
-}
+// deletes reports whether the event is a tombstone that deletes its row.
+func (t *table) deletes(e *event) bool { return t.strategy == Upsert && e.tombstone() }
 
 // look asks what the route wants to know of the events, tombstones of an upsert table left
 // out. Nil: nothing, every key is taken for new.
@@ -135,16 +131,13 @@ func (t *transaction) look(ctx context.Context, tb *table, way route, events []e
 		}
 		form, s = tb.memorySQL, shape{columns: tb.key}
 	}
-	asked := events
-	if tb.strategy == Upsert {
-		asked = w.asked[:0]
-		for i := range events {
-			if !events[i].tombstone() {
-				asked = append(asked, events[i])
-			}
+	asked := w.asked[:0]
+	for i := range events {
+		if !tb.deletes(&events[i]) {
+			asked = append(asked, events[i])
 		}
-		w.asked = asked
 	}
+	w.asked = asked
 	w.answers = w.answers[:0]
 	w.ask(tb, form, s, asked)
 	if err := t.send(ctx); err != nil {

@@ -206,7 +206,7 @@ func (w *writer) split(t *table, events []event) {
 	name := make([]byte, len(t.columns))
 	for i := range events {
 		set := name
-		if t.strategy == Upsert && events[i].tombstone() {
+		if t.deletes(&events[i]) {
 			set = []byte(tombstones)
 		} else {
 			for k := range name {
