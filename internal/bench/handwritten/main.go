@@ -50,7 +50,7 @@ func run(ctx context.Context, brokers []string, topic, url string) error {
 		return err
 	}
 	defer func() { _ = conn.Close(context.Background()) }()
-	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ConsumerGroup("handwritten-"+topic), kgo.ConsumeTopics(topic), kgo.DisableAutoCommit())
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ConsumerGroup("handwritten-"+topic+"-"+conn.Config().Database), kgo.ConsumeTopics(topic), kgo.DisableAutoCommit())
 	if err != nil {
 		return err
 	}
