@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/oncesink/oncesink/offsets"
 )
 
 // Config says what a Consumer reads and within which bounds.
@@ -42,6 +44,11 @@ type Config struct {
 	BufferBytes int64
 	// UntilEnd stops at the end that the topics had at the start.
 	UntilEnd bool
+	// Until bounds partitions that are assigned by hand: no record at or beyond its
+	// offset is applied, and Run returns when each has applied all below it.
+	Until map[offsets.Partition]int64
+	// NoMirror leaves the Kafka group of this name alone: no copy of the positions.
+	NoMirror bool
 	// StopTimeout bounds a graceful stop. Defaults to 20 s.
 	StopTimeout time.Duration
 	// Logger; nil discards.

@@ -47,6 +47,11 @@ func New(cfg Config, ledger *offsets.Ledger, s *sink.Sink) (*Consumer, error) {
 			problem("partitions of topic %q are assigned, but the topic is not read", topic)
 		}
 	}
+	for p := range cfg.Until {
+		if !slices.Contains(cfg.Assign[p.Topic], p.Partition) {
+			problem("%s is bounded, but it is not assigned by hand", p)
+		}
+	}
 	if !slices.Contains([]Protocol{Cooperative, Eager, KIP848}, cfg.Protocol) {
 		problem("unknown group protocol %q: use %s, %s or %s", cfg.Protocol, Cooperative, Eager, KIP848)
 	}

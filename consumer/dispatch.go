@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -39,6 +40,14 @@ func (m *member) dispatch(fetches kgo.Fetches) {
 			if len(p.Records) > 0 && p.Records[0].Offset > v.next && p.LogStartOffset > v.next {
 				m.halt(l, &GapError{Partition: at, Group: m.cfg.Group, From: v.next, To: p.LogStartOffset, Why: "retention or DeleteRecords removed them before they were read"})
 				continue
+			}
+			if bound, ok := m.cfg.Until[at]; ok {
+				below := slices.IndexFunc(p.Records, func(r *kgo.Record) bool { return r.Offset >= bound })
+				if below >= 0 {
+					l.bounded()
+					p.Records = p.Records[:below]
+					m.suspend(l)
+				}
 			}
 			if l.offer(p.Records, m.cfg) {
 				m.suspend(l)

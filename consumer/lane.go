@@ -41,6 +41,7 @@ type lane struct {
 	claim   offsets.Claim // what we hold; its position is the last committed one
 	next    int64         // offset expected from the next poll
 
+	beyond   bool          // a record past the lane's bound was polled: see Config.Until
 	raw      []sink.Record // polled, not decoded
 	rawBytes int
 	part     *sink.Part // decoded, waiting for a writer
@@ -83,6 +84,23 @@ func (l *lane) offer(recs []*kgo.Record, limits Config) (full bool) {
 		l.throttle = true
 	}
 	return full
+}
+
+// bounded notes that the log goes on past the lane's bound.
+func (l *lane) bounded() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.beyond = true
+}
+
+// applied reports whether everything below the bound is committed.
+func (l *lane) applied(bound int64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.claim.ID.IsZero() || l.state != running {
+		return false
+	}
+	return l.claim.Position.Next >= bound || l.beyond && len(l.raw) == 0 && l.part.Records() == 0 && !l.inFlight
 }
 
 // memory is roughly how many bytes the lane holds.
@@ -163,7 +181,7 @@ func (l *lane) leave(to state, cause error) (from state) {
 		return from
 	}
 	l.state, l.cause = to, cause
-	l.raw, l.rawBytes, l.part, l.throttle = nil, 0, new(sink.Part), false
+	l.raw, l.rawBytes, l.part, l.throttle, l.beyond = nil, 0, new(sink.Part), false, false
 	l.changed.Broadcast()
 	return from
 }
@@ -186,7 +204,7 @@ func (l *lane) start(c offsets.Claim) bool {
 		return false
 	}
 	l.claim, l.next, l.cause = c, c.Position.Next, nil
-	l.raw, l.rawBytes, l.part, l.throttle = nil, 0, new(sink.Part), false
+	l.raw, l.rawBytes, l.part, l.throttle, l.beyond = nil, 0, new(sink.Part), false, false
 	l.state = running
 	if c.Paused {
 		l.state = paused

@@ -41,7 +41,7 @@ func newMember(c *Consumer) *member {
 	m := &member{
 		Consumer: c,
 		ready:    newReadyQueue(),
-		mirror:   newMirror(c.cfg.Group, len(c.cfg.Assign) > 0),
+		mirror:   newMirror(&c.cfg),
 		lanes:    map[offsets.Partition]*lane{},
 		opened:   make(chan struct{}),
 		failed:   make(chan error, 1),
@@ -78,6 +78,9 @@ func (m *member) run(parent context.Context, ends *map[offsets.Partition]int64) 
 		case <-ctx.Done():
 		}
 	})
+	if m.cfg.Until != nil {
+		m.spawn(func() { m.untilBounds(ctx, stop) })
+	}
 	if m.cfg.UntilEnd {
 		m.spawn(func() { m.untilEnd(ctx, ends, stop) })
 	}

@@ -25,17 +25,21 @@ const mirrorInterval = time.Second
 type mirror struct {
 	group  string
 	byHand bool
+	off    bool
 
 	mu    sync.Mutex
 	dirty map[offsets.Partition]offsets.Position
 }
 
-func newMirror(group string, byHand bool) *mirror {
-	return &mirror{group: group, byHand: byHand, dirty: map[offsets.Partition]offsets.Position{}}
+func newMirror(cfg *Config) *mirror {
+	return &mirror{group: cfg.Group, byHand: len(cfg.Assign) > 0, off: cfg.NoMirror, dirty: map[offsets.Partition]offsets.Position{}}
 }
 
 // moved notes a committed position.
 func (mi *mirror) moved(c offsets.Claim) {
+	if mi.off {
+		return
+	}
 	mi.mu.Lock()
 	defer mi.mu.Unlock()
 	mi.dirty[c.Partition] = c.Position

@@ -51,6 +51,48 @@ func (m *member) untilEnd(ctx context.Context, ends *map[offsets.Partition]int64
 	}
 }
 
+// boundInterval is short: whoever waits for a bound may hold locks.
+const boundInterval = 5 * time.Millisecond
+
+// untilBounds stops the life when every bounded partition has come to its bound.
+func (m *member) untilBounds(ctx context.Context, stop context.CancelCauseFunc) {
+	tick := time.NewTicker(boundInterval)
+	defer tick.Stop()
+	for {
+		if done, halts := m.atBounds(); done {
+			if halts != nil {
+				stop(halts)
+			} else {
+				stop(errEnd)
+			}
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// atBounds reports whether every bounded partition has come to its bound or can't.
+func (m *member) atBounds() (done bool, halts error) {
+	var stopped []error
+	for p, bound := range m.cfg.Until {
+		l := m.lane(p)
+		switch {
+		case l == nil:
+			return false, nil
+		case l.applied(bound):
+		case l.view().state == halted:
+			stopped = append(stopped, l.view().cause)
+		default:
+			return false, nil
+		}
+	}
+	return true, errors.Join(stopped...)
+}
+
 // atEnd reports whether every partition has reached its end or can't.
 func (m *member) atEnd(rows []offsets.Row, ends map[offsets.Partition]int64) (done bool, halts error) {
 	at := map[offsets.Partition]offsets.Row{}

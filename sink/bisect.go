@@ -81,6 +81,14 @@ func (t *transaction) rows(ctx context.Context) (err error) {
 	w := t.w
 	for i, tb := range t.s.tables {
 		events := w.tables[i]
+		if tb.bulk() {
+			if err := tb.uniform(events); err != nil {
+				return err
+			}
+		}
+		if tb.cfg.StageSeen != "" && len(events) > 0 {
+			w.seen(tb, events)
+		}
 		switch {
 		case len(events) == 0:
 		case tb.strategy == Append:

@@ -39,7 +39,7 @@ func checkEntry(cfg TableConfig, ps *problems) {
 }
 
 // checkRelation reports whether rows can be written at all.
-func checkRelation(r *relation, cfg *Config, ps *problems) bool {
+func checkRelation(r *relation, cfg *Config, stage Stage, ps *problems) bool {
 	switch {
 	case r.kind == "v" || r.kind == "m":
 		ps.add(r.qualified()+" is a view", "name the table below it")
@@ -51,7 +51,7 @@ func checkRelation(r *relation, cfg *Config, ps *problems) bool {
 		ps.add(r.qualified()+" is unlogged and synchronous_commit is off", "a crash would empty the table and keep the position: alter table "+r.qualified()+" set logged, or synchronous_commit: on")
 	case r.rules:
 		ps.add(r.qualified()+" has rewrite rules", "they change what an insert does: use triggers, or a table without rules")
-	case r.schema == "oncesink":
+	case r.schema == "oncesink" && stage == NoStage:
 		ps.add(r.qualified()+" is one of the engine's own tables", "name another")
 	default:
 		return true
@@ -113,14 +113,14 @@ func (t *table) mapKey(r *relation, cfg TableConfig, ps *problems) {
 	if t.strategy == Append {
 		want = []string{sourceColumn, offsetColumn}
 	}
-	found := false
+	found := t.bulk()
 	for _, x := range r.indexes {
 		is := sameSet(x.columns, want)
 		if t.strategy == Append { // a partitioned table's index has the partition key, too
 			is = subset(want, x.columns) && subset(x.columns, append(slices.Clone(want), r.partitionKey...))
 		}
 		if is && x.usable {
-			if !found && t.strategy == Append {
+			if t.appendKey == nil && t.strategy == Append {
 				t.appendKey = x.columns
 			}
 			found = true
@@ -217,7 +217,7 @@ func (t *table) mapTombstones(ctx context.Context, tx pgx.Tx, cfg TableConfig, p
 		}
 		t.recordKey = append(t.recordKey, src)
 	}
-	if !t.guarded || t.ignoreTombstones {
+	if !t.guarded || t.ignoreTombstones || t.bulk() {
 		return nil
 	}
 	memory := memoryName(t.schema, t.name)

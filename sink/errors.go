@@ -88,9 +88,9 @@ func classifyState(pg *pgconn.PgError) Class {
 }
 
 // ours turns the class of an error of our own tables: whatever a record brings,
-// the ledger and the dead letters must take it.
+// the ledger and the dead letters must take it. A stage is no table of our own in this sense.
 func ours(pg *pgconn.PgError, c Class) Class {
-	if pg.SchemaName == "oncesink" {
+	if pg.SchemaName == "oncesink" && !strings.HasSuffix(pg.TableName, stageSuffix) {
 		return Unknown
 	}
 	return c

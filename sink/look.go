@@ -152,8 +152,8 @@ func (t *transaction) look(ctx context.Context, tb *table, way route, events []e
 // route is the way for a round of n events. A table that deadlocked keeps to
 // statements, which lock in one order.
 func (t *table) route(n int) route {
-	if t.copyRefused != "" || t.ordered.Load() || t.strategy == Append && !t.guarded {
-		if t.copyRefused == "" && t.strategy == Append && n >= leastRows {
+	if t.copyRefused != "" || t.ordered.Load() || t.strategy == Append && !t.guarded || t.bulk() {
+		if t.copyRefused == "" && (t.strategy == Append || t.bulk()) && n >= leastRows {
 			return byCopy // no key, no conflict
 		}
 		return byStatement

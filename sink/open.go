@@ -144,7 +144,7 @@ func (s *Sink) openTable(ctx context.Context, tx pgx.Tx, cfg TableConfig, ps *pr
 	if err != nil {
 		return nil, err
 	}
-	if !checkRelation(r, &s.cfg, ps) {
+	if !checkRelation(r, &s.cfg, cfg.Stage, ps) {
 		return nil, nil
 	}
 	t := &table{

@@ -162,7 +162,7 @@ func remembers(tc TableConfig) bool {
 
 // tableScript is what init does to one target table. Each statement is idempotent.
 func tableScript(schema, name string, tc TableConfig) []string {
-	if tc.Guard == "none" {
+	if tc.Guard == "none" || tc.Stage == BulkStage {
 		return nil
 	}
 	target := pgx.Identifier{schema, name}.Sanitize()

@@ -159,6 +159,9 @@ func (t *table) remembered() string {
 // order of the rows, and look up the key's index whatever the statistics say.
 func (t *table) fresh(s shape) []string {
 	var conds []string
+	if t.bulk() {
+		return nil
+	}
 	if t.guarded && !s.winning {
 		conds = append(conds, fmt.Sprintf("(select %s\n         from %s t where %s) is not false", t.newer("e", "t"), t.quoted(), t.sameKey("t", "e")))
 	}
@@ -230,6 +233,9 @@ func (t *table) sets(s shape, e string) string {
 }
 
 func (t *table) onConflict(b *strings.Builder, s shape) {
+	if t.bulk() {
+		return
+	}
 	fmt.Fprintf(b, "\n    on conflict (%s) ", t.keyList(""))
 	sets := t.sets(s, "excluded")
 	if sets == "" {
@@ -352,7 +358,7 @@ func (t *table) appendSQL(s shape) string {
 	fmt.Fprintf(&b, "select %s\n  from ", t.values(s))
 	t.events(&b, s, false)
 	b.WriteString(" e")
-	if t.guarded {
+	if t.guarded && !t.bulk() {
 		var names []string
 		for _, c := range t.appendKey {
 			names = append(names, quote(c))

@@ -107,6 +107,14 @@ type TableConfig struct {
 	Tombstones string
 	// Create is the statement that `oncesink init` runs if the table is missing.
 	Create string
+	// Stage says that the table is the stage of another one; its name is that of a
+	// table in schema oncesink.
+	Stage Stage
+	// StageSet are the columns that every event of a bulk stage fills: see [Sink.StageSet].
+	StageSet string
+	// StageSeen is the quoted name of a table (name text primary key) that takes the names of the
+	// columns that events of an indexed stage fill.
+	StageSeen string
 }
 
 // ColumnConfig says where a column comes from.
@@ -138,7 +146,11 @@ type Outcome struct {
 type ConfigError struct {
 	// Problem says what is wrong, Fix what to do about it.
 	Problem, Fix string
+	cause        error
 }
+
+// Unwrap returns what lies behind the error, if that is an error of its own.
+func (e *ConfigError) Unwrap() error { return e.cause }
 
 func (e *ConfigError) Error() string {
 	if e.Fix == "" {

@@ -287,6 +287,9 @@ func (s *Sink) warn(msg string, err error, records spans) {
 
 // stop turns an error that retrying can't mend into what a person needs.
 func (s *Sink) stop(err error) error {
+	if uneven := (*NotUniformError)(nil); errors.As(err, &uneven) {
+		return &ConfigError{Problem: uneven.Error(), cause: uneven}
+	}
 	if classOf(err) != Configuration {
 		return &HaltError{fmt.Errorf("%s", describe(err))}
 	}

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/oncesink/oncesink/consumer"
+	"github.com/oncesink/oncesink/internal/rebuild"
+)
+
+// loadFlags are those of the commands that read a table's topics again.
+type loadFlags struct {
+	flags
+	accept    []string
+	dryRun    bool
+	keepStage bool
+	asJSON    bool
+}
+
+func (f *loadFlags) add(cmd *cobra.Command) {
+	f.flags.add(cmd)
+	cmd.Flags().StringSliceVar(&f.accept, "accept", nil, "go on in spite of "+strings.Join(rebuild.Accepts, ", ")+" (comma-separated)")
+	cmd.Flags().BoolVar(&f.keepStage, "keep-stage", false, "leave the stage for the next time, which then reads only what is new")
+	cmd.Flags().BoolVar(&f.asJSON, "json", false, "print the result as JSON")
+}
+
+const acceptHelp = `
+It refuses where the topics may not hold the whole history: the log no longer begins at
+offset 0, or rows came from topics or partitions that are gone (partial-history), a topic is compacted and the
+table has a version (compacted), rows were made by no topic (foreign-rows). --accept names
+what is all right; rows that no event brings back are then deleted. --dry-run counts them first.`
+
+func newRebuildCommand() *cobra.Command {
+	var f loadFlags
+	cmd := &cobra.Command{
+		Use:   "rebuild TABLE",
+		Short: "Read a table's topics again from the beginning, and correct the table in place",
+		Long: `Reads the topics of TABLE (its name in the configuration) from offset zero into a stage
+beside it, at the speed of COPY where the events allow that, while oncesink run goes on. Then it locks the
+group's positions for a moment, reads what has come meanwhile, and makes the table what
+the stage says: in one transaction, and only the rows that differ. No reader waits or
+sees a row go back and forth; views, foreign keys, grants and triggers live on.
+
+Interrupted, or killed, it changes nothing; the same command takes up where it stopped.
+--dry-run does all of it but the last step: it counts rows to add, change and delete, names
+some, and keeps the stage, so that the command without --dry-run reads only what is new.
+` + acceptHelp,
+		Args: oneTable,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.run(cmd, args[0], nil, nil)
+		},
+	}
+	f.add(cmd)
+	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show the difference and change nothing")
+	return cmd
+}
+
+func newBackfillCommand() *cobra.Command {
+	var f loadFlags
+	var r rebuild.Range
+	cmd := &cobra.Command{
+		Use:   "backfill TABLE --column COLUMN --from FIRST --to END",
+		Short: "Correct the rows of one range of dates, from the topics",
+		Long: `Does what rebuild does for the rows with FIRST <= COLUMN < END, in one transaction: rows
+of the range that the topics don't have are deleted, the others become what the topics
+say, and a row whose date moved out of the range, or into it, moves. Rows outside of the range are left
+alone. It may run beside oncesink run and beside itself, and as often as one likes: the
+result is the same.
+
+All events are read, for the range of a row is that of its last event; with --keep-stage
+the next call reads only what is new, which makes the days of a scheduler cheap.
+Dates are read in the time zone of the configuration (postgres.time_zone, UTC by default).
+
+Exit codes: 0 done, 1 failed at run time (try again), 2 the configuration or the command line has to be
+changed first.
+` + acceptHelp,
+		Args: oneTable,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			for name, value := range map[string]string{"column": r.Column, "from": r.From, "to": r.To} {
+				if value == "" {
+					return &usageError{fmt.Errorf("--%s is missing: see `%s --help`", name, cmd.CommandPath())}
+				}
+			}
+			return f.run(cmd, args[0], &r, nil)
+		},
+	}
+	f.add(cmd)
+	cmd.Flags().StringVar(&r.Column, "column", "", "column that the range is one of")
+	cmd.Flags().StringVar(&r.From, "from", "", "first value, such as 2026-11-24")
+	cmd.Flags().StringVar(&r.To, "to", "", "end of the range, which is not in it")
+	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show the difference and change nothing")
+	return cmd
+}
+
+func newVerifyCommand() *cobra.Command {
+	var f loadFlags
+	cmd := &cobra.Command{
+		Use:   "verify TABLE",
+		Short: "Compare a table with its topics",
+		Long: `Reads the topics of TABLE from offset zero and compares, at one position, what they say with
+what the table has. It changes nothing, and may run beside oncesink run. It ends with 0 if
+they agree and with 1 if rows differ: oncesink rebuild corrects them.
+` + acceptHelp,
+		Args: oneTable,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f.dryRun = true
+			return f.run(cmd, args[0], nil, func(r *rebuild.Result) error {
+				if r.Differs() {
+					return fmt.Errorf("%s differs from its topics: `oncesink rebuild %s` corrects it", r.Table, args[0])
+				}
+				return nil
+			})
+		},
+	}
+	f.add(cmd)
+	return cmd
+}
+
+// oneTable wants the name of a table.
+func oneTable(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return &usageError{fmt.Errorf("name one table: see `%s --help`", cmd.CommandPath())}
+	}
+	return nil
+}
+
+// run loads a table again and prints what came of it; judge, if not nil, has the last word.
+func (f *loadFlags) run(cmd *cobra.Command, table string, r *rebuild.Range, judge func(*rebuild.Result) error) error {
+	ctx := cmd.Context()
+	for _, a := range f.accept {
+		if !slices.Contains(rebuild.Accepts, a) {
+			return &usageError{fmt.Errorf("--accept %s: it takes %s", a, strings.Join(rebuild.Accepts, ", "))}
+		}
+	}
+	s, err := load(f.flags, cmd.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	if err := s.connectBoth(ctx); err != nil {
+		return err
+	}
+	limitMemory(cmp.Or(s.consumer.BufferBytes, consumer.DefaultBufferBytes))
+	show := newProgress(cmd.ErrOrStderr(), s.log)
+	result, err := rebuild.Run(ctx, rebuild.Options{
+		Pool: s.pool, Admin: s.admin, Cluster: s.meta.Cluster, Sink: s.sinkCfg, Consumer: s.consumer,
+		Table: table, Range: r, Accept: f.accept, DryRun: f.dryRun, KeepStage: f.keepStage || f.dryRun && judge == nil,
+		Progress: show.tell, Logger: s.log,
+	})
+	show.end()
+	if ctx.Err() != nil && err != nil {
+		return errors.New("interrupted: nothing was changed; the same command goes on where this one stopped")
+	}
+	if err != nil {
+		return s.scrub(err)
+	}
+	if f.asJSON {
+		if err := printJSON(cmd.OutOrStdout(), result); err != nil {
+			return err
+		}
+	} else {
+		printLoad(cmd.OutOrStdout(), result)
+	}
+	if judge == nil {
+		return nil
+	}
+	return judge(result)
+}
+
+// connectBoth connects to both ends, and wants a ledger.
+func (s *session) connectBoth(ctx context.Context) error {
+	if err := s.connectPostgres(ctx); err != nil {
+		return err
+	}
+	if err := s.checkLedger(ctx); err != nil {
+		return s.scrub(err)
+	}
+	return s.connectKafka(ctx)
+}
+
+func printLoad(w io.Writer, r *rebuild.Result) {
+	would := ""
+	if r.DryRun {
+		would = "to be "
+	}
+	what := r.Table
+	if r.From != "" {
+		what += fmt.Sprintf(", %s up to %s", r.From, r.To)
+	}
+	fmt.Fprintf(w, "%s: %d row(s) %sadded, %d changed, %d deleted\n", what, r.Added, would, r.Changed, r.Deleted)
+	fmt.Fprintf(w, "%d record(s) read in %.1f s; the group's positions were locked for %.2f s\n", r.Records, r.Seconds, r.Frozen)
+	for _, kind := range []string{"added", "changed", "deleted"} {
+		if keys := r.Samples[kind]; len(keys) > 0 {
+			printWrapped(w, "", "to be "+kind+", for example: "+strings.Join(keys, " "))
+		}
+	}
+	if r.DeadLetters > 0 {
+		fmt.Fprintf(w, "%d record(s) can't be written (select * from oncesink.dead_letters)\n", r.DeadLetters)
+	}
+}

@@ -1,0 +1,77 @@
+package rebuild
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/oncesink/oncesink/sink"
+)
+
+// endBulk gives a stage that was loaded in bulk its key. Where a key has several rows, the one counts
+// that comes last by the order of the guard: version, generation, offset, source (rule 11).
+// That is what the events, applied one by one, would have left, since each fills the same
+// columns and none deletes.
+func (j *job) endBulk(ctx context.Context) error {
+	s, l := &j.stage, &j.layout
+	j.progress("indexing", 0, 0)
+	set := s.about.Bulk
+	s.about.Bulk = ""
+	key := strings.Join(quoteAll(l.Key), ", ")
+	unique := fmt.Sprintf("create unique index on %s (%s)", s.quoted(), key)
+	err := j.inTx(ctx, unique, s.comment())
+	if sqlstate(err) == uniqueViolation {
+		folded := pgx.Identifier{"oncesink", s.name + "2"}.Sanitize()
+		err = j.inTx(ctx,
+			fmt.Sprintf("create table %s (like %s including all)", folded, s.quoted()),
+			fmt.Sprintf("insert into %s overriding system value select distinct on (%s) %s from %s order by %s, %s", folded, key, j.stored(), s.quoted(), key, j.latest()),
+			"drop table "+s.quoted(),
+			fmt.Sprintf("alter table %s rename to %s", folded, pgx.Identifier{s.name}.Sanitize()),
+			unique, s.comment())
+	}
+	if err != nil {
+		s.about.Bulk = set
+		return rights("index the stage", err)
+	}
+	return nil
+}
+
+const uniqueViolation = "23505"
+
+// latest orders rows of a key, the one that counts first.
+func (j *job) latest() string {
+	order := fmt.Sprintf("%[1]s >> 20 desc, %[2]s desc, %[1]s desc", sink.SourceColumn, sink.OffsetColumn)
+	if v := j.layout.Version; v != "" {
+		order = pgx.Identifier{v}.Sanitize() + " desc nulls last, " + order
+	}
+	return order
+}
+
+// stored lists the columns of the stage that are not generated.
+func (j *job) stored() string {
+	columns := quoteAll(j.layout.Columns)
+	return strings.Join(append(columns, sink.SourceColumn, sink.OffsetColumn), ", ")
+}
+
+// inTx executes statements in one transaction.
+func (j *job) inTx(ctx context.Context, statements ...string) error {
+	tx, err := j.conn.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	if err := execAll(ctx, tx, statements...); err != nil {
+		return err
+	}
+	return tx.Commit(ctx)
+}
+
+func quoteAll(names []string) []string {
+	out := make([]string, len(names))
+	for i, n := range names {
+		out[i] = pgx.Identifier{n}.Sanitize()
+	}
+	return out
+}

@@ -1,0 +1,136 @@
+package rebuild
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/oncesink/oncesink/sink"
+)
+
+// compare writes down the keys of rows that differ between table and stage, without
+// locking anything. The cut looks at these again, and at the keys of what the stage takes from
+// here on: what changes in the table meanwhile comes from the same events.
+func (j *job) compare(ctx context.Context) error {
+	s, l := &j.stage, &j.layout
+	j.progress("comparing", 0, 0)
+	if l.Guarded && l.Strategy == sink.Upsert {
+		if err := j.inTx(ctx, fmt.Sprintf("create index if not exists %s on %s (%s, %s)", pgx.Identifier{s.placeIndex()}.Sanitize(), s.quoted(), sink.SourceColumn, sink.OffsetColumn)); err != nil {
+			return rights("index the stage", err)
+		}
+	}
+	at, err := j.staged(ctx)
+	if err != nil {
+		return fmt.Errorf("read the stage's positions: %w", err)
+	}
+	j.compared = at
+	columns, err := j.seen(ctx)
+	if err != nil {
+		return err
+	}
+	j.columns = columns
+	statements := []string{"drop table if exists " + s.differs}
+	if j.Range == nil {
+		statements = append(statements, "analyze "+s.quoted())
+	}
+	statements = append(statements, fmt.Sprintf("create table %s as select %s\n  from %s t full join %s s on %s%s", s.differs, j.eitherKey(), l.Quoted(), s.quoted(), j.sameKey("t", "s"),
+		where(j.differs("t", "s"), j.inEitherRange("t", "s"))))
+	if err := j.inTx(ctx, append(statements, "analyze "+s.differs)...); err != nil {
+		return rights("compare", err)
+	}
+	return nil
+}
+
+func (s *stage) placeIndex() string { return s.name[:len(s.name)-len("stage")] + "place" }
+
+// seen reads which columns events fill. The others are nobody's business here: a default, or a
+// person, fills them (an absent field leaves a column as it is).
+func (j *job) seen(ctx context.Context) ([]string, error) {
+	rows, err := j.conn.Query(ctx, "select name from "+j.stage.filled)
+	if err != nil {
+		return nil, fmt.Errorf("read the columns that events fill: %w", err)
+	}
+	seen, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("read the columns that events fill: %w", err)
+	}
+	var columns []string
+	for _, c := range j.layout.Columns {
+		if slices.Contains(seen, c) {
+			columns = append(columns, c)
+		}
+	}
+	if j.layout.Guarded {
+		columns = append(columns, sink.SourceColumn, sink.OffsetColumn)
+	}
+	return columns, nil
+}
+
+func (j *job) sameKey(a, b string) string {
+	var conds []string
+	for _, k := range quoteAll(j.layout.Key) {
+		conds = append(conds, a+"."+k+" = "+b+"."+k)
+	}
+	return strings.Join(conds, " and ")
+}
+
+// eitherKey is the key of whichever row is there.
+func (j *job) eitherKey() string {
+	var out []string
+	for _, k := range quoteAll(j.layout.Key) {
+		out = append(out, fmt.Sprintf("coalesce(t.%[1]s, s.%[1]s) as %[1]s", k))
+	}
+	return strings.Join(out, ", ")
+}
+
+// differs is the condition that two rows of a key are not the same, byte for byte (*<>
+// compares any type so), or that one of them is not there.
+func (j *job) differs(a, b string) string {
+	key := pgx.Identifier{j.layout.Key[0]}.Sanitize()
+	return fmt.Sprintf("(%s.%s is null or %s.%s is null or %s)", a, key, b, key, j.unlike(a, b))
+}
+
+func (j *job) unlike(a, b string) string {
+	if len(j.columns) == 0 {
+		return "false"
+	}
+	return fmt.Sprintf("row(%s)::record *<> row(%s)::record", qualified(a, j.columns), qualified(b, j.columns))
+}
+
+func qualified(alias string, columns []string) string {
+	out := quoteAll(columns)
+	for i := range out {
+		out[i] = alias + "." + out[i]
+	}
+	return strings.Join(out, ", ")
+}
+
+// inRange is the condition that a row lies in the range; empty without one.
+func (j *job) inRange(alias string) string {
+	if j.Range == nil {
+		return ""
+	}
+	c := alias + "." + pgx.Identifier{j.Range.Column}.Sanitize()
+	return fmt.Sprintf("%s >= %s and %s < %s", c, j.bound(j.Range.From), c, j.bound(j.Range.To))
+}
+
+// inEitherRange also takes rows that moved into the range, or out of it.
+func (j *job) inEitherRange(a, b string) string {
+	if j.Range == nil {
+		return ""
+	}
+	return fmt.Sprintf("(%s or %s)", j.inRange(a), j.inRange(b))
+}
+
+func (j *job) bound(text string) string { return literal(text) + "::" + j.rangeType }
+
+func where(conds ...string) string {
+	conds = slices.DeleteFunc(conds, func(c string) bool { return c == "" })
+	if len(conds) == 0 {
+		return ""
+	}
+	return "\n where " + strings.Join(conds, "\n   and ")
+}

@@ -1,0 +1,168 @@
+package rebuild_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/oncesink/oncesink/internal/rebuild"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// Whatever was done to the table, a rebuild brings it to what the events make of it: the very rows that
+// the live group had written, guards and delete memory included.
+func TestRebuildRestores(t *testing.T) {
+	appends := sink.TableConfig{Name: "orders", Topics: []string{"orders"}, Strategy: sink.Append}
+	ordered := upserts
+	ordered.Version = ""
+	for _, tc := range []struct {
+		name   string
+		table  sink.TableConfig
+		create string
+		events string
+		orders int
+		bulk   bool
+	}{
+		{"one version a key", upserts, ordersTable, "uniform", 100_000_000, true},
+		{"many versions a key", upserts, ordersTable, "uniform", 300, true},
+		{"without a version", ordered, ordersTable, "uniform", 300, true},
+		{"tombstones and partial events", upserts, ordersTable, "mixed", 300, false},
+		{"append", appends, `create table orders (order_id bigint, status text, amount numeric, note text, placed_at timestamptz, updated_at bigint)`, "mixed", 300, true},
+		{"a further unique index", upserts, ordersTable + `; create unique index on orders (order_id, note)`, "uniform", 300, false},
+		{"partitioned", upserts, `create table orders (order_id bigint primary key, status text not null default 'new', amount numeric(12, 2), note text, placed_at timestamptz, updated_at bigint) partition by hash (order_id);
+			create table orders_0 partition of orders for values with (modulus 2, remainder 0); create table orders_1 partition of orders for values with (modulus 2, remainder 1)`, "mixed", 300, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, tc.table, tc.create)
+			one := r.uniform
+			if tc.events == "mixed" {
+				one = r.mixed
+			}
+			r.history(3000, tc.orders, one)
+			r.sync()
+			want := r.state()
+			if res := r.rebuilt(); res.Differs() || res.Bulk != tc.bulk {
+				t.Errorf("over an undamaged table: %+v, want no difference and bulk %v", res, tc.bulk)
+			}
+			if r.state() != want {
+				t.Error("changed an undamaged table")
+			}
+			r.exec(`delete from orders where order_id % 5 = 0`)
+			r.exec(`update orders set note = 'damaged', amount = 0 where order_id % 7 = 0`)
+			r.exec(`insert into orders (order_id, status, _oncesink_source, _oncesink_offset) select -n, 'ghost', (select min(source) from oncesink.sources), 1000000 + n from generate_series(1, 10) n`)
+			dry := r.rebuilt(func(o *rebuild.Options) { o.DryRun, o.KeepStage = true, true })
+			damaged := r.state()
+			res := r.rebuilt()
+			if got := r.state(); got != want {
+				t.Errorf("after the rebuild %+v the table is not what it was:\n%.600s\nwant\n%.600s", res, got, want)
+			}
+			if damaged == want || dry.Added != res.Added || dry.Changed != res.Changed || dry.Deleted != res.Deleted || res.Deleted != 10 || res.Added == 0 || res.Changed == 0 {
+				t.Errorf("dry run %+v, rebuild %+v", dry, res)
+			}
+			if len(dry.Samples["deleted"]) != 5 || len(dry.Samples["added"]) == 0 || len(dry.Samples["changed"]) == 0 {
+				t.Errorf("samples %v", dry.Samples)
+			}
+			r.clean()
+		})
+	}
+}
+
+// Rule 22: what would delete rows that no event brings back is refused, unless it is named.
+func TestRule22Refused(t *testing.T) {
+	r := newRig(t, upserts, ordersTable)
+	r.history(300, 100, r.uniform)
+	r.sync()
+	r.exec(`insert into orders (order_id, status) values (-1, 'by hand')`)
+	want := r.state()
+	refused := func(what string, accept ...string) {
+		t.Helper()
+		_, err := r.rebuild(func(o *rebuild.Options) { o.Accept = accept })
+		var config *sink.ConfigError
+		if !errors.As(err, &config) || config.Fix == "" {
+			t.Errorf("%s: %v", what, err)
+		}
+		if r.state() != want {
+			t.Errorf("%s: refused, and changed the table", what)
+		}
+	}
+	refused("foreign rows")
+	refused("foreign rows, another accepted", rebuild.PartialHistory, rebuild.Compacted)
+	r.exec(`update orders set _oncesink_source = 77, _oncesink_offset = 0 where order_id = -1`)
+	want = r.state()
+	refused("rows of another topic", rebuild.ForeignRows)
+	if res := r.rebuilt(func(o *rebuild.Options) { o.Accept = []string{rebuild.PartialHistory} }); res.Deleted != 1 {
+		t.Errorf("accepted: %+v", res)
+	}
+	want = r.state()
+	_, err := r.admin.DeleteRecords(t.Context(), offsetsBefore("orders", 0, 5))
+	r.must(err)
+	refused("a log that begins later")
+}
+
+// A second group that feeds the same table, and a table that nobody has written.
+func TestRefusesOtherGroups(t *testing.T) {
+	r := newRig(t, upserts, ordersTable)
+	for _, feed := range []string{"", "update oncesink.offsets set sink_group = 'other'; update oncesink.mappings set sink_group = 'other'"} {
+		if feed != "" {
+			r.history(10, 10, r.uniform)
+			r.sync()
+			r.exec(feed)
+		}
+		_, err := r.rebuild()
+		var config *sink.ConfigError
+		if !errors.As(err, &config) {
+			t.Errorf("after %q: %v", feed, err)
+		}
+	}
+}
+
+// What a person keeps in a column that no event fills stays, and a row that is added takes its default.
+func TestColumnsOfOthersStay(t *testing.T) {
+	r := newRig(t, upserts, ordersTable+`; alter table orders add remark text default 'none', add seen_at timestamptz default now()`)
+	r.history(500, 100, r.uniform)
+	r.sync()
+	r.exec(`update orders set remark = 'checked by hand' where order_id % 2 = 0`)
+	want := r.state()
+	if res := r.rebuilt(); res.Differs() || !res.Bulk {
+		t.Errorf("%+v", res)
+	}
+	r.exec(`update orders set status = 'damaged'`)
+	r.rebuilt()
+	if got := r.state(); got != want {
+		t.Errorf("got\n%.500s\nwant\n%.500s", got, want)
+	}
+	r.exec(`delete from orders where order_id % 2 = 0`)
+	r.rebuilt()
+	if n := value[int](r, `select count(*) from orders where order_id % 2 = 0 and remark = 'none'`); n == 0 {
+		t.Error("rows that were added lack the default")
+	}
+}
+
+// Records that the table refused, and takes after the repair: their dead letters say so, and the others'
+// stay.
+func TestDeadLettersAreSettled(t *testing.T) {
+	r := newRig(t, upserts, ordersTable+`; alter table orders add constraint small check (amount < 1000)`)
+	r.produce(1, event{"status": "new", "amount": 5, "updated_at": 1})
+	r.produce(2, event{"status": "new", "amount": 5000, "updated_at": 1})
+	r.produce(3, event{"status": "new", "amount": "much", "updated_at": 1})
+	r.must(r.client.Flush(t.Context()))
+	r.sync()
+	r.exec(`alter table orders drop constraint small`)
+	res := r.rebuilt()
+	got := value[string](r, `select string_agg(convert_from(key, 'UTF8') || ' ' || status, ', ' order by key) from oncesink.dead_letters`)
+	if want := "2 rebuilt, 3 new"; got != want || res.Added != 1 || res.DeadLetters != 1 {
+		t.Errorf("dead letters %q, want %q; %+v", got, want, res)
+	}
+	if n := value[int](r, `select count(*) from orders`); n != 2 {
+		t.Errorf("%d rows", n)
+	}
+	// And the other way: what the table takes no longer.
+	r.exec(`delete from orders where order_id = 2`)
+	r.exec(`alter table orders add constraint small check (amount < 1000)`)
+	r.rebuilt()
+	got = value[string](r, `select string_agg(convert_from(key, 'UTF8') || ' ' || sink_group, ', ' order by key) from oncesink.dead_letters`)
+	if want := fmt.Sprintf("2 %s, 3 %s", group, group); got != want {
+		t.Errorf("dead letters %q, want %q", got, want)
+	}
+}

@@ -1,0 +1,278 @@
+package rebuild
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/oncesink/oncesink/offsets"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// stage is a table in schema oncesink with the columns of the one that is loaded again,
+// written by a group of its own whose rows in the ledger say how far it is.
+type stage struct {
+	group   string
+	name    string // in schema oncesink
+	filled  string // table with the names of the columns that events fill, quoted
+	differs string // table with the keys of rows that differ, quoted
+	about   about
+}
+
+// about is what a stage was made for. It stands in the comment of the stage's table, so that
+// one that was made for something else is not taken up.
+type about struct {
+	Mapping string   `json:"mapping"`
+	Columns []string `json:"columns"` // name and type
+	// Bulk is the set of columns that each event fills, while the stage has no index.
+	Bulk string `json:"bulk,omitempty"`
+	// InBulk remembers that it was loaded so.
+	InBulk bool `json:"in_bulk,omitempty"`
+}
+
+func (s *stage) quoted() string { return pgx.Identifier{"oncesink", s.name}.Sanitize() }
+func (s *stage) memory() string { return sink.MemoryOf("oncesink", s.name) }
+
+// open takes up the stage of an earlier call, or makes a new one.
+func (s *stage) open(ctx context.Context, j *job, sk *sink.Sink) error {
+	l := &j.layout
+	s.name = l.StageName()
+	s.group = j.Consumer.Group + " stage of " + l.Schema + "." + l.Name
+	s.filled = pgx.Identifier{"oncesink", s.name[:len(s.name)-len("stage")] + "seen"}.Sanitize()
+	s.differs = pgx.Identifier{"oncesink", s.name[:len(s.name)-len("stage")] + "diff"}.Sanitize()
+	want := about{}
+	for _, m := range sk.Mappings() {
+		if m.Target == j.result.Table {
+			want.Mapping += m.Topic + " " + m.Fingerprint + " "
+		}
+	}
+	rows, err := j.conn.Query(ctx, `select attname || ' ' || format_type(atttypid, atttypmod) from pg_attribute
+		where attrelid = $1::text::regclass and attnum > 0 and not attisdropped order by attname`, l.Quoted())
+	if err == nil {
+		want.Columns, err = pgx.CollectRows(rows, pgx.RowTo[string])
+	}
+	if err != nil {
+		return fmt.Errorf("read the columns of %s: %w", j.result.Table, err)
+	}
+	var comment *string
+	err = j.conn.QueryRow(ctx, `select obj_description(c.oid, 'pg_class') from pg_class c join pg_namespace n on n.oid = c.relnamespace
+		where n.nspname = 'oncesink' and c.relname = $1::text`, s.name).Scan(&comment)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+	case err != nil:
+		return fmt.Errorf("look for a stage: %w", err)
+	default:
+		if comment != nil && json.Unmarshal([]byte(*comment), &s.about) == nil &&
+			s.about.Mapping == want.Mapping && slices.Equal(s.about.Columns, want.Columns) {
+			j.log.Info("taking up the stage of an earlier call", "stage", s.name)
+			return nil
+		}
+		j.log.Info("the stage of an earlier call was made for another mapping: starting anew", "stage", s.name)
+	}
+	s.about = want
+	if s.about.Bulk, err = j.uniformSet(ctx, sk); err != nil {
+		return err
+	}
+	return s.create(ctx, j)
+}
+
+// uniformSet returns the columns that the topics' first records fill, where all may be loaded
+// in bulk as far as can be told now; "" otherwise.
+func (j *job) uniformSet(ctx context.Context, sk *sink.Sink) (string, error) {
+	l := &j.layout
+	var checked bool // by the row: foreign keys, further unique indexes
+	err := j.conn.QueryRow(ctx, `select exists (select from pg_constraint where conrelid = $1::text::regclass and contype in ('f', 'x'))
+		or exists (select from pg_class where oid = $1::text::regclass and relkind = 'p')`, l.Quoted()).Scan(&checked)
+	if err != nil {
+		return "", fmt.Errorf("read the constraints of %s: %w", j.result.Table, err)
+	}
+	if checked || len(l.Others) > 0 || !l.Guarded {
+		return "", nil
+	}
+	client, err := kgo.NewClient(append([]kgo.Opt{
+		kgo.SeedBrokers(j.Consumer.Brokers...), kgo.ClientID("oncesink"), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.ConsumeTopics(l.Topics...), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxPartitionBytes(64 << 10),
+	}, j.Consumer.ClientOptions...)...)
+	if err != nil {
+		return "", &sink.ConfigError{Problem: "set up the Kafka client: " + err.Error(), Fix: "correct the kafka section of the configuration"}
+	}
+	defer client.Close()
+	if !slices.ContainsFunc(j.feeds, func(f feed) bool { return f.next > 0 }) {
+		return "", nil // nothing to read
+	}
+	for {
+		fetches := client.PollRecords(ctx, 100)
+		if err := fetches.Err0(); err != nil {
+			return "", fmt.Errorf("read the first records: %w", err)
+		}
+		for _, r := range fetches.Records() {
+			if r.Value == nil && l.Strategy == sink.Upsert {
+				return "", nil // there are tombstones
+			}
+			if set := sk.StageSet(j.Table, sink.Record{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Timestamp: r.Timestamp, Key: r.Key, Value: r.Value}); set != "" {
+				return set, nil
+			}
+		}
+		if len(fetches.Records()) > 0 {
+			return "", nil // records that become no rows
+		}
+	}
+}
+
+// create makes the stage anew, in one transaction.
+func (s *stage) create(ctx context.Context, j *job) error {
+	l := &j.layout
+	s.about.InBulk = s.about.Bulk != ""
+	like := "including defaults including generated including constraints including identity including storage including compression including statistics"
+	if !s.about.InBulk {
+		like += " including indexes"
+	}
+	if err := s.drop(ctx, j.conn); err != nil {
+		return fmt.Errorf("drop the stage: %w", err)
+	}
+	tx, err := j.conn.Begin(ctx)
+	if err != nil {
+		return fmt.Errorf("make the stage: %w", err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	statements := []string{
+		fmt.Sprintf("create table %s (like %s %s)", s.quoted(), l.Quoted(), like),
+		fmt.Sprintf("create table %s (name text primary key)", s.filled),
+		s.comment(),
+	}
+	for i, c := range l.Columns {
+		if s.about.InBulk && s.about.Bulk[i] == '1' {
+			statements = append(statements, fmt.Sprintf("insert into %s values (%s)", s.filled, literal(c)))
+		}
+	}
+	if !s.about.InBulk {
+		keys, err := foreignKeys(ctx, tx, l)
+		if err != nil {
+			return err
+		}
+		for _, k := range keys {
+			statements = append(statements, fmt.Sprintf("alter table %s add %s", s.quoted(), k))
+		}
+	}
+	for _, statement := range statements {
+		if _, err := tx.Exec(ctx, statement); err != nil {
+			return rights("make the stage", err)
+		}
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return fmt.Errorf("make the stage: %w", err)
+	}
+	return nil
+}
+
+func (s *stage) comment() string {
+	b, err := json.Marshal(s.about)
+	if err != nil {
+		panic(err) // strings
+	}
+	return fmt.Sprintf("comment on table %s is %s", s.quoted(), literal(string(b)))
+}
+
+// foreignKeys are those of the table, as constraints of another one.
+func foreignKeys(ctx context.Context, tx pgx.Tx, l *sink.Layout) ([]string, error) {
+	rows, err := tx.Query(ctx, "select pg_get_constraintdef(oid) from pg_constraint where conrelid = $1::text::regclass and contype = 'f' order by conname", l.Quoted())
+	if err != nil {
+		return nil, fmt.Errorf("read foreign keys: %w", err)
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}
+
+// drop removes the stage with everything that belongs to it. It may be called for one that
+// is not there, or only in part.
+func (s *stage) drop(ctx context.Context, conn *pgx.Conn) error {
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	for _, statement := range []string{
+		"delete from oncesink.offsets where sink_group = $1::text",
+		"delete from oncesink.mappings where sink_group = $1::text",
+		"delete from oncesink.dead_letters where sink_group = $1::text",
+	} {
+		if _, err := tx.Exec(ctx, statement, s.group); err != nil {
+			return rights("drop the stage", err)
+		}
+	}
+	for _, name := range []string{s.quoted(), s.memory(), s.filled, s.differs} {
+		if _, err := tx.Exec(ctx, "drop table if exists "+name); err != nil {
+			return rights("drop the stage", err)
+		}
+	}
+	return tx.Commit(ctx)
+}
+
+// config is the sink's for the stage: the table's mapping, into the stage.
+func (s *stage) config(j *job) sink.Config {
+	c := j.Sink
+	c.Handlers, c.Tables = nil, nil
+	c.SynchronousCommit = "on"
+	for _, t := range j.Sink.Tables {
+		if t.Name != j.Table {
+			continue
+		}
+		t.Name, t.Create = s.quoted(), ""
+		t.Stage, t.StageSeen = sink.IndexedStage, s.filled
+		if s.about.Bulk != "" {
+			t.Stage, t.StageSet = sink.BulkStage, s.about.Bulk
+		}
+		c.Tables = append(c.Tables, t)
+	}
+	return c
+}
+
+// prepare makes what the sink needs beside the stage, and opens it.
+func (s *stage) prepare(ctx context.Context, j *job) (*sink.Sink, *offsets.Ledger, error) {
+	cfg := s.config(j)
+	conn, err := j.Pool.Acquire(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("connect: %w", err)
+	}
+	err = sink.Init(ctx, conn.Conn(), cfg)
+	conn.Release()
+	if err != nil {
+		return nil, nil, rights("prepare the stage", err)
+	}
+	sk, err := sink.Open(ctx, j.Pool, nil, cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	ledger := offsets.New(j.Pool, s.group, offsets.Options{ClusterID: j.Cluster, Mappings: sk.Mappings(), Logger: j.log})
+	return sk.WithLedger(ledger), ledger, nil
+}
+
+// rights says what to do if the role lacks some.
+func rights(doing string, err error) error {
+	if sqlstate(err) == "42501" {
+		return &sink.ConfigError{Problem: doing + ": " + err.Error(), Fix: "run it as the owner of the table, with the right to create tables in schema oncesink"}
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}
+
+func sqlstate(err error) string {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return pg.Code
+	}
+	return ""
+}
+
+func literal(s string) string {
+	q := "'" + strings.ReplaceAll(s, "'", "''") + "'"
+	if strings.Contains(s, `\`) {
+		return " E" + strings.ReplaceAll(q, `\`, `\\`)
+	}
+	return q
+}
