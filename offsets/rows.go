@@ -8,18 +8,26 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+// rowsQuery reads rows of a group, some or all of its partitions, in the lock order.
+const rowsQuery = `
+		select topic, partition, next_offset, leader_epoch, last_timestamp, topic_id, coalesce(cluster_id, ''), generation,
+		       claim, fence, fence_count, coalesce(owner, ''), coalesce(instance, ''), paused, coalesce(halted, ''), moved_at,
+		       first_offset, coalesce(replay_refused, '')
+		  from oncesink.offsets
+		 where sink_group = $1::text
+		   and (cardinality($2::text[]) = 0 or (topic, partition) in (select * from unnest($2::text[], $3::int[])))
+		 order by topic, partition`
+
 // Rows returns the ledger's rows of these partitions in one query, or of the
 // whole group if none is named, ordered by topic and partition. Rows that do not
 // exist are left out. It takes no locks.
 func (l *Ledger) Rows(ctx context.Context, partitions ...Partition) ([]Row, error) {
+	return l.readRows(ctx, l.pool, rowsQuery, partitions)
+}
+
+func (l *Ledger) readRows(ctx context.Context, q querier, query string, partitions []Partition) ([]Row, error) {
 	topics, numbers := split(partitions, func(p Partition) Partition { return p })
-	rows, err := l.pool.Query(ctx, `
-		select topic, partition, next_offset, leader_epoch, last_timestamp, topic_id, coalesce(cluster_id, ''), generation,
-		       claim, fence, fence_count, coalesce(owner, ''), coalesce(instance, ''), paused, coalesce(halted, ''), moved_at
-		  from oncesink.offsets
-		 where sink_group = $1::text
-		   and (cardinality($2::text[]) = 0 or (topic, partition) in (select * from unnest($2::text[], $3::int[])))
-		 order by topic, partition`, l.group, topics, numbers)
+	rows, err := q.Query(ctx, query, l.group, topics, numbers)
 	if err != nil {
 		return nil, fmt.Errorf("read ledger rows: %w", missingLedger(err))
 	}
@@ -27,7 +35,7 @@ func (l *Ledger) Rows(ctx context.Context, partitions ...Partition) ([]Row, erro
 		var r Row
 		var at, moved *time.Time
 		err := row.Scan(&r.Topic, &r.Partition.Partition, &r.Position.Next, &r.Position.Epoch, &at, &r.TopicID, &r.ClusterID, &r.Generation,
-			&r.ClaimID, &r.Fence, &r.FenceCount, &r.Owner, &r.Instance, &r.Paused, &r.Halted, &moved)
+			&r.ClaimID, &r.Fence, &r.FenceCount, &r.Owner, &r.Instance, &r.Paused, &r.Halted, &moved, &r.First, &r.ReplayRefused)
 		r.Position.Time, r.MovedAt = timeOf(at), timeOf(moved)
 		return r, err
 	})

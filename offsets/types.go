@@ -147,4 +147,8 @@ type Row struct {
 	// MovedAt is when the position last moved, by the database's clock; zero if
 	// it never did.
 	MovedAt time.Time
+	// First is the lowest position that the row ever had.
+	First int64
+	// ReplayRefused says why the group must not be rewound, as its last claim said; empty if it may be.
+	ReplayRefused string
 }
