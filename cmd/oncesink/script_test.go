@@ -233,13 +233,19 @@ func createTopic(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 }
 
-// produce: produce TOPIC PARTITION FILE, a record for each line.
+// produce: produce TOPIC PARTITION FILE [TIME], a record for each line.
 func produce(ts *testscript.TestScript, _ bool, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	c := client(ts)
+	var at time.Time // now
+	if len(args) > 3 {
+		var err error
+		at, err = time.Parse(time.RFC3339, args[3])
+		ts.Check(err)
+	}
 	for line := range strings.Lines(ts.ReadFile(args[2])) {
-		r := &kgo.Record{Topic: args[0], Partition: int32(number(ts, args[1])), Value: []byte(strings.TrimSpace(line))}
+		r := &kgo.Record{Topic: args[0], Partition: int32(number(ts, args[1])), Value: []byte(strings.TrimSpace(line)), Timestamp: at}
 		ts.Check(c.ProduceSync(ctx, r).FirstErr())
 	}
 }
