@@ -87,7 +87,7 @@ func TestTableWithoutGuard(t *testing.T) {
 		Skip:    []sinktest.Perturbation{sinktest.Crash},
 		Logf:    keep(t, &logged),
 	})
-	if got := failures(t, err); len(got) != 1 || got[0] != sinktest.Reordering {
+	if got, _ := perturbations(t, err); len(got) != 1 || got[0] != sinktest.Reordering {
 		t.Errorf("got %v, want a failure of reordering", err)
 	}
 	for _, want := range []string{"replay: not tried: table public.last has no guard"} {
@@ -114,7 +114,7 @@ func TestIgnore(t *testing.T) {
 	}
 	sinktest.Run(t, testpg.URL(t), c)
 	c.Tables = nil
-	if got := failures(t, sinktest.Check(t.Context(), testpg.URL(t), c)); len(got) != 1 || got[0] != sinktest.Repetition {
+	if got, _ := perturbations(t, sinktest.Check(t.Context(), testpg.URL(t), c)); len(got) != 1 || got[0] != sinktest.Repetition {
 		t.Errorf("with all tables got failures of %v, want one of repetition", got)
 	}
 }

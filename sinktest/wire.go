@@ -10,7 +10,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-var errCut = errors.New("sinktest cut the connection")
+// errCut looks like an error of the network.
+var errCut error = &net.OpError{Op: "use connection", Net: "tcp", Err: errors.New("cut by sinktest")}
 
 // wire is what the connections of one process go through. It counts the statements
 // that are sent, and cuts after one of them.
