@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/oncesink/oncesink/consumer"
 	"github.com/oncesink/oncesink/offsets"
@@ -18,7 +21,7 @@ const nearby = 5000
 // load brings the stage near to where the group stands.
 func (j *job) load(ctx context.Context) error {
 	for again := false; ; {
-		if err := j.readFeeds(ctx); err != nil {
+		if err := j.whole(ctx); err != nil {
 			return err
 		}
 		err := j.fill(ctx, j.bounds())
@@ -53,6 +56,46 @@ func (j *job) load(ctx context.Context) error {
 		}
 		if behind <= nearby {
 			return nil
+		}
+	}
+}
+
+// whole waits until the group stands behind every event whose row is in the table, and
+// reads its positions. A group that was rewound doesn't: rows that lie ahead of it would seem to be nobody's.
+func (j *job) whole(ctx context.Context) error {
+	for told := false; ; told = true {
+		newest := map[int32]int64{}
+		if j.layout.Guarded {
+			rows, err := j.conn.Query(ctx, fmt.Sprintf("select %[1]s, max(%[2]s) from %[3]s where %[1]s is not null group by 1", sink.SourceColumn, sink.OffsetColumn, j.layout.Quoted()))
+			if err != nil {
+				return fmt.Errorf("read how far the table is: %w", err)
+			}
+			var source int32
+			var offset int64
+			if _, err = pgx.ForEachRow(rows, []any{&source, &offset}, func() error {
+				newest[source] = offset
+				return nil
+			}); err != nil {
+				return fmt.Errorf("read how far the table is: %w", err)
+			}
+		}
+		// In this order: the table can't be ahead of positions that are read later.
+		if err := j.readFeeds(ctx); err != nil {
+			return err
+		}
+		i := slices.IndexFunc(j.feeds, func(f feed) bool { at, ok := newest[f.source]; return ok && at >= f.next })
+		if i < 0 {
+			return nil
+		}
+		f := j.feeds[i]
+		if !told {
+			j.log.Info("the group was rewound: waiting until it has come back", "partition", f.Partition.String(), "position", f.next, "rows up to", newest[f.source])
+		}
+		j.progress(fmt.Sprintf("waiting for the group, which was rewound, at offset %d of %s", f.next, f.Partition), 0, 0)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(watchInterval):
 		}
 	}
 }

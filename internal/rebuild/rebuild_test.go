@@ -50,7 +50,7 @@ func TestRebuildRestores(t *testing.T) {
 			}
 			r.exec(`delete from orders where order_id % 5 = 0`)
 			r.exec(`update orders set note = 'damaged', amount = 0 where order_id % 7 = 0`)
-			r.exec(`insert into orders (order_id, status, _oncesink_source, _oncesink_offset) select -n, 'ghost', (select min(source) from oncesink.sources), 1000000 + n from generate_series(1, 10) n`)
+			r.exec(`insert into orders (order_id, status, _oncesink_source, _oncesink_offset) select -n, 'ghost', (select min(source) from oncesink.sources), -n from generate_series(1, 10) n`)
 			dry := r.rebuilt(func(o *rebuild.Options) { o.DryRun, o.KeepStage = true, true })
 			damaged := r.state()
 			res := r.rebuilt()

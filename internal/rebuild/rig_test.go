@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -53,6 +52,7 @@ type rig struct {
 	pool    *pgxpool.Pool
 	tables  []sink.TableConfig
 	log     *slog.Logger
+	lines   *testLog
 	rand    *rand.Rand
 
 	mu       sync.Mutex
@@ -73,7 +73,8 @@ func newRig(t *testing.T, table sink.TableConfig, create string) *rig {
 	t.Logf("seed: ONCESINK_TEST_SEED=%d", seed)
 	cluster := testkafka.Fake(t, kfake.SeedTopics(partitions, "orders"))
 	r := &rig{T: t, url: testpg.URL(t), brokers: cluster.ListenAddrs(), tables: []sink.TableConfig{table}, versions: map[int64]int64{},
-		rand: rand.New(rand.NewPCG(seed, 1)), log: slog.New(slog.NewTextHandler(testWriter{t}, nil))}
+		rand: rand.New(rand.NewPCG(seed, 1)), lines: &testLog{t: t, awaits: map[string]chan struct{}{}}}
+	r.log = slog.New(slog.NewTextHandler(r.lines, nil))
 	var err error
 	r.client, err = kgo.NewClient(kgo.SeedBrokers(r.brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	r.must(err)
@@ -91,11 +92,39 @@ func newRig(t *testing.T, table sink.TableConfig, create string) *rig {
 	return r
 }
 
-type testWriter struct{ t *testing.T }
+// testLog shows the log if the test fails, and tells when a line says something.
+type testLog struct {
+	t      *testing.T
+	mu     sync.Mutex
+	text   string
+	awaits map[string]chan struct{}
+}
 
-func (w testWriter) Write(p []byte) (int, error) {
-	w.t.Log(strings.TrimSpace(string(p)))
+func (l *testLog) Write(p []byte) (int, error) {
+	l.t.Log(strings.TrimSpace(string(p)))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text += string(p)
+	for what, c := range l.awaits {
+		if strings.Contains(l.text, what) {
+			close(c)
+			delete(l.awaits, what)
+		}
+	}
 	return len(p), nil
+}
+
+// says returns what is closed as soon as the log has said a text.
+func (r *rig) says(text string) <-chan struct{} {
+	r.lines.mu.Lock()
+	defer r.lines.mu.Unlock()
+	c := make(chan struct{})
+	if strings.Contains(r.lines.text, text) {
+		close(c)
+	} else {
+		r.lines.awaits[text] = c
+	}
+	return c
 }
 
 func (r *rig) must(err error) {
@@ -283,5 +312,3 @@ func (r *rig) clean() {
 		r.Errorf("left behind: %s, %d positions", left, groups)
 	}
 }
-
-var _ = pgx.ErrNoRows
