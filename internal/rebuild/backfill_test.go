@@ -149,6 +149,49 @@ func TestBesideTheLiveGroup(t *testing.T) {
 	}
 }
 
+// Rule 23: what comes between the comparison and the cut counts, also where the group makes something else of it than
+// the stage: a trigger damages what the group writes.
+func TestWhatComesBeforeTheCut(t *testing.T) {
+	for _, span := range []*rebuild.Range{nil, {Column: "placed_at", From: "2026-11-03", To: "2026-11-12"}} {
+		t.Run(fmt.Sprint(span != nil), func(t *testing.T) {
+			r := newRig(t, upserts, ordersTable)
+			r.history(1000, 100, r.mixed)
+			stop := r.live()
+			r.caughtUp()
+			res := r.rebuilt(func(o *rebuild.Options) {
+				o.Range = span
+				o.Progress = func(p rebuild.Progress) {
+					if p.Phase != "applying" {
+						return
+					}
+					r.exec(`create function damage() returns trigger language plpgsql as $$ begin
+						if current_setting('application_name') <> 'oncesink-rebuild' then new.note = 'damaged'; end if; return new; end $$;
+						create trigger damage before insert or update on orders for each row execute function damage()`)
+					r.history(200, 100, r.mixed)
+					r.caughtUp()
+				}
+			})
+			stop()
+			if res.Changed == 0 {
+				t.Errorf("%+v", res)
+			}
+			inside := value[int](r, `select count(*) from orders where note = 'damaged' and placed_at >= '2026-11-03' and placed_at < '2026-11-12'`)
+			outside := value[int](r, `select count(*) from orders where note = 'damaged'`) - inside
+			if inside > 0 || (outside > 0) != (span != nil) {
+				t.Errorf("%d rows that the group damaged are left in the range, and %d outside of it", inside, outside)
+			}
+			r.exec(`drop trigger damage on orders`)
+			r.rebuilt()
+			want := r.state()
+			r.exec(`delete from orders; truncate oncesink."public.orders deletes"; delete from oncesink.offsets where sink_group = '` + group + `'`)
+			r.sync()
+			if got := r.state(); got != want {
+				t.Errorf("got\n%.500s\nwant\n%.500s", want, got)
+			}
+		})
+	}
+}
+
 // watchVersions reads all rows again and again: no row's version goes back, and none vanishes.
 func (r *rig) watchVersions(ctx context.Context) {
 	seen := map[int64]int64{}

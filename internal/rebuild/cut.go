@@ -29,6 +29,7 @@ func (j *job) cut(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	j.progress("applying", 0, 0)
 	wait := backoff.NewExponentialBackOff(backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMaxInterval(3*time.Second), backoff.WithMaxElapsedTime(0))
 	for {
 		err := j.tryCut(ctx, sk, ledger)
