@@ -111,10 +111,10 @@ func (p *replayPlan) warnings(at offsets.Rewound) []string {
 		asked = *p.from.offset
 	}
 	if asked < min(start, next) && at.To <= start {
-		warn("%s are no longer in the log and can't be read again; what they wrote stays as it is", events(asked, min(start, next)))
+		warn("the log no longer has %s: not read again, and what was written stays as it is", events(asked, min(start, next)))
 	}
 	if next < start {
-		warn("%s were removed from the log before they were read, which halts the partition: see oncesink.accept_gap in the README", events(next, start))
+		warn("the log lost %s unread, which halts the partition: see oncesink.accept_gap in the README", events(next, start))
 	}
 	if !at.Moved() {
 		if at.Halted != "" {
@@ -123,7 +123,7 @@ func (p *replayPlan) warnings(at offsets.Rewound) []string {
 		return out
 	}
 	if at.To < at.First {
-		warn("%s are new to the group, which began at %d: they are written for the first time", events(at.To, at.First), at.First)
+		warn("the group began at %d: %s will be written for the first time", at.First, events(at.To, at.First))
 	}
 	if at.Paused {
 		warn("it is paused: select oncesink.resume('%s', '%s', %d) has it read again", p.group, at.Topic, at.Partition.Partition)
@@ -134,7 +134,7 @@ func (p *replayPlan) warnings(at offsets.Rewound) []string {
 // events names a range of them, the end not included.
 func events(from, end int64) string {
 	if end == from+1 {
-		return fmt.Sprintf("offset(s) %d", from)
+		return fmt.Sprintf("offset %d", from)
 	}
-	return fmt.Sprintf("offset(s) %d to %d", from, end-1)
+	return fmt.Sprintf("offsets %d to %d", from, end-1)
 }
