@@ -20,7 +20,7 @@ import (
 // Perturbation is a way in which records may arrive other than as listed.
 type Perturbation string
 
-// The perturbations, in the order in which they are tried.
+// The perturbations.
 const (
 	// Repetition writes the records once more just as before.
 	Repetition Perturbation = "repetition"
