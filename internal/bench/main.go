@@ -30,6 +30,7 @@ type plan struct {
 	name            string // of the files
 	records, rounds int
 	quick, grow     bool
+	anew, swap      bool // load tables anew
 	only            *regexp.Regexp
 	out, limits     string
 }
@@ -40,6 +41,7 @@ func run(ctx context.Context) (err error) {
 	flag.IntVar(&p.rounds, "rounds", 3, "rounds, of which the median counts")
 	flag.BoolVar(&p.quick, "quick", false, "about a minute: fewer events, one round, no Debezium, no latency")
 	flag.BoolVar(&p.grow, "growth", false, "measure how costs grow with backlog, table and partitions instead")
+	flag.BoolVar(&p.anew, "rebuild", false, "measure what it costs to load a table anew instead")
 	flag.StringVar(&p.out, "out", "", "directory of performance.md, whose tables are replaced; performance.svg and performance.json go there, too")
 	flag.StringVar(&p.limits, "limits", "", "limits of oncesink's runs in place of the defaults, to try them out: \"batch_records: 20000\"")
 	only := flag.String("only", ".", "measure only what matches this expression")
@@ -49,6 +51,9 @@ func run(ctx context.Context) (err error) {
 	}
 	if p.grow {
 		p.name = "growth"
+	}
+	if p.anew {
+		p.name = "rebuild"
 	}
 	if p.only, err = regexp.Compile(*only); err != nil {
 		return err

@@ -23,6 +23,9 @@ func (p plan) measure(ctx context.Context, b *bench) error {
 	if p.grow {
 		return p.repeat(ctx, b, func() []step { return p.growth(b) })
 	}
+	if p.anew {
+		return p.repeat(ctx, b, func() []step { return p.rebuilds(b) })
+	}
 	n := p.records
 	first := fresh(0, n)
 	again, half := updates(first, 1), mixed(first, 2)
@@ -58,7 +61,7 @@ func (p plan) repeat(ctx context.Context, b *bench, steps func() []step) error {
 				return err
 			}
 			for _, r := range rs {
-				if r.Load == "latency" {
+				if r.P50 > 0 {
 					say("    p50 %.1f ms, p99 %.1f ms", r.P50, r.P99)
 				} else {
 					say("    %-8s %6.1fk rows/s", r.Load, r.rate()/1000)

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -74,22 +73,31 @@ const ticksPerSecond = 100 // of /proc: USER_HZ, the same on every Linux
 // used reads /proc. Rusage would not do: its memory begins with the parent's, and it
 // counts the start of a virtual machine.
 func (p *process) used() (u usage, err error) {
-	stat, err1 := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
-	status, err2 := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
-	if err := errors.Join(err1, err2); err != nil {
+	u.peak = peakOf(p.PID())
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
+	if err != nil {
 		return u, fmt.Errorf("the process ended: %w\n%s", err, &p.log)
 	}
 	f := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	user, _ := strconv.ParseInt(f[11], 10, 64)
 	system, _ := strconv.ParseInt(f[12], 10, 64)
 	u.cpu = time.Duration(user+system) * time.Second / ticksPerSecond
+	return u, nil
+}
+
+// peakOf is the highest memory of a process so far, in bytes; 0 if it has ended.
+func peakOf(pid int) int64 {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
 	for line := range strings.Lines(string(status)) {
 		if v, ok := strings.CutPrefix(line, "VmHWM:"); ok {
 			kb, _ := strconv.ParseInt(strings.Fields(v)[0], 10, 64)
-			u.peak = kb << 10
+			return kb << 10
 		}
 	}
-	return u, nil
+	return 0
 }
 
 // within waits for a condition, looking every so often.

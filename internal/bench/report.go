@@ -63,7 +63,7 @@ func report(rs []result) table.Writer {
 		}
 		last = r.Who
 		rate := number(r.rate()/1000, 1) + "k"
-		if r.Load == "latency" {
+		if r.P50 > 0 {
 			rate = ""
 		}
 		t.AppendRow(table.Row{who, r.Variant, r.Load, rate, number(r.CPU, 2), number(r.Peak, 0), number(r.WAL, 0), number(r.P50, 1), number(r.P99, 1)})
@@ -168,6 +168,17 @@ func goals(rs []result) []goal {
 	most("peak MB", peak, 120)
 	for _, r := range find(us, "1000 partitions", "fresh") {
 		most("peak MB, 1,000 partitions", r.Peak, 250)
+	}
+	for _, v := range []string{"1 version(s) a key", "4 version(s) a key"} {
+		live, plain := best(find(us, v, "live")), best(find(pg, "COPY, then index, "+v, "rebuild"))
+		for _, l := range []string{"undamaged", "emptied", "emptied, swap"} {
+			rate := best(find(us, v, l))
+			least("rebuild, "+l+", "+v+" / COPY and index", rate, plain, 0.6)
+			least("rebuild, "+l+", "+v+" / live load", rate, live, 1.5)
+		}
+	}
+	for _, r := range find(us, "", "frozen") {
+		most("p99 ms of the frozen moment of a rebuild, 5,000 events/s", r.P99, 1000)
 	}
 	for _, r := range find(us, "idle", "latency") {
 		most("p99 ms from produce to visible, idle", r.P99, 20)

@@ -29,7 +29,7 @@ type verdict struct {
 // the tables into the page performance.md. The raw figures come first, in case of errors.
 func save(dir, name string, s scene, runs, rs []result) error {
 	r := record{Scene: s, Medians: rs, Runs: runs}
-	if name == "performance" {
+	if name != "growth" {
 		for _, g := range goals(rs) {
 			r.Ratios = append(r.Ratios, verdict{g.what, g.got, g.String(), g.met()})
 		}
@@ -41,7 +41,10 @@ func save(dir, name string, s scene, runs, rs []result) error {
 	if err := os.WriteFile(filepath.Join(dir, name+".json"), append(raw, '\n'), 0o644); err != nil {
 		return err
 	}
-	sections := map[string]string{"growth": report(rs).RenderMarkdown() + "\n\n" + s.String()}
+	sections := map[string]string{name: report(rs).RenderMarkdown() + "\n\n" + s.String()}
+	if gs := goals(rs); name != "performance" && len(gs) > 0 {
+		sections[name] += "\n\n" + ratioTable(gs).RenderMarkdown()
+	}
 	if name == "performance" {
 		if err := draw(filepath.Join(dir, name+".svg"), rs); err != nil {
 			return err
