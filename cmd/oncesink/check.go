@@ -157,7 +157,7 @@ func (r *checkReport) print(w io.Writer, sql bool) {
 		for _, h := range r.History {
 			fmt.Fprintf(w, "  %s: %s/%d offset %d\n", h.Table, h.Topic, h.Partition, h.Since)
 		}
-		fmt.Fprintln(w, "A rewind to an earlier offset brings them: see oncesink.rewind in the README.")
+		fmt.Fprintln(w, "`oncesink replay` brings them, as far as the log still has them.")
 	}
 	for _, warning := range r.Warnings {
 		printWrapped(w, "", "warning: "+warning)

@@ -22,6 +22,8 @@ type longWork struct {
 	log *slog.Logger
 	bar progress.Writer // nil: log lines
 
+	rendered chan struct{} // closed when the bar has drawn its last
+
 	mu      sync.Mutex
 	phase   string
 	tracker *progress.Tracker
@@ -41,7 +43,11 @@ func newProgress(w io.Writer, log *slog.Logger) *longWork {
 	p.bar.Style().Visibility.ETA = true
 	p.bar.Style().Visibility.ETAOverall = false
 	p.bar.Style().Visibility.TrackerOverall = false
-	go p.bar.Render()
+	p.rendered = make(chan struct{})
+	go func() {
+		defer close(p.rendered)
+		p.bar.Render()
+	}()
 	return p
 }
 
@@ -76,12 +82,27 @@ func (p *longWork) done() {
 	}
 }
 
-// end clears the bar away.
-func (p *longWork) end() {
+// end finishes the bar, and returns when nothing more is drawn over what follows.
+func (p *longWork) end(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.done()
-	if p.bar != nil {
+	if p.bar == nil {
+		return
+	}
+	if p.tracker != nil && err != nil {
+		p.tracker.MarkAsErrored()
+	} else {
+		p.done()
+	}
+	// A bar that has not begun yet does not hear of a stop.
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for {
 		p.bar.Stop()
+		select {
+		case <-p.rendered:
+			return
+		case <-again.C:
+		}
 	}
 }

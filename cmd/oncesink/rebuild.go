@@ -154,7 +154,7 @@ func (f *loadFlags) run(cmd *cobra.Command, table string, r *rebuild.Range, judg
 		Table: table, Range: r, Accept: f.accept, DryRun: f.dryRun, KeepStage: f.keepStage || f.dryRun && judge == nil,
 		Progress: show.tell, Logger: s.log,
 	})
-	show.end()
+	show.end(err)
 	if ctx.Err() != nil && err != nil {
 		return errors.New("interrupted: nothing was changed; the same command goes on where this one stopped")
 	}

@@ -28,7 +28,7 @@ func (s *session) awaitReplay(ctx context.Context, ledger *offsets.Ledger, moved
 	show := newProgress(stderr, s.log)
 	began := time.Now()
 	err := w.follow(ctx, ledger, s.log, show.tell)
-	show.end()
+	show.end(err)
 	if ctx.Err() != nil {
 		return errors.New("interrupted: the partitions were rewound, and are read again; `oncesink status` shows how far they are")
 	}
