@@ -249,52 +249,11 @@ func (j *job) touched(ctx context.Context, tx pgx.Tx) error {
 		return execAll(ctx, tx, "truncate "+j.stage.differs, fmt.Sprintf("insert into %s select %s\n  from %s t full join %s s on %s%s",
 			j.stage.differs, j.eitherKey(), l.Quoted(), j.stage.quoted(), j.sameKey("t", "s"), where(j.differs("t", "s"), j.inEitherRange("t", "s"))))
 	}
-	rows, err := offsets.New(j.Pool, j.stage.group, offsets.Options{}).Rows(ctx)
-	if err != nil {
-		return err
+	var statements []string
+	for _, t := range j.stage.places(l) {
+		statements = append(statements, fmt.Sprintf("insert into %s select %s from %s where %s", j.stage.differs, strings.Join(quoteAll(l.Key), ", "), t, j.later))
 	}
-	var sources []int32
-	var since []int64
-	sourceOf, err := j.sources(ctx, tx)
-	if err != nil {
-		return err
-	}
-	for _, r := range rows {
-		if from := j.compared[r.Partition]; from < r.Position.Next {
-			sources, since = append(sources, sourceOf[r.Partition]), append(since, from)
-		}
-	}
-	if len(sources) == 0 {
-		return nil
-	}
-	from := []string{j.stage.quoted()}
-	if l.Memory != "" {
-		from = append(from, j.stage.memory())
-	}
-	for _, f := range from {
-		_, err := tx.Exec(ctx, fmt.Sprintf("insert into %s select %s from unnest($1::int[], $2::bigint[]) p(source, since) join %s s on s.%s = p.source and s.%s >= p.since",
-			j.stage.differs, qualified("s", l.Key), f, sink.SourceColumn, sink.OffsetColumn), sources, since)
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// sources are the stage's partitions' numbers in the guard columns.
-func (j *job) sources(ctx context.Context, tx pgx.Tx) (map[offsets.Partition]int32, error) {
-	rows, err := tx.Query(ctx, "select topic, partition, coalesce(source, -1) from oncesink.offsets where sink_group = $1::text", j.stage.group)
-	if err != nil {
-		return nil, err
-	}
-	of := map[offsets.Partition]int32{}
-	var p offsets.Partition
-	var source int32
-	_, err = pgx.ForEachRow(rows, []any{&p.Topic, &p.Partition, &source}, func() error {
-		of[p] = source
-		return nil
-	})
-	return of, err
+	return execAll(ctx, tx, statements...)
 }
 
 func execAll(ctx context.Context, tx pgx.Tx, statements ...string) error {

@@ -17,16 +17,9 @@ import (
 func (j *job) compare(ctx context.Context) error {
 	s, l := &j.stage, &j.layout
 	j.progress("comparing", 0, 0)
-	if l.Guarded && l.Strategy == sink.Upsert {
-		if err := j.inTx(ctx, fmt.Sprintf("create index if not exists %s on %s (%s, %s)", pgx.Identifier{s.placeIndex()}.Sanitize(), s.quoted(), sink.SourceColumn, sink.OffsetColumn)); err != nil {
-			return rights("index the stage", err)
-		}
+	if err := j.mark(ctx); err != nil {
+		return err
 	}
-	at, err := j.staged(ctx)
-	if err != nil {
-		return fmt.Errorf("read the stage's positions: %w", err)
-	}
-	j.compared = at
 	columns, err := j.seen(ctx)
 	if err != nil {
 		return err
@@ -44,7 +37,53 @@ func (j *job) compare(ctx context.Context) error {
 	return nil
 }
 
-func (s *stage) placeIndex() string { return s.name[:len(s.name)-len("stage")] + "place" }
+// mark prepares for finding what the stage takes from here on: an index that has only that. A new index is empty,
+// and made in one pass over the stage.
+func (j *job) mark(ctx context.Context) error {
+	s, l := &j.stage, &j.layout
+	if !l.Guarded {
+		return nil
+	}
+	rows, err := j.conn.Query(ctx, "select source, next_offset from oncesink.offsets where sink_group = $1::text and source is not null order by source", s.group)
+	if err != nil {
+		return fmt.Errorf("read the stage's positions: %w", err)
+	}
+	var source int32
+	var next int64
+	var places strings.Builder
+	if _, err := pgx.ForEachRow(rows, []any{&source, &next}, func() error {
+		fmt.Fprintf(&places, " when %d then %d", source, next)
+		return nil
+	}); err != nil {
+		return fmt.Errorf("read the stage's positions: %w", err)
+	}
+	j.later = "true"
+	if places.Len() > 0 {
+		j.later = fmt.Sprintf("%s >= case %s%s else 0 end", sink.OffsetColumn, sink.SourceColumn, places.String())
+	}
+	var statements []string
+	for i, t := range s.places(l) {
+		index := pgx.Identifier{"oncesink", s.placeIndex(i)}
+		statements = append(statements, "drop index if exists "+index.Sanitize(),
+			fmt.Sprintf("create index %s on %s (%s) where %s", index[1:].Sanitize(), t, strings.Join(quoteAll(l.Key), ", "), j.later))
+	}
+	if err := j.inTx(ctx, statements...); err != nil {
+		return rights("index the stage", err)
+	}
+	return nil
+}
+
+// places are the tables that show where the stage's events stood.
+func (s *stage) places(l *sink.Layout) []string {
+	if l.Memory == "" {
+		return []string{s.quoted()}
+	}
+	return []string{s.quoted(), s.memory()}
+}
+
+func (s *stage) placeIndex(i int) string {
+	return s.name[:len(s.name)-len("stage")] + []string{"late", "gone"}[i]
+}
 
 // seen reads which columns events fill. The others are nobody's business here: a default, or a
 // person, fills them (an absent field leaves a column as it is).

@@ -49,6 +49,10 @@ func (j *job) load(ctx context.Context) error {
 			if err := j.endBulk(ctx); err != nil {
 				return err
 			}
+			// It has a memory from now on.
+			if _, _, err := j.stage.prepare(ctx, j); err != nil {
+				return err
+			}
 		}
 		behind, err := j.behind(ctx)
 		if err != nil {

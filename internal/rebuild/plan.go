@@ -96,9 +96,9 @@ type job struct {
 	result Result
 	conn   *pgx.Conn // of the operator: advisory lock, comparison, cut
 
-	rangeType string                      // of Range.Column
-	columns   []string                    // that events fill, and the guard's
-	compared  map[offsets.Partition]int64 // where the stage stood at the comparison
+	rangeType string   // of Range.Column
+	columns   []string // that events fill, and the guard's
+	later     string   // condition of rows that the stage took after the comparison
 }
 
 // feed is a partition that feeds the table, and where the group stood in it.

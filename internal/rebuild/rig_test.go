@@ -154,7 +154,7 @@ func (r *rig) sink() sink.Config { return sink.Config{Tables: r.tables, ForeignK
 func (r *rig) consumer() consumer.Config {
 	return consumer.Config{Brokers: r.brokers, Group: group, Topics: map[string]consumer.Start{"orders": {}}, SessionTimeout: 6 * time.Second,
 		MaxBatchRecords: 100, // so that a key comes in several batches
-		ClientOptions: []kgo.Opt{kgo.MetadataMinAge(100 * time.Millisecond)}}
+		ClientOptions:   []kgo.Opt{kgo.MetadataMinAge(100 * time.Millisecond)}}
 }
 
 // live runs the group until stop, which waits for its end.
