@@ -109,8 +109,9 @@ func (t *transaction) begin(ctx context.Context) error {
 	}
 	tx, err := conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: t.s.beginSQL})
 	if err != nil {
+		err = lost(conn, fmt.Errorf("begin: %w", err))
 		conn.Release()
-		return fmt.Errorf("begin: %w", err)
+		return err
 	}
 	t.conn, t.tx = conn, tx
 	return nil
@@ -121,12 +122,18 @@ func (t *transaction) begin(ctx context.Context) error {
 func (t *transaction) end(ctx context.Context, err error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.s.slack)
 	defer cancel()
-	var pg *pgconn.PgError
-	if err != nil && t.conn.Conn().IsClosed() && !errors.As(err, &pg) {
-		err = &lostError{err}
-	}
+	err = lost(t.conn, err)
 	_ = t.tx.Rollback(ctx) // after COMMIT, or on a closed connection, it does nothing
 	t.conn.Release()
+	return err
+}
+
+// lost marks the error of a connection that is gone.
+func lost(conn *pgxpool.Conn, err error) error {
+	var pg *pgconn.PgError
+	if err != nil && conn.Conn().IsClosed() && !errors.As(err, &pg) {
+		return &lostError{err}
+	}
 	return err
 }
 

@@ -63,7 +63,7 @@ func (r *runner) redeliver(ctx context.Context, t *try) error {
 			if err := p.pool.Ping(ctx); err != nil {
 				return err
 			}
-			n := 2 + t.rng.IntN(14)
+			n := 1 + t.rng.IntN(14)
 			t.note("break the connection after statement %d of the next", n)
 			p.wire.arm(n, nil)
 		case rewind:
