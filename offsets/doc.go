@@ -81,7 +81,7 @@
 // that update the row and draw a new fence: the owner finds itself fenced, or
 // sees the new fence when it polls [Ledger.Rows], and claims again. A plain UPDATE of
 // next_offset does it, too. A rewind never moves forward, and is refused where replay
-// is not safe.
+// is not safe. [Ledger.Rewind] sends several partitions back in one transaction.
 //
 // Rule 9, the mapping belongs to the position. The ledger keeps a fingerprint for
 // each table fed from a partition, and refuses a claim by a process that writes one

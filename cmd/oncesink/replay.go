@@ -96,29 +96,12 @@ func (f *replayFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if err := s.replayTopics(f.topics); err != nil {
 		return err
 	}
-	if err := s.connectBoth(ctx); err != nil {
-		return err
+	r, ledger, err := s.replay(ctx, f, from)
+	if err != nil && ctx.Err() != nil {
+		return errors.New("interrupted: either all partitions were sent back or none (see `oncesink status`); it may be run again")
 	}
-	sk, ledger, err := s.open(ctx)
 	if err != nil {
 		return err
-	}
-	rows, err := s.replayRows(ctx, sk, ledger, f.topics, f.partitions)
-	if err != nil {
-		return err
-	}
-	plan, err := s.planReplay(ctx, from, rows)
-	if err != nil {
-		return err
-	}
-	done, err := plan.carryOut(ctx, ledger, rows, f.dryRun)
-	if err != nil {
-		return s.scrub(err)
-	}
-	r := plan.report(done)
-	r.Group, r.DryRun = s.consumer.Group, f.dryRun
-	if err := r.warnOfIdleness(ctx, ledger); err != nil {
-		return s.scrub(err)
 	}
 	if f.asJSON {
 		err = printJSON(stdout, r)
@@ -129,6 +112,32 @@ func (f *replayFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 		return err
 	}
 	return s.awaitReplay(ctx, ledger, r.moved, stdout, stderr, f.asJSON)
+}
+
+// replay connects, and sends the partitions back or says what that would do.
+func (s *session) replay(ctx context.Context, f *replayFlags, from replayFrom) (*replayReport, *offsets.Ledger, error) {
+	if err := s.connectBoth(ctx); err != nil {
+		return nil, nil, err
+	}
+	sk, ledger, err := s.open(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	rows, err := s.replayRows(ctx, sk, ledger, f.topics, f.partitions)
+	if err != nil {
+		return nil, nil, err
+	}
+	plan, err := s.planReplay(ctx, from, rows)
+	if err != nil {
+		return nil, nil, err
+	}
+	done, err := plan.carryOut(ctx, ledger, rows, f.dryRun)
+	if err != nil {
+		return nil, nil, s.scrub(err)
+	}
+	r := plan.report(done)
+	r.Group, r.DryRun = s.consumer.Group, f.dryRun
+	return r, ledger, s.scrub(r.warnOfIdleness(ctx, ledger))
 }
 
 // replayFrom is where partitions are sent back to: the zero value is the log's beginning.

@@ -1,7 +1,11 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -30,6 +34,22 @@ func TestParseReplayFrom(t *testing.T) {
 		if want == "" && err != nil || want != "" && (!errors.As(err, &usage) || !strings.Contains(err.Error(), want)) {
 			t.Errorf("--from %q: got %v, want %q", text, err, want)
 		}
+	}
+}
+
+// Who stops a replay hears what that leaves behind, and not that a server can't be reached.
+func TestReplayInterrupted(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "oncesink.yaml")
+	const text = "kafka: {brokers: [localhost], group: g}\npostgres: {url: postgres://localhost/shop}\ntables: [{name: orders, topic: orders, key: [id]}]\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var stdout, stderr bytes.Buffer
+	code := run(ctx, []string{"replay", "-c", file}, &stdout, &stderr)
+	if code != exitFailed || !strings.HasPrefix(stderr.String(), "oncesink: interrupted: either all partitions were sent back or none") || stdout.Len() > 0 {
+		t.Errorf("exit code %d, %q, %q", code, &stdout, &stderr)
 	}
 }
 
