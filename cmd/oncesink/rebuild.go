@@ -33,9 +33,10 @@ func (f *loadFlags) add(cmd *cobra.Command) {
 
 const acceptHelp = `
 It refuses where the topics may not hold the whole history: the log no longer begins at
-offset 0, or rows came from topics or partitions that are gone (partial-history), a topic is compacted and the
-table has a version (compacted), rows were made by no topic (foreign-rows). --accept names
-what is all right; rows that no event brings back are then deleted. --dry-run counts them first.`
+offset 0, or rows came from topics or partitions that are gone (partial-history), a topic is
+compacted and the table has a version (compacted), rows were made by no topic
+(foreign-rows). --accept names what is all right; rows that no event brings back are then
+deleted. --dry-run counts them first.`
 
 func newRebuildCommand() *cobra.Command {
 	var f loadFlags
@@ -43,10 +44,10 @@ func newRebuildCommand() *cobra.Command {
 		Use:   "rebuild TABLE",
 		Short: "Read a table's topics again from the beginning, and correct the table in place",
 		Long: `Reads the topics of TABLE (its name in the configuration) from offset zero into a stage
-beside it, at the speed of COPY where the events allow that, while oncesink run goes on. Then it locks the
-group's positions for a moment, reads what has come meanwhile, and makes the table what
-the stage says: in one transaction, and only the rows that differ. No reader waits or
-sees a row go back and forth; views, foreign keys, grants and triggers live on.
+beside it, at the speed of COPY where the events allow that, while oncesink run goes on.
+Then it locks the group's positions for a moment, reads what has come meanwhile, and makes
+the table what the stage says: in one transaction, and only the rows that differ. No reader
+waits or sees a row go back and forth; views, foreign keys, grants and triggers live on.
 
 Interrupted, or killed, it changes nothing; the same command takes up where it stopped.
 --dry-run does all of it but the last step: it counts rows to add, change and delete, names
@@ -68,18 +69,18 @@ func newBackfillCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "backfill TABLE --column COLUMN --from FIRST --to END",
 		Short: "Correct the rows of one range of dates, from the topics",
-		Long: `Does what rebuild does for the rows with FIRST <= COLUMN < END, in one transaction: rows
-of the range that the topics don't have are deleted, the others become what the topics
-say, and a row whose date moved out of the range, or into it, moves. Rows outside of the range are left
-alone. It may run beside oncesink run and beside itself, and as often as one likes: the
+		Long: `Does what rebuild does for the rows with FIRST <= COLUMN < END, in one transaction: rows of
+the range that the topics don't have are deleted, the others become what the topics say, and
+a row whose date moved out of the range, or into it, moves. Rows outside of the range are
+left alone. It may run beside oncesink run and beside itself, and as often as one likes: the
 result is the same.
 
-All events are read, for the range of a row is that of its last event; with --keep-stage
-the next call reads only what is new, which makes the days of a scheduler cheap.
-Dates are read in the time zone of the configuration (postgres.time_zone, UTC by default).
+All events are read, for the range of a row is that of its last event; with --keep-stage the
+next call reads only what is new, which makes the days of a scheduler cheap. Dates are read
+in the time zone of the configuration (postgres.time_zone, UTC by default).
 
-Exit codes: 0 done, 1 failed at run time (try again), 2 the configuration or the command line has to be
-changed first.
+Exit codes: 0 done, 1 failed at run time (try again), 2 the configuration or the command
+line has to be changed first.
 ` + acceptHelp,
 		Args: oneTable,
 		RunE: func(cmd *cobra.Command, args []string) error {

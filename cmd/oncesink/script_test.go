@@ -192,6 +192,8 @@ var varying = []struct {
 	{regexp.MustCompile(`("owner": )"[^"]+"`), `${1}"OWNER"`},
 	{regexp.MustCompile(`(?s)("statements": \[).*?\n {6}\]`), `${1}SQL]`},
 	{regexp.MustCompile(`("fingerprint": )"\w+"`), `${1}"FINGERPRINT"`},
+	{regexp.MustCompile(`("(frozen_)?seconds": )\d[0-9.e-]*`), `${1}SECONDS`},
+	{regexp.MustCompile(`( in | for )\d+\.\d+ s`), `${1}SECONDS`},
 	// The table's seconds of a lag, its owner, and the width that this gives it.
 	{regexp.MustCompile(`( │ [1-9]\d* +│ )\d+ +│`), `${1}SECONDS │`},
 	{regexp.MustCompile(`│ [^│]+, pid \d+, instance \w{8} +│`), `│ OWNER │`},

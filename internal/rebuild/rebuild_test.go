@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/oncesink/oncesink/internal/rebuild"
+	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -165,4 +166,36 @@ func TestDeadLettersAreSettled(t *testing.T) {
 	if want := fmt.Sprintf("2 %s, 3 %s", group, group); got != want {
 		t.Errorf("dead letters %q, want %q", got, want)
 	}
+}
+
+// The walk of docs/rebuild.md: a column that the table gains is filled for old events as well, while the group runs.
+func TestNewColumn(t *testing.T) {
+	r := newRig(t, upserts, ordersTable)
+	for id := range int64(50) {
+		r.produce(id, event{"status": "new", "amount": id, "updated_at": 1, "coupon": fmt.Sprint("c", id), "discount": map[string]any{"code": fmt.Sprint("d", id)}})
+	}
+	r.must(r.client.Flush(t.Context()))
+	r.sync()
+	filled := func(column string) int {
+		return value[int](r, `select count(`+column+`) from orders where `+column+` is not null`)
+	}
+	r.exec(`alter table orders add coupon text`)
+	stop := r.live()
+	if res := r.rebuilt(); res.Changed != 50 || filled("coupon") != 50 {
+		t.Errorf("a column of the field's name: %+v", res)
+	}
+	stop()
+	r.exec(`alter table orders add code text`)
+	r.tables[0].Columns = map[string]sink.ColumnConfig{"code": {From: "discount.code"}}
+	s, err := sink.Open(t.Context(), r.pool, nil, r.sink())
+	r.must(err)
+	conn, err := r.pool.Acquire(t.Context())
+	r.must(err)
+	r.must(offsets.AcceptMappings(t.Context(), conn.Conn(), group, s.Mappings()))
+	conn.Release()
+	stop = r.live()
+	if res := r.rebuilt(); res.Changed != 50 || filled("code") != 50 {
+		t.Errorf("a column of another field: %+v", res)
+	}
+	stop()
 }
