@@ -4,7 +4,7 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: build test lint fuzz bench bench-growth bench-quick
+.PHONY: build test lint fuzz bench bench-growth bench-rebuild bench-quick
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.release=$(VERSION)' -o bin/oncesink ./cmd/oncesink
 
@@ -25,6 +25,9 @@ bench:
 
 bench-growth:
 	go run ./internal/bench -growth -rounds 1 -out docs
+
+bench-rebuild:
+	go run ./internal/bench -rebuild -out docs
 
 bench-quick:
 	go run ./internal/bench -quick

@@ -225,7 +225,7 @@ func (j *job) alone(ctx context.Context) error {
 func (j *job) begin(ctx context.Context, sk *sink.Sink) error {
 	// The same settings as the sink's, for the session: texts mean what they mean to it (rule 15).
 	settings := strings.ReplaceAll(strings.TrimPrefix(sk.Session(), "begin isolation level read committed read write; "), ", true)", ", false)")
-	if _, err := j.conn.Exec(ctx, settings+", set_config('statement_timeout', '0', false), set_config('synchronous_commit', 'on', false), set_config('work_mem', '64MB', false), set_config('maintenance_work_mem', '256MB', false)", pgx.QueryExecModeSimpleProtocol); err != nil {
+	if _, err := j.conn.Exec(ctx, settings+", set_config('statement_timeout', '0', false), set_config('synchronous_commit', 'on', false), set_config('work_mem', '256MB', false), set_config('maintenance_work_mem', '256MB', false)", pgx.QueryExecModeSimpleProtocol); err != nil {
 		return fmt.Errorf("prepare the session: %w", err)
 	}
 	if j.Range == nil {
