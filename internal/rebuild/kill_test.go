@@ -76,18 +76,18 @@ func (r *rig) child(span *rebuild.Range) (cmd *exec.Cmd, ended chan error) {
 	return cmd, ended
 }
 
-// Killed with -9 at 50 random moments, and run once more: the table is what one call makes of it, and
+// Each command killed with -9 at 50 random moments, and run once more: the table is what one call makes of it, and
 // until that call it is what it was.
 func TestKilled(t *testing.T) {
-	const kills = 50
 	for _, tc := range []struct {
 		name   string
 		span   *rebuild.Range
 		events func(*rig, int64) event
+		kills  int
 	}{
-		{"rebuild in bulk", nil, (*rig).uniform},
-		{"rebuild", nil, (*rig).mixed},
-		{"backfill", &rebuild.Range{Column: "placed_at", From: "2026-11-03", To: "2026-11-15"}, (*rig).mixed},
+		{"rebuild in bulk", nil, (*rig).uniform, 25},
+		{"rebuild", nil, (*rig).mixed, 25},
+		{"backfill", &rebuild.Range{Column: "placed_at", From: "2026-11-03", To: "2026-11-15"}, (*rig).mixed, 50},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -108,7 +108,7 @@ func TestKilled(t *testing.T) {
 			}
 			whole := time.Since(began)
 			killed := 0
-			for range kills {
+			for range tc.kills {
 				if r.state() == want {
 					if damaged = damage(); damaged == want {
 						t.Fatal("nothing was damaged")
@@ -127,10 +127,10 @@ func TestKilled(t *testing.T) {
 					t.Fatalf("killed, and the table is neither as before nor done:\n%.400s", s)
 				}
 			}
-			if killed < kills/2 {
-				t.Errorf("only %d of %d calls were killed on their way", killed, kills)
+			if killed < tc.kills/2 {
+				t.Errorf("only %d of %d calls were killed on their way", killed, tc.kills)
 			}
-			t.Logf("%d of %d killed; one call takes %v", killed, kills, whole)
+			t.Logf("%d of %d killed; one call takes %v", killed, tc.kills, whole)
 			if _, ended := r.child(tc.span); <-ended != nil {
 				t.Fatal("the last call failed")
 			}
