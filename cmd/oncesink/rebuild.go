@@ -21,6 +21,7 @@ type loadFlags struct {
 	accept    []string
 	dryRun    bool
 	keepStage bool
+	swap      bool
 	asJSON    bool
 }
 
@@ -52,14 +53,24 @@ waits or sees a row go back and forth; views, foreign keys, grants and triggers 
 Interrupted, or killed, it changes nothing; the same command takes up where it stopped.
 --dry-run does all of it but the last step: it counts rows to add, change and delete, names
 some, and keeps the stage, so that the command without --dry-run reads only what is new.
+
+--swap is for when nearly every row changes: the stage takes the table's place, with its
+indexes, constraints, grants, owner, comments and settings. Readers wait for that moment,
+and one that began before in REPEATABLE READ sees an empty table. It refuses where something
+hangs on the old table: views, foreign keys, triggers, policies, publications, sequences,
+columns that no event fills.
 ` + acceptHelp,
 		Args: oneTable,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.swap && f.keepStage {
+				return &usageError{fmt.Errorf("--keep-stage: a swap makes the stage the table")}
+			}
 			return f.run(cmd, args[0], nil, nil)
 		},
 	}
 	f.add(cmd)
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show the difference and change nothing")
+	cmd.Flags().BoolVar(&f.swap, "swap", false, "exchange the tables instead of changing rows")
 	return cmd
 }
 
@@ -152,7 +163,7 @@ func (f *loadFlags) run(cmd *cobra.Command, table string, r *rebuild.Range, judg
 	show := newProgress(cmd.ErrOrStderr(), s.log)
 	result, err := rebuild.Run(ctx, rebuild.Options{
 		Pool: s.pool, Admin: s.admin, Cluster: s.meta.Cluster, Sink: s.sinkCfg, Consumer: s.consumer,
-		Table: table, Range: r, Accept: f.accept, DryRun: f.dryRun, KeepStage: f.keepStage || f.dryRun && judge == nil,
+		Table: table, Range: r, Accept: f.accept, DryRun: f.dryRun, Swap: f.swap, KeepStage: f.keepStage || f.dryRun && judge == nil,
 		Progress: show.tell, Logger: s.log,
 	})
 	show.end(err)
@@ -192,6 +203,11 @@ func printLoad(w io.Writer, r *rebuild.Result) {
 		would = "to be "
 	}
 	what := r.Table
+	if r.Swapped {
+		fmt.Fprintf(w, "%s: exchanged for what its topics say\n", what)
+		fmt.Fprintf(w, "%d record(s) read in %.1f s; the group's positions were locked for %.2f s\n", r.Records, r.Seconds, r.Frozen)
+		return
+	}
 	if r.From != "" {
 		what += fmt.Sprintf(", %s up to %s", r.From, r.To)
 	}

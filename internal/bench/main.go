@@ -30,7 +30,7 @@ type plan struct {
 	name            string // of the files
 	records, rounds int
 	quick, grow     bool
-	anew, swap      bool // load tables anew
+	anew            bool // load tables anew
 	only            *regexp.Regexp
 	out, limits     string
 }

@@ -171,7 +171,7 @@ func goals(rs []result) []goal {
 	}
 	for _, v := range []string{"1 version(s) a key", "4 version(s) a key"} {
 		live, plain := best(find(us, v, "live")), best(find(pg, "COPY, then index, "+v, "rebuild"))
-		for _, l := range []string{"undamaged", "emptied", "emptied, swap"} {
+		for _, l := range []string{"undamaged", "emptied", "swapped"} {
 			rate := best(find(us, v, l))
 			least("rebuild, "+l+", "+v+" / COPY and index", rate, plain, 0.6)
 			least("rebuild, "+l+", "+v+" / live load", rate, live, 1.5)

@@ -59,7 +59,7 @@ func (j *job) cut(ctx context.Context) error {
 		if err := j.read(ctx, sk, ledger, j.bounds()); err != nil {
 			return err
 		}
-		if j.columns == nil {
+		if j.columns == nil && !j.Swap {
 			if err := j.compare(ctx); err != nil {
 				return err
 			}
@@ -90,7 +90,12 @@ func (j *job) tryCut(ctx context.Context, sk *sink.Sink, ledger *offsets.Ledger)
 	if err := j.catchUp(ctx, sk, ledger); err != nil {
 		return err
 	}
-	if err := j.apply(ctx, tx); err != nil {
+	if j.Swap && !j.DryRun {
+		err = j.exchange(ctx, tx)
+	} else {
+		err = j.apply(ctx, tx)
+	}
+	if err != nil {
 		return err
 	}
 	j.result.Bulk = j.stage.about.InBulk

@@ -9,6 +9,7 @@
 //	compare  which rows differ, without a lock                     difference.go
 //	cut      lock the group's positions, apply what came
 //	         meanwhile, then the differences, in one transaction   cut.go
+//	swap     instead: the stage takes the table's place            swap.go
 //
 // The group's positions stay where they are: what a live transaction writes before the cut
 // is in the stage as well, and what it writes after the cut goes over it (rules 23 and 24).

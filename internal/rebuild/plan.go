@@ -46,6 +46,8 @@ type Options struct {
 	DryRun bool
 	// KeepStage leaves the stage for the next time, which then reads only what is new.
 	KeepStage bool
+	// Swap exchanges the tables instead of changing the rows that differ: for when nearly all do.
+	Swap bool
 	// Progress is told how far a phase is; nil: nobody is. Calls come from several goroutines,
 	// one at a time.
 	Progress func(Progress)
@@ -77,6 +79,8 @@ type Result struct {
 	// Records is how many were read, DeadLetters how many of them can't be written.
 	Records     int64 `json:"records"`
 	DeadLetters int64 `json:"dead_letters"`
+	// Swapped tells that the tables were exchanged: nothing is counted then.
+	Swapped bool `json:"swapped,omitempty"`
 	// Bulk tells that the stage was loaded without an index.
 	Bulk bool `json:"bulk"`
 	// Samples are keys of rows to be added, changed and deleted, a few of each, after a dry run.
@@ -96,6 +100,7 @@ type job struct {
 	result Result
 	conn   *pgx.Conn // of the operator: advisory lock, comparison, cut
 
+	twins     []twin   // of a swap
 	rangeType string   // of Range.Column
 	columns   []string // that events fill, and the guard's
 	later     string   // condition of rows that the stage took after the comparison
@@ -128,7 +133,11 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err := j.load(ctx); err != nil {
 		return nil, err
 	}
-	if err := j.compare(ctx); err != nil {
+	next := j.compare
+	if j.Swap && !j.DryRun {
+		next = j.furnish
+	}
+	if err := next(ctx); err != nil {
 		return nil, err
 	}
 	if err := j.cut(ctx); err != nil {
@@ -200,6 +209,11 @@ func (j *job) plan(ctx context.Context) error {
 	}
 	if err := j.refuse(ctx); err != nil {
 		return err
+	}
+	if j.Swap {
+		if err := j.refuseSwap(ctx); err != nil {
+			return err
+		}
 	}
 	return j.stage.open(ctx, j, sk)
 }
