@@ -45,7 +45,7 @@ func (t *transaction) blames(err error) bool {
 	if t.conn.Conn().IsClosed() || Classify(err) != Data || errors.As(err, &advance) {
 		return false
 	}
-	return sqlstate(err) != foreignKeyViolation || t.orphansAreData
+	return SQLState(err) != foreignKeyViolation || t.orphansAreData
 }
 
 const foreignKeyViolation = "23503"
@@ -119,7 +119,7 @@ func (t *transaction) rows(ctx context.Context) (err error) {
 // saferThan leaves out the route on which a COPY was refused.
 func (t *transaction) saferThan(refused *copyRefused) {
 	refused.table.learn.failed()
-	if t.most == byCopy && sqlstate(refused) == uniqueViolation {
+	if t.most == byCopy && SQLState(refused) == uniqueViolation {
 		t.most = byLook
 	} else {
 		t.most = byStatement
@@ -175,7 +175,7 @@ func (e *handlerError) Unwrap() error { return e.err }
 
 // refused is the dead letter of a record that the tables or a handler refuse.
 func refused(s *Sink, p *Part, record int32, err error) deadLetter {
-	d := deadLetter{part: p, record: record, code: sqlstate(err)}
+	d := deadLetter{part: p, record: record, code: SQLState(err)}
 	var w *writeError
 	if errors.As(err, &w) && w.doing.table != nil {
 		d.table = w.doing.table.title()

@@ -220,14 +220,15 @@ func beginStatement(cfg *Config) string {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		fmt.Fprintf(&b, "set_config('%s', %s, true)", s[0], literal(s[1]))
+		fmt.Fprintf(&b, "set_config('%s', %s, true)", s[0], Literal(s[1]))
 	}
 	return b.String()
 }
 
 func millis(d time.Duration) string { return fmt.Sprintf("%dms", max(1, d.Milliseconds())) }
 
-func literal(s string) string {
+// Literal is s as a constant in SQL, whatever standard_conforming_strings says.
+func Literal(s string) string {
 	q := "'" + strings.ReplaceAll(s, "'", "''") + "'"
 	if strings.Contains(s, `\`) {
 		return " E" + strings.ReplaceAll(q, `\`, `\\`)

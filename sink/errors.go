@@ -149,7 +149,8 @@ func safe(err error) string {
 	return b.String()
 }
 
-func sqlstate(err error) string {
+// SQLState returns the code of an error that PostgreSQL raised; "" for any other.
+func SQLState(err error) string {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
 		return pg.Code
@@ -196,7 +197,7 @@ func describe(err error) string {
 
 // fix says what to do about a configuration error.
 func fix(err error) string {
-	code := sqlstate(err)
+	code := SQLState(err)
 	switch {
 	case code == "42P01":
 		return "the table is gone: create it, or run `oncesink init`"

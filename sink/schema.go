@@ -69,7 +69,7 @@ func initTable(ctx context.Context, conn *pgx.Conn, cfg Config, tc TableConfig) 
 	if _, err := tx.Exec(ctx, "set local lock_timeout = '60s'; select pg_advisory_xact_lock($1, 0)", pgx.QueryExecModeSimpleProtocol, int32(lockClass)); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, "set local lock_timeout = "+literal(millis(cfg.LockTimeout))); err != nil {
+	if _, err := tx.Exec(ctx, "set local lock_timeout = "+Literal(millis(cfg.LockTimeout))); err != nil {
 		return err
 	}
 	r, err := readRelation(ctx, tx, schema, name)
@@ -128,7 +128,7 @@ func InitSQL(cfg Config, role string) string {
 		fmt.Fprintf(&b, "\n-- %s.%s\n", schema, name)
 		if tc.Create != "" {
 			fmt.Fprintf(&b, "do $init$ begin if to_regclass(%s) is null then execute %s; end if; end $init$;\n",
-				literal(pgx.Identifier{schema, name}.Sanitize()), literal(tc.Create))
+				Literal(pgx.Identifier{schema, name}.Sanitize()), Literal(tc.Create))
 		}
 		for _, s := range tableScript(schema, name, tc) {
 			b.WriteString(s + ";\n")
@@ -178,7 +178,7 @@ func tableScript(schema, name string, tc TableConfig) []string {
 		                       case when c.relkind = 'p' and current_setting('server_version_num')::int >= 150000 then ' nulls not distinct' end)
 		           from pg_class c where c.oid = %s::regclass);
 	end if;
-end $init$`, literal(pgx.Identifier{schema, indexName(name)}.Sanitize()), sourceColumn, offsetColumn, literal(indexName(name)), sourceColumn, offsetColumn, literal(target)))
+end $init$`, Literal(pgx.Identifier{schema, indexName(name)}.Sanitize()), sourceColumn, offsetColumn, Literal(indexName(name)), sourceColumn, offsetColumn, Literal(target)))
 	}
 	if remembers(tc) {
 		memory := pgx.Identifier{"oncesink", memoryName(schema, name)}.Sanitize()
@@ -192,7 +192,7 @@ end $init$`, literal(pgx.Identifier{schema, indexName(name)}.Sanitize()), source
 		create table %s as select %s from %s with no data;
 		alter table %s add primary key (%s), alter column %s set not null, alter column %s set not null;
 	end if;
-end $init$`, literal(memory), memory, strings.Join(columns, ", "), target, memory, strings.Join(quoteAll(tc.Key), ", "), sourceColumn, offsetColumn))
+end $init$`, Literal(memory), memory, strings.Join(columns, ", "), target, memory, strings.Join(quoteAll(tc.Key), ", "), sourceColumn, offsetColumn))
 	}
 	return script
 }

@@ -224,13 +224,13 @@ func (j *job) resolved(records spans, steps []offsets.Step, r offsets.Resolution
 
 // tooMuch reports whether less at once might pass.
 func (j *job) tooMuch(err error) bool {
-	code := sqlstate(err)
+	code := SQLState(err)
 	return code == "57014" || code == "53200"
 }
 
 // orphaned reports whether to wait for a parent row that is missing (rule 18).
 func (j *job) orphaned(err error) bool {
-	if sqlstate(err) != foreignKeyViolation || classOf(err) != Data || j.orphans {
+	if SQLState(err) != foreignKeyViolation || classOf(err) != Data || j.orphans {
 		return false
 	}
 	if j.orphansSince.IsZero() {
@@ -243,7 +243,7 @@ func (j *job) orphaned(err error) bool {
 // order makes a table that deadlocked be written in one order of locks.
 func order(err error) {
 	var w *writeError
-	if sqlstate(err) == "40P01" && errors.As(err, &w) && w.doing.table != nil {
+	if SQLState(err) == "40P01" && errors.As(err, &w) && w.doing.table != nil {
 		w.doing.table.ordered.Store(true)
 	}
 }
@@ -279,7 +279,7 @@ func (s *Sink) warn(msg string, err error, records spans) {
 		return
 	}
 	c := records[0].part.Claim
-	s.log.Warn(msg, slog.String("error", describe(err)), slog.String("sqlstate", sqlstate(err)),
+	s.log.Warn(msg, slog.String("error", describe(err)), slog.String("sqlstate", SQLState(err)),
 		slog.String("topic", c.Topic), slog.Int("partition", int(c.Partition.Partition)), slog.Int64("offset", c.Position.Next),
 		slog.Int("partitions", len(records)), slog.Int("records", records.records()), slog.Int("times", s.warned.count))
 	s.warned.at, s.warned.count = time.Now(), 0

@@ -22,7 +22,7 @@ func (j *job) endBulk(ctx context.Context) error {
 	key := strings.Join(quoteAll(l.Key), ", ")
 	unique := fmt.Sprintf("create unique index on %s (%s)", s.quoted(), key)
 	err := j.inTx(ctx, unique, s.comment())
-	if sqlstate(err) == uniqueViolation {
+	if sink.SQLState(err) == uniqueViolation {
 		folded := pgx.Identifier{"oncesink", s.name + "2"}.Sanitize()
 		err = j.inTx(ctx,
 			fmt.Sprintf("create table %s (like %s including all)", folded, s.quoted()),

@@ -69,7 +69,7 @@ func (j *job) cut(ctx context.Context) error {
 
 // transient reports whether the same may pass later: a lock, a deadlock.
 func transient(err error) bool {
-	code := sqlstate(err)
+	code := sink.SQLState(err)
 	return code == "55P03" || strings.HasPrefix(code, "40")
 }
 

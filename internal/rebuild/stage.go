@@ -6,10 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/offsets"
@@ -107,8 +106,13 @@ func (j *job) uniformSet(ctx context.Context, sk *sink.Sink) (string, error) {
 	if !slices.ContainsFunc(j.feeds, func(f feed) bool { return f.next > 0 }) {
 		return "", nil // nothing to read
 	}
+	looking, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
 	for {
-		fetches := client.PollRecords(ctx, 100)
+		fetches := client.PollRecords(looking, 100)
+		if looking.Err() != nil && ctx.Err() == nil {
+			return "", nil // there are none, or they are slow to come
+		}
 		if err := fetches.Err0(); err != nil {
 			return "", fmt.Errorf("read the first records: %w", err)
 		}
@@ -149,7 +153,7 @@ func (s *stage) create(ctx context.Context, j *job) error {
 	}
 	for i, c := range l.Columns {
 		if s.about.InBulk && s.about.Bulk[i] == '1' {
-			statements = append(statements, fmt.Sprintf("insert into %s values (%s)", s.filled, literal(c)))
+			statements = append(statements, fmt.Sprintf("insert into %s values (%s)", s.filled, sink.Literal(c)))
 		}
 	}
 	if !s.about.InBulk {
@@ -177,7 +181,7 @@ func (s *stage) comment() string {
 	if err != nil {
 		panic(err) // strings
 	}
-	return fmt.Sprintf("comment on table %s is %s", s.quoted(), literal(string(b)))
+	return fmt.Sprintf("comment on table %s is %s", s.quoted(), sink.Literal(string(b)))
 }
 
 // foreignKeys are those of the table, as constraints of another one.
@@ -255,24 +259,8 @@ func (s *stage) prepare(ctx context.Context, j *job) (*sink.Sink, *offsets.Ledge
 
 // rights says what to do if the role lacks some.
 func rights(doing string, err error) error {
-	if sqlstate(err) == "42501" {
+	if sink.SQLState(err) == "42501" {
 		return &sink.ConfigError{Problem: doing + ": " + err.Error(), Fix: "run it as the owner of the table, with the right to create tables in schema oncesink"}
 	}
 	return fmt.Errorf("%s: %w", doing, err)
-}
-
-func sqlstate(err error) string {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
-		return pg.Code
-	}
-	return ""
-}
-
-func literal(s string) string {
-	q := "'" + strings.ReplaceAll(s, "'", "''") + "'"
-	if strings.Contains(s, `\`) {
-		return " E" + strings.ReplaceAll(q, `\`, `\\`)
-	}
-	return q
 }

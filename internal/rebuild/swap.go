@@ -43,7 +43,7 @@ var obstacles = []string{
 func (j *job) refuseSwap(ctx context.Context) error {
 	var problems []error
 	for _, o := range obstacles {
-		rows, err := j.conn.Query(ctx, strings.ReplaceAll(o, "$1", literal(j.layout.Quoted())+"::regclass"))
+		rows, err := j.conn.Query(ctx, strings.ReplaceAll(o, "$1", sink.Literal(j.layout.Quoted())+"::regclass"))
 		var whys []string
 		if err == nil {
 			whys, err = pgx.CollectRows(rows, pgx.RowTo[string])
@@ -165,7 +165,7 @@ func (j *job) exchange(ctx context.Context, tx pgx.Tx) error {
 	}
 	said := "null"
 	if comment != nil {
-		said = literal(*comment)
+		said = sink.Literal(*comment)
 	}
 	statements := []string{
 		fmt.Sprintf("lock table %s in access exclusive mode", l.Quoted()),
@@ -184,7 +184,7 @@ func (j *job) exchange(ctx context.Context, tx pgx.Tx) error {
 	if not exists (select from pg_constraint where conindid = %s::regclass and contype in ('p', 'u')) then
 		execute %s;
 	end if;
-end $swap$`, literal(pgx.Identifier{l.Schema, t.name}.Sanitize()), literal(fmt.Sprintf("alter table %s add constraint %s %s using index %s", l.Quoted(), pgx.Identifier{t.constraint}.Sanitize(), kind, to))))
+end $swap$`, sink.Literal(pgx.Identifier{l.Schema, t.name}.Sanitize()), sink.Literal(fmt.Sprintf("alter table %s add constraint %s %s using index %s", l.Quoted(), pgx.Identifier{t.constraint}.Sanitize(), kind, to))))
 		}
 	}
 	if err := execAll(ctx, tx, statements...); err != nil {
