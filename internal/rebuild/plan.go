@@ -305,6 +305,13 @@ func (j *job) refuse(ctx context.Context) error {
 			problems = append(problems, &sink.ConfigError{Problem: problem, Fix: "see what that means with --dry-run --accept " + what + ", and go on with --accept " + what})
 		}
 	}
+	var filtered bool
+	if err := j.conn.QueryRow(ctx, "select row_security_active($1::text::regclass)", j.layout.Quoted()).Scan(&filtered); err != nil {
+		return fmt.Errorf("look for row level security: %w", err)
+	}
+	if filtered {
+		return &sink.ConfigError{Problem: fmt.Sprintf("row level security hides rows of table %s from the role", j.result.Table), Fix: "use its owner, or a role with bypassrls"}
+	}
 	starts, err := j.Admin.ListStartOffsets(ctx, j.layout.Topics...)
 	if err = errors.Join(err, starts.Error()); err != nil {
 		return fmt.Errorf("list start offsets: %w", err)

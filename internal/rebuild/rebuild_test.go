@@ -3,7 +3,10 @@ package rebuild_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/oncesink/oncesink/internal/rebuild"
 	"github.com/oncesink/oncesink/offsets"
@@ -115,6 +118,26 @@ func TestRefusesOtherGroups(t *testing.T) {
 		if !errors.As(err, &config) {
 			t.Errorf("after %q: %v", feed, err)
 		}
+	}
+}
+
+// A role that doesn't see all rows can't compare them.
+func TestRefusesRowSecurity(t *testing.T) {
+	r := newRig(t, upserts, ordersTable)
+	r.history(50, 50, r.uniform)
+	r.sync()
+	role := fmt.Sprintf("operator_%d", r.rand.Uint32())
+	r.exec(fmt.Sprintf(`create role %[1]s; grant all on schema oncesink to %[1]s; grant all on all tables in schema oncesink to %[1]s; grant all on orders to %[1]s;
+		alter table orders enable row level security; create policy half on orders using (order_id %% 2 = 0)`, role))
+	cfg, err := pgxpool.ParseConfig(r.url)
+	r.must(err)
+	cfg.ConnConfig.RuntimeParams["role"] = role
+	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
+	r.must(err)
+	defer pool.Close()
+	var config *sink.ConfigError
+	if _, err := r.rebuild(func(o *rebuild.Options) { o.Pool = pool }); !errors.As(err, &config) || !strings.Contains(err.Error(), "row level security") {
+		t.Error(err)
 	}
 }
 
