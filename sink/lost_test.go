@@ -3,6 +3,7 @@ package sink
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -10,27 +11,41 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// A connection that is lost while BEGIN is on its way halts nothing: the same is sent again on another one.
+// A connection that is lost while BEGIN is on its way halts nothing: the same is sent again on another one. So
+// it is for the transaction of the rows, and for one that asks how PostgreSQL spells a key.
 func TestLostInBegin(t *testing.T) {
-	for name, answered := range map[string]bool{"before the server has it": false, "before its answer": true} {
-		t.Run(name, func(t *testing.T) {
-			db := newDatabase(t, "create table log (n bigint)")
-			var cuts atomic.Int32
-			e := db.open(Config{Tables: []TableConfig{{Name: "log", Topics: []string{"o"}, Strategy: Append, Guard: "none"}}}, func(cfg *pgxpool.Config) {
-				dial := cfg.ConnConfig.DialFunc
-				cfg.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
-					c, err := dial(ctx, network, addr)
-					return &beginCutter{c, &cuts, answered}, err
+	for _, tt := range []struct {
+		name   string
+		table  TableConfig
+		column string // of the form of one value
+	}{
+		{"rows", TableConfig{Name: "log", Topics: []string{"o"}, Strategy: Append, Guard: "none"}, "n=%d"},
+		{"keys", TableConfig{Name: "spelled", Topics: []string{"o"}, Key: []string{"at"}, Guard: "none"}, "at=2026010%d"},
+	} {
+		for when, passes := range map[string]bool{"before the server has it": false, "before its answer": true} {
+			t.Run(tt.name+" "+when, func(t *testing.T) {
+				db := newDatabase(t, "create table log (n bigint)", "create table spelled (at timestamptz primary key)")
+				var cuts atomic.Int32
+				e := db.open(Config{Tables: []TableConfig{tt.table}}, func(cfg *pgxpool.Config) {
+					dial := cfg.ConnConfig.DialFunc
+					cfg.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+						c, err := dial(ctx, network, addr)
+						return &beginCutter{c, &cuts, passes}, err
+					}
+				})
+				e.claim("o", 0)
+				var events []ev
+				for n := range int64(9) {
+					events = append(events, ev{offset: n, cols: fmt.Sprintf(tt.column, n+1)})
+				}
+				cuts.Store(2)
+				e.write(e.part("o", 0, events...))
+				db.want("9", "select count(*) from "+tt.table.Name)
+				if n := cuts.Load(); n > 0 {
+					t.Errorf("%d cuts have not fired", n)
 				}
 			})
-			e.claim("o", 0)
-			cuts.Store(2)
-			e.write(e.upTo(10, 0)...)
-			db.want("10", "select count(*) from log")
-			if n := cuts.Load(); n > 0 {
-				t.Errorf("%d cuts have not fired", n)
-			}
-		})
+		}
 	}
 }
 

@@ -42,10 +42,18 @@ func (s *spellings) merge(from spellings) {
 // spell asks PostgreSQL for the open spellings and adds them to the known ones.
 // The transaction has the settings of those that write: a time without a zone
 // means the same here and there.
-func (s *Sink) spell(ctx context.Context, open, known spellings) error {
+func (s *Sink) spell(ctx context.Context, open, known spellings) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.StatementTimeout+s.slack)
 	defer cancel()
-	tx, err := s.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: s.beginSQL})
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("read keys: connect: %w", err)
+	}
+	defer func() {
+		err = lost(conn, err)
+		conn.Release()
+	}()
+	tx, err := conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: s.beginSQL})
 	if err != nil {
 		return fmt.Errorf("read keys: begin: %w", err)
 	}
