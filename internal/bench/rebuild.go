@@ -26,12 +26,16 @@ func (p plan) rebuilds(b *bench) []step {
 			if err != nil {
 				return nil, err
 			}
-			ceiling, err := b.copyThenIndex(ctx, name, l)
-			if err != nil {
-				return nil, err
+			var out []result
+			for connections := range 2 {
+				ceiling, err := b.copyThenIndex(ctx, name, connections+1, l)
+				if err != nil {
+					return nil, err
+				}
+				out = append(out, ceiling)
 			}
 			rs, err := b.rebuild(ctx, name, t)
-			return append([]result{ceiling}, rs...), err
+			return append(out, rs...), err
 		}})
 	}
 	return append(out, step{name: "rebuild, frozen", run: func(ctx context.Context) ([]result, error) { return b.frozen(ctx, p.records/4) }})
@@ -48,9 +52,9 @@ func versions(n, each int) load {
 	return l
 }
 
-// copyThenIndex is the ceiling: rows that are in memory go into a table without an index, by two connections, and
-// the index is built afterwards.
-func (b *bench) copyThenIndex(ctx context.Context, name string, l load) (r result, err error) {
+// copyThenIndex is the ceiling: rows that are in memory go into a table without an index, by one connection or two,
+// and the index is built afterwards.
+func (b *bench) copyThenIndex(ctx context.Context, name string, connections int, l load) (r result, err error) {
 	url, conn, drop, err := b.database(ctx)
 	if err != nil {
 		return r, err
@@ -64,9 +68,9 @@ func (b *bench) copyThenIndex(ctx context.Context, name string, l load) (r resul
 	if _, err := conn.Exec(ctx, narrow.create("orders")+`; alter table orders drop constraint orders_pkey, add _oncesink_source int, add _oncesink_offset bigint`); err != nil {
 		return r, err
 	}
-	conns, work := []*pgx.Conn{conn, second}, prepare(l, 2)
+	conns, work := []*pgx.Conn{conn, second}, prepare(l, connections)
 	began := time.Now()
-	if err := parallel(2, func(i int) error {
+	if err := parallel(connections, func(i int) error {
 		for k := range work[i] {
 			if _, err := conns[i].PgConn().CopyFrom(ctx, bytes.NewReader(work[i][k].text), rawCopy); err != nil {
 				return err
@@ -79,7 +83,7 @@ func (b *bench) copyThenIndex(ctx context.Context, name string, l load) (r resul
 	if _, err := conn.Exec(ctx, "set maintenance_work_mem = '256MB'; create index on orders (order_id)"); err != nil {
 		return r, err
 	}
-	return result{Who: "PostgreSQL alone", Variant: "COPY, then index, " + name, Load: "rebuild", Rows: len(l.events), Seconds: time.Since(began).Seconds()}, nil
+	return result{Who: "PostgreSQL alone", Variant: fmt.Sprintf("COPY, then index, %s, %d connection(s)", name, connections), Load: "rebuild", Rows: len(l.events), Seconds: time.Since(began).Seconds()}, nil
 }
 
 // rebuild loads a topic live, and then anew over the right table and over one that was emptied.

@@ -170,7 +170,7 @@ func goals(rs []result) []goal {
 		most("peak MB, 1,000 partitions", r.Peak, 250)
 	}
 	for _, v := range []string{"1 version(s) a key", "4 version(s) a key"} {
-		live, plain := best(find(us, v, "live")), best(find(pg, "COPY, then index, "+v, "rebuild"))
+		live, plain := best(find(us, v, "live")), best(find(pg, "COPY, then index, "+v+", 1 connection(s)", "rebuild"))
 		for _, l := range []string{"undamaged", "emptied", "swapped"} {
 			rate := best(find(us, v, l))
 			least("rebuild, "+l+", "+v+" / COPY and index", rate, plain, 0.6)
