@@ -13,7 +13,8 @@ import (
 // rounds one after the other leaves the table as applying the events one by one
 // would, whatever it held before (rule 11):
 //
-//   - Of two upserts the one that loses by the order of the guard contributes nothing.
+//   - Of two upserts the one that loses by the order of the guard contributes nothing; but whether the
+//     other one is a row at all is for PostgreSQL to say, if it lacks a column that a row can't be without.
 //   - The one that wins replaces the other if it has all its fields; otherwise it
 //     starts the next round, over what the other wrote (rule 16).
 //   - A tombstone waits for the events before it, whose version it keeps, and the
@@ -84,6 +85,9 @@ func (t *table) merge(last, e *event) merged {
 		return follows
 	}
 	if t.order(last, e) > 0 {
+		if !t.whole(last) {
+			return follows // where there is no row, the earlier one is refused, and e is not
+		}
 		return loses
 	}
 	for i := range t.columns {

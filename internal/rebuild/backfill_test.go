@@ -208,8 +208,8 @@ func (r *rig) watchVersions(ctx context.Context) {
 				r.Error(err)
 				return
 			}
-			if version < seen[id] {
-				r.Errorf("order %d went back from version %d to %d", id, seen[id], version)
+			if last, ok := seen[id]; ok && version < last {
+				r.Errorf("order %d went back from version %d to %d", id, last, version)
 			}
 			seen[id] = version
 			n++
