@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/internal/localserver"
@@ -140,20 +141,24 @@ tables:
 		return err
 	}
 	e.env = []string{"DATABASE_URL=" + e.url, "ONCESINK=" + program, "ONCESINK_CONFIG=" + config}
-	client, err := kgo.NewClient(kgo.SeedBrokers(e.brokers...), kgo.AllowAutoTopicCreation(), kgo.DefaultProduceTopic("orders"))
+	client, err := kgo.NewClient(kgo.SeedBrokers(e.brokers...), kgo.DefaultProduceTopic("orders"))
 	if err != nil {
 		return err
 	}
 	defer client.Close()
+	if _, err := kadm.NewClient(client).CreateTopic(ctx, 3, 1, nil, "orders"); err != nil {
+		return fmt.Errorf("create the topic: %w", err)
+	}
+	var promise kgo.FirstErrPromise
 	produce := func(id int, value []byte) {
-		client.Produce(ctx, &kgo.Record{Key: strconv.AppendInt(nil, int64(id), 10), Value: value}, nil)
+		client.Produce(ctx, &kgo.Record{Key: strconv.AppendInt(nil, int64(id), 10), Value: value}, promise.Promise())
 	}
 	first := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
 	for version := 1; version <= 2; version++ {
 		for id := range orders {
 			// The second version of some lies on another day, and some orders are cancelled.
-			at := first.Add(time.Duration(id) * days * 24 * time.Hour / orders)
-			if version == 2 && id%11 == 0 {
+			at := first.Add(time.Duration(id) * (days * 24 * time.Hour / orders))
+			if version == 2 && id%11 == 0 && id < orders/days*(days-1) {
 				at = at.Add(24 * time.Hour)
 			}
 			if version == 2 && id%13 == 0 {
@@ -167,8 +172,8 @@ tables:
 			produce(id, value)
 		}
 	}
-	if err := client.Flush(ctx); err != nil {
-		return err
+	if err := promise.Err(); err != nil {
+		return fmt.Errorf("produce: %w", err)
 	}
 	for _, args := range [][]string{{"init"}, {"run", "--until-end"}} {
 		if _, err := output(e.command(ctx, program, append(args, "-c", config)...)); err != nil {
@@ -289,7 +294,9 @@ func (e *example) untilDone(ctx context.Context, ended <-chan error) error {
 		var runs []struct {
 			State string `json:"state"`
 		}
-		if i := strings.IndexByte(out, '['); i < 0 || json.Unmarshal([]byte(out[i:]), &runs) != nil {
+		// Warnings stand before the list, which is one line.
+		lines := strings.Split(strings.TrimSpace(out), "\n")
+		if json.Unmarshal([]byte(lines[len(lines)-1]), &runs) != nil {
 			last = out
 			continue
 		}
