@@ -130,7 +130,7 @@ func (p *problems) join() error { return errors.Join(p.errs...) }
 // openTable compiles one entry. It returns nil without an error if a problem
 // leaves no table to speak of.
 func (s *Sink) openTable(ctx context.Context, tx pgx.Tx, cfg TableConfig, ps *problems) (*table, error) {
-	schema, name, err := splitName(cfg.Name)
+	schema, name, err := SplitName(cfg.Name)
 	if err != nil {
 		ps.add(err.Error(), `write "table" or "schema.table", a name with a dot in double quotes`)
 		return nil, nil
@@ -172,8 +172,8 @@ func lockKey(name string) int32 {
 	return int32(h.Sum32())
 }
 
-// splitName takes "table", "schema.table" or either in double quotes apart.
-func splitName(s string) (schema, name string, err error) {
+// SplitName takes "table", "schema.table" or either in double quotes apart.
+func SplitName(s string) (schema, name string, err error) {
 	var parts []string
 	rest := s
 	for {

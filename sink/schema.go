@@ -56,7 +56,7 @@ func Init(ctx context.Context, conn *pgx.Conn, cfg Config) error {
 }
 
 func initTable(ctx context.Context, conn *pgx.Conn, cfg Config, tc TableConfig) error {
-	schema, name, err := splitName(tc.Name)
+	schema, name, err := SplitName(tc.Name)
 	if err != nil {
 		return &ConfigError{Problem: err.Error()}
 	}
@@ -117,7 +117,7 @@ func InitSQL(cfg Config, role string) string {
 	}
 	fmt.Fprintf(&b, "set local search_path = %s;\n", cfg.SearchPath)
 	for _, tc := range cfg.Tables {
-		schema, name, err := splitName(tc.Name)
+		schema, name, err := SplitName(tc.Name)
 		if err != nil {
 			continue // Open reports it
 		}
@@ -214,16 +214,16 @@ func quoteAll(names []string) []string {
 
 // memoryName names a target's delete memory in schema oncesink.
 func memoryName(schema, table string) string {
-	return short(schema+"."+table, " deletes")
+	return ShortName(schema+"."+table, " deletes")
 }
 
-func indexName(table string) string { return short(table, "_oncesink_key") }
+func indexName(table string) string { return ShortName(table, "_oncesink_key") }
 
 // maxName is the length of PostgreSQL's names in bytes.
 const maxName = 63
 
-// short returns name + suffix, or a name as long as may be that is made of a hash.
-func short(name, suffix string) string {
+// ShortName returns name + suffix, or a name as long as may be that is made of a hash.
+func ShortName(name, suffix string) string {
 	if len(name)+len(suffix) <= maxName {
 		return name + suffix
 	}

@@ -128,7 +128,7 @@ func (l *Layout) Quoted() string { return pgx.Identifier{l.Schema, l.Name}.Sanit
 const stageSuffix = " stage"
 
 // StageName returns the name of the table's stage in schema oncesink.
-func (l *Layout) StageName() string { return short(l.Schema+"."+l.Name, stageSuffix) }
+func (l *Layout) StageName() string { return ShortName(l.Schema+"."+l.Name, stageSuffix) }
 
 // MemoryOf returns the quoted name of the delete memory that [Init] makes for a table.
 func MemoryOf(schema, name string) string {
