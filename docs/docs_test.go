@@ -304,7 +304,7 @@ func keys(typ reflect.Type, prefix string) map[string]bool {
 			for k, required := range keys(inner, path+".") {
 				out[k] = required && options != "omitempty"
 			}
-		case inner.Kind() == reflect.Slice && inner.Elem().Kind() == reflect.Struct:
+		case inner.Kind() == reflect.Slice && inner.Elem().Kind() == reflect.Struct && tagged(inner.Elem()):
 			for k, required := range keys(inner.Elem(), path+"[].") {
 				out[k] = required
 			}

@@ -216,6 +216,7 @@ func beginStatement(cfg *Config) string {
 		{"IntervalStyle", "postgres"},
 		{"search_path", cfg.SearchPath},
 		{"extra_float_digits", "1"},
+		{"oncesink.writer", "on"}, // for the triggers of rollups
 	} {
 		if i > 0 {
 			b.WriteString(", ")

@@ -20,7 +20,7 @@ func newInitCommand() *cobra.Command {
 		Long: `Creates, in the database of postgres.url: the schema oncesink with the ledger and the dead
 letters; target tables that are missing and have a create: statement; the two columns
 _oncesink_source and _oncesink_offset of tables with a guard, and what remembers their
-deletes. A ledger of an older version is migrated. It may be run again, and by several
+deletes; rollups that were never built. A ledger of an older version is migrated. It may be run again, and by several
 processes at once.
 
 --print connects to nothing and prints the SQL for a DBA; with --role it grants what
@@ -37,7 +37,10 @@ Processes that run with another one stop.`,
 			}
 			defer s.close()
 			if print {
-				_, err := fmt.Fprint(cmd.OutOrStdout(), offsets.SQL(role), "\n", sink.InitSQL(s.sinkCfg, role))
+				rollups, err := s.rollupScript(role)
+				if err == nil {
+					_, err = fmt.Fprint(cmd.OutOrStdout(), offsets.SQL(role), "\n", sink.InitSQL(s.sinkCfg, role), rollups)
+				}
 				return err
 			}
 			if role != "" {
@@ -56,6 +59,9 @@ Processes that run with another one stop.`,
 				return s.scrub(fmt.Errorf("%w: give a DBA the output of `oncesink init --print --role ROLE`", err))
 			}
 			if err != nil {
+				return s.scrub(err)
+			}
+			if err := s.initRollups(ctx, cmd.OutOrStdout()); err != nil {
 				return s.scrub(err)
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "ledger, dead letters and %d table(s) are ready\n", len(s.sinkCfg.Tables))

@@ -74,7 +74,7 @@ be changed first.`,
 		return &usageError{fmt.Errorf("%w: see `%s --help`", err, cmd.CommandPath())}
 	})
 	root.AddCommand(newRunCommand(), newInitCommand(), newCheckCommand(), newStatusCommand(),
-		newReplayCommand(), newRebuildCommand(), newBackfillCommand(), newVerifyCommand(), newDemoCommand(), newGenerateCommand(), newVersionCommand())
+		newReplayCommand(), newRebuildCommand(), newBackfillCommand(), newVerifyCommand(), newRollupCommand(), newDemoCommand(), newGenerateCommand(), newVersionCommand())
 	root.InitDefaultHelpCmd()
 	help, _, _ := root.Find([]string{"help"})
 	help.Run = nil

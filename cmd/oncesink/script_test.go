@@ -235,7 +235,7 @@ func createTopic(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 }
 
-// produce: produce TOPIC PARTITION FILE [TIME], a record for each line.
+// produce: produce TOPIC PARTITION FILE [TIME], a record for each line: its value, or KEY and VALUE, or KEY alone.
 func produce(ts *testscript.TestScript, _ bool, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
@@ -247,7 +247,16 @@ func produce(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(err)
 	}
 	for line := range strings.Lines(ts.ReadFile(args[2])) {
-		r := &kgo.Record{Topic: args[0], Partition: int32(number(ts, args[1])), Value: []byte(strings.TrimSpace(line)), Timestamp: at}
+		r := &kgo.Record{Topic: args[0], Partition: int32(number(ts, args[1])), Timestamp: at}
+		line = strings.TrimSpace(line)
+		if !strings.HasPrefix(line, "{") {
+			var key string
+			key, line, _ = strings.Cut(line, " ")
+			r.Key = []byte(key)
+		}
+		if line != "" {
+			r.Value = []byte(line)
+		}
 		ts.Check(c.ProduceSync(ctx, r).FirstErr())
 	}
 }

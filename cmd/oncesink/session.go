@@ -23,6 +23,7 @@ import (
 
 	"github.com/oncesink/oncesink/consumer"
 	"github.com/oncesink/oncesink/internal/config"
+	"github.com/oncesink/oncesink/internal/rollup"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -48,6 +49,7 @@ type session struct {
 	cfg      *config.Config
 	consumer consumer.Config
 	sinkCfg  sink.Config
+	rollups  []rollup.Definition
 	log      *slog.Logger
 
 	pool   *pgxpool.Pool
@@ -66,7 +68,7 @@ func load(f flags, stderr io.Writer) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{cfg: cfg, sinkCfg: cfg.ToSink(), log: log}
+	s := &session{cfg: cfg, sinkCfg: cfg.ToSink(), rollups: cfg.ToRollups(), log: log}
 	if s.consumer, err = cfg.ToConsumer(); err != nil {
 		return nil, err
 	}
@@ -232,6 +234,9 @@ func timedOut(err error) bool {
 func (s *session) open(ctx context.Context) (*sink.Sink, *offsets.Ledger, error) {
 	sk, err := sink.Open(ctx, s.pool, nil, s.sinkCfg)
 	if err != nil {
+		return nil, nil, s.scrub(err)
+	}
+	if err := s.conn(ctx, func(c *pgx.Conn) error { return rollup.Ready(ctx, c, s.rollups) }); err != nil {
 		return nil, nil, s.scrub(err)
 	}
 	ledger := offsets.New(s.pool, s.consumer.Group, offsets.Options{

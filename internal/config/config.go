@@ -22,6 +22,8 @@ type Config struct {
 	Topics map[string]Topic `yaml:"topics,omitempty"`
 	// Tables are the target tables. At least one.
 	Tables []Table `yaml:"tables"`
+	// Rollups are counts and sums per group over target tables. Defaults to none.
+	Rollups []Rollup `yaml:"rollups,omitempty"`
 	// Limits bound batches, memory and shutdown.
 	Limits Limits `yaml:"limits,omitempty"`
 }

@@ -67,6 +67,10 @@ func (d *decoder) value(path string, n ast.Node, v reflect.Value) {
 	case reflect.Map:
 		d.mapping(path, n, v)
 	case reflect.Slice:
+		if fields, ok := v.Addr().Interface().(*Fields); ok {
+			d.fields(path, n, fields)
+			return
+		}
 		d.sequence(path, n, v)
 	default:
 		if !isText {
@@ -125,6 +129,15 @@ func (d *decoder) mapping(path string, n ast.Node, v reflect.Value) {
 		item := reflect.New(v.Type().Elem()).Elem()
 		d.value(join(path, key), value, item)
 		v.SetMapIndex(reflect.ValueOf(key), item)
+	})
+}
+
+// fields decodes a map of names to texts whose order matters.
+func (d *decoder) fields(path string, n ast.Node, out *Fields) {
+	d.entries(path, n, func(key string, _ *token.Position, value ast.Node) {
+		f := Field{Name: key}
+		d.value(join(path, key), value, reflect.ValueOf(&f.Text).Elem())
+		*out = append(*out, f)
 	})
 }
 

@@ -63,6 +63,8 @@ func mapType(t reflect.Type) *reflection.Schema {
 		return &reflection.Schema{Type: "string", Pattern: "^(" + p + ")$|" + fromEnvironment}
 	}
 	switch t {
+	case reflect.TypeFor[Fields]():
+		return &reflection.Schema{Type: "object", MinProperties: ptr(uint64(1)), AdditionalProperties: &reflection.Schema{Type: "string", MinLength: ptr(uint64(1))}}
 	case reflect.TypeFor[Secret]():
 		return &reflection.Schema{Type: "string"}
 	case reflect.TypeFor[Duration]():

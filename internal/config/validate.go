@@ -39,6 +39,7 @@ func (v *validator) validate() {
 	v.kafka(&v.cfg.Kafka)
 	v.postgres(&v.cfg.Postgres)
 	v.tables()
+	v.rollups()
 	v.topics()
 	v.limits(&v.cfg.Limits)
 }

@@ -67,6 +67,12 @@ func parseMeasure(c Column) (measure, error) {
 	return out, nil
 }
 
+// Function returns count, sum, min or max for the text of a column.
+func Function(sql string) (string, error) {
+	m, err := parseMeasure(Column{SQL: sql})
+	return m.function, err
+}
+
 // Check checks what needs no database. Its errors are *sink.ConfigErrors, joined.
 func (d *Definition) Check() error {
 	var errs []error

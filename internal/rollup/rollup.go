@@ -46,11 +46,29 @@ type Rollup struct {
 // Open checks definitions against the catalog, and finds what is there of them. It changes nothing. What
 // is wrong is *sink.ConfigErrors, joined. Any other error is one of the connection.
 func Open(ctx context.Context, conn *pgx.Conn, definitions []Definition) ([]*Rollup, error) {
+	return openAll(ctx, conn, definitions, true)
+}
+
+// Ready returns an error if a rollup is not there, or not as it is defined. It asks for fewer rights
+// than [Open], which checked the expressions before the rollup was built.
+func Ready(ctx context.Context, conn *pgx.Conn, definitions []Definition) error {
+	all, err := openAll(ctx, conn, definitions, false)
+	errs := []error{err}
+	for _, r := range all {
+		errs = append(errs, r.Ready())
+	}
+	return errors.Join(errs...)
+}
+
+func openAll(ctx context.Context, conn *pgx.Conn, definitions []Definition, thorough bool) ([]*Rollup, error) {
+	if len(definitions) == 0 {
+		return nil, nil
+	}
 	var out []*Rollup
 	var wrong []error
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		for i := range definitions {
-			r, err := open(ctx, tx, &definitions[i])
+			r, err := open(ctx, tx, &definitions[i], thorough)
 			var problem *sink.ConfigError
 			switch {
 			case errors.As(err, &problem):
@@ -66,7 +84,7 @@ func Open(ctx context.Context, conn *pgx.Conn, definitions []Definition) ([]*Rol
 	return out, errors.Join(err, errors.Join(wrong...))
 }
 
-func open(ctx context.Context, tx pgx.Tx, d *Definition) (*Rollup, error) {
+func open(ctx context.Context, tx pgx.Tx, d *Definition, thorough bool) (*Rollup, error) {
 	if err := d.Check(); err != nil {
 		return nil, err
 	}
@@ -115,8 +133,10 @@ func open(ctx context.Context, tx pgx.Tx, d *Definition) (*Rollup, error) {
 		m, _ := parseMeasure(c)
 		r.measures = append(r.measures, m)
 	}
-	if err := r.checkExpressions(ctx, tx, problem); err != nil {
-		return nil, err
+	if thorough {
+		if err := r.checkExpressions(ctx, tx, problem); err != nil {
+			return nil, err
+		}
 	}
 	return r, r.checkTriggers(ctx, tx)
 }
@@ -207,7 +227,7 @@ func (r *Rollup) checkTriggers(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
-// Name is the view's name, quoted where it has to be.
+// Name is the view's name, with its schema.
 func (r *Rollup) Name() string { return r.schema + "." + r.name }
 
 // Missing reports whether the rollup was never built.
@@ -223,6 +243,17 @@ func (r *Rollup) Ready() error {
 		fix = "run `oncesink init`, which builds it"
 	}
 	return &sink.ConfigError{Problem: fmt.Sprintf("rollup %s: %s", r.Definition.Name, r.other), Fix: fix}
+}
+
+// InitSQL is the script of what all rollups share, for a DBA; it can be run again. A role, if not empty, gets the
+// right to see that the rollups are there.
+func InitSQL(role string) string {
+	script := strings.NewReplacer("create table ", "create table if not exists ", "create function ", "create or replace function ").Replace(migrations[0])
+	script += fmt.Sprintf("\ninsert into oncesink.schema_version (component, version) values ('%s', %d) on conflict do nothing;\n", component, len(migrations))
+	if role != "" {
+		script += "grant select on oncesink.rollups to " + identifier(role) + ";\n"
+	}
+	return script
 }
 
 // Init creates what all rollups share. It is idempotent.

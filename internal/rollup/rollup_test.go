@@ -101,7 +101,7 @@ func TestRule25Concurrent(t *testing.T) {
 							continue
 						}
 						err := pgx.BeginFunc(t.Context(), conn, func(tx pgx.Tx) error {
-							_, err := tx.Exec(t.Context(), "set local oncesink.writer = 'on'; "+sql, pgx.QueryExecModeSimpleProtocol)
+							_, err := tx.Exec(t.Context(), "set local deadlock_timeout = '20ms'; set local oncesink.writer = 'on'; "+sql, pgx.QueryExecModeSimpleProtocol)
 							return err
 						})
 						if err != nil && sink.Classify(err) != sink.Transient { // a deadlock of rows
