@@ -80,12 +80,13 @@ func (t *table) mapColumns(r *relation, cfg TableConfig, ps *problems) {
 		c := rc.column
 		from := cfg.Columns[c.name]
 		var err error
+		checkComputed(r.qualified(), c.name, from, ps)
 		if c.source, err = parseSource(from.From, c.name); err != nil {
 			ps.add(fmt.Sprintf("column %s of %s: %v", c.name, r.qualified(), err), "see `from:` in the documentation")
 			continue
 		}
 		c.encoding, c.zone = from.Encoding, from.Zone
-		if err := c.check(); err != nil {
+		if err := c.check(); err != nil && from.SQL == "" {
 			ps.add(fmt.Sprintf("column %s of %s: %v", c.name, r.qualified(), err), "")
 		}
 		if rc.identity == "a" {

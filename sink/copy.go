@@ -32,6 +32,8 @@ func (t *table) checkCopy(r *relation) {
 		t.copyRefused = "row level security applies to the role, which COPY refuses"
 	case len(t.others) > 0 && t.strategy == Upsert:
 		t.copyRefused = "it has " + strings.Join(t.others, " and ") + " besides the key"
+	case len(t.computedColumns()) > 0:
+		t.copyRefused = "SQL computes " + strings.Join(t.computedColumns(), ", ") + " (a generated column would leave COPY possible)"
 	}
 }
 

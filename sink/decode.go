@@ -132,12 +132,17 @@ func (t *tableDecoder) row(p *Part, rec *Record, sc *scratch) *fault {
 	p.cells = room(p.cells, len(t.columns))
 	for i := range t.columns {
 		c := &t.columns[i]
+		if c.computed != nil {
+			p.cells = append(p.cells, cell{})
+			continue
+		}
 		x, r := c.cell(p, rec, t.columnAt[i], sc)
 		if r != nil {
 			return &fault{column: c.name, code: r.code, message: r.message}
 		}
 		p.cells = append(p.cells, x)
 	}
+	t.compute(p.cells[first:])
 	for _, k := range t.key {
 		if p.cells[first+k].len < 0 {
 			return &fault{column: t.columns[k].name, code: noValue, message: "the event has no value for this column of the key"}

@@ -79,6 +79,10 @@ func (s *Sink) compileDecoder(tables []int32) (*decoder, error) {
 	for _, index := range tables {
 		t := tableDecoder{table: s.tables[index], index: index}
 		for i := range t.columns {
+			if t.columns[i].computed != nil {
+				t.columnAt = append(t.columnAt, -1)
+				continue
+			}
 			t.columnAt = append(t.columnAt, place(t.columns[i].source))
 		}
 		for _, src := range t.recordKey {

@@ -43,7 +43,10 @@ func (s *Sink) Describe() []TableReport {
 		for i := range t.columns {
 			c := &t.columns[i]
 			from := t.cfg.Columns[c.name].From
-			if from == "" {
+			switch {
+			case c.computed != nil:
+				from = "sql: " + c.computed.sql
+			case from == "":
 				from = c.name
 			}
 			r.Columns = append(r.Columns, ColumnReport{c.name, c.typ, from})

@@ -211,6 +211,9 @@ func (e *engine) part(topic string, partition int32, evs ...ev) *Part {
 				part.text = append(part.text, value...)
 			}
 		}
+		if !v.gone {
+			e.tables[ti].compute(part.cells[part.rows[len(part.rows)-1].first:])
+		}
 	}
 	return part
 }

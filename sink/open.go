@@ -157,6 +157,9 @@ func (s *Sink) openTable(ctx context.Context, tx pgx.Tx, cfg TableConfig, ps *pr
 	if err := t.mapTombstones(ctx, tx, cfg, ps); err != nil {
 		return nil, err
 	}
+	if err := t.mapComputed(ctx, tx, ps); err != nil {
+		return nil, err
+	}
 	t.checkGuard(r, ps)
 	t.checkPrivileges(r, ps)
 	t.checkCopy(r)

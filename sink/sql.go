@@ -69,6 +69,9 @@ func (t *table) events(b *strings.Builder, s shape, numbered bool) {
 		out = append(out, "a."+expr+" as "+as)
 	}
 	for j, i := range s.columns {
+		if t.columns[i].computed != nil {
+			continue
+		}
 		c := fmt.Sprintf("c%d", j+1)
 		add(c, "text", c+"::"+t.cast(i), quote(t.columns[i].name))
 	}
@@ -89,8 +92,12 @@ func (t *table) events(b *strings.Builder, s shape, numbered bool) {
 		ordinality = " with ordinality"
 		add("n", "", "n", "_oncesink_n")
 	}
-	fmt.Fprintf(b, "(\n  select %s\n  from unnest(%s)%s as a(%s)\n)",
+	rows := fmt.Sprintf("(\n  select %s\n  from unnest(%s)%s as a(%s)\n)",
 		strings.Join(out, ", "), strings.Join(args, ", "), ordinality, strings.Join(names, ", "))
+	if computes := t.computes(s); computes != "" {
+		rows = "(\n  select v.*" + computes + "\n  from " + rows + " v\n)"
+	}
+	b.WriteString(rows)
 }
 
 // flagName names the presence flag of column i.

@@ -40,8 +40,9 @@ type column struct {
 	notNull     bool
 	hasDefault  bool
 	defaultExpr string
-	// source says where the value comes from.
-	source source
+	// source says where the value comes from, computed how it is made instead.
+	source   source
+	computed *computed
 	// encoding of bytea ("base64", "hex"); zone of a date read from a time.
 	encoding, zone string
 	location       *time.Location // of zone

@@ -126,6 +126,9 @@ type ColumnConfig struct {
 	Encoding string
 	// Zone in which a date column reads a time.
 	Zone string
+	// SQL makes the column from others of the event: an expression over columns that events
+	// fill, of which PostgreSQL knows every function as immutable.
+	SQL string `json:",omitempty"`
 }
 
 // Outcome is what became of one part.

@@ -175,7 +175,9 @@ func (w *writer) run(t *table, verb string, form func(shape) string, s shape, ev
 			n++
 		}
 		for _, i := range s.columns {
-			w.params.texts(events[:n], i)
+			if t.columns[i].computed == nil {
+				w.params.texts(events[:n], i)
+			}
 		}
 		if s.flagged {
 			for _, i := range s.columns {

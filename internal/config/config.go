@@ -161,6 +161,10 @@ type Column struct {
 	Encoding string `yaml:"encoding,omitempty" jsonschema:"enum=base64,enum=hex"`
 	// Zone in which a date column reads a time, for example Europe/Berlin.
 	Zone string `yaml:"zone,omitempty"`
+	// SQL makes the column from others of the event, instead of from: an expression over columns that
+	// events fill, of which PostgreSQL knows every function as immutable. An event that
+	// lacks one of these columns leaves this one as it is.
+	SQL string `yaml:"sql,omitempty"`
 }
 
 // Limits bound batches, memory and shutdown.

@@ -78,7 +78,7 @@ func (t *Table) toSink() sink.TableConfig {
 		if out.Columns == nil {
 			out.Columns = map[string]sink.ColumnConfig{}
 		}
-		out.Columns[name] = sink.ColumnConfig{From: c.From, Encoding: c.Encoding, Zone: c.Zone}
+		out.Columns[name] = sink.ColumnConfig{From: c.From, Encoding: c.Encoding, Zone: c.Zone, SQL: c.SQL}
 	}
 	return out
 }

@@ -120,6 +120,13 @@ func (v *validator) column(path string, c Column) {
 		at = path
 	}
 	switch {
+	case c.SQL != "":
+		if c != (Column{SQL: c.SQL}) {
+			v.problem(path+".sql", "says it all: remove from, encoding and zone")
+		}
+		return
+	case v.given(path + ".sql"):
+		v.problem(path+".sql", "is empty: write an SQL expression over other columns of the event")
 	case c.From == "" && (v.given(at) && at != path || c == Column{}):
 		v.problem(at, "is empty: write a field's path, such as customer.id")
 	case strings.HasPrefix(c.From, "$"):
