@@ -25,7 +25,8 @@ var obstacles = []string{
 		where c.oid = $1 and d.refclassid = 'pg_type'::regclass and d.deptype = 'n'`,
 	`select format('function %s depends on it', objid::regprocedure) from pg_depend where classid = 'pg_proc'::regclass and refobjid = $1`,
 	`select format('foreign key %I of %s', conname, conrelid::regclass) from pg_constraint where contype = 'f' and (confrelid = $1 or conrelid = $1)`,
-	`select format('trigger %I', tgname) from pg_trigger where tgrelid = $1 and not tgisinternal`,
+	`select distinct case when n.nspname = 'oncesink' then 'a rollup' else format('trigger %I', tgname) end
+	   from pg_trigger t join pg_proc p on p.oid = t.tgfoid join pg_namespace n on n.oid = p.pronamespace where tgrelid = $1 and not tgisinternal`,
 	`select 'it has row level security' from pg_class where oid = $1 and relrowsecurity union all select format('policy %I', polname) from pg_policy where polrelid = $1`,
 	`select format('publication %I names it', p.pubname) from pg_publication_rel r join pg_publication p on p.oid = r.prpubid where r.prrelid = $1`,
 	`select format('sequence %s belongs to it', objid::regclass) from pg_depend where classid = 'pg_class'::regclass and refclassid = 'pg_class'::regclass
