@@ -99,17 +99,19 @@ func (t *transaction) rows(ctx context.Context) (err error) {
 		case len(tb.others) > 0:
 			for k := range events {
 				w.round(tb, events[k:k+1])
+				w.children(tb, events[k:k+1])
 			}
 		default:
 			w.rounds = tb.fold(events, w.rounds[:0])
 			for k, events := range w.rounds {
-				w.winning = false
+				w.winning, w.sent = false, events
 				if k == 0 { // the keys of the other rounds exist by then
 					if events, err = t.shortcut(ctx, tb, events); err != nil {
 						return err
 					}
 				}
 				w.round(tb, events)
+				w.children(tb, w.sent)
 			}
 		}
 	}

@@ -12,7 +12,8 @@ import (
 // checkEntry checks what needs no catalog.
 func checkEntry(cfg TableConfig, ps *problems) {
 	in := "table " + cfg.Name
-	if len(cfg.Topics) == 0 {
+	checkChildren(cfg, ps)
+	if len(cfg.Topics) == 0 && cfg.Strategy != Children {
 		ps.add(in+" has no topic", "name the topics that feed it")
 	}
 	switch cfg.Strategy {
@@ -24,8 +25,9 @@ func checkEntry(cfg TableConfig, ps *problems) {
 		if len(cfg.Key) > 0 || cfg.Version != "" || len(cfg.RecordKey) > 0 {
 			ps.add(in+" appends, and has a key, version or record_key", "an event of an append table is kept by where it stood in the log: leave them out, or use `strategy: upsert`")
 		}
+	case Children:
 	default:
-		ps.add(fmt.Sprintf("%s has strategy %q", in, cfg.Strategy), `it is "upsert" or "append"`)
+		ps.add(fmt.Sprintf("%s has strategy %q", in, cfg.Strategy), `it is "upsert", "append" or "children"`)
 	}
 	if cfg.Guard != "" && cfg.Guard != "none" {
 		ps.add(fmt.Sprintf("%s has guard %q", in, cfg.Guard), `it is "none", or left out`)
@@ -81,7 +83,11 @@ func (t *table) mapColumns(r *relation, cfg TableConfig, ps *problems) {
 		from := cfg.Columns[c.name]
 		var err error
 		checkComputed(r.qualified(), c.name, from, ps)
-		if c.source, err = parseSource(from.From, c.name); err != nil {
+		parse := parseSource
+		if t.strategy == Children {
+			parse = childSource
+		}
+		if c.source, err = parse(from.From, c.name); err != nil {
 			ps.add(fmt.Sprintf("column %s of %s: %v", c.name, r.qualified(), err), "see `from:` in the documentation")
 			continue
 		}
@@ -272,6 +278,9 @@ func (t *table) checkPrivileges(r *relation, ps *problems) {
 		}
 	} else if !t.guarded {
 		need = need[1:]
+	}
+	if t.strategy == Children {
+		need = append(need, "DELETE")
 	}
 	var missing []string
 	for _, p := range need {

@@ -118,8 +118,10 @@ func (d *decoder) rows(p *Part, rec *Record, sc *scratch) *fault {
 		case !t.ignoreTombstones:
 			f = t.tombstone(p, rec, sc)
 		}
-		if f != nil {
+		if f != nil && f.table == "" {
 			f.table = t.title()
+		}
+		if f != nil {
 			return f
 		}
 	}
@@ -151,7 +153,15 @@ func (t *tableDecoder) row(p *Part, rec *Record, sc *scratch) *fault {
 	if t.version >= 0 && p.cells[first+t.version].len < 0 {
 		return &fault{column: t.columns[t.version].name, code: noValue, message: "the event has no version (rule 11)"}
 	}
+	own := len(p.rows)
 	p.rows = append(p.rows, row{record: int32(len(p.records) - 1), table: t.index, first: int32(first)})
+	for i := range t.brood {
+		parent := p.rows[own]
+		if f := t.brood[i].rows(p, rec, sc, &parent); f != nil {
+			return f
+		}
+		p.rows[own].arrays = parent.arrays
+	}
 	return nil
 }
 

@@ -22,6 +22,7 @@ type tableDecoder struct {
 	index    int32   // into Sink.tables
 	columnAt []int32 // by column: index of its path; -1 without one
 	keyAt    []int32 // the same of recordKey
+	brood    []childDecoder
 }
 
 // scratch is what decoding a record needs and the next one may use again.
@@ -77,16 +78,31 @@ func (s *Sink) compileDecoder(tables []int32) (*decoder, error) {
 		return -1
 	}
 	for _, index := range tables {
-		t := tableDecoder{table: s.tables[index], index: index}
-		for i := range t.columns {
-			if t.columns[i].computed != nil {
-				t.columnAt = append(t.columnAt, -1)
-				continue
-			}
-			t.columnAt = append(t.columnAt, place(t.columns[i].source))
+		if s.tables[index].parent != nil {
+			continue // its parent's decoder has it
 		}
+		t := tableDecoder{table: s.tables[index], index: index}
+		t.placeColumns(place)
 		for _, src := range t.recordKey {
 			t.keyAt = append(t.keyAt, place(src))
+		}
+		for bit, child := range t.children {
+			c := childDecoder{tableDecoder: tableDecoder{table: child, index: child.place}, bit: 1 << bit, at: values.add(child.cfg.Each)}
+			var elements paths
+			c.placeColumns(func(src source) int32 {
+				switch src.meta {
+				case metaField:
+					return elements.add(src.path)
+				case metaEvent:
+					return values.add(src.path)
+				}
+				return place(src)
+			})
+			var err error
+			if c.set, err = fields.New(elements); err != nil {
+				return nil, err
+			}
+			t.brood = append(t.brood, c)
 		}
 		d.tables = append(d.tables, t)
 	}
@@ -101,6 +117,17 @@ func (s *Sink) compileDecoder(tables []int32) (*decoder, error) {
 		return &scratch{d: d, values: make([]fields.Value, d.values.Len()), keys: make([]fields.Value, d.keys.Len())}
 	}
 	return d, nil
+}
+
+// placeColumns finds the places of the columns' sources.
+func (t *tableDecoder) placeColumns(place func(source) int32) {
+	for i := range t.columns {
+		if t.columns[i].computed != nil || slices.Contains(t.parentAt, i) {
+			t.columnAt = append(t.columnAt, -1)
+			continue
+		}
+		t.columnAt = append(t.columnAt, place(t.columns[i].source))
+	}
 }
 
 // get and put lend a scratch. A topic that feeds no table has no decoder.

@@ -62,6 +62,8 @@ func (s *Sink) Describe() []TableReport {
 // way says which routes the table's rows may take.
 func (t *table) way() string {
 	switch {
+	case t.parent != nil:
+		return "delete and insert, where an event wins its row of " + t.parent.title()
 	case t.copyRefused != "" && t.strategy == Append:
 		return "insert only: " + t.copyRefused
 	case t.copyRefused != "":
@@ -82,6 +84,12 @@ func (t *table) forms() []form {
 	flagged := shape{columns: t.all(), flagged: true}
 	keys := shape{columns: t.key}
 	var forms []form
+	if t.parent != nil {
+		return []form{
+			{"delete children", t.parent.staleSQL(t, shape{columns: t.parent.key})},
+			{"insert children", t.childSQL(all)}, {"insert children flagged", t.childSQL(flagged)},
+		}
+	}
 	if t.copyRefused == "" {
 		forms = append(forms, form{"copy", t.copySQL(all)})
 		if t.guarded || t.strategy == Upsert {
@@ -139,9 +147,11 @@ func (s *Sink) fingerprint(t *table) string {
 		}
 		columns[name] = c
 	}
-	b, err := json.Marshal([]any{
-		1, t.title(), t.strategy, t.cfg.Key, t.cfg.Version, t.guarded, t.cfg.RecordKey, t.cfg.Tombstones, columns, s.cfg.TimeZone,
-	})
+	list := []any{1, t.title(), t.strategy, t.cfg.Key, t.cfg.Version, t.guarded, t.cfg.RecordKey, t.cfg.Tombstones, columns, s.cfg.TimeZone}
+	if t.parent != nil {
+		list = append(list, t.parent.title(), t.cfg.Each, t.cfg.ParentKey)
+	}
+	b, err := json.Marshal(list)
 	if err != nil {
 		panic(err) // strings, maps and lists of strings
 	}

@@ -95,6 +95,9 @@ func (t *table) merge(last, e *event) merged {
 			return follows
 		}
 	}
+	if last.part.rows[last.row].arrays&^e.part.rows[e.row].arrays != 0 {
+		return follows
+	}
 	return covers
 }
 

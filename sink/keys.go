@@ -17,12 +17,16 @@ func (s *Sink) seal(p *Part, known spellings) (open spellings) {
 	faults := p.faults
 	p.keys, p.versions = make([]cell, 0, len(p.rows)), make([]cell, 0, len(p.rows))
 	p.keyText = make([]byte, 0, 48*len(p.rows))
+	var siblings twins
 	for i := range p.rows {
 		k := sealing{p: p, r: &p.rows[i], t: s.tables[p.rows[i].table], known: known}
 		start := len(p.keyText)
 		k.key()
 		mid := len(p.keyText)
 		k.version()
+		if k.t.parent != nil && k.fault == nil && len(k.open) == 0 && siblings.met(k.r, p.keyText[start:mid]) {
+			k.refuse(&k.t.columns[k.t.key[0]], uniqueViolation, "two elements of "+k.t.cfg.Each+" have one key")
+		}
 		if k.fault != nil {
 			faults = append(faults, *k.fault)
 			mid = start

@@ -106,6 +106,7 @@ func Open(ctx context.Context, pool *pgxpool.Pool, ledger *offsets.Ledger, cfg C
 		return nil, err
 	}
 	for i, t := range s.tables {
+		t.place = int32(i)
 		s.byName = append(s.byName, i)
 		for _, topic := range t.topics {
 			s.topics[topic] = append(s.topics[topic], int32(i))
@@ -159,6 +160,14 @@ func (s *Sink) openTable(ctx context.Context, tx pgx.Tx, cfg TableConfig, ps *pr
 	}
 	if err := t.mapComputed(ctx, tx, ps); err != nil {
 		return nil, err
+	}
+	if t.strategy == Children {
+		parent := slices.IndexFunc(s.tables, func(p *table) bool { return p.cfg.Name == cfg.Parent })
+		if parent < 0 {
+			t.adopt(nil, r, ps)
+		} else {
+			t.adopt(s.tables[parent], r, ps)
+		}
 	}
 	t.checkGuard(r, ps)
 	t.checkPrivileges(r, ps)

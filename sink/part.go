@@ -33,6 +33,8 @@ type row struct {
 	table     int32 // index into Sink.tables
 	first     int32 // index into Part.cells of the first column's cell
 	tombstone bool  // only the key columns' cells are set
+	// arrays has a bit for each table of children whose array the event has. Their rows follow.
+	arrays uint16
 }
 
 // cell is the text of one column: a slice of Part.text, or one of the marks.

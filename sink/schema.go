@@ -140,8 +140,11 @@ func InitSQL(cfg Config, role string) string {
 		if len(tc.RecordKey) > 0 && tc.Tombstones == "delete" {
 			privileges += ", delete"
 		}
-		if tc.Strategy == Append {
+		switch tc.Strategy {
+		case Append:
 			privileges = "select, insert"
+		case Children:
+			privileges = "select, insert, delete"
 		}
 		if schema != "public" {
 			fmt.Fprintf(&b, "grant usage on schema %s to %s;\n", quote(schema), role)

@@ -349,7 +349,11 @@ func (t *table) rememberSQL(s shape) string {
 	fmt.Fprintf(&b, "t.%s is not null and (%s) > (%s)\n         and (m.%s is null or (%s) > (%s) or e.%s = t.%s) as deletes\n",
 		key, place("e", false), place("t", true), key, place("e", false), place("m", true), sourceColumn, sourceColumn)
 	fmt.Fprintf(&b, "    from e left join %s t on %s left join %s m on %s\n", t.quoted(), t.sameKey("t", "e"), t.memory, t.sameKey("m", "e"))
-	fmt.Fprintf(&b, "), d as (\n  delete from %s t using s where s.deletes and %s\n)\n", t.quoted(), t.sameKey("t", "s"))
+	fmt.Fprintf(&b, "), d as (\n  delete from %s t using s where s.deletes and %s\n)", t.quoted(), t.sameKey("t", "s"))
+	for i, c := range t.children {
+		fmt.Fprintf(&b, ", d%d as (\n  delete from %s c using s where s.deletes and %s\n)", i+1, c.quoted(), c.ofParent("c", "s"))
+	}
+	b.WriteString("\n")
 	fmt.Fprintf(&b, "insert into %s as m (%s, %s%s, %s)\n", t.memory, t.keyList(""), version, sourceColumn, offsetColumn)
 	fmt.Fprintf(&b, "select %s, %ss.%s, s.%s\n  from s where s.latest or s.deletes order by s._oncesink_n\n", t.keyList("s"), value, sourceColumn, offsetColumn)
 	fmt.Fprintf(&b, "    on conflict (%s) do update set %s", t.keyList(""), raised)

@@ -92,6 +92,9 @@ type Layout struct {
 	// Others are unique indexes and exclusion constraints besides the key.
 	Others []string
 	Topics []string
+	// Parent is the entry of the table that this one holds the children of, Children those of this one.
+	Parent   string
+	Children []string
 	// Lock is the second key of the table's advisory locks.
 	Lock int32
 }
@@ -115,6 +118,10 @@ func (s *Sink) Layout(entry string) (Layout, bool) {
 	}
 	for k := range t.columns {
 		l.Columns = append(l.Columns, t.columns[k].name)
+	}
+	l.Parent = t.cfg.Parent
+	for _, c := range t.children {
+		l.Children = append(l.Children, c.cfg.Name)
 	}
 	if t.strategy == Append && t.guarded {
 		l.Key = []string{sourceColumn, offsetColumn}

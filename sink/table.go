@@ -69,6 +69,9 @@ const (
 	metaPartition
 	metaOffset
 	metaTimestamp
+	metaEvent   // of children: a field of the event, not of the element
+	metaElement // the element
+	metaIndex   // its number, from 1
 )
 
 // table is one target table, compiled from configuration and catalog once.
@@ -82,6 +85,12 @@ type table struct {
 	// recordKey holds, for each key column, where a tombstone finds it; nil: dead letter.
 	recordKey        []source
 	ignoreTombstones bool
+
+	// parent of a table of children, whose columns parentAt are the parent's key; children of a parent.
+	parent   *table
+	parentAt []int
+	children []*table
+	place    int32 // index into Sink.tables
 
 	// topics that feed the table, and its configuration.
 	topics []string

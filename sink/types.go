@@ -81,6 +81,9 @@ const (
 	Upsert Strategy = "upsert"
 	// Append keeps one row per event, keyed by where the event stood.
 	Append Strategy = "append"
+	// Children keeps the elements of an array of the parent table's events: those of the event that
+	// won the parent's row.
+	Children Strategy = "children"
 )
 
 // TableConfig maps topics to one target table.
@@ -105,6 +108,11 @@ type TableConfig struct {
 	RecordKey map[string]string
 	// Tombstones is "delete" (the default) or "ignore".
 	Tombstones string
+	// Parent is the table, listed before, whose events bring the children; Each is the path of
+	// the array, and ParentKey maps columns to key columns of the parent that have another name. Topics
+	// are the parent's.
+	Parent, Each string
+	ParentKey    map[string]string
 	// Create is the statement that `oncesink init` runs if the table is missing.
 	Create string
 	// Stage says that the table is the stage of another one; its name is that of a
@@ -120,7 +128,9 @@ type TableConfig struct {
 // ColumnConfig says where a column comes from.
 type ColumnConfig struct {
 	// From is a path of field names separated by dots ("customer.id"), or
-	// $topic, $partition, $offset, $timestamp, $key, $key.path, $header.NAME, $value.
+	// $topic, $partition, $offset, $timestamp, $key, $key.path, $header.NAME, $value. Of
+	// children a path is one into the element, and there are $element, $index (from 1) and
+	// $event.path, too.
 	From string
 	// Encoding of a bytea column: "base64" or "hex".
 	Encoding string

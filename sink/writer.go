@@ -15,6 +15,7 @@ type writer struct {
 	sets   map[string]*[]event
 
 	rest, fresh, asked []event // of the round at hand: see shortcut
+	sent               []event // of the round, but those that a look found to lose
 	winning            bool    // the round's events are expected to win
 	answers            []byte  // of the last look
 	copyText           []byte
@@ -77,8 +78,8 @@ func (w *writer) gather(s *Sink, records spans) {
 		from, to := x.rows()
 		for i := from; i < to; i++ {
 			r := &p.rows[i]
-			if p.faulty != nil && p.faulty[r.record] {
-				continue
+			if p.faulty != nil && p.faulty[r.record] || s.tables[r.table].parent != nil {
+				continue // children are written with their parents
 			}
 			k := p.keys[i]
 			w.tables[r.table] = append(w.tables[r.table], event{p.keyText[k.off : k.off+k.len], p, int32(i), seq})

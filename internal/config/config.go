@@ -120,13 +120,22 @@ type Topic struct {
 type Table struct {
 	// Name of the table, TABLE or SCHEMA.TABLE. The same table can't be listed twice.
 	Name string `yaml:"name"`
-	// Topic that feeds the table. A topic may feed several tables.
+	// Topic that feeds the table. A topic may feed several tables. Children have their parent's.
 	Topic string `yaml:"topic,omitempty"`
 	// Topics that feed the table, where there are several.
 	Topics []string `yaml:"topics,omitempty"`
 	// Strategy is upsert (one row per key, the last event by the order of the
-	// version) or append (one row per event). Defaults to upsert.
-	Strategy string `yaml:"strategy,omitempty" jsonschema:"enum=upsert,enum=append"`
+	// version), append (one row per event) or children (the elements of an array of the
+	// parent's events). Defaults to upsert.
+	Strategy string `yaml:"strategy,omitempty" jsonschema:"enum=upsert,enum=append,enum=children"`
+	// Parent of a table of children: a table that is listed before.
+	Parent string `yaml:"parent,omitempty"`
+	// Each is the path of the array whose elements are the children, such as items. An event
+	// that wins its row of the parent replaces the row's children; one without the array leaves them.
+	Each string `yaml:"each,omitempty"`
+	// ParentKey maps columns of the children to key columns of the parent that have
+	// another name. Defaults to none: they have the same names.
+	ParentKey map[string]string `yaml:"parent_key,omitempty"`
 	// Key are the columns of the primary key or of another unique index, which name
 	// an upsert's row.
 	Key []string `yaml:"key,omitempty"`
@@ -139,7 +148,9 @@ type Table struct {
 	Guard string `yaml:"guard,omitempty" jsonschema:"enum=engine,enum=none"`
 	// Columns says where a column's value comes from, where that isn't the field of
 	// the same name: a path such as customer.id, or $topic, $partition, $offset,
-	// $timestamp, $key, $key.PATH, $header.NAME, $value (the whole event).
+	// $timestamp, $key, $key.PATH, $header.NAME, $value (the whole event). Of children a path
+	// leads into the element, and there are $element (the whole), $index (its number, from 1) and
+	// $event.PATH (a field of the event).
 	Columns map[string]Column `yaml:"columns,omitempty"`
 	// RecordKey says how a tombstone names its row: key column to $key or $key.PATH.
 	// Defaults to none: a tombstone becomes a dead letter.

@@ -10,17 +10,28 @@ import (
 
 func (v *validator) table(path string, t *Table) {
 	v.tableName(path+".name", t.Name)
-	v.tableTopics(path, t)
-	v.oneOf(path+".strategy", t.Strategy, "upsert", "append")
+	v.oneOf(path+".strategy", t.Strategy, "upsert", "append", "children")
 	v.oneOf(path+".guard", t.Guard, "engine", "none")
 	v.oneOf(path+".tombstones", t.Tombstones, "delete", "ignore")
-	if t.Strategy == "append" {
+	switch t.Strategy {
+	case "children":
+		v.childrenTable(path, t)
+	case "append":
+		v.tableTopics(path, t)
 		v.appendTable(path, t)
-	} else {
+	default:
+		v.tableTopics(path, t)
 		v.upsertTable(path, t)
 	}
+	if t.Strategy != "children" {
+		for _, key := range []string{"parent", "each", "parent_key"} {
+			if v.given(path + "." + key) {
+				v.keyProblem(path+"."+key, "is for strategy children: remove it, or set the strategy")
+			}
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(t.Columns)) {
-		v.column(path+".columns."+name, t.Columns[name])
+		v.column(path+".columns."+name, t.Columns[name], t.Strategy == "children")
 	}
 }
 
@@ -63,6 +74,32 @@ func (v *validator) appendTable(path string, t *Table) {
 		if v.given(path + "." + key) {
 			v.keyProblem(path+"."+key, "has no meaning for strategy append, which keeps one row for each event: remove it")
 		}
+	}
+}
+
+// childrenTable checks what names the parent, which is listed before.
+func (v *validator) childrenTable(path string, t *Table) {
+	for _, key := range []string{"topic", "topics", "version", "record_key", "tombstones", "guard"} {
+		if v.given(path + "." + key) {
+			v.keyProblem(path+"."+key, "has no meaning for strategy children, whose parent's event decides: remove it")
+		}
+	}
+	v.required(path+".each", t.Each, "the path of the array whose elements are the children, such as items")
+	if len(t.Key) == 0 {
+		v.problem(path+".key", "is required: the parent's key and what tells its children apart, such as [order_id, line]")
+	}
+	var before []string
+	for i := range v.cfg.Tables {
+		if &v.cfg.Tables[i] == t {
+			break
+		}
+		before = append(before, v.cfg.Tables[i].Name)
+	}
+	switch {
+	case t.Parent == "":
+		v.problem(path+".parent", "is required: the table of the events' own rows, listed before")
+	case !slices.Contains(before, t.Parent):
+		v.problem(path+".parent", "is no table that is listed before%s", Suggest(t.Parent, before))
 	}
 }
 
@@ -110,11 +147,12 @@ func (v *validator) recordKey(path string, t *Table) {
 }
 
 var (
-	metaSource = regexp.MustCompile(`^\$(topic|partition|offset|timestamp|value|key(\..+)?|header\..+)$`)
-	metaNames  = []string{"$topic", "$partition", "$offset", "$timestamp", "$key", "$header.NAME", "$value"}
+	metaSource  = regexp.MustCompile(`^\$(topic|partition|offset|timestamp|value|key(\..+)?|header\..+)$`)
+	childSource = regexp.MustCompile(`^\$(element|index|event\..+)$`)
+	metaNames   = []string{"$topic", "$partition", "$offset", "$timestamp", "$key", "$header.NAME", "$value"}
 )
 
-func (v *validator) column(path string, c Column) {
+func (v *validator) column(path string, c Column, child bool) {
 	at := path + ".from"
 	if !v.given(at) {
 		at = path
@@ -130,8 +168,12 @@ func (v *validator) column(path string, c Column) {
 	case c.From == "" && (v.given(at) && at != path || c == Column{}):
 		v.problem(at, "is empty: write a field's path, such as customer.id")
 	case strings.HasPrefix(c.From, "$"):
-		if !metaSource.MatchString(c.From) {
-			v.problem(at, "is no source that there is%s", Suggest(c.From, metaNames))
+		names := metaNames
+		if child {
+			names = append(slices.Clone(names), "$element", "$index", "$event.PATH")
+		}
+		if !metaSource.MatchString(c.From) && !(child && childSource.MatchString(c.From)) {
+			v.problem(at, "is no source that there is%s", Suggest(c.From, names))
 		}
 	case c.From != "" && slices.Contains(strings.Split(strings.ReplaceAll(c.From, `\.`, "_"), "."), ""):
 		v.problem(at, "has an empty step: write a path such as customer.id")

@@ -1,0 +1,266 @@
+package sink
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/oncesink/oncesink/internal/fields"
+)
+
+// A table of children holds the elements of an array of its parent's events. An event that wins its row
+// of the parent, by the order of the guard, brings the row's whole set of children: the earlier ones are
+// deleted, the new ones inserted. An event without the array leaves them as they are (rule 16), one
+// with an empty array, or null, leaves none, and a tombstone takes them along.
+//
+// Each child carries the place of the event that brought it. So what a row's children should be is told by
+// the places of both, and an event that is seen again finds nothing to do.
+
+// maxChildren is how many tables of children a parent may have: a bit each in row.arrays.
+const maxChildren = 16
+
+// checkChildren checks what an entry of children needs, without the catalog.
+func checkChildren(cfg TableConfig, ps *problems) {
+	in := "table " + cfg.Name
+	if cfg.Strategy != Children {
+		if cfg.Parent != "" || cfg.Each != "" || len(cfg.ParentKey) > 0 {
+			ps.add(in+" has parent, each or parent_key", "they are for `strategy: children`")
+		}
+		return
+	}
+	switch {
+	case cfg.Parent == "" || cfg.Each == "":
+		ps.add(in+" holds children, and has no parent or no array", "name the parent's table as `parent:` and the path of the array as `each:`")
+	case checkPath(cfg.Each) != nil:
+		ps.add(fmt.Sprintf("%s: each %q is no path", in, cfg.Each), "write a path of fields such as items")
+	}
+	if len(cfg.Key) == 0 {
+		ps.add(in+" has no key", "name the columns that tell one child from another: the parent's key and more, such as [order_id, line]")
+	}
+	if cfg.Version != "" || len(cfg.RecordKey) > 0 || cfg.Guard == "none" {
+		ps.add(in+" holds children, and has a version, record_key or guard", "the parent's event decides: leave them out")
+	}
+}
+
+// adopt makes the table one of the parent's children.
+func (t *table) adopt(parent *table, r *relation, ps *problems) {
+	in := "table " + t.title()
+	switch {
+	case parent == nil:
+		ps.add(fmt.Sprintf("%s: there is no table %q before it", in, t.cfg.Parent), "list the parent first: its rows are written before its children")
+		return
+	case parent.strategy != Upsert || !parent.guarded || parent.bulk():
+		ps.add(fmt.Sprintf("%s: its parent %s is not an upsert with a guard", in, parent.title()), "only the guard tells whether the parent's event won")
+		return
+	case len(parent.children) == maxChildren:
+		ps.add(in+" is one table of children too many", fmt.Sprintf("a parent has at most %d", maxChildren))
+		return
+	case len(t.others) > 0:
+		ps.add(fmt.Sprintf("%s has %s besides the key", in, strings.Join(t.others, " and ")), "children of different parents would stand in each other's way: leave it out")
+	}
+	t.parent, t.topics = parent, parent.topics
+	for _, k := range parent.key {
+		name := parent.columns[k].name
+		for own, theirs := range t.cfg.ParentKey {
+			if theirs == name {
+				name = own
+			}
+		}
+		i := t.index(name)
+		switch {
+		case i < 0 || !slices.Contains(t.key, i):
+			ps.add(fmt.Sprintf("%s has no key column for %s of %s", in, parent.columns[k].name, parent.title()),
+				"its key begins with the parent's; say under `parent_key` which column it is, if it has another name")
+		case t.columns[i].typ != parent.columns[k].typ:
+			ps.add(fmt.Sprintf("%s: column %s has type %s, and %s of %s has type %s", in, name, t.columns[i].typ, parent.columns[k].name, parent.title(), parent.columns[k].typ), "give them one type")
+		case t.cfg.Columns[name] != (ColumnConfig{}):
+			ps.add(fmt.Sprintf("%s: column %s is the parent's key and is mapped as well", in, name), "leave it out of `columns:`")
+		}
+		t.parentAt = append(t.parentAt, i)
+	}
+	for own, theirs := range t.cfg.ParentKey {
+		if i := parent.index(theirs); r.column(own) == nil || i < 0 || !parent.isKey(i) {
+			ps.add(fmt.Sprintf("%s: parent_key %s: %s", in, own, theirs), "it maps a column of the children to a key column of the parent")
+		}
+	}
+	parent.children = append(parent.children, t)
+}
+
+// childSource compiles where a column of children comes from.
+func childSource(from, def string) (source, error) {
+	switch {
+	case from == "$index":
+		return source{meta: metaIndex}, nil
+	case from == "$element":
+		return source{meta: metaElement}, nil
+	case strings.HasPrefix(from, "$event."):
+		path := strings.TrimPrefix(from, "$event.")
+		return source{meta: metaEvent, path: path}, checkPath(path)
+	}
+	return parseSource(from, def)
+}
+
+// childDecoder is a table of children with the places of its columns' paths.
+type childDecoder struct {
+	tableDecoder
+	set *fields.Set // of paths into an element
+	at  int32       // the array's place among the paths into the value
+	bit uint16
+}
+
+// rows appends what the elements of an event's array become, after the row of their parent.
+func (c *childDecoder) rows(p *Part, rec *Record, sc *scratch, parent *row) *fault {
+	array := sc.values[c.at]
+	switch array.Kind {
+	case fields.Absent:
+		return nil
+	case fields.Null:
+		parent.arrays |= c.bit
+		return nil
+	case fields.Array:
+		parent.arrays |= c.bit
+	default:
+		return &fault{code: "22023", message: fmt.Sprintf("the field %s is no array", c.cfg.Each), table: c.title()}
+	}
+	values := make([]fields.Value, c.set.Len())
+	n := 0
+	for element := range fields.Elements(array.Raw) {
+		n++
+		if err := c.set.Extract(element.Raw, values); err != nil {
+			r := refusalOf(err)
+			return &fault{code: r.code, message: r.message, table: c.title()}
+		}
+		first := len(p.cells)
+		for i := range c.columns {
+			col := &c.columns[i]
+			x, r := c.cell(p, rec, i, n, element, values, sc, parent)
+			if r != nil {
+				return &fault{column: col.name, code: r.code, message: fmt.Sprintf("element %d of %s: %s", n, c.cfg.Each, r.message), table: c.title()}
+			}
+			p.cells = append(p.cells, x)
+		}
+		for _, k := range c.key {
+			if p.cells[first+k].len < 0 {
+				return &fault{column: c.columns[k].name, code: noValue, message: fmt.Sprintf("element %d of %s has no value for this column of the key", n, c.cfg.Each), table: c.title()}
+			}
+		}
+		c.compute(p.cells[first:])
+		p.rows = append(p.rows, row{record: parent.record, table: c.index, first: int32(first)})
+	}
+	return nil
+}
+
+func (c *childDecoder) cell(p *Part, rec *Record, i, n int, element fields.Value, values []fields.Value, sc *scratch, parent *row) (cell, *refusal) {
+	col := &c.columns[i]
+	if k := slices.Index(c.parentAt, i); k >= 0 {
+		return p.cells[int(parent.first)+c.parent.key[k]], nil
+	}
+	switch at := c.columnAt[i]; col.source.meta {
+	case metaField:
+		if col.computed != nil {
+			return cell{}, nil
+		}
+		return col.jsonCell(p, values[at])
+	case metaEvent:
+		return col.jsonCell(p, sc.values[at])
+	case metaElement:
+		return col.jsonCell(p, element)
+	case metaIndex:
+		start := len(p.text)
+		p.text = strconv.AppendInt(p.text, int64(n), 10)
+		return cell{int32(start), int32(len(p.text) - start)}, nil
+	default:
+		return col.cell(p, rec, at, sc)
+	}
+}
+
+// twins finds children of one event that have the same key, while a part is sealed.
+type twins struct {
+	record int32
+	table  int32
+	seen   map[string]bool
+}
+
+// met reports whether the row's key was met before in its event.
+func (w *twins) met(r *row, key []byte) bool {
+	if w.seen == nil || w.record != r.record || w.table != r.table {
+		w.record, w.table, w.seen = r.record, r.table, map[string]bool{}
+	}
+	if w.seen[string(key)] {
+		return true
+	}
+	w.seen[string(key)] = true
+	return false
+}
+
+// children writes the children of a round's events, after their parents.
+func (w *writer) children(t *table, events []event) {
+	for bit, c := range t.children {
+		var parents, rows []event
+		for i := range events {
+			e := &events[i]
+			own := &e.part.rows[e.row]
+			if own.tombstone || own.arrays&(1<<bit) == 0 {
+				continue
+			}
+			parents = append(parents, *e)
+			for k := int(e.row) + 1; k < len(e.part.rows) && e.part.rows[k].record == own.record && e.part.rows[k].table > own.table; k++ {
+				if e.part.rows[k].table == c.place {
+					rows = append(rows, event{part: e.part, row: int32(k)})
+				}
+			}
+		}
+		if len(parents) == 0 {
+			continue
+		}
+		w.statement(t, func(s shape) string { return t.staleSQL(c, s) }, shape{columns: t.key}, parents)
+		w.split(c, rows)
+		if w.presence() > maxSets {
+			w.statement(c, c.childSQL, shape{columns: c.all(), flagged: true}, rows)
+			continue
+		}
+		for _, set := range w.names() {
+			w.statement(c, c.childSQL, c.shape(set), *w.sets[set])
+		}
+	}
+}
+
+// ofParent is the condition that a row of the children, or an event, belongs to a row that has the parent's key.
+func (t *table) ofParent(child, parent string) string {
+	var conds []string
+	for k, i := range t.parentAt {
+		conds = append(conds, fmt.Sprintf("%s.%s = %s.%s", child, quote(t.columns[i].name), parent, quote(t.parent.columns[t.parent.key[k]].name)))
+	}
+	return strings.Join(conds, " and ")
+}
+
+// samePlace is the condition that two rows come from one event.
+func samePlace(a, b string) string {
+	return fmt.Sprintf("%s.%s = %s.%s and %s.%s = %s.%s", a, sourceColumn, b, sourceColumn, a, offsetColumn, b, offsetColumn)
+}
+
+// staleSQL deletes children that an earlier event brought, of the rows that the given events won. Only
+// rows of the parent that have such children are locked: a replay has none.
+func (t *table) staleSQL(c *table, s shape) string {
+	stale := fmt.Sprintf("%s and (c.%s, c.%s) is distinct from (p.%s, p.%s)", c.ofParent("c", "p"), sourceColumn, offsetColumn, sourceColumn, offsetColumn)
+	var b strings.Builder
+	b.WriteString("with e as materialized ")
+	t.events(&b, s, true)
+	fmt.Fprintf(&b, ", p as materialized (\n  select p.* from e join %s p on %s and %s\n   where exists (select from %s c where %s)\n   order by e._oncesink_n for share of p\n)\n",
+		t.quoted(), t.sameKey("p", "e"), samePlace("p", "e"), c.quoted(), stale)
+	fmt.Fprintf(&b, "delete from %s c using p\n where %s", c.quoted(), stale)
+	return b.String()
+}
+
+// childSQL inserts the children of rows that their event won, unless it brought them before.
+func (t *table) childSQL(s shape) string {
+	var b strings.Builder
+	t.insertHead(&b, s)
+	fmt.Fprintf(&b, "select %s\n  from ", t.values(s))
+	t.events(&b, s, false)
+	fmt.Fprintf(&b, " e join %s p on %s and %s\n", t.parent.quoted(), t.ofParent("e", "p"), samePlace("p", "e"))
+	fmt.Fprintf(&b, " where not exists (select from %s c where %s and %s)\n   for share of p\n    on conflict (%s) do nothing",
+		t.quoted(), t.sameKey("c", "e"), samePlace("c", "e"), t.keyList(""))
+	return b.String()
+}
