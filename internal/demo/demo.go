@@ -181,7 +181,7 @@ func (d *demo) open(ctx context.Context) (err error) {
 	if err := initialise(ctx, d.config, d.pool); err != nil {
 		return err
 	}
-	d.say("made: table orders, the ledger of positions, and a counter that adds one per event")
+	d.say("made: orders, their items, sales per day, the ledger of positions, and a counter that adds one per event")
 	for i := range 2 {
 		w := newWorker(fmt.Sprintf("worker %d", i+1), filepath.Join(d.dir, fmt.Sprintf("worker-%d.log", i+1)))
 		d.workers = append(d.workers, w)

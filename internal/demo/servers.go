@@ -15,6 +15,7 @@ import (
 	"github.com/oncesink/oncesink/internal/config"
 	"github.com/oncesink/oncesink/internal/orders"
 	"github.com/oncesink/oncesink/internal/pgserver"
+	"github.com/oncesink/oncesink/internal/rollup"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -126,12 +127,28 @@ tables:
       country: customer.country
     create: |
       %s
-`, strings.Join(quoted, ", "), group, sessionTimeout, s.url, topic, strings.ReplaceAll(orders.CreateTable, "\n", "\n      "))
+  - name: order_items
+    strategy: children
+    parent: orders
+    each: items
+    key: [order_id, line]
+    columns: {line: $index}
+    create: |
+      %s
+rollups:
+  - name: daily_sales
+    table: orders
+    group_by: {day: "(placed_at at time zone 'UTC')::date"}
+    columns: {orders: count, revenue: sum(amount)}
+`, strings.Join(quoted, ", "), group, sessionTimeout, s.url, topic, indented(orders.CreateTable), indented(orders.CreateItems))
 	if err := os.WriteFile(path, []byte(doc), 0o600); err != nil {
 		return fmt.Errorf("write configuration: %w", err)
 	}
 	return nil
 }
+
+// indented is a statement as a block of the configuration.
+func indented(sql string) string { return strings.ReplaceAll(sql, "\n", "\n      ") }
 
 // initialise makes what `oncesink init` makes, and the counter.
 func initialise(ctx context.Context, file string, pool *pgxpool.Pool) error {
@@ -149,6 +166,18 @@ func initialise(ctx context.Context, file string, pool *pgxpool.Pool) error {
 	}
 	if err := sink.Init(ctx, conn.Conn(), cfg.ToSink()); err != nil {
 		return err
+	}
+	if err := rollup.Init(ctx, conn.Conn()); err != nil {
+		return err
+	}
+	rollups, err := rollup.Open(ctx, conn.Conn(), cfg.ToRollups())
+	if err != nil {
+		return err
+	}
+	for _, r := range rollups {
+		if _, err := rollup.Build(ctx, pool, r); err != nil {
+			return err
+		}
 	}
 	if _, err := conn.Exec(ctx, "create table counter (n bigint not null); insert into counter values (0)"); err != nil {
 		return fmt.Errorf("create table counter: %w", err)

@@ -12,3 +12,13 @@ const CreateTable = `create table orders (
     placed_at   timestamptz not null,
     updated_at  timestamptz not null
 ) with (fillfactor = 50)`
+
+// CreateItems makes a table for the items of orders.
+const CreateItems = `create table order_items (
+    order_id bigint references orders,
+    line     integer,
+    sku      text not null,
+    quantity integer not null,
+    price    numeric(12, 2) not null,
+    primary key (order_id, line)
+) with (fillfactor = 50)`
