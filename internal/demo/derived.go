@@ -37,12 +37,12 @@ func itemsOf(rows map[int64]*row) (derived, error) {
 	return out, nil
 }
 
-// salesOf lists the rows of daily_sales: the days of UTC.
+// salesOf lists the rows of daily_sales: the days of UTC, and countries.
 func salesOf(rows map[int64]*row) derived {
 	type sum struct{ orders, cents int64 }
 	days := map[string]sum{}
 	for _, r := range rows {
-		day := r.placed.UTC().Format(time.DateOnly)
+		day := r.placed.UTC().Format(time.DateOnly) + " " + r.country
 		s := days[day]
 		days[day] = sum{s.orders + 1, s.cents + r.cents}
 	}
@@ -55,7 +55,7 @@ func salesOf(rows map[int64]*row) derived {
 
 const (
 	itemsSQL = `select format('order %s, line %s', order_id, line), format('%s, %s at %s', sku, quantity, price) from order_items`
-	salesSQL = `select day::text, format('%s orders, %s', orders, revenue) from daily_sales`
+	salesSQL = `select day || ' ' || country, format('%s orders, %s', orders, revenue) from daily_sales`
 )
 
 // readDerived reads a table of names and texts.
@@ -100,7 +100,7 @@ func (d *demo) compareDerived(ctx context.Context) error {
 	for _, x := range []struct {
 		what, sql string
 		want      derived
-	}{{"items", itemsSQL, items}, {"days of daily_sales", salesSQL, salesOf(d.truth)}} {
+	}{{"items", itemsSQL, items}, {"groups of daily_sales", salesSQL, salesOf(d.truth)}} {
 		got, err := readDerived(ctx, d.pool, x.sql)
 		if err != nil {
 			return err
@@ -118,7 +118,7 @@ func everything(ctx context.Context, pool *pgxpool.Pool) (string, error) {
 	}
 	var made string
 	err = pool.QueryRow(ctx, `select coalesce((select md5(string_agg(i::text, E'\n' order by order_id, line)) from order_items i), '') ||
-		coalesce((select md5(string_agg(s::text, E'\n' order by day)) from daily_sales s), '')`).Scan(&made)
+		coalesce((select md5(string_agg(s::text, E'\n' order by day, country)) from daily_sales s), '')`).Scan(&made)
 	if err != nil {
 		return "", fmt.Errorf("hash what is made of the orders: %w", err)
 	}

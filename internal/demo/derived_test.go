@@ -10,8 +10,8 @@ import (
 func TestDerived(t *testing.T) {
 	at := time.Date(2026, 1, 1, 23, 30, 0, 0, time.FixedZone("", -3600)) // the next day in UTC
 	rows := map[int64]*row{
-		7: {id: 7, items: `[{"price":9.90,"quantity":2,"sku":"a"},{"price":1.00,"quantity":1,"sku":"b"}]`, cents: 2080, placed: at},
-		8: {id: 8, items: `[]`, cents: 5, placed: at},
+		7: {id: 7, country: "DE", items: `[{"price":9.90,"quantity":2,"sku":"a"},{"price":1.00,"quantity":1,"sku":"b"}]`, cents: 2080, placed: at},
+		8: {id: 8, country: "DE", items: `[]`, cents: 5, placed: at},
 	}
 	items, err := itemsOf(rows)
 	if err != nil {
@@ -20,7 +20,7 @@ func TestDerived(t *testing.T) {
 	if want := (derived{"order 7, line 1": "a, 2 at 9.90", "order 7, line 2": "b, 1 at 1.00"}); items.differs(want) != 0 {
 		t.Errorf("items %v", items)
 	}
-	if sales := salesOf(rows); sales.differs(derived{"2026-01-02": "2 orders, 20.85"}) != 0 {
+	if sales := salesOf(rows); sales.differs(derived{"2026-01-02 DE": "2 orders, 20.85"}) != 0 {
 		t.Errorf("sales %v", sales)
 	}
 	for _, change := range []func(derived){

@@ -138,7 +138,7 @@ tables:
 rollups:
   - name: daily_sales
     table: orders
-    group_by: {day: "(placed_at at time zone 'UTC')::date"}
+    group_by: {day: "(placed_at at time zone 'UTC')::date", country: country}
     columns: {orders: count, revenue: sum(amount)}
 `, strings.Join(quoted, ", "), group, sessionTimeout, s.url, topic, indented(orders.CreateTable), indented(orders.CreateItems))
 	if err := os.WriteFile(path, []byte(doc), 0o600); err != nil {
