@@ -30,6 +30,24 @@ func shopConfig() Config {
 	}}
 }
 
+// TestChildrenStatements compares the statements for a parent with children with their golden file.
+func TestChildrenStatements(t *testing.T) {
+	e := shop(t, "references orders")
+	var b strings.Builder
+	for _, table := range e.tables {
+		for _, f := range table.forms() {
+			if table.parent == nil && f.name != "remember" {
+				continue
+			}
+			b.WriteString("-- " + table.name + ": " + f.name + "\n" + f.sql + ";\n\n")
+			if _, err := e.db.Prepare(t.Context(), table.name+f.name, f.sql); err != nil {
+				t.Errorf("%s: %v", f.name, err)
+			}
+		}
+	}
+	golden(t, "children.sql", b.String())
+}
+
 // add makes a part of values; "-7" is the tombstone of order 7.
 func (e *engine) add(partition int32, from int64, values ...string) *Part {
 	p := offsets.Partition{Topic: "o", Partition: partition}

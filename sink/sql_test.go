@@ -27,6 +27,8 @@ var goldens = []struct {
 		TableConfig{Key: []string{"a", "b"}, Guard: "none"}},
 	{"identity", `create table "T x" ("ID" bigint generated always as identity primary key, "a""b" char(3), double bigint generated always as (1) stored)`,
 		TableConfig{Name: `"T x"`, Key: []string{"ID"}}},
+	{"computed", `create table t (id bigint primary key, sample text, n int)`,
+		TableConfig{Key: []string{"id"}, Columns: map[string]ColumnConfig{"sample": {SQL: "case when id % 2 = 0 then 'A' else 'B' end"}}}},
 	{"append", `create table t (placed_at timestamptz, amount money, note text default 'none')`,
 		TableConfig{Strategy: Append}},
 	{"append_partitioned", `create table t (day date not null, note text) partition by range (day)`,

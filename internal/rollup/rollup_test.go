@@ -2,8 +2,11 @@ package rollup
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +16,8 @@ import (
 
 	"github.com/oncesink/oncesink/sink"
 )
+
+var update = flag.Bool("update", false, "write the golden files in testdata")
 
 var modes = []Mode{Incremental, Recompute}
 
@@ -298,6 +303,15 @@ func TestScript(t *testing.T) {
 		script, err := d.Script()
 		if err != nil {
 			t.Fatal(err)
+		}
+		file := filepath.Join("testdata", string(mode)+".sql")
+		if *update {
+			if err := os.WriteFile(file, []byte(script), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if want, err := os.ReadFile(file); err != nil || string(want) != script {
+			t.Errorf("%s differs (%v): go test ./internal/rollup -update", file, err)
 		}
 		for range 2 {
 			if _, err := r.conn.Exec(t.Context(), "begin; "+script+" commit", pgx.QueryExecModeSimpleProtocol); err != nil {
