@@ -20,12 +20,12 @@ type relation struct {
 	columns      []relationColumn
 	indexes      []relationIndex
 	// exclusions are names of exclusion constraints.
-	exclusions []string
-	// insertTriggers are names of BEFORE INSERT row triggers.
-	insertTriggers []string
-	rowSecurity    bool
-	rowsFiltered   bool // row security applies to the role
-	rules          bool
+	exclusions   []string
+	triggers     []relationTrigger
+	foreignKeys  []relationForeignKey
+	rowSecurity  bool
+	rowsFiltered bool // row security applies to the role
+	rules        bool
 	// missing are the privileges on the table that the role lacks.
 	missing []string
 	// schemaUsable: the role may use the table's schema.
@@ -171,13 +171,55 @@ func (r *relation) readIndexes(ctx context.Context, tx pgx.Tx) error {
 	return err
 }
 
+// relationTrigger is a trigger that a person made.
+type relationTrigger struct {
+	name                string
+	row, before, insert bool
+	language, source    string
+}
+
+// relationForeignKey is a foreign key by which deletes or updates travel on.
+type relationForeignKey struct {
+	name, other string
+	incoming    bool   // from the other table to this one
+	actions     string // "on delete cascade" and the like
+}
+
 func (r *relation) readTriggers(ctx context.Context, tx pgx.Tx) error {
-	// tgtype: 1 row, 2 before, 4 insert.
+	// tgtype: 1 row, 2 before, 4 insert. Functions in schema oncesink are those of rollups.
+	rows, err := tx.Query(ctx, `
+		select t.tgname, t.tgtype & 1 <> 0, t.tgtype & 2 <> 0, t.tgtype & 4 <> 0, l.lanname, coalesce(p.prosrc, '')
+		  from pg_trigger t join pg_proc p on p.oid = t.tgfoid join pg_language l on l.oid = p.prolang join pg_namespace n on n.oid = p.pronamespace
+		 where t.tgrelid = $1 and not t.tgisinternal and t.tgenabled <> 'D' and n.nspname <> 'oncesink' order by 1`, r.oid)
+	if err != nil {
+		return err
+	}
+	if r.triggers, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (relationTrigger, error) {
+		var g relationTrigger
+		return g, row.Scan(&g.name, &g.row, &g.before, &g.insert, &g.language, &g.source)
+	}); err != nil {
+		return err
+	}
+	rows, err = tx.Query(ctx, `
+		with actions(code, text) as (values ('c', 'cascade'), ('n', 'set null'), ('d', 'set default'))
+		select k.conname, format('%s.%s', n.nspname, o.relname), k.confrelid = $1,
+		       concat_ws(' and ', 'on delete ' || (select text from actions where code = k.confdeltype), 'on update ' || (select text from actions where code = k.confupdtype))
+		  from pg_constraint k join pg_class o on o.oid = case when k.confrelid = $1 then k.conrelid else k.confrelid end join pg_namespace n on n.oid = o.relnamespace
+		 where k.contype = 'f' and (k.confrelid = $1 or k.conrelid = $1) and (k.confdeltype in ('c', 'n', 'd') or k.confupdtype in ('c', 'n', 'd'))
+		   and k.conparentid = 0 order by 1`, r.oid)
+	if err != nil {
+		return err
+	}
+	if r.foreignKeys, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (relationForeignKey, error) {
+		var k relationForeignKey
+		return k, row.Scan(&k.name, &k.other, &k.incoming, &k.actions)
+	}); err != nil {
+		return err
+	}
 	return tx.QueryRow(ctx, `
-		select array(select tgname::text from pg_trigger where tgrelid = $1 and not tgisinternal and tgenabled <> 'D' and tgtype & 7 = 7 order by 1),
-		       array(select conname::text from pg_constraint where conrelid = $1 and contype = 'x' order by 1),
+		select array(select conname::text from pg_constraint where conrelid = $1 and contype = 'x' order by 1),
 		       array(select x from unnest(array['INSERT', 'UPDATE', 'DELETE', 'SELECT']) x where not has_table_privilege($1, x))`, r.oid).
-		Scan(&r.insertTriggers, &r.exclusions, &r.missing)
+		Scan(&r.exclusions, &r.missing)
 }
 
 func (r *relation) column(name string) *relationColumn {

@@ -264,10 +264,12 @@ func TestChildrenRace(t *testing.T) {
 	}
 }
 
-// TestChildrenWaitForTheirParent: children that a hand removed come back in a replay, but not those of an event
-// that is losing its row at that moment.
+// TestChildrenWaitForTheirParent: children that a hand removed come back where their event is sent again, but not
+// those of an event that is losing its row at that moment.
 func TestChildrenWaitForTheirParent(t *testing.T) {
 	e := shop(t, "")
+	way := byStatement // a look would not send the event at all
+	e.tables[0].learn.forced = &way
 	value := `{"id": 1, "version": 1, "items": [{"sku": "a"}]}`
 	e.write(e.add(0, 0, value))
 	e.db.exec("delete from items")

@@ -21,9 +21,8 @@ type TableReport struct {
 	// Statements are the exact SQL for events that have every field, for
 	// tombstones, and for partial events.
 	Statements []string `json:"statements"`
-	// Warnings are what a person should know, such as defaults that make a
-	// replay change rows.
-	Warnings []string `json:"warnings,omitempty"`
+	// Findings are what keeps the same events from giving the same rows, and what is surprising.
+	Findings []Finding `json:"findings,omitempty"`
 	// Fingerprint is the mapping's, as the ledger compares it.
 	Fingerprint string `json:"fingerprint"`
 }
@@ -39,7 +38,7 @@ type ColumnReport struct {
 func (s *Sink) Describe() []TableReport {
 	var out []TableReport
 	for _, t := range s.tables {
-		r := TableReport{Table: t.title(), Topics: t.topics, Strategy: t.strategy, Warnings: t.warnings, Fingerprint: s.fingerprint(t), Way: t.way()}
+		r := TableReport{Table: t.title(), Topics: t.topics, Strategy: t.strategy, Findings: t.findings, Fingerprint: s.fingerprint(t), Way: t.way()}
 		for i := range t.columns {
 			c := &t.columns[i]
 			from := t.cfg.Columns[c.name].From
@@ -171,37 +170,4 @@ func (s *Sink) ReplayRefused() string {
 		why = append(why, "the group has handlers that are not declared replay-safe")
 	}
 	return strings.Join(why, "; ")
-}
-
-// lint warns of what is legal and surprising.
-func (t *table) lint(r *relation) {
-	warn := func(format string, args ...any) { t.warnings = append(t.warnings, fmt.Sprintf(format, args...)) }
-	if len(t.others) > 0 && t.strategy == Upsert {
-		warn("written one record at a time, in offset order, because it has %s besides the key (rule 18): this is slow", strings.Join(t.others, " and "))
-	}
-	for i := range r.columns {
-		c := &r.columns[i]
-		mapped := t.index(c.name) >= 0
-		switch {
-		case c.volatileDefault && !mapped:
-			warn("column %s has default %s and no event fills it: a rebuild gives it another value", c.name, c.defaultExpr)
-		case c.volatileDefault:
-			warn("column %s has default %s: where an event lacks the field, a rebuild gives it another value", c.name, c.defaultExpr)
-		}
-	}
-	for _, trigger := range r.insertTriggers {
-		warn("trigger %s fires before insert, also where the row exists or the event loses", trigger)
-	}
-	if r.persistence == "u" {
-		warn("it is unlogged: a crash of PostgreSQL empties it while the position stays")
-	}
-	if r.rowSecurity {
-		warn("it has row level security: the role needs policies for insert, update and select")
-	}
-	if t.strategy == Upsert && len(t.recordKey) == 0 && !t.ignoreTombstones {
-		warn("a tombstone becomes a dead letter: say under record_key how its key names the row, or set tombstones: ignore")
-	}
-	if !t.guarded {
-		warn("guard: none: exactly once as long as nothing is replayed; a replay is refused")
-	}
 }

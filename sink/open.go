@@ -84,8 +84,9 @@ func Open(ctx context.Context, pool *pgxpool.Pool, ledger *offsets.Ledger, cfg C
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
 
 	seen := map[string]bool{}
+	relations := map[*table]*relation{}
 	for _, tc := range cfg.Tables {
-		t, err := s.openTable(ctx, tx, tc, ps)
+		t, r, err := s.openTable(ctx, tx, tc, ps)
 		if err != nil {
 			return nil, err
 		}
@@ -97,7 +98,11 @@ func Open(ctx context.Context, pool *pgxpool.Pool, ledger *offsets.Ledger, cfg C
 			continue
 		}
 		seen[t.title()] = true
+		relations[t] = r
 		s.tables = append(s.tables, t)
+	}
+	for t, r := range relations {
+		t.lint(r, s.tables)
 	}
 	if err := checkDeadLetters(ctx, tx, ps); err != nil {
 		return nil, err
@@ -130,23 +135,23 @@ func (p *problems) join() error { return errors.Join(p.errs...) }
 
 // openTable compiles one entry. It returns nil without an error if a problem
 // leaves no table to speak of.
-func (s *Sink) openTable(ctx context.Context, tx pgx.Tx, cfg TableConfig, ps *problems) (*table, error) {
+func (s *Sink) openTable(ctx context.Context, tx pgx.Tx, cfg TableConfig, ps *problems) (*table, *relation, error) {
 	schema, name, err := SplitName(cfg.Name)
 	if err != nil {
 		ps.add(err.Error(), `write "table" or "schema.table", a name with a dot in double quotes`)
-		return nil, nil
+		return nil, nil, nil
 	}
 	checkEntry(cfg, ps)
 	r, err := readRelation(ctx, tx, schema, name)
 	if errors.Is(err, errNoTable) {
 		ps.add("table "+cfg.Name+" does not exist", "create it, or give its statement as `create:` and run `oncesink init`")
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if !checkRelation(r, &s.cfg, cfg.Stage, ps) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	t := &table{
 		schema: r.schema, name: r.name, strategy: cfg.Strategy, guarded: cfg.Guard != "none", version: -1,
@@ -156,10 +161,10 @@ func (s *Sink) openTable(ctx context.Context, tx pgx.Tx, cfg TableConfig, ps *pr
 	t.mapKey(r, cfg, ps)
 	t.mapVersion(r, cfg, ps)
 	if err := t.mapTombstones(ctx, tx, cfg, ps); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := t.mapComputed(ctx, tx, ps); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if t.strategy == Children {
 		parent := slices.IndexFunc(s.tables, func(p *table) bool { return p.cfg.Name == cfg.Parent })
@@ -172,8 +177,7 @@ func (s *Sink) openTable(ctx context.Context, tx pgx.Tx, cfg TableConfig, ps *pr
 	t.checkGuard(r, ps)
 	t.checkPrivileges(r, ps)
 	t.checkCopy(r)
-	t.lint(r)
-	return t, nil
+	return t, r, nil
 }
 
 // lockKey is the table's part of its advisory lock. It is made of the name, so that

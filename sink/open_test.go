@@ -29,7 +29,7 @@ func TestOpenProblems(t *testing.T) {
 			[]string{"table t has no key: name the columns of its primary key", "table t has no topic"}},
 		{"topic twice", "create table t (id int primary key" + guard + ")", TableConfig{Key: []string{"id"}, Topics: []string{"a", "a"}}, Config{}, []string{"names a topic twice"}},
 		{"strategy", "create table t (id int primary key" + guard + ")", TableConfig{Key: []string{"id"}, Strategy: "merge", Guard: "soft", Tombstones: "bury"}, Config{},
-			[]string{`strategy "merge": it is "upsert" or "append"`, `guard "soft"`, `tombstones "bury"`}},
+			[]string{`strategy "merge": it is "upsert", "append" or "children"`, `guard "soft"`, `tombstones "bury"`}},
 		{"guard columns", "create table t (id int primary key)", TableConfig{Key: []string{"id"}}, Config{},
 			[]string{"table public.t has no column _oncesink_offset: run `oncesink init`, or set `guard: none`", "has no column _oncesink_source"}},
 		{"guard column's type", "create table t (id int primary key, _oncesink_source int, _oncesink_offset int)", TableConfig{Key: []string{"id"}}, Config{},
@@ -205,8 +205,8 @@ func TestDescribe(t *testing.T) {
 	for _, c := range r.Columns {
 		fmt.Fprintln(&b, c.Name, c.Type, "<-", c.From)
 	}
-	for _, w := range r.Warnings {
-		fmt.Fprintln(&b, "warning:", w)
+	for _, f := range r.Findings {
+		fmt.Fprintf(&b, "%s %s: %s\n  %s\n  %s\n", f.Severity, f.Code, f.Problem, f.Why, f.Fix)
 	}
 	golden(t, "describe.txt", b.String())
 	if len(r.Statements) == 0 || !strings.HasPrefix(r.Statements[0], `copy "public"."t"`) {

@@ -111,7 +111,7 @@ type table struct {
 	learn       learner
 	// lock is the key of the advisory lock between tombstones and upserts.
 	lock     int32
-	warnings []string
+	findings []Finding
 
 	// ordered: writers of this table deadlocked, because each set of present
 	// fields has statements of its own. From then on a round is one statement.

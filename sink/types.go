@@ -113,6 +113,8 @@ type TableConfig struct {
 	// are the parent's.
 	Parent, Each string
 	ParentKey    map[string]string
+	// Accept lists codes of findings that are all right, alone or as "code:object".
+	Accept []string
 	// Create is the statement that `oncesink init` runs if the table is missing.
 	Create string
 	// Stage says that the table is the stage of another one; its name is that of a

@@ -39,13 +39,18 @@ type historyReport struct {
 
 func newCheckCommand() *cobra.Command {
 	var f flags
-	var asJSON, sql, schema bool
+	var asJSON, sql, schema, strict bool
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Connect, change nothing, and say what run would do",
 		Long: `Connects to both ends, changes nothing, and says how events become rows: each table's
 columns and where they come from, its topics and where they start, what a person should
 know, and with --sql the exact statements. What run would refuse is refused here, with 2.
+
+It looks for what keeps the same events from giving the same rows: defaults that call the
+clock or a sequence, triggers that write, cascades, unlogged tables and more; each with why,
+and what to do (docs/lint.md). With a finding of severity error it ends with 3, with --strict
+also with a warning. accept: in the table's entry names what is all right.
 
 --schema prints the JSON Schema of the configuration file, for editors, and connects to
 nothing.`,
@@ -66,14 +71,23 @@ nothing.`,
 				return err
 			}
 			if asJSON {
-				return printJSON(out, r)
+				err = printJSON(out, r)
+			} else {
+				r.print(out, sql)
 			}
-			r.print(out, sql)
-			return nil
+			found := r.count(sink.Changes)
+			if strict {
+				found += r.count(sink.Surprises)
+			}
+			if err == nil && found > 0 {
+				err = &findingsError{found}
+			}
+			return err
 		},
 	}
 	f.add(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&strict, "strict", false, "end with 3 for warnings, too")
 	cmd.Flags().BoolVar(&sql, "sql", false, "print the exact SQL of each table")
 	cmd.Flags().BoolVar(&schema, "schema", false, "print the JSON Schema of the configuration and connect to nothing")
 	return cmd
@@ -143,8 +157,8 @@ func (r *checkReport) print(w io.Writer, sql bool) {
 			fmt.Fprintf(w, "  %-*s  <- %s\n", width, c.Name+" "+c.Type, c.From)
 		}
 		printWrapped(w, "  ", "rows go by "+t.Way)
-		for _, warning := range t.Warnings {
-			printWrapped(w, "  ", "warning: "+warning)
+		for _, f := range t.Findings {
+			printWrapped(w, "  ", fmt.Sprintf("%s: %s: %s. %s [%s]", f.Severity, f.Problem, f.Why, f.Fix, f.Code))
 		}
 		if sql {
 			for _, statement := range t.Statements {
@@ -162,5 +176,28 @@ func (r *checkReport) print(w io.Writer, sql bool) {
 	for _, warning := range r.Warnings {
 		printWrapped(w, "", "warning: "+warning)
 	}
+	if n := r.count(sink.Changes); n > 0 {
+		fmt.Fprintf(w, "\nready to run; %d finding(s) keep the same events from giving the same rows: docs/lint.md\n", n)
+		return
+	}
 	fmt.Fprintln(w, "\nready to run")
+}
+
+// count counts the findings of a severity.
+func (r *checkReport) count(s sink.Severity) (n int) {
+	for _, t := range r.Tables {
+		for _, f := range t.Findings {
+			if f.Severity == s {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// findingsError ends a check that found what it looks for.
+type findingsError struct{ n int }
+
+func (e *findingsError) Error() string {
+	return fmt.Sprintf("%d finding(s): correct them, or accept them in the table's entry, as in accept: [volatile-default:made_at]", e.n)
 }

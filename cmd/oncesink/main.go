@@ -26,6 +26,7 @@ const (
 	exitOK     = 0
 	exitFailed = 1 // at run time: partitions that halted, a demo whose tables differ
 	exitConfig = 2 // a person has to change the configuration or the environment first
+	exitFound  = 3 // check found something
 )
 
 func main() {
@@ -62,7 +63,7 @@ The rows of a batch and the positions after it are one transaction: redelivery, 
 paused processes and replay from offset zero change nothing.
 
 Exit codes: 0 done, 1 failed at run time, 2 the configuration or the environment has to
-be changed first.`,
+be changed first, 3 check found what keeps a replay from giving the same rows.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
@@ -129,7 +130,11 @@ func exitCode(err error) int {
 		set    *sink.ConfigError
 		env    *environmentError
 		mapped *offsets.MappingError
+		found  *findingsError
 	)
+	if errors.As(err, &found) {
+		return exitFound
+	}
 	if errors.As(err, &usage) || errors.As(err, &conf) || errors.As(err, &set) || errors.As(err, &env) ||
 		errors.As(err, &mapped) || errors.Is(err, offsets.ErrNoLedger) || isDenied(err) {
 		return exitConfig

@@ -157,6 +157,9 @@ type Table struct {
 	RecordKey map[string]string `yaml:"record_key,omitempty"`
 	// Tombstones is delete or ignore. Defaults to delete.
 	Tombstones string `yaml:"tombstones,omitempty" jsonschema:"enum=delete,enum=ignore"`
+	// Accept lists findings of check that are all right: a code such as volatile-default, or
+	// code:column. Defaults to none.
+	Accept []string `yaml:"accept,omitempty"`
 	// Create is the statement by which init creates the table if it is missing.
 	// Defaults to none: the table has to be there.
 	Create string `yaml:"create,omitempty"`

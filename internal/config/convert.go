@@ -70,6 +70,7 @@ func (t *Table) toSink() sink.TableConfig {
 	out := sink.TableConfig{
 		Name: t.Name, Topics: t.Sources(), Strategy: sink.Strategy(t.Strategy), Key: t.Key, Version: t.Version,
 		RecordKey: t.RecordKey, Tombstones: t.Tombstones, Create: t.Create,
+		Accept: t.Accept,
 		Parent: t.Parent, Each: t.Each, ParentKey: t.ParentKey,
 	}
 	if t.Guard != "engine" {

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/oncesink/oncesink/sink"
 )
 
 func (v *validator) table(path string, t *Table) {
@@ -22,6 +24,11 @@ func (v *validator) table(path string, t *Table) {
 	default:
 		v.tableTopics(path, t)
 		v.upsertTable(path, t)
+	}
+	for i, a := range t.Accept {
+		if code, _, _ := strings.Cut(a, ":"); a != "" && !slices.Contains(sink.LintCodes(), code) {
+			v.problem(fmt.Sprintf("%s.accept[%d]", path, i), "is no finding that there is%s", Suggest(code, sink.LintCodes()))
+		}
 	}
 	if t.Strategy != "children" {
 		for _, key := range []string{"parent", "each", "parent_key"} {
