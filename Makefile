@@ -4,7 +4,7 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: build test lint fuzz bench bench-growth bench-rebuild bench-quick airflow-example
+.PHONY: build test lint fuzz bench bench-growth bench-rebuild bench-rollups bench-quick airflow-example
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.release=$(VERSION)' -o bin/oncesink ./cmd/oncesink
 
@@ -28,6 +28,9 @@ bench-growth:
 
 bench-rebuild:
 	go run ./internal/bench -rebuild -out docs
+
+bench-rollups:
+	go run ./internal/bench -rollups -rounds 2 -out docs
 
 airflow-example:
 	@scripts/airflow-example

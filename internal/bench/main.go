@@ -31,6 +31,7 @@ type plan struct {
 	records, rounds int
 	quick, grow     bool
 	anew            bool // load tables anew
+	sums            bool // keep rollups
 	only            *regexp.Regexp
 	out, limits     string
 }
@@ -42,6 +43,7 @@ func run(ctx context.Context) (err error) {
 	flag.BoolVar(&p.quick, "quick", false, "about a minute: fewer events, one round, no Debezium, no latency")
 	flag.BoolVar(&p.grow, "growth", false, "measure how costs grow with backlog, table and partitions instead")
 	flag.BoolVar(&p.anew, "rebuild", false, "measure what it costs to load a table anew instead")
+	flag.BoolVar(&p.sums, "rollups", false, "measure what it costs to keep rollups instead")
 	flag.StringVar(&p.out, "out", "", "directory of performance.md, whose tables are replaced; performance.svg and performance.json go there, too")
 	flag.StringVar(&p.limits, "limits", "", "limits of oncesink's runs in place of the defaults, to try them out: \"batch_records: 20000\"")
 	only := flag.String("only", ".", "measure only what matches this expression")
@@ -54,6 +56,9 @@ func run(ctx context.Context) (err error) {
 	}
 	if p.anew {
 		p.name = "rebuild"
+	}
+	if p.sums {
+		p.name = "rollups"
 	}
 	if p.only, err = regexp.Compile(*only); err != nil {
 		return err

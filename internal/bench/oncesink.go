@@ -25,6 +25,7 @@ func (b *bench) build(ctx context.Context) error {
 type options struct {
 	limits string // a YAML flow mapping
 	async  bool   // synchronous_commit: off
+	rollup string // group_by of a rollup, a YAML flow mapping
 }
 
 // configure writes the configuration that reads topics into the table.
@@ -32,6 +33,10 @@ func (b *bench) configure(o options, s shape, topics ...string) (string, error) 
 	commit := "on"
 	if o.async {
 		commit = "off"
+	}
+	rollups := ""
+	if o.rollup != "" {
+		rollups = fmt.Sprintf("rollups:\n  - {name: sales, table: orders, group_by: %s, columns: {orders: count, revenue: sum(amount)}}\n", o.rollup)
 	}
 	f, err := os.CreateTemp(b.dir, "*.yaml")
 	if err != nil {
@@ -48,7 +53,7 @@ tables:
     version: updated_at
     create: |
       %s
-`, b.kafka.Brokers[0], commit, o.limits, strings.Join(topics, ", "), strings.ReplaceAll(s.create("orders"), "\n", "\n      "))
+%s`, b.kafka.Brokers[0], commit, o.limits, strings.Join(topics, ", "), strings.ReplaceAll(s.create("orders"), "\n", "\n      "), rollups)
 	return f.Name(), err
 }
 
@@ -69,6 +74,15 @@ func (b *bench) oncesink(ctx context.Context, variant string, o options, replay 
 		}
 		r.Who, r.Variant, r.Load = "oncesink", variant, name
 		out = append(out, r)
+		if o.rollup != "" {
+			config, err := b.configure(o, t.shape, t.name)
+			if err != nil {
+				return err
+			}
+			if err := b.verifyRollup(ctx, config, url); err != nil {
+				return err
+			}
+		}
 		return verify(ctx, conn, t.shape, loads...)
 	}
 	for _, t := range topics {

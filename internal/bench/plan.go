@@ -28,6 +28,17 @@ func (p plan) measure(ctx context.Context, b *bench) error {
 	}
 	n := p.records
 	first := fresh(0, n)
+	if p.sums {
+		made, err := b.fill(ctx, "fresh", 6, narrow, first)
+		if err != nil {
+			return err
+		}
+		newer, err := b.fill(ctx, "updates", 6, narrow, updates(first, 1))
+		if err != nil {
+			return err
+		}
+		return p.repeat(ctx, b, func() []step { return p.rollups(b, made, newer) })
+	}
 	again, half := updates(first, 1), mixed(first, 2)
 	var made []topic
 	for _, x := range []struct {

@@ -177,6 +177,13 @@ func goals(rs []result) []goal {
 			least("rebuild, "+l+", "+v+" / live load", rate, live, 1.5)
 		}
 	}
+	for _, writers := range []string{"1 writer(s)", "4 writer(s)"} {
+		for _, load := range []string{"fresh", "updates"} {
+			for _, groups := range rolled[1:] {
+				least(load+" with a rollup of "+groups.name+" / without, "+writers, best(find(us, groups.name+", "+writers, load)), best(find(us, rolled[0].name+", "+writers, load)), 0.75)
+			}
+		}
+	}
 	for _, r := range find(us, "", "frozen") {
 		most("p99 ms of the frozen moment of a rebuild, 5,000 events/s", r.P99, 1000)
 	}

@@ -111,6 +111,8 @@ tables:
         items       int not null,
         amount      numeric(10,2) not null
       )
+rollups:
+  - {name: daily_sales, table: orders, group_by: {day: ordered_on}, columns: {orders: count, items: sum(items), revenue: sum(amount)}}
 `, strings.Join(kafka.Brokers, `","`), j.topic, j.topic)
 	j.must(os.WriteFile(j.config, []byte(config), 0o600))
 	t.Setenv("DATABASE_URL", url)
@@ -191,11 +193,17 @@ func (j *job) run(args ...string) {
 	}
 }
 
-// verify compares the table with the file, day by day.
+// verify compares the table, and its rollup, with the file, day by day.
 func (j *job) verify() {
 	j.t.Helper()
+	j.compare(`select ordered_on::text, count(*), sum(items), (sum(amount) * 100)::bigint from orders group by 1`)
+	j.compare(`select day::text, orders, items::bigint, (revenue * 100)::bigint from daily_sales`)
+}
+
+func (j *job) compare(sql string) {
+	j.t.Helper()
 	got := map[string]day{}
-	rows, err := j.pool.Query(j.t.Context(), `select ordered_on::text, count(*), sum(items), (sum(amount) * 100)::bigint from orders group by 1`)
+	rows, err := j.pool.Query(j.t.Context(), sql)
 	j.must(err)
 	defer rows.Close()
 	for rows.Next() {

@@ -159,6 +159,43 @@ func TestWritersDoNotWait(t *testing.T) {
 	}
 }
 
+// TestTakeTurns: two transactions that recompute one group see each other's rows, whatever their statements are.
+func TestTakeTurns(t *testing.T) {
+	r := newRig(t)
+	x := r.build(sales(Recompute))
+	first, second := r.connect(), r.connect()
+	for _, sql := range []string{
+		"insert into orders (order_id, placed_at, amount) values (4, '2026-01-01', 5)",
+		"update orders set amount = 7 where order_id = 2",
+		"delete from orders where order_id = 3",
+	} {
+		r.exec("truncate orders")
+		r.exec("insert into orders (order_id, placed_at, amount) select n, '2026-01-01', n from generate_series(1, 3) n")
+		one, err := first.Begin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := one.Exec(t.Context(), "update orders set amount = 100 where order_id = 1"); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() {
+			_, err := second.Exec(t.Context(), sql)
+			done <- err
+		}()
+		for waits := "false"; waits == "false"; {
+			waits = r.text("select (exists (select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()))::text")
+		}
+		if err := one.Commit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		r.right(x, 1)
+	}
+}
+
 // TestNoFiniteNumber: a value that could not be taken back is refused as data.
 func TestNoFiniteNumber(t *testing.T) {
 	for _, mode := range modes {
