@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/oncesink/oncesink/offsets"
@@ -43,6 +44,8 @@ func (s *Sink) Describe() []TableReport {
 			c := &t.columns[i]
 			from := t.cfg.Columns[c.name].From
 			switch {
+			case slices.Contains(t.parentAt, i):
+				from = "the key of " + t.parent.title()
 			case c.computed != nil:
 				from = "sql: " + c.computed.sql
 			case from == "":

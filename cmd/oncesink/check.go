@@ -6,10 +6,12 @@ import (
 	"io"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
 	"github.com/oncesink/oncesink/consumer"
 	"github.com/oncesink/oncesink/docs"
+	"github.com/oncesink/oncesink/internal/rollup"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -19,6 +21,7 @@ type checkReport struct {
 	Group    string             `json:"group"`
 	Tables   []sink.TableReport `json:"tables"`
 	Topics   []topicReport      `json:"topics"`
+	Rollups  []rollupReport     `json:"rollups"`
 	History  []historyReport    `json:"incomplete_history"`
 	Warnings []string           `json:"warnings"`
 }
@@ -27,6 +30,12 @@ type topicReport struct {
 	Topic      string `json:"topic"`
 	Partitions int    `json:"partitions"`
 	Start      string `json:"start"`
+}
+
+type rollupReport struct {
+	Rollup string      `json:"rollup"`
+	Table  string      `json:"table"`
+	Mode   rollup.Mode `json:"mode"`
 }
 
 // historyReport is a table that was added after its topic's first position.
@@ -111,6 +120,16 @@ func (s *session) check(ctx context.Context) (*checkReport, error) {
 	if why := sk.ReplayRefused(); why != "" {
 		r.Warnings = append(r.Warnings, "this group can't be rewound: "+why)
 	}
+	r.Rollups = []rollupReport{}
+	if err := s.conn(ctx, func(c *pgx.Conn) error {
+		all, err := rollup.Open(ctx, c, s.rollups)
+		for _, x := range all {
+			r.Rollups = append(r.Rollups, rollupReport{x.Name(), x.Table, x.Mode})
+		}
+		return err
+	}); err != nil {
+		return nil, s.scrub(err)
+	}
 	for _, t := range s.meta.Topics.Sorted() {
 		r.Topics = append(r.Topics, topicReport{t.Topic, len(t.Partitions), startText(s.consumer.Topics[t.Topic])})
 	}
@@ -165,6 +184,9 @@ func (r *checkReport) print(w io.Writer, sql bool) {
 				fmt.Fprintf(w, "\n%s;\n", statement)
 			}
 		}
+	}
+	for _, x := range r.Rollups {
+		fmt.Fprintf(w, "\nrollup %s: of %s, %s\n", x.Rollup, x.Table, x.Mode)
 	}
 	if len(r.History) > 0 {
 		fmt.Fprintln(w, "\nThese tables lack the events before:")
