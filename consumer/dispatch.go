@@ -49,9 +49,7 @@ func (m *member) dispatch(fetches kgo.Fetches) {
 					m.suspend(l)
 				}
 			}
-			if l.offer(p.Records, m.cfg) {
-				m.suspend(l)
-			}
+			l.offer(p.Records, m.cfg, m.suspend)
 		}
 	})
 }

@@ -58,19 +58,19 @@ func newLane(p offsets.Partition) *lane {
 	return l
 }
 
-// offer queues polled records and reports whether the lane is now full, so that
-// fetching should be suspended.
-func (l *lane) offer(recs []*kgo.Record, limits Config) (full bool) {
+// offer queues polled records. If the lane is full by then it calls suspend, which stops fetching,
+// before anybody can find the lane drained: a resume that came first would be undone for good.
+func (l *lane) offer(recs []*kgo.Record, limits Config, suspend func(*lane)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.state != running {
-		return false
+		return
 	}
 	for len(recs) > 0 && recs[0].Offset < l.next {
 		recs = recs[1:]
 	}
 	if len(recs) == 0 {
-		return false
+		return
 	}
 	l.raw = slices.Grow(l.raw, len(recs))
 	for _, r := range recs {
@@ -79,11 +79,10 @@ func (l *lane) offer(recs []*kgo.Record, limits Config) (full bool) {
 	}
 	l.next = recs[len(recs)-1].Offset + 1
 	l.changed.Broadcast()
-	full = !l.throttle && (len(l.raw) > 2*limits.MaxBatchRecords || l.rawBytes > limits.MaxBatchBytes)
-	if full {
+	if !l.throttle && (len(l.raw) > 2*limits.MaxBatchRecords || l.rawBytes > limits.MaxBatchBytes) {
 		l.throttle = true
+		suspend(l)
 	}
-	return full
 }
 
 // bounded notes that the log goes on past the lane's bound.
@@ -115,8 +114,8 @@ func (l *lane) memory() int64 {
 const decodeChunk = 256
 
 // decode moves records from the queue to the part until the lane is closed.
-// It calls ready when there is something for a writer, and drained when a
-// throttled lane may be fetched again.
+// It calls ready when there is something for a writer, and drained, under the lane's
+// lock, when a throttled lane may be fetched again.
 func (l *lane) decode(s *sink.Sink, limits Config, ready, drained func(*lane)) {
 	for {
 		l.mu.Lock()
@@ -141,17 +140,14 @@ func (l *lane) decode(s *sink.Sink, limits Config, ready, drained func(*lane)) {
 		if len(l.raw) == 0 {
 			l.raw = nil
 		}
-		resume := l.throttle && len(l.raw) <= limits.MaxBatchRecords && l.rawBytes <= limits.MaxBatchBytes/2
-		if resume {
+		if l.throttle && len(l.raw) <= limits.MaxBatchRecords && l.rawBytes <= limits.MaxBatchBytes/2 {
 			l.throttle = false
+			drained(l)
 		}
 		idle := !l.inFlight
 		l.mu.Unlock()
 		if idle {
 			ready(l)
-		}
-		if resume {
-			drained(l)
 		}
 	}
 }

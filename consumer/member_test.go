@@ -169,7 +169,8 @@ func TestGapInAFetch(t *testing.T) {
 }
 
 // A lane that holds two batches is not fetched further, nor is anything while all
-// lanes together hold more than the buffer limit.
+// lanes together hold more than the buffer limit. It is suspended while its lock is held: the decoder, which
+// resumes it, can't come first.
 func TestBackPressure(t *testing.T) {
 	recs := func(first, n, bytes int) []*kgo.Record {
 		rs := make([]*kgo.Record, n)
@@ -181,19 +182,29 @@ func TestBackPressure(t *testing.T) {
 	limits := Config{MaxBatchRecords: 10, MaxBatchBytes: 10_000}
 	m := still(t, func(c *Config) { c.BufferBytes = 15_000 })
 	many, big := m.runAt(0, 0), m.runAt(1, 0)
-	if many.offer(recs(0, 20, 1), limits) {
+	offer := func(l *lane, recs []*kgo.Record) (full bool) {
+		l.offer(recs, limits, func(*lane) {
+			full = true
+			if l.mu.TryLock() {
+				t.Error("a lane is suspended after others could find it drained")
+				l.mu.Unlock()
+			}
+		})
+		return full
+	}
+	if offer(many, recs(0, 20, 1)) {
 		t.Error("a lane with two batches is full")
 	}
-	if !many.offer(recs(20, 1, 1), limits) {
+	if !offer(many, recs(20, 1, 1)) {
 		t.Error("a lane with more than two batches is not full")
 	}
-	if big.offer(recs(0, 1, 5000), limits) {
+	if offer(big, recs(0, 1, 5000)) {
 		t.Error("a lane with half a batch of bytes is full")
 	}
 	if !m.room(t.Context()) {
 		t.Error("no room below the limit")
 	}
-	if !big.offer(recs(1, 1, 9000), limits) {
+	if !offer(big, recs(1, 1, 9000)) {
 		t.Error("a lane with more than a batch of bytes is not full")
 	}
 	if m.room(t.Context()) {
