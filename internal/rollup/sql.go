@@ -90,15 +90,20 @@ func (b *builder) storageColumns(filter string) (columns, aggregates []string) {
 		case m.function == "count" && m.argument != "":
 			add(fmt.Sprintf("m%d", i), "count(x%d)%s", i, filter)
 		case m.function == "sum" && b.Mode == Incremental:
-			add(fmt.Sprintf("m%d", i), "oncesink.finite(coalesce(sum(x%d)%s, 0)::numeric, %s)", i, filter, sink.Literal(m.name))
+			add(fmt.Sprintf("m%d", i), "%s", finite(fmt.Sprintf("coalesce(sum(x%d)%s, 0)::numeric", i, filter), m.name))
 			add(fmt.Sprintf("n%d", i), "count(x%d)%s", i, filter)
 		case m.function == "sum":
-			add(fmt.Sprintf("m%d", i), "oncesink.finite((sum(x%d)%s)::numeric, %s)", i, filter, sink.Literal(m.name))
+			add(fmt.Sprintf("m%d", i), "%s", finite(fmt.Sprintf("(sum(x%d)%s)::numeric", i, filter), m.name))
 		case m.function != "count":
 			add(fmt.Sprintf("m%d", i), "%s(x%d)%s", m.function, i, filter)
 		}
 	}
 	return columns, aggregates
+}
+
+// finite is a sum, or an error if it is no finite number: only for these a difference with itself is not zero.
+func finite(sum, name string) string {
+	return fmt.Sprintf("case when %s - %s <> 0 then oncesink.finite(%s, %s) else %s end", sum, sum, sum, sink.Literal(name), sum)
 }
 
 // createSQL makes the storage. Its columns take the types that the aggregates have.
@@ -174,8 +179,18 @@ end `, b.addSQL(shard("new_rows"), "new_rows", ""), b.addSQL(shard("new_rows"), 
 
 // addSQL adds the rows of one transition table and takes away those of another.
 func (b *builder) addSQL(shard, added, removed string) string {
-	columns, plus := b.storageColumns(" filter (where added)")
-	_, minus := b.storageColumns(" filter (where not added)")
+	plusFilter, minusFilter, which := "", "", ""
+	if added != "" && removed != "" {
+		plusFilter, minusFilter, which = " filter (where added)", " filter (where not added)", ", %t as added"
+	}
+	mark := func(added bool) string {
+		if which == "" {
+			return ""
+		}
+		return fmt.Sprintf(which, added)
+	}
+	columns, plus := b.storageColumns(plusFilter)
+	_, minus := b.storageColumns(minusFilter)
 	var rows, deltas, moved, sets []string
 	for i, c := range columns {
 		delta := plus[i]
@@ -189,10 +204,10 @@ func (b *builder) addSQL(shard, added, removed string) string {
 		sets = append(sets, fmt.Sprintf("%s = t.%s + excluded.%s", c, c, c))
 	}
 	if added != "" {
-		rows = append(rows, b.values(added, ", true as added"))
+		rows = append(rows, b.values(added, mark(true)))
 	}
 	if removed != "" {
-		rows = append(rows, b.values(removed, ", false as added"))
+		rows = append(rows, b.values(removed, mark(false)))
 	}
 	return fmt.Sprintf(`insert into %s as t (%s, shard, %s)
     select %s, %s, %s

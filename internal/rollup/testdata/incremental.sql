@@ -4,7 +4,7 @@ set local search_path = public;
 do $init$ begin if not exists (select from oncesink.rollups where name = '"public"."daily sales"') then
 execute 'lock table "public"."orders" in share row exclusive mode';
 execute 'create table "oncesink"."public.daily sales rollup 1" with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05) as
-select g1, g2, 0 as shard, count(*) as rows, oncesink.finite(coalesce(sum(x2), 0)::numeric, ''revenue'') as m2, count(x2) as n2, oncesink.finite(coalesce(sum(x3), 0)::numeric, ''pieces'') as m3, count(x3) as n3, count(x4) as m4
+select g1, g2, 0 as shard, count(*) as rows, case when coalesce(sum(x2), 0)::numeric - coalesce(sum(x2), 0)::numeric <> 0 then oncesink.finite(coalesce(sum(x2), 0)::numeric, ''revenue'') else coalesce(sum(x2), 0)::numeric end as m2, count(x2) as n2, case when coalesce(sum(x3), 0)::numeric - coalesce(sum(x3), 0)::numeric <> 0 then oncesink.finite(coalesce(sum(x3), 0)::numeric, ''pieces'') else coalesce(sum(x3), 0)::numeric end as m3, count(x3) as n3, count(x4) as m4
   from (select ((placed_at at time zone ''Europe/Berlin'')::date) as g1, (status) as g2, (amount) as x2, (quantity) as x3, (amount) as x4 from "public"."orders" where (status is distinct from ''cancelled'')) v
  group by g1, g2
   with no data';
@@ -22,8 +22,8 @@ begin
   if tg_op = ''''INSERT'''' then
     insert into "oncesink"."public.daily sales rollup 1" as t (g1, g2, shard, rows, m2, n2, m3, n3, m4)
     select d.g1, d.g2, case when writing then coalesce((select min(_oncesink_source) from new_rows), 0) else -1 end, d.rows, d.m2, d.n2, d.m3, d.n3, d.m4
-      from (select g1, g2, count(*) filter (where added) as rows, oncesink.finite(coalesce(sum(x2) filter (where added), 0)::numeric, ''''revenue'''') as m2, count(x2) filter (where added) as n2, oncesink.finite(coalesce(sum(x3) filter (where added), 0)::numeric, ''''pieces'''') as m3, count(x3) filter (where added) as n3, count(x4) filter (where added) as m4
-              from (select ((placed_at at time zone ''''Europe/Berlin'''')::date) as g1, (status) as g2, (amount) as x2, (quantity) as x3, (amount) as x4, true as added from new_rows where (status is distinct from ''''cancelled'''')) v
+      from (select g1, g2, count(*) as rows, case when coalesce(sum(x2), 0)::numeric - coalesce(sum(x2), 0)::numeric <> 0 then oncesink.finite(coalesce(sum(x2), 0)::numeric, ''''revenue'''') else coalesce(sum(x2), 0)::numeric end as m2, count(x2) as n2, case when coalesce(sum(x3), 0)::numeric - coalesce(sum(x3), 0)::numeric <> 0 then oncesink.finite(coalesce(sum(x3), 0)::numeric, ''''pieces'''') else coalesce(sum(x3), 0)::numeric end as m3, count(x3) as n3, count(x4) as m4
+              from (select ((placed_at at time zone ''''Europe/Berlin'''')::date) as g1, (status) as g2, (amount) as x2, (quantity) as x3, (amount) as x4 from new_rows where (status is distinct from ''''cancelled'''')) v
              group by g1, g2) d
      where d.rows <> 0 or d.m2 <> 0 or d.n2 <> 0 or d.m3 <> 0 or d.n3 <> 0 or d.m4 <> 0
      order by d.g1, d.g2
@@ -31,7 +31,7 @@ begin
   elsif tg_op = ''''UPDATE'''' then
     insert into "oncesink"."public.daily sales rollup 1" as t (g1, g2, shard, rows, m2, n2, m3, n3, m4)
     select d.g1, d.g2, case when writing then coalesce((select min(_oncesink_source) from new_rows), 0) else -1 end, d.rows, d.m2, d.n2, d.m3, d.n3, d.m4
-      from (select g1, g2, count(*) filter (where added) - count(*) filter (where not added) as rows, oncesink.finite(coalesce(sum(x2) filter (where added), 0)::numeric, ''''revenue'''') - oncesink.finite(coalesce(sum(x2) filter (where not added), 0)::numeric, ''''revenue'''') as m2, count(x2) filter (where added) - count(x2) filter (where not added) as n2, oncesink.finite(coalesce(sum(x3) filter (where added), 0)::numeric, ''''pieces'''') - oncesink.finite(coalesce(sum(x3) filter (where not added), 0)::numeric, ''''pieces'''') as m3, count(x3) filter (where added) - count(x3) filter (where not added) as n3, count(x4) filter (where added) - count(x4) filter (where not added) as m4
+      from (select g1, g2, count(*) filter (where added) - count(*) filter (where not added) as rows, case when coalesce(sum(x2) filter (where added), 0)::numeric - coalesce(sum(x2) filter (where added), 0)::numeric <> 0 then oncesink.finite(coalesce(sum(x2) filter (where added), 0)::numeric, ''''revenue'''') else coalesce(sum(x2) filter (where added), 0)::numeric end - case when coalesce(sum(x2) filter (where not added), 0)::numeric - coalesce(sum(x2) filter (where not added), 0)::numeric <> 0 then oncesink.finite(coalesce(sum(x2) filter (where not added), 0)::numeric, ''''revenue'''') else coalesce(sum(x2) filter (where not added), 0)::numeric end as m2, count(x2) filter (where added) - count(x2) filter (where not added) as n2, case when coalesce(sum(x3) filter (where added), 0)::numeric - coalesce(sum(x3) filter (where added), 0)::numeric <> 0 then oncesink.finite(coalesce(sum(x3) filter (where added), 0)::numeric, ''''pieces'''') else coalesce(sum(x3) filter (where added), 0)::numeric end - case when coalesce(sum(x3) filter (where not added), 0)::numeric - coalesce(sum(x3) filter (where not added), 0)::numeric <> 0 then oncesink.finite(coalesce(sum(x3) filter (where not added), 0)::numeric, ''''pieces'''') else coalesce(sum(x3) filter (where not added), 0)::numeric end as m3, count(x3) filter (where added) - count(x3) filter (where not added) as n3, count(x4) filter (where added) - count(x4) filter (where not added) as m4
               from (select ((placed_at at time zone ''''Europe/Berlin'''')::date) as g1, (status) as g2, (amount) as x2, (quantity) as x3, (amount) as x4, true as added from new_rows where (status is distinct from ''''cancelled'''')
                     union all select ((placed_at at time zone ''''Europe/Berlin'''')::date) as g1, (status) as g2, (amount) as x2, (quantity) as x3, (amount) as x4, false as added from old_rows where (status is distinct from ''''cancelled'''')) v
              group by g1, g2) d
@@ -41,8 +41,8 @@ begin
   elsif tg_op = ''''DELETE'''' then
     insert into "oncesink"."public.daily sales rollup 1" as t (g1, g2, shard, rows, m2, n2, m3, n3, m4)
     select d.g1, d.g2, case when writing then coalesce((select min(_oncesink_source) from old_rows), 0) else -1 end, d.rows, d.m2, d.n2, d.m3, d.n3, d.m4
-      from (select g1, g2, - count(*) filter (where not added) as rows, - oncesink.finite(coalesce(sum(x2) filter (where not added), 0)::numeric, ''''revenue'''') as m2, - count(x2) filter (where not added) as n2, - oncesink.finite(coalesce(sum(x3) filter (where not added), 0)::numeric, ''''pieces'''') as m3, - count(x3) filter (where not added) as n3, - count(x4) filter (where not added) as m4
-              from (select ((placed_at at time zone ''''Europe/Berlin'''')::date) as g1, (status) as g2, (amount) as x2, (quantity) as x3, (amount) as x4, false as added from old_rows where (status is distinct from ''''cancelled'''')) v
+      from (select g1, g2, - count(*) as rows, - case when coalesce(sum(x2), 0)::numeric - coalesce(sum(x2), 0)::numeric <> 0 then oncesink.finite(coalesce(sum(x2), 0)::numeric, ''''revenue'''') else coalesce(sum(x2), 0)::numeric end as m2, - count(x2) as n2, - case when coalesce(sum(x3), 0)::numeric - coalesce(sum(x3), 0)::numeric <> 0 then oncesink.finite(coalesce(sum(x3), 0)::numeric, ''''pieces'''') else coalesce(sum(x3), 0)::numeric end as m3, - count(x3) as n3, - count(x4) as m4
+              from (select ((placed_at at time zone ''''Europe/Berlin'''')::date) as g1, (status) as g2, (amount) as x2, (quantity) as x3, (amount) as x4 from old_rows where (status is distinct from ''''cancelled'''')) v
              group by g1, g2) d
      where d.rows <> 0 or d.m2 <> 0 or d.n2 <> 0 or d.m3 <> 0 or d.n3 <> 0 or d.m4 <> 0
      order by d.g1, d.g2
@@ -57,7 +57,7 @@ execute 'create trigger "oncesink public.daily sales 1 update" after update on "
 execute 'create trigger "oncesink public.daily sales 1 delete" after delete on "public"."orders" referencing old table as old_rows for each statement execute function "oncesink"."public.daily sales rollup 1"()';
 execute 'create trigger "oncesink public.daily sales 1 truncate" after truncate on "public"."orders" for each statement execute function "oncesink"."public.daily sales rollup 1"()';
 execute 'insert into "oncesink"."public.daily sales rollup 1" (g1, g2, shard, rows, m2, n2, m3, n3, m4)
-select g1, g2, -2, count(*), oncesink.finite(coalesce(sum(x2), 0)::numeric, ''revenue''), count(x2), oncesink.finite(coalesce(sum(x3), 0)::numeric, ''pieces''), count(x3), count(x4)
+select g1, g2, -2, count(*), case when coalesce(sum(x2), 0)::numeric - coalesce(sum(x2), 0)::numeric <> 0 then oncesink.finite(coalesce(sum(x2), 0)::numeric, ''revenue'') else coalesce(sum(x2), 0)::numeric end, count(x2), case when coalesce(sum(x3), 0)::numeric - coalesce(sum(x3), 0)::numeric <> 0 then oncesink.finite(coalesce(sum(x3), 0)::numeric, ''pieces'') else coalesce(sum(x3), 0)::numeric end, count(x3), count(x4)
   from (select ((placed_at at time zone ''Europe/Berlin'')::date) as g1, (status) as g2, (amount) as x2, (quantity) as x3, (amount) as x4 from "public"."orders" where (status is distinct from ''cancelled'')) v
  group by g1, g2';
 execute 'create view "public"."daily sales" as

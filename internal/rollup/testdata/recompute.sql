@@ -4,7 +4,7 @@ set local search_path = public;
 do $init$ begin if not exists (select from oncesink.rollups where name = '"public"."daily sales"') then
 execute 'lock table "public"."orders" in share row exclusive mode';
 execute 'create table "oncesink"."public.daily sales rollup 1" with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05) as
-select g1, g2, count(*) as rows, oncesink.finite((sum(x2))::numeric, ''revenue'') as m2, oncesink.finite((sum(x3))::numeric, ''pieces'') as m3, count(x4) as m4, min(x5) as m5, max(x6) as m6
+select g1, g2, count(*) as rows, case when (sum(x2))::numeric - (sum(x2))::numeric <> 0 then oncesink.finite((sum(x2))::numeric, ''revenue'') else (sum(x2))::numeric end as m2, case when (sum(x3))::numeric - (sum(x3))::numeric <> 0 then oncesink.finite((sum(x3))::numeric, ''pieces'') else (sum(x3))::numeric end as m3, count(x4) as m4, min(x5) as m5, max(x6) as m6
   from (select ((placed_at at time zone ''Europe/Berlin'')::date) as g1, (status) as g2, (amount) as x2, (quantity) as x3, (amount) as x4, (amount) as x5, (placed_at) as x6 from "public"."orders" where (status is distinct from ''cancelled'')) v
  group by g1, g2
   with no data';
@@ -21,7 +21,7 @@ begin
       perform pg_advisory_xact_lock(1919904876, 1791683179);
       insert into "oncesink"."public.daily sales rollup 1" as t (g1, g2, rows, m2, m3, m4, m5, m6)
       with touched as materialized (select g1, g2 from (select ((placed_at at time zone ''''Europe/Berlin'''')::date) as g1, (status) as g2, (amount) as x2, (quantity) as x3, (amount) as x4, (amount) as x5, (placed_at) as x6 from new_rows where (status is distinct from ''''cancelled'''')) t group by g1, g2)
-      select g1, g2, count(*) filter (where real), oncesink.finite((sum(x2) filter (where real))::numeric, ''''revenue''''), oncesink.finite((sum(x3) filter (where real))::numeric, ''''pieces''''), count(x4) filter (where real), min(x5) filter (where real), max(x6) filter (where real)
+      select g1, g2, count(*) filter (where real), case when (sum(x2) filter (where real))::numeric - (sum(x2) filter (where real))::numeric <> 0 then oncesink.finite((sum(x2) filter (where real))::numeric, ''''revenue'''') else (sum(x2) filter (where real))::numeric end, case when (sum(x3) filter (where real))::numeric - (sum(x3) filter (where real))::numeric <> 0 then oncesink.finite((sum(x3) filter (where real))::numeric, ''''pieces'''') else (sum(x3) filter (where real))::numeric end, count(x4) filter (where real), min(x5) filter (where real), max(x6) filter (where real)
         from (select s.g1, s.g2, s.x2, s.x3, s.x4, s.x5, s.x6, true as real from (select ((placed_at at time zone ''''Europe/Berlin'''')::date) as g1, (status) as g2, (amount) as x2, (quantity) as x3, (amount) as x4, (amount) as x5, (placed_at) as x6 from "public"."orders" where (status is distinct from ''''cancelled'''')) s
                where exists (select from touched where touched.g1 = s.g1 and touched.g2 = s.g2)
               union all
@@ -38,7 +38,7 @@ begin
       perform pg_advisory_xact_lock(1919904876, 1791683179);
       insert into "oncesink"."public.daily sales rollup 1" as t (g1, g2, rows, m2, m3, m4, m5, m6)
       with touched as materialized (select g1, g2 from (select ((placed_at at time zone ''''Europe/Berlin'''')::date) as g1, (status) as g2, (amount) as x2, (quantity) as x3, (amount) as x4, (amount) as x5, (placed_at) as x6 from old_rows where (status is distinct from ''''cancelled'''') union all select ((placed_at at time zone ''''Europe/Berlin'''')::date) as g1, (status) as g2, (amount) as x2, (quantity) as x3, (amount) as x4, (amount) as x5, (placed_at) as x6 from new_rows where (status is distinct from ''''cancelled'''')) t group by g1, g2)
-      select g1, g2, count(*) filter (where real), oncesink.finite((sum(x2) filter (where real))::numeric, ''''revenue''''), oncesink.finite((sum(x3) filter (where real))::numeric, ''''pieces''''), count(x4) filter (where real), min(x5) filter (where real), max(x6) filter (where real)
+      select g1, g2, count(*) filter (where real), case when (sum(x2) filter (where real))::numeric - (sum(x2) filter (where real))::numeric <> 0 then oncesink.finite((sum(x2) filter (where real))::numeric, ''''revenue'''') else (sum(x2) filter (where real))::numeric end, case when (sum(x3) filter (where real))::numeric - (sum(x3) filter (where real))::numeric <> 0 then oncesink.finite((sum(x3) filter (where real))::numeric, ''''pieces'''') else (sum(x3) filter (where real))::numeric end, count(x4) filter (where real), min(x5) filter (where real), max(x6) filter (where real)
         from (select s.g1, s.g2, s.x2, s.x3, s.x4, s.x5, s.x6, true as real from (select ((placed_at at time zone ''''Europe/Berlin'''')::date) as g1, (status) as g2, (amount) as x2, (quantity) as x3, (amount) as x4, (amount) as x5, (placed_at) as x6 from "public"."orders" where (status is distinct from ''''cancelled'''')) s
                where exists (select from touched where touched.g1 = s.g1 and touched.g2 = s.g2)
               union all
@@ -55,7 +55,7 @@ begin
       perform pg_advisory_xact_lock(1919904876, 1791683179);
       insert into "oncesink"."public.daily sales rollup 1" as t (g1, g2, rows, m2, m3, m4, m5, m6)
       with touched as materialized (select g1, g2 from (select ((placed_at at time zone ''''Europe/Berlin'''')::date) as g1, (status) as g2, (amount) as x2, (quantity) as x3, (amount) as x4, (amount) as x5, (placed_at) as x6 from old_rows where (status is distinct from ''''cancelled'''')) t group by g1, g2)
-      select g1, g2, count(*) filter (where real), oncesink.finite((sum(x2) filter (where real))::numeric, ''''revenue''''), oncesink.finite((sum(x3) filter (where real))::numeric, ''''pieces''''), count(x4) filter (where real), min(x5) filter (where real), max(x6) filter (where real)
+      select g1, g2, count(*) filter (where real), case when (sum(x2) filter (where real))::numeric - (sum(x2) filter (where real))::numeric <> 0 then oncesink.finite((sum(x2) filter (where real))::numeric, ''''revenue'''') else (sum(x2) filter (where real))::numeric end, case when (sum(x3) filter (where real))::numeric - (sum(x3) filter (where real))::numeric <> 0 then oncesink.finite((sum(x3) filter (where real))::numeric, ''''pieces'''') else (sum(x3) filter (where real))::numeric end, count(x4) filter (where real), min(x5) filter (where real), max(x6) filter (where real)
         from (select s.g1, s.g2, s.x2, s.x3, s.x4, s.x5, s.x6, true as real from (select ((placed_at at time zone ''''Europe/Berlin'''')::date) as g1, (status) as g2, (amount) as x2, (quantity) as x3, (amount) as x4, (amount) as x5, (placed_at) as x6 from "public"."orders" where (status is distinct from ''''cancelled'''')) s
                where exists (select from touched where touched.g1 = s.g1 and touched.g2 = s.g2)
               union all
@@ -78,7 +78,7 @@ execute 'create trigger "oncesink public.daily sales 1 update" after update on "
 execute 'create trigger "oncesink public.daily sales 1 delete" after delete on "public"."orders" referencing old table as old_rows for each statement execute function "oncesink"."public.daily sales rollup 1"()';
 execute 'create trigger "oncesink public.daily sales 1 truncate" after truncate on "public"."orders" for each statement execute function "oncesink"."public.daily sales rollup 1"()';
 execute 'insert into "oncesink"."public.daily sales rollup 1" (g1, g2, rows, m2, m3, m4, m5, m6)
-select g1, g2, count(*), oncesink.finite((sum(x2))::numeric, ''revenue''), oncesink.finite((sum(x3))::numeric, ''pieces''), count(x4), min(x5), max(x6)
+select g1, g2, count(*), case when (sum(x2))::numeric - (sum(x2))::numeric <> 0 then oncesink.finite((sum(x2))::numeric, ''revenue'') else (sum(x2))::numeric end, case when (sum(x3))::numeric - (sum(x3))::numeric <> 0 then oncesink.finite((sum(x3))::numeric, ''pieces'') else (sum(x3))::numeric end, count(x4), min(x5), max(x6)
   from (select ((placed_at at time zone ''Europe/Berlin'')::date) as g1, (status) as g2, (amount) as x2, (quantity) as x3, (amount) as x4, (amount) as x5, (placed_at) as x6 from "public"."orders" where (status is distinct from ''cancelled'')) v
  group by g1, g2';
 execute 'create view "public"."daily sales" as
