@@ -41,7 +41,7 @@ func (w *writer) reset() {
 
 // forget lets go of the parts that the last transaction wrote.
 func (w *writer) forget() {
-	w.batch = nil
+	w.batch, w.sent = nil, nil
 	for i := range w.tables {
 		clear(w.tables[i][:cap(w.tables[i])])
 	}
