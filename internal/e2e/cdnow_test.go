@@ -70,6 +70,29 @@ func cdnow(t *testing.T) (raw [][]byte, days map[string]day) {
 	return raw, days
 }
 
+// TestAwkAgrees: the sums that everything here is compared with are those of awk over the file.
+func TestAwkAgrees(t *testing.T) {
+	_, days := cdnow(t)
+	out, err := exec.CommandContext(t.Context(), "sh", "-c", `gzip -dc ../../testdata/cdnow-orders.jsonl.gz | awk -F '[:,}]' '
+		{ on = $6; gsub(/[" ]/, "", on); n[on]++; items[on] += $8; cents[on] += int($10 * 100 + 0.5) }
+		END { for (on in n) print on, n[on], items[on], cents[on] }'`).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]day{}
+	for line := range strings.Lines(string(out)) {
+		var on string
+		var d day
+		if _, err := fmt.Sscan(line, &on, &d.Orders, &d.Items, &d.Cents); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		got[on] = d
+	}
+	if !maps.Equal(got, days) {
+		t.Errorf("awk counts %d days, and this program %d, or their sums differ", len(got), len(days))
+	}
+}
+
 // job is one topic with the orders, one database, and the binary between them.
 type job struct {
 	t       *testing.T
