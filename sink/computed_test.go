@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // openErr opens one table and returns what Open says.
@@ -98,6 +100,25 @@ func TestComputedFlagged(t *testing.T) {
 	}
 	e.write(e.part("o", 0, events...))
 	db.want("32|16|16", "select count(*), count(*) filter (where twice = 2 * a), count(*) filter (where a is null and twice = -1) from q")
+}
+
+// TestComputedGrants: a role that may do nothing but what the script for a DBA grants can open and write.
+func TestComputedGrants(t *testing.T) {
+	db := newDatabase(t, "create table q (id int primary key, twice int)",
+		"do $$ begin execute format('revoke temporary on database %I from public', current_database()); end $$",
+		"do $$ begin create role \"computing role\"; exception when duplicate_object then null; end $$")
+	cfg := Config{Tables: []TableConfig{{Name: "q", Topics: []string{"o"}, Key: []string{"id"}, Columns: map[string]ColumnConfig{"twice": {SQL: "id * 2"}}}}}
+	if _, err := db.Conn.PgConn().Exec(t.Context(), InitSQL(cfg, "computing role")).ReadAll(); err != nil {
+		t.Fatal(err)
+	}
+	as := func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["role"] = `computing role` }
+	if _, err := Open(t.Context(), db.pool(as), nil, cfg); err != nil {
+		t.Error(err)
+	}
+	db.exec("do $$ begin execute format('revoke temporary on database %I from \"computing role\"', current_database()); end $$")
+	if _, err := Open(t.Context(), db.pool(as), nil, cfg); err == nil || !strings.Contains(err.Error(), "grant temporary on database") {
+		t.Errorf("got %v", err)
+	}
 }
 
 // TestComputedRefused: what would not be the same each time, or has no inputs, is refused at the start.

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -111,9 +112,13 @@ func InitSQL(cfg Config, role string) string {
 		b.WriteString(strings.Replace(m, "create table ", "create table if not exists ", 1) + "\n")
 	}
 	fmt.Fprintf(&b, "insert into oncesink.schema_version (component, version) values ('%s', %d) on conflict do nothing;\n", component, len(migrations))
+	named := role
 	if role != "" {
 		role = pgx.Identifier{role}.Sanitize()
 		fmt.Fprintf(&b, "grant usage on schema oncesink to %s;\ngrant select, insert on oncesink.dead_letters to %s;\n", role, role)
+	}
+	if role != "" && computes(cfg) {
+		fmt.Fprintf(&b, "do $init$ begin execute format('grant temporary on database %%I to %%I', current_database(), %s); end $init$; -- to check expressions\n", Literal(named))
 	}
 	fmt.Fprintf(&b, "set local search_path = %s;\n", cfg.SearchPath)
 	for _, tc := range cfg.Tables {
@@ -156,6 +161,18 @@ func InitSQL(cfg Config, role string) string {
 	}
 	b.WriteString("\ncommit;\n")
 	return b.String()
+}
+
+// computes reports whether a column is made by SQL.
+func computes(cfg Config) bool {
+	return slices.ContainsFunc(cfg.Tables, func(t TableConfig) bool {
+		for _, c := range t.Columns {
+			if c.SQL != "" {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 // remembers reports whether the table has a delete memory.
