@@ -377,9 +377,10 @@ func wait(t *testing.T, p *process) {
 	}
 }
 
-// owners counts the processes that own partitions.
+// owners counts the processes that own partitions, and live.
 func (j *job) owners() (n int) {
 	j.t.Helper()
-	j.must(j.pool.QueryRow(j.t.Context(), `select count(distinct instance) from oncesink.offsets`).Scan(&n))
+	j.must(j.pool.QueryRow(j.t.Context(), `select count(distinct instance) from oncesink.offsets
+		where exists (select from pg_stat_activity where application_name = 'oncesink ' || instance)`).Scan(&n))
 	return n
 }
