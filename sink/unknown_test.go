@@ -134,12 +134,16 @@ func TestUnknownCommit(t *testing.T) {
 			seed := rand.Uint64()
 			t.Logf("seed %d", seed)
 			r := rand.New(rand.NewPCG(seed, 1))
-			armed := false
+			armed, first := false, true
 			s.cut = func() cut {
 				if !tt.every && !armed {
 					return noCut
 				}
 				armed = false
+				if first { // so that one fires
+					first = false
+					return tt.cuts[len(tt.cuts)-1]
+				}
 				return tt.cuts[r.IntN(len(tt.cuts))]
 			}
 			const batches, size = 12, 10

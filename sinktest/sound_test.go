@@ -147,8 +147,8 @@ func TestWrongCases(t *testing.T) {
 		{"halted: handler 0: no idea", func(c *sinktest.Case) {
 			c.Config.Handlers = []sink.Handler{func(context.Context, pgx.Tx, []sink.Record) error { return errors.New("no idea") }}
 		}},
-		{"Tables names balance: there is no such table", func(c *sinktest.Case) { c.Tables = []string{"balance"} }},
-		{"Ignore names balances.on: no table that is compared has it", func(c *sinktest.Case) { c.Ignore = []string{"balances.on"} }},
+		{"field Tables names balance: there is no such table", func(c *sinktest.Case) { c.Tables = []string{"balance"} }},
+		{"field Ignore names balances.on: no table that is compared has it", func(c *sinktest.Case) { c.Ignore = []string{"balances.on"} }},
 		{"table missing does not exist", func(c *sinktest.Case) {
 			c.Config.Tables = []sink.TableConfig{{Name: "missing", Topics: []string{"payments"}, Key: []string{"id"}}}
 		}},

@@ -57,7 +57,7 @@ func readCatalog(ctx context.Context, conn *pgx.Conn, c *Case) (*catalog, error)
 			err := conn.QueryRow(ctx, "select n.nspname from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace where c.oid = to_regclass($1::text)",
 				name.Sanitize()).Scan(&schema)
 			if err != nil {
-				return nil, fmt.Errorf("Tables names %s: there is no such table", t)
+				return nil, fmt.Errorf("field Tables names %s: there is no such table", t)
 			}
 			name = append(pgx.Identifier{schema}, name...)
 		}
@@ -150,7 +150,7 @@ func (cat *catalog) read(ctx context.Context, conn *pgx.Conn, c *Case) (snapshot
 	}
 	for column := range cat.ignore {
 		if !used[column] {
-			return nil, fmt.Errorf("Ignore names %s: no table that is compared has it", column)
+			return nil, fmt.Errorf("field Ignore names %s: no table that is compared has it", column)
 		}
 	}
 	return out, nil
