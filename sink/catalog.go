@@ -20,7 +20,8 @@ type relation struct {
 	columns      []relationColumn
 	indexes      []relationIndex
 	// exclusions are names of exclusion constraints.
-	exclusions   []string
+	exclusions []string
+	// What [relation.readEffects] reads.
 	triggers     []relationTrigger
 	foreignKeys  []relationForeignKey
 	rowSecurity  bool
@@ -80,7 +81,7 @@ func readRelation(ctx context.Context, tx pgx.Tx, schema, name string) (*relatio
 	if err != nil {
 		return nil, fmt.Errorf("read table %s: %w", name, err)
 	}
-	for _, read := range []func(context.Context, pgx.Tx) error{r.readColumns, r.readIndexes, r.readTriggers} {
+	for _, read := range []func(context.Context, pgx.Tx) error{r.readColumns, r.readIndexes, r.readRights} {
 		if err := read(ctx, tx); err != nil {
 			return nil, fmt.Errorf("read table %s.%s: %w", r.schema, r.name, err)
 		}
@@ -89,16 +90,19 @@ func readRelation(ctx context.Context, tx pgx.Tx, schema, name string) (*relatio
 }
 
 // readColumns follows domains down to their base type, whose input function and
-// operators decide what a text means.
+// operators decide what a text means. Whether a default is the same at each load is
+// read from its parse tree, where functions and types stand by their oid: one is not
+// immutable if a function of it is not, if it is of SQL's own (current_date), or if
+// it casts by way of text from or to a type whose text depends on the session.
 func (r *relation) readColumns(ctx context.Context, tx pgx.Tx) error {
 	rows, err := tx.Query(ctx, `
 		with recursive types as (
-			select a.attnum, a.atttypid as typid, a.atttypmod as typmod, false as not_null, null::text as default_expr
+			select a.attnum, a.atttypid as typid, a.atttypmod as typmod, false as not_null, null::pg_node_tree collate "C" as tree
 			  from pg_attribute a
 			 where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped
 			union all
 			select s.attnum, t.typbasetype, case when s.typmod = -1 then t.typtypmod else s.typmod end,
-			       s.not_null or t.typnotnull, coalesce(s.default_expr, pg_get_expr(t.typdefaultbin, 0)) collate "default"
+			       s.not_null or t.typnotnull, coalesce(s.tree, t.typdefaultbin)
 			  from types s join pg_type t on t.oid = s.typid
 			 where t.typtype = 'd'
 		), base as (
@@ -111,22 +115,24 @@ func (r *relation) readColumns(ctx context.Context, tx pgx.Tx) error {
 		               select rngsubtype from pg_range where e.oid in (rngtypid, rngmultitypid)
 		               union all select atttypid from pg_attribute where attrelid = e.typrelid and e.typrelid <> 0 and attnum > 0)),
 		       a.attnotnull or b.not_null, a.attgenerated <> '', a.attidentity::text,
-		       coalesce(pg_get_expr(d.adbin, d.adrelid), b.default_expr,
+		       coalesce(pg_get_expr(v.tree, $1),
 		                case when a.attidentity <> '' then format('nextval(%L::regclass)', pg_get_serial_sequence($1::regclass::text, a.attname)) end, ''),
 		       coalesce(l.collname, ''),
 		       coalesce(l.collname in ('C', 'POSIX', 'ucs_basic')
 		                or l.collname = 'default' and (select datcollate in ('C', 'POSIX') from pg_database where datname = current_database()), false),
 		       coalesce(l.collisdeterministic, true),
-		       exists (select from pg_proc p
-		                where p.provolatile <> 'i' and d.adbin is not null
-		                  and p.proname = any (select m[1] from regexp_matches(pg_get_expr(d.adbin, d.adrelid), '([a-z_][a-z0-9_]*)\(', 'g') m))
-		       or coalesce(pg_get_expr(d.adbin, d.adrelid) ~ '(CURRENT_|LOCALTIME|SESSION_USER|^USER)', false),
+		       coalesce(v.tree::text ~ '\{SQLVALUEFUNCTION'
+		                or exists (select from regexp_matches(v.tree::text, ':(?:op)?funcid (\d+)', 'g') m join pg_proc p on p.oid = m[1]::oid where p.provolatile <> 'i')
+		                or v.tree::text ~ '\{COERCEVIAIO' and exists (
+		                    select from regexp_matches(v.tree::text, ':(?:const|func|op)?(?:result)?type (\d+)', 'g') m join pg_type x on x.oid = m[1]::oid
+		                      join pg_proc p on p.oid in (x.typinput, x.typoutput) where p.provolatile <> 'i'), false),
 		       array(select x from unnest(array['INSERT', 'UPDATE', 'SELECT']) x where not has_column_privilege($1::oid, a.attnum, x))
 		  from base b
 		  join pg_attribute a on a.attrelid = $1 and a.attnum = b.attnum
 		  join pg_type t on t.oid = b.typid
 		  join pg_type e on e.oid = case when t.typcategory = 'A' and t.typelem <> 0 then t.typelem else t.oid end
 		  left join pg_attrdef d on d.adrelid = $1 and d.adnum = a.attnum
+		 cross join lateral (select coalesce(d.adbin, b.tree) as tree) v
 		  left join pg_collation l on l.oid = a.attcollation
 		 order by a.attnum`, r.oid)
 	if err != nil {
@@ -171,51 +177,7 @@ func (r *relation) readIndexes(ctx context.Context, tx pgx.Tx) error {
 	return err
 }
 
-// relationTrigger is a trigger that a person made.
-type relationTrigger struct {
-	name                string
-	row, before, insert bool
-	language, source    string
-}
-
-// relationForeignKey is a foreign key by which deletes or updates travel on.
-type relationForeignKey struct {
-	name, other string
-	incoming    bool   // from the other table to this one
-	actions     string // "on delete cascade" and the like
-}
-
-func (r *relation) readTriggers(ctx context.Context, tx pgx.Tx) error {
-	// tgtype: 1 row, 2 before, 4 insert. Functions in schema oncesink are those of rollups.
-	rows, err := tx.Query(ctx, `
-		select t.tgname, t.tgtype & 1 <> 0, t.tgtype & 2 <> 0, t.tgtype & 4 <> 0, l.lanname, coalesce(p.prosrc, '')
-		  from pg_trigger t join pg_proc p on p.oid = t.tgfoid join pg_language l on l.oid = p.prolang join pg_namespace n on n.oid = p.pronamespace
-		 where t.tgrelid = $1 and not t.tgisinternal and t.tgenabled <> 'D' and n.nspname <> 'oncesink' order by 1`, r.oid)
-	if err != nil {
-		return err
-	}
-	if r.triggers, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (relationTrigger, error) {
-		var g relationTrigger
-		return g, row.Scan(&g.name, &g.row, &g.before, &g.insert, &g.language, &g.source)
-	}); err != nil {
-		return err
-	}
-	rows, err = tx.Query(ctx, `
-		with actions(code, text) as (values ('c', 'cascade'), ('n', 'set null'), ('d', 'set default'))
-		select k.conname, format('%s.%s', n.nspname, o.relname), k.confrelid = $1,
-		       concat_ws(' and ', 'on delete ' || (select text from actions where code = k.confdeltype), 'on update ' || (select text from actions where code = k.confupdtype))
-		  from pg_constraint k join pg_class o on o.oid = case when k.confrelid = $1 then k.conrelid else k.confrelid end join pg_namespace n on n.oid = o.relnamespace
-		 where k.contype = 'f' and (k.confrelid = $1 or k.conrelid = $1) and (k.confdeltype in ('c', 'n', 'd') or k.confupdtype in ('c', 'n', 'd'))
-		   and k.conparentid = 0 order by 1`, r.oid)
-	if err != nil {
-		return err
-	}
-	if r.foreignKeys, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (relationForeignKey, error) {
-		var k relationForeignKey
-		return k, row.Scan(&k.name, &k.other, &k.incoming, &k.actions)
-	}); err != nil {
-		return err
-	}
+func (r *relation) readRights(ctx context.Context, tx pgx.Tx) error {
 	return tx.QueryRow(ctx, `
 		select array(select conname::text from pg_constraint where conrelid = $1 and contype = 'x' order by 1),
 		       array(select x from unnest(array['INSERT', 'UPDATE', 'DELETE', 'SELECT']) x where not has_table_privilege($1, x))`, r.oid).

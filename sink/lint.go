@@ -56,7 +56,7 @@ func LintCodes() []string {
 var (
 	sequences = regexp.MustCompile(`(?i)\bnextval\(`)
 	// writes are words by which a trigger's function does more than change its row.
-	writes = regexp.MustCompile(`(?i)\b(insert\s+into|update\s+\S+\s+set|delete\s+from|merge\s+into|truncate|nextval|setval|notify|pg_notify|dblink\w*|copy)\b`)
+	writes = regexp.MustCompile(`(?i)\b(insert\s+into|update\s+(only\s+)?\S+\s+((as\s+)?\S+\s+)?set|delete\s+from|merge\s+into|truncate|nextval|setval|notify|pg_notify|dblink\w*|copy|execute)\b`)
 	// moods are what differs from one run to the next.
 	moods = regexp.MustCompile(`(?i)\b(now|clock_timestamp|statement_timestamp|transaction_timestamp|current_timestamp|current_date|localtimestamp|random|gen_random_uuid|nextval|pg_backend_pid|current_user|session_user)\b`)
 )
@@ -75,9 +75,15 @@ func (t *table) lint(r *relation, tables []*table) {
 	if r.persistence == "u" {
 		add(unloggedTable, Changes, "", "a crash of PostgreSQL empties it while the position stays", "alter table "+t.quoted()+" set logged", "it is unlogged")
 	}
-	if len(t.others) > 0 && t.strategy == Upsert {
-		add(furtherUnique, Surprises, "", "two events of a batch could stand in each other's way, so it is written one record at a time, in offset order (rule 18), which is slow",
-			"do without, or accept it", "it has %s besides the key", strings.Join(t.others, " and "))
+	if len(t.others) > 0 {
+		others := strings.Join(t.others, " and ")
+		if t.strategy == Upsert {
+			add(furtherUnique, Changes, "", "of two rows that claim the same value the first one keeps it, and the event of the other is a dead letter (rule 18); when the first has given it up by the time of a replay, that event is written after all. "+
+				"To keep to that order the table is written one record at a time, too, which is slow", "drop it, or make it the key; or accept it, if events never claim what another row has", "it has %s besides the key", others)
+		} else {
+			add(furtherUnique, Surprises, "", "of two events that claim the same value the first one to be read is kept and the other is a dead letter: from several partitions that is now this one, now that one",
+				"drop it, or accept it, if events of the same value are in one partition", "it has %s", others)
+		}
 	}
 	if r.rowSecurity {
 		add(rowSecurity, Surprises, "", "a policy can refuse or hide rows, and keeps COPY from being used", "see that the role has policies for insert, update and select", "it has row level security")
@@ -153,13 +159,17 @@ func (t *table) lintForeignKeys(r *relation, tables []*table, add addFinding) {
 		case own:
 		case k.incoming:
 			severity := Surprises
-			if len(t.recordKey) > 0 && !t.ignoreTombstones {
+			if k.deletes && len(t.recordKey) > 0 && !t.ignoreTombstones {
 				severity = Changes
 			}
 			add(cascadeOut, severity, k.name, "when a tombstone or a rebuild deletes a row, rows of "+k.other+" change with it, and reading this topic again does not bring them back",
 				"let the foreign key restrict, or be deferrable and without action; or make "+k.other+" a table of children", "%s of %s changes that table %s", k.name, k.other, k.actions)
 		default:
-			add(cascadeIn, Surprises, k.name, "rows go, or change, with a row of "+k.other+" while their events stay: a replay brings them back, or finds no parent",
+			severity := Surprises
+			if k.deletes {
+				severity = Changes
+			}
+			add(cascadeIn, severity, k.name, "rows go, or change, with a row of "+k.other+" while their events stay: a replay brings back those that went, or finds no parent, and leaves as they are those that changed",
 				"let the foreign key restrict, or be without action", "%s changes rows of this table %s", k.name, k.actions)
 		}
 	}

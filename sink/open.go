@@ -84,7 +84,7 @@ func Open(ctx context.Context, pool *pgxpool.Pool, ledger *offsets.Ledger, cfg C
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
 
 	seen := map[string]bool{}
-	relations := map[*table]*relation{}
+	var relations []*relation // of s.tables
 	for _, tc := range cfg.Tables {
 		t, r, err := s.openTable(ctx, tx, tc, ps)
 		if err != nil {
@@ -98,11 +98,16 @@ func Open(ctx context.Context, pool *pgxpool.Pool, ledger *offsets.Ledger, cfg C
 			continue
 		}
 		seen[t.title()] = true
-		relations[t] = r
-		s.tables = append(s.tables, t)
+		s.tables, relations = append(s.tables, t), append(relations, r)
 	}
-	for t, r := range relations {
-		t.lint(r, s.tables)
+	for i, t := range s.tables {
+		if t.cfg.Stage != NoStage {
+			continue
+		}
+		if err := relations[i].readEffects(ctx, tx); err != nil {
+			return nil, fmt.Errorf("read table %s: %w", t.title(), err)
+		}
+		t.lint(relations[i], s.tables)
 	}
 	if err := checkDeadLetters(ctx, tx, ps); err != nil {
 		return nil, err
@@ -155,7 +160,7 @@ func (s *Sink) openTable(ctx context.Context, tx pgx.Tx, cfg TableConfig, ps *pr
 	}
 	t := &table{
 		schema: r.schema, name: r.name, strategy: cfg.Strategy, guarded: cfg.Guard != "none", version: -1,
-		ignoreTombstones: cfg.Tombstones == "ignore", topics: cfg.Topics, cfg: cfg, lock: lockKey(r.qualified()),
+		ignoreTombstones: cfg.Tombstones == "ignore", topics: cfg.Topics, cfg: cfg, lock: LockKey(r.qualified()),
 	}
 	t.mapColumns(r, cfg, ps)
 	t.mapKey(r, cfg, ps)
@@ -180,9 +185,9 @@ func (s *Sink) openTable(ctx context.Context, tx pgx.Tx, cfg TableConfig, ps *pr
 	return t, r, nil
 }
 
-// lockKey is the table's part of its advisory lock. It is made of the name, so that
-// a table that takes the place of another keeps its lock.
-func lockKey(name string) int32 {
+// LockKey is what a name brings to an advisory lock. A table that takes the place of
+// another so keeps its lock.
+func LockKey(name string) int32 {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(name))
 	return int32(h.Sum32())
@@ -232,4 +237,13 @@ func SplitName(s string) (schema, name string, err error) {
 		return parts[0], parts[1], nil
 	}
 	return "", parts[0], nil
+}
+
+// Qualify takes a name apart as [SplitName] does. Without a schema it is in the first one of the search path.
+func Qualify(name, searchPath string) (schema, table string, err error) {
+	if schema, table, err = SplitName(name); err == nil && schema == "" {
+		first, _, _ := strings.Cut(searchPath, ",")
+		schema = strings.Trim(strings.TrimSpace(first), `"`)
+	}
+	return schema, table, err
 }
