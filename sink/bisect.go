@@ -95,7 +95,7 @@ func (t *transaction) rows(ctx context.Context) (err error) {
 			if events, err = t.shortcut(ctx, tb, events); err != nil {
 				return err
 			}
-			w.append(tb, events)
+			w.insert(tb, tb.appendSQL, events)
 		case len(tb.others) > 0:
 			for k := range events {
 				w.round(tb, events[k:k+1])

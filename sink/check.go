@@ -82,7 +82,6 @@ func (t *table) mapColumns(r *relation, cfg TableConfig, ps *problems) {
 		c := rc.column
 		from := cfg.Columns[c.name]
 		var err error
-		checkComputed(r.qualified(), c.name, from, ps)
 		parse := parseSource
 		if t.strategy == Children {
 			parse = childSource
@@ -92,7 +91,9 @@ func (t *table) mapColumns(r *relation, cfg TableConfig, ps *problems) {
 			continue
 		}
 		c.encoding, c.zone = from.Encoding, from.Zone
-		if err := c.check(); err != nil && from.SQL == "" {
+		if from.SQL != "" {
+			checkComputed(r.qualified(), c.name, from, ps)
+		} else if err := c.check(); err != nil {
 			ps.add(fmt.Sprintf("column %s of %s: %v", c.name, r.qualified(), err), "")
 		}
 		if rc.identity == "a" {

@@ -215,14 +215,7 @@ func (w *writer) children(t *table, events []event) {
 			continue
 		}
 		w.statement(t, func(s shape) string { return t.staleSQL(c, s) }, shape{columns: t.key}, parents)
-		w.split(c, rows)
-		if w.presence() > maxSets {
-			w.statement(c, c.childSQL, shape{columns: c.all(), flagged: true}, rows)
-			continue
-		}
-		for _, set := range w.names() {
-			w.statement(c, c.childSQL, c.shape(set), *w.sets[set])
-		}
+		w.insert(c, c.childSQL, rows)
 	}
 }
 

@@ -58,7 +58,7 @@ func (t *table) mapComputed(ctx context.Context, tx pgx.Tx, ps *problems) error 
 
 // checkComputed refuses what a computed column has no use for.
 func checkComputed(table, name string, c ColumnConfig, ps *problems) {
-	if c.SQL != "" && (c.From != "" || c.Encoding != "" || c.Zone != "") {
+	if c.From != "" || c.Encoding != "" || c.Zone != "" {
 		ps.add(fmt.Sprintf("column %s of %s has sql and from, encoding or zone", name, table), "an expression says it all: use one of them")
 	}
 }

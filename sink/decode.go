@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"cmp"
 	"math"
 	"slices"
 
@@ -118,10 +119,8 @@ func (d *decoder) rows(p *Part, rec *Record, sc *scratch) *fault {
 		case !t.ignoreTombstones:
 			f = t.tombstone(p, rec, sc)
 		}
-		if f != nil && f.table == "" {
-			f.table = t.title()
-		}
 		if f != nil {
+			f.table = cmp.Or(f.table, t.title()) // one of its children's may be there
 			return f
 		}
 	}

@@ -112,23 +112,18 @@ func InitSQL(cfg Config, role string) string {
 		b.WriteString(strings.Replace(m, "create table ", "create table if not exists ", 1) + "\n")
 	}
 	fmt.Fprintf(&b, "insert into oncesink.schema_version (component, version) values ('%s', %d) on conflict do nothing;\n", component, len(migrations))
-	named := role
 	if role != "" {
+		if computes(cfg) {
+			fmt.Fprintf(&b, "do $init$ begin execute format('grant temporary on database %%I to %%I', current_database(), %s); end $init$; -- to check expressions\n", Literal(role))
+		}
 		role = pgx.Identifier{role}.Sanitize()
 		fmt.Fprintf(&b, "grant usage on schema oncesink to %s;\ngrant select, insert on oncesink.dead_letters to %s;\n", role, role)
 	}
-	if role != "" && computes(cfg) {
-		fmt.Fprintf(&b, "do $init$ begin execute format('grant temporary on database %%I to %%I', current_database(), %s); end $init$; -- to check expressions\n", Literal(named))
-	}
 	fmt.Fprintf(&b, "set local search_path = %s;\n", cfg.SearchPath)
 	for _, tc := range cfg.Tables {
-		schema, name, err := SplitName(tc.Name)
+		schema, name, err := Qualify(tc.Name, cfg.SearchPath)
 		if err != nil {
 			continue // Open reports it
-		}
-		if schema == "" {
-			first, _, _ := strings.Cut(cfg.SearchPath, ",")
-			schema = strings.Trim(strings.TrimSpace(first), `"`)
 		}
 		fmt.Fprintf(&b, "\n-- %s.%s\n", schema, name)
 		if tc.Create != "" {

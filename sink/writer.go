@@ -136,15 +136,15 @@ func (w *writer) round(t *table, events []event) {
 	}
 }
 
-// append writes events as rows of their own, in the order of the log.
-func (w *writer) append(t *table, events []event) {
+// insert writes events as rows of their own, in their order, by one form of statement.
+func (w *writer) insert(t *table, form func(shape) string, events []event) {
 	w.split(t, events)
 	if w.presence() > maxSets {
-		w.statement(t, t.appendSQL, shape{columns: t.all(), flagged: true}, events)
+		w.statement(t, form, shape{columns: t.all(), flagged: true}, events)
 		return
 	}
 	for _, set := range w.names() {
-		w.statement(t, t.appendSQL, t.shape(set), *w.sets[set])
+		w.statement(t, form, t.shape(set), *w.sets[set])
 	}
 }
 

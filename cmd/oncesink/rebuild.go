@@ -60,7 +60,7 @@ and one that began before in REPEATABLE READ sees an empty table. It refuses whe
 hangs on the old table: views, foreign keys, triggers, policies, publications, sequences,
 columns that no event fills.
 ` + acceptHelp,
-		Args: oneTable,
+		Args: oneName("table"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.swap && f.keepStage {
 				return &usageError{fmt.Errorf("--keep-stage: a swap makes the stage the table")}
@@ -93,7 +93,7 @@ in the time zone of the configuration (postgres.time_zone, UTC by default).
 Exit codes: 0 done, 1 failed at run time (try again), 2 the configuration or the command
 line has to be changed first.
 ` + acceptHelp,
-		Args: oneTable,
+		Args: oneName("table"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for name, value := range map[string]string{"column": r.Column, "from": r.From, "to": r.To} {
 				if value == "" {
@@ -120,7 +120,7 @@ func newVerifyCommand() *cobra.Command {
 what the table has. It changes nothing, and may run beside oncesink run. It ends with 0 if
 they agree and with 1 if rows differ: oncesink rebuild corrects them.
 ` + acceptHelp,
-		Args: oneTable,
+		Args: oneName("table"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.dryRun = true
 			return f.run(cmd, args[0], nil, func(r *rebuild.Result) error {
@@ -135,12 +135,14 @@ they agree and with 1 if rows differ: oncesink rebuild corrects them.
 	return cmd
 }
 
-// oneTable wants the name of a table.
-func oneTable(cmd *cobra.Command, args []string) error {
-	if len(args) != 1 {
-		return &usageError{fmt.Errorf("name one table: see `%s --help`", cmd.CommandPath())}
+// oneName wants one argument: the name of a table, or of something else.
+func oneName(what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return &usageError{fmt.Errorf("name one %s: see `%s --help`", what, cmd.CommandPath())}
+		}
+		return nil
 	}
-	return nil
 }
 
 // run loads a table again and prints what came of it; judge, if not nil, has the last word.

@@ -44,7 +44,7 @@ mend one that verify finds wrong. Readers see the last build until the new one i
 The table is locked for a moment only, in which triggers are made or removed; oncesink run,
 and anybody else, goes on writing. Stopped at any moment, it has changed nothing that readers
 see; the same command begins anew.`,
-		Args: oneRollup,
+		Args: oneName("rollup"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.withRollup(cmd, args[0], func(ctx context.Context, s *session, r *rollup.Rollup) error {
 				groups, err := rollup.Build(ctx, s.pool, r)
@@ -68,7 +68,7 @@ func newRollupVerifyCommand() *cobra.Command {
 		Long: `Counts and sums the rows of the table and compares, in one snapshot. It changes nothing, and
 may run beside oncesink run. It ends with 0 if they agree and with 1 if a group differs:
 oncesink rollup build mends it.`,
-		Args: oneRollup,
+		Args: oneName("rollup"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.withRollup(cmd, args[0], func(ctx context.Context, s *session, r *rollup.Rollup) error {
 				if err := r.Ready(); err != nil {
@@ -106,7 +106,7 @@ func newRollupDropCommand() *cobra.Command {
 		Short: "Remove a rollup: its view, its sums and its triggers",
 		Long: `Removes a rollup from the database: its view, its sums and the triggers on its table. Run it
 while the rollup is still in the configuration, then remove it there, too.`,
-		Args: oneRollup,
+		Args: oneName("rollup"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.withRollup(cmd, args[0], func(ctx context.Context, s *session, r *rollup.Rollup) error {
 				err := s.conn(ctx, func(c *pgx.Conn) error { return rollup.Drop(ctx, c, r) })
@@ -119,13 +119,6 @@ while the rollup is still in the configuration, then remove it there, too.`,
 	}
 	f.add(cmd)
 	return cmd
-}
-
-func oneRollup(cmd *cobra.Command, args []string) error {
-	if len(args) != 1 {
-		return &usageError{fmt.Errorf("name one rollup: see `%s --help`", cmd.CommandPath())}
-	}
-	return nil
 }
 
 // withRollup connects to PostgreSQL alone and opens the rollup of that name.
@@ -153,13 +146,7 @@ func (f *flags) withRollup(cmd *cobra.Command, name string, do func(context.Cont
 	if err := s.checkLedger(ctx); err != nil {
 		return s.scrub(err)
 	}
-	var all []*rollup.Rollup
-	err = s.conn(ctx, func(c *pgx.Conn) (err error) {
-		if err = rollup.Init(ctx, c); err == nil {
-			all, err = rollup.Open(ctx, c, found)
-		}
-		return err
-	})
+	all, err := s.openRollups(ctx, found)
 	if err == nil {
 		err = do(ctx, s, all[0])
 	}
@@ -172,18 +159,24 @@ func (f *flags) withRollup(cmd *cobra.Command, name string, do func(context.Cont
 	return s.scrub(err)
 }
 
+// openRollups opens rollups, whose common tables are made if they are missing.
+func (s *session) openRollups(ctx context.Context, definitions []rollup.Definition) (all []*rollup.Rollup, err error) {
+	err = s.conn(ctx, func(c *pgx.Conn) error {
+		if err := rollup.Init(ctx, c); err != nil {
+			return err
+		}
+		all, err = rollup.Open(ctx, c, definitions)
+		return err
+	})
+	return all, err
+}
+
 // initRollups builds the rollups that were never built.
 func (s *session) initRollups(ctx context.Context, out io.Writer) error {
 	if len(s.rollups) == 0 {
 		return nil
 	}
-	var all []*rollup.Rollup
-	err := s.conn(ctx, func(c *pgx.Conn) (err error) {
-		if err = rollup.Init(ctx, c); err == nil {
-			all, err = rollup.Open(ctx, c, s.rollups)
-		}
-		return err
-	})
+	all, err := s.openRollups(ctx, s.rollups)
 	if err != nil {
 		return err
 	}

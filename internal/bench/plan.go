@@ -28,33 +28,29 @@ func (p plan) measure(ctx context.Context, b *bench) error {
 	}
 	n := p.records
 	first := fresh(0, n)
-	if p.sums {
-		made, err := b.fill(ctx, "fresh", 6, narrow, first)
-		if err != nil {
-			return err
-		}
-		newer, err := b.fill(ctx, "updates", 6, narrow, updates(first, 1))
-		if err != nil {
-			return err
-		}
-		return p.repeat(ctx, b, func() []step { return p.rollups(b, made, newer) })
-	}
 	again, half := updates(first, 1), mixed(first, 2)
-	var made []topic
-	for _, x := range []struct {
+	topics := []struct {
 		name       string
 		partitions int
 		shape      shape
 		load       load
 	}{
 		{"fresh", 6, narrow, first}, {"updates", 6, narrow, again}, {"mixed", 6, narrow, half},
-	} {
+	}
+	if p.sums {
+		topics = topics[:2]
+	}
+	var made []topic
+	for _, x := range topics {
 		t, err := b.fill(ctx, x.name, x.partitions, x.shape, x.load)
 		if err != nil {
 			return err
 		}
 		say("topic %s: %d events", t.name, len(t.load.events))
 		made = append(made, t)
+	}
+	if p.sums {
+		return p.repeat(ctx, b, func() []step { return p.rollups(b, made[0], made[1]) })
 	}
 	return p.repeat(ctx, b, func() []step { return p.steps(b, made) })
 }

@@ -80,11 +80,11 @@ func (r *Rollup) alone(ctx context.Context, conn *pgx.Conn) (release func(), err
 	}, nil
 }
 
-// at is the builder of another build.
+// at is another build of the rollup.
 func (r *Rollup) at(build int) *Rollup {
 	next := *r
-	targetSchema, target, _ := r.split(r.Table)
-	next.build, next.names = build, r.Definition.names(r.schema, r.name, targetSchema, target, build)
+	next.build = build
+	next.number(build)
 	return &next
 }
 
@@ -152,7 +152,7 @@ func (r *Rollup) fill(ctx context.Context, snapshot pgx.Tx, operator *pgx.Conn) 
 		if err := snapshot.Commit(ctx); err != nil {
 			return err
 		}
-		return execAll(ctx, tx, fmt.Sprintf("select pg_advisory_xact_lock(%d, %d)", lockClass, r.lockKey()),
+		return execAll(ctx, tx, "select "+r.lock(),
 			fmt.Sprintf("insert into %s select * from %s on conflict do nothing", r.storage, r.base()), "drop table "+r.base())
 	})
 	return tag.RowsAffected(), err
@@ -249,18 +249,9 @@ func (d *Definition) Script() (string, error) {
 	if err := d.Check(); err != nil {
 		return "", err
 	}
-	schema, name, err := d.split(d.Name)
+	b, err := d.builder(1)
 	if err != nil {
 		return "", err
-	}
-	targetSchema, target, err := d.split(d.Table)
-	if err != nil {
-		return "", err
-	}
-	b := &builder{Definition: d, schema: schema, name: name, names: d.names(schema, name, targetSchema, target, 1)}
-	for _, c := range d.Columns {
-		m, _ := parseMeasure(c)
-		b.measures = append(b.measures, m)
 	}
 	statements := append([]string{"lock table " + b.target + " in share row exclusive mode"}, b.createSQL()...)
 	statements = append(append(statements, b.triggerSQL()...), b.fillSQL(b.storage), "create view "+b.view+" as\n"+b.viewSQL())

@@ -36,11 +36,8 @@ const component = "rollups"
 // Rollup is a definition that fits its table.
 type Rollup struct {
 	builder
-	// build is the number of the build that is there, 0 without one; current tells that it is of this
-	// definition and that its triggers are in force.
-	build   int
-	current bool
-	other   string // why it is not current
+	build int    // the number of the one that is there; 0: none
+	other string // why it is not one of this definition whose triggers are in force; "": it is
 }
 
 // Open checks definitions against the catalog, and finds what is there of them. It changes nothing. What
@@ -94,21 +91,17 @@ func open(ctx context.Context, tx pgx.Tx, d *Definition, thorough bool) (*Rollup
 	if _, err := tx.Exec(ctx, "select set_config('search_path', $1, true)", d.SearchPath); err != nil {
 		return nil, err
 	}
-	schema, name, err := d.split(d.Name)
+	b, err := d.builder(1)
 	if err != nil {
 		return nil, problem("write NAME or SCHEMA.NAME", "%v", err)
 	}
-	targetSchema, target, err := d.split(d.Table)
-	if err != nil {
-		return nil, problem("write TABLE or SCHEMA.TABLE", "%v", err)
-	}
-	r := &Rollup{}
+	r := &Rollup{builder: *b}
 	var version int
 	var kind, taken string
 	var ledger bool
 	if err := tx.QueryRow(ctx, `select current_setting('server_version_num')::int,
 		coalesce((select relkind::text from pg_class where oid = to_regclass($1)), ''), coalesce((select relkind::text from pg_class where oid = to_regclass($2)), ''),
-		to_regclass('oncesink.rollups') is not null`, identifier(targetSchema, target), identifier(schema, name)).Scan(&version, &kind, &taken, &ledger); err != nil {
+		to_regclass('oncesink.rollups') is not null`, r.target, r.view).Scan(&version, &kind, &taken, &ledger); err != nil {
 		return nil, err
 	}
 	switch {
@@ -119,35 +112,23 @@ func open(ctx context.Context, tx pgx.Tx, d *Definition, thorough bool) (*Rollup
 	case taken != "" && taken != "v":
 		return nil, problem("give the rollup another name", "there is something else of this name already")
 	}
+	same := false
 	if ledger {
-		if err := tx.QueryRow(ctx, `select build, fingerprint = $2 from oncesink.rollups where name = $1`, identifier(schema, name), d.fingerprint()).
-			Scan(&r.build, &r.current); err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		if err := tx.QueryRow(ctx, `select build, fingerprint = $2 from oncesink.rollups where name = $1`, r.view, d.fingerprint()).
+			Scan(&r.build, &same); err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return nil, err
 		}
 	}
-	r.builder = builder{Definition: d, schema: schema, name: name, names: d.names(schema, name, targetSchema, target, max(r.build, 1))}
+	r.number(max(r.build, 1))
 	if taken != "" && r.build == 0 {
 		return nil, problem("give the rollup another name", "there is a view of this name already that is no rollup")
-	}
-	for _, c := range d.Columns {
-		m, _ := parseMeasure(c)
-		r.measures = append(r.measures, m)
 	}
 	if thorough {
 		if err := r.checkExpressions(ctx, tx, problem); err != nil {
 			return nil, err
 		}
 	}
-	return r, r.checkTriggers(ctx, tx)
-}
-
-// split takes a name apart; without a schema it is in the first of the search path.
-func (d *Definition) split(s string) (schema, name string, err error) {
-	if schema, name, err = sink.SplitName(s); err == nil && schema == "" {
-		first, _, _ := strings.Cut(d.SearchPath, ",")
-		schema = strings.Trim(strings.TrimSpace(first), `"`)
-	}
-	return schema, name, err
+	return r, r.checkTriggers(ctx, tx, same)
 }
 
 // checkExpressions has PostgreSQL check each expression.
@@ -205,8 +186,8 @@ func (r *Rollup) checkExpressions(ctx context.Context, tx pgx.Tx, problem func(f
 	return errors.Join(errs...)
 }
 
-// checkTriggers sees whether the build that is there is in force.
-func (r *Rollup) checkTriggers(ctx context.Context, tx pgx.Tx) error {
+// checkTriggers sees whether the build that is there is in force; same tells that it is of this definition.
+func (r *Rollup) checkTriggers(ctx context.Context, tx pgx.Tx, same bool) error {
 	var triggers int
 	var view bool
 	if err := tx.QueryRow(ctx, `select (select count(*) from pg_trigger where tgrelid = $1::regclass and tgenabled in ('O', 'A') and tgfoid = to_regprocedure($2)),
@@ -216,14 +197,13 @@ func (r *Rollup) checkTriggers(ctx context.Context, tx pgx.Tx) error {
 	switch {
 	case r.build == 0:
 		r.other = "it is not there yet"
-	case !r.current:
+	case !same:
 		r.other = "it was built by another definition"
 	case triggers != 4:
 		r.other = "its triggers are disabled or gone"
 	case !view:
 		r.other = "its view is gone"
 	}
-	r.current = r.other == ""
 	return nil
 }
 
@@ -235,7 +215,7 @@ func (r *Rollup) Missing() bool { return r.build == 0 }
 
 // Ready returns an error if the rollup is not kept by its present definition.
 func (r *Rollup) Ready() error {
-	if r.current {
+	if r.other == "" {
 		return nil
 	}
 	fix := fmt.Sprintf("run `oncesink rollup build %s`, which may run beside the sink", r.Definition.Name)

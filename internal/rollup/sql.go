@@ -2,7 +2,6 @@ package rollup
 
 import (
 	"fmt"
-	"hash/fnv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -23,15 +22,6 @@ type names struct {
 	trigger                         string // without the event
 }
 
-func (d *Definition) names(schema, name, targetSchema, target string, build int) names {
-	object := sink.ShortName(schema+"."+name, fmt.Sprintf(" rollup %d", build))
-	return names{
-		view: identifier(schema, name), target: identifier(targetSchema, target),
-		storage: identifier("oncesink", object), function: identifier("oncesink", object),
-		trigger: sink.ShortName("oncesink "+schema+"."+name, fmt.Sprintf(" %d truncate", build)),
-	}
-}
-
 func identifier(parts ...string) string { return pgx.Identifier(parts).Sanitize() }
 
 // builder writes the statements of one build. The columns of its storage are g1, g2, ... for the
@@ -41,6 +31,37 @@ type builder struct {
 	names
 	schema, name string
 	measures     []measure
+}
+
+// builder compiles a definition that [Definition.Check] finds right, for one of its builds.
+func (d *Definition) builder(build int) (*builder, error) {
+	b := &builder{Definition: d}
+	var err error
+	if b.schema, b.name, err = sink.Qualify(d.Name, d.SearchPath); err != nil {
+		return nil, err
+	}
+	targetSchema, target, err := sink.Qualify(d.Table, d.SearchPath)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range d.Columns {
+		m, err := parseMeasure(c)
+		if err != nil {
+			return nil, err
+		}
+		b.measures = append(b.measures, m)
+	}
+	b.view, b.target = identifier(b.schema, b.name), identifier(targetSchema, target)
+	b.number(build)
+	return b, nil
+}
+
+// number names the objects of another build.
+func (b *builder) number(build int) {
+	title := b.schema + "." + b.name
+	object := identifier("oncesink", sink.ShortName(title, fmt.Sprintf(" rollup %d", build)))
+	b.storage, b.function = object, object
+	b.trigger = sink.ShortName("oncesink "+title, fmt.Sprintf(" %d truncate", build))
 }
 
 // each joins what f says of the numbers 1 to n.
@@ -179,15 +200,11 @@ end `, b.addSQL(shard("new_rows"), "new_rows", ""), b.addSQL(shard("new_rows"), 
 
 // addSQL adds the rows of one transition table and takes away those of another.
 func (b *builder) addSQL(shard, added, removed string) string {
-	plusFilter, minusFilter, which := "", "", ""
-	if added != "" && removed != "" {
-		plusFilter, minusFilter, which = " filter (where added)", " filter (where not added)", ", %t as added"
-	}
-	mark := func(added bool) string {
-		if which == "" {
-			return ""
-		}
-		return fmt.Sprintf(which, added)
+	var plusFilter, minusFilter, plusMark, minusMark string
+	both := added != "" && removed != ""
+	if both {
+		plusFilter, minusFilter = " filter (where added)", " filter (where not added)"
+		plusMark, minusMark = ", true as added", ", false as added"
 	}
 	columns, plus := b.storageColumns(plusFilter)
 	_, minus := b.storageColumns(minusFilter)
@@ -195,7 +212,7 @@ func (b *builder) addSQL(shard, added, removed string) string {
 	for i, c := range columns {
 		delta := plus[i]
 		switch {
-		case added != "" && removed != "":
+		case both:
 			delta = plus[i] + " - " + minus[i]
 		case removed != "":
 			delta = "- " + minus[i]
@@ -204,10 +221,10 @@ func (b *builder) addSQL(shard, added, removed string) string {
 		sets = append(sets, fmt.Sprintf("%s = t.%s + excluded.%s", c, c, c))
 	}
 	if added != "" {
-		rows = append(rows, b.values(added, mark(true)))
+		rows = append(rows, b.values(added, plusMark))
 	}
 	if removed != "" {
-		rows = append(rows, b.values(removed, mark(false)))
+		rows = append(rows, b.values(removed, minusMark))
 	}
 	return fmt.Sprintf(`insert into %s as t (%s, shard, %s)
     select %s, %s, %s
@@ -242,6 +259,9 @@ func (b *builder) recomputeBody() string {
 		}
 		return strings.Join(parts, " or ")
 	}
+	turn := func(condition, work string) string {
+		return fmt.Sprintf("    if %s then\n      perform %s;\n      %s;\n    end if;", condition, b.lock(), work)
+	}
 	return fmt.Sprintf(`
 begin
   if current_setting('transaction_isolation') <> 'read committed' then
@@ -249,39 +269,29 @@ begin
       using errcode = '0A000', hint = 'Its rollup %s is recomputed from what other transactions have committed by then.';
   end if;
   if tg_op = 'INSERT' then
-    if %s then
-      perform pg_advisory_xact_lock(%d, %d);
-      %s;
-    end if;
+%s
   elsif tg_op = 'UPDATE' then
-    if %s then
-      perform pg_advisory_xact_lock(%d, %d);
-      %s;
-    end if;
+%s
   elsif tg_op = 'DELETE' then
-    if %s then
-      perform pg_advisory_xact_lock(%d, %d);
-      %s;
-    end if;
+%s
   else
-    perform pg_advisory_xact_lock(%d, %d);
+    perform %s;
     delete from %s;
   end if;
   return null;
 end `, strings.ReplaceAll(b.view, "'", "''"),
-		any("new_rows"), lockClass, b.lockKey(), touched("new_rows"),
-		any("new_rows", "old_rows"), lockClass, b.lockKey(), touched("old_rows", "new_rows"),
-		any("old_rows"), lockClass, b.lockKey(), touched("old_rows"),
-		lockClass, b.lockKey(), b.storage)
+		turn(any("new_rows"), touched("new_rows")),
+		turn(any("new_rows", "old_rows"), touched("old_rows", "new_rows")),
+		turn(any("old_rows"), touched("old_rows")),
+		b.lock(), b.storage)
 }
 
 // lockClass is the first key of the advisory locks of rollups: "roll".
 const lockClass = 0x726f6c6c
 
-func (b *builder) lockKey() int32 {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(b.view))
-	return int32(h.Sum32())
+// lock is the call by which transactions take turns at a recomputed rollup.
+func (b *builder) lock() string {
+	return fmt.Sprintf("pg_advisory_xact_lock(%d, %d)", lockClass, sink.LockKey(b.view))
 }
 
 // makeSQL makes the groups that touched selects anew.
