@@ -36,6 +36,7 @@ func NewPool(ctx context.Context, url string, maxConns int32) (*pgxpool.Pool, st
 	}
 	conn := cfg.ConnConfig
 	conn.RuntimeParams["application_name"] = appPrefix + instance
+	conn.RuntimeParams["client_encoding"] = "UTF8" // whatever the database's encoding is
 	if conn.ConnectTimeout == 0 {
 		conn.ConnectTimeout = 10 * time.Second
 	}

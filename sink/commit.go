@@ -211,6 +211,7 @@ func beginStatement(cfg *Config) string {
 		{"statement_timeout", millis(cfg.StatementTimeout)},
 		{"idle_in_transaction_session_timeout", millis(cfg.IdleTimeout)},
 		{"synchronous_commit", cfg.SynchronousCommit},
+		{"client_encoding", "UTF8"},
 		{"TimeZone", cfg.TimeZone},
 		{"DateStyle", "ISO, MDY"},
 		{"IntervalStyle", "postgres"},
