@@ -150,6 +150,21 @@ func (c *column) isText() bool {
 	return c.kind == kindText && (c.isChar() || c.base == "text" || c.base == "character varying")
 }
 
+// equalsBytewise reports whether values of the column are equal only if their bytes are; not
+// so numbers with a scale or two zeros, char(n), and text under some collations.
+func (c *column) equalsBytewise(deterministic bool) bool {
+	if c.array {
+		return false
+	}
+	switch c.kind {
+	case kindInt, kindBool, kindUUID, kindDate, kindBytea:
+		return true
+	case kindText:
+		return deterministic && (c.base == "text" || c.base == "character varying")
+	}
+	return c.enum || c.isTimestamp()
+}
+
 func (c *column) isTimestamp() bool {
 	return (c.kind == kindTime || c.kind == kindTimeTZ) && strings.HasPrefix(c.base, "timestamp")
 }

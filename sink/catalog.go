@@ -109,7 +109,7 @@ func (r *relation) readColumns(ctx context.Context, tx pgx.Tx) error {
 			select s.* from types s join pg_type t on t.oid = s.typid where t.typtype <> 'd'
 		)
 		select a.attname, format_type(a.atttypid, a.atttypmod), format_type(t.oid, -1), b.typmod,
-		       t.typcategory = 'A' and t.typelem <> 0, e.typname,
+		       t.typcategory = 'A' and t.typelem <> 0, t.typtype = 'e', e.typname,
 		       e.typtype in ('r', 'm', 'c') and exists (
 		           select from pg_type i where i.typcategory = 'D' and i.oid in (
 		               select rngsubtype from pg_range where e.oid in (rngtypid, rngmultitypid)
@@ -141,13 +141,14 @@ func (r *relation) readColumns(ctx context.Context, tx pgx.Tx) error {
 	r.columns, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (relationColumn, error) {
 		var c relationColumn
 		var temporal bool
-		err := row.Scan(&c.name, &c.typ, &c.base, &c.typmod, &c.array, &c.typeName, &temporal,
+		err := row.Scan(&c.name, &c.typ, &c.base, &c.typmod, &c.array, &c.enum, &c.typeName, &temporal,
 			&c.notNull, &c.generated, &c.identity, &c.defaultExpr,
 			&c.collation, &c.codePointOrder, &c.deterministic, &c.volatileDefault, &c.privilegeMissing)
 		c.hasDefault = c.defaultExpr != ""
 		c.column.notNull = c.notNull && !c.hasDefault
 		c.volatileDefault = c.volatileDefault || c.identity != ""
 		c.kind = kindOf(c.typeName, temporal)
+		c.bytewise = c.equalsBytewise(c.deterministic)
 		return c, err
 	})
 	return err

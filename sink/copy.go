@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,9 +13,9 @@ import (
 )
 
 // copySQL is the statement that takes rows of new keys. What a text becomes in COPY is
-// what it becomes in the upsert: both go through the type's input function, and both
-// leave the length to the column (rule 15).
-func (t *table) copySQL(s shape) string {
+// what it becomes in the upsert: it goes through the type's input function, or is
+// sent as that function would have read it; and the length is left to the column (rule 15).
+func (t *table) copySQL(s shape, options string) string {
 	var names []string
 	for _, i := range s.columns {
 		names = append(names, quote(t.columns[i].name))
@@ -22,8 +23,13 @@ func (t *table) copySQL(s shape) string {
 	if t.guarded {
 		names = append(names, sourceColumn, offsetColumn)
 	}
-	return fmt.Sprintf("copy %s (%s) from stdin with (encoding 'UTF8')", t.quoted(), strings.Join(names, ", "))
+	return fmt.Sprintf("copy %s (%s) from stdin with (%s)", t.quoted(), strings.Join(names, ", "), options)
 }
+
+const (
+	textOptions   = "encoding 'UTF8'"
+	binaryOptions = "format binary"
+)
 
 // checkCopy finds out whether rows may go by COPY at all.
 func (t *table) checkCopy(r *relation) {
@@ -49,26 +55,62 @@ func (e *copyRefused) Unwrap() error { return e.err }
 
 const uniqueViolation = "23505"
 
-// copy sends rows of new keys, after everything that was queued before.
+// copy sends rows of new keys, after everything that was queued before: in binary, if
+// Go can read them all.
 func (t *transaction) copy(ctx context.Context, tb *table, s shape, events []event) error {
 	if err := t.send(ctx); err != nil {
 		return err
 	}
+	w, forms := t.w, tb.wires(s)
+	for binary := forms != nil && tb.plain(); binary && len(events) > 0; {
+		data, n := tb.appendBinary(w.copyText[:0], s, forms, events)
+		w.copyText = data[:0]
+		if n == 0 {
+			tb.inText.Store(patience)
+			break
+		}
+		if err := t.copyFrom(ctx, tb, tb.copySQL(s, binaryOptions), bytes.NewReader(data)); err != nil {
+			return err
+		}
+		events = events[n:]
+	}
+	if len(events) > 0 {
+		rows := &copyRows{table: tb, columns: s.columns, events: events, text: w.copyText[:0]}
+		if err := t.copyFrom(ctx, tb, tb.copySQL(s, textOptions), rows); err != nil {
+			return err
+		}
+		w.copyText = rows.text[:0]
+	}
+	tb.learn.worked()
+	return nil
+}
+
+// copyFrom runs one COPY.
+func (t *transaction) copyFrom(ctx context.Context, tb *table, sql string, data io.Reader) error {
 	ctx, alive, stop := t.watch(ctx)
 	defer stop()
-	rows := &copyRows{table: tb, columns: s.columns, events: events, text: t.w.copyText[:0], sent: alive}
-	_, err := t.conn.Conn().PgConn().CopyFrom(ctx, rows, tb.copySQL(s))
-	t.w.copyText = rows.text[:0]
+	_, err := t.conn.Conn().PgConn().CopyFrom(ctx, watched{data, alive}, sql)
 	var pg *pgconn.PgError
 	switch {
 	case err == nil:
-		tb.learn.worked()
 		return nil
 	case errors.As(err, &pg) && !t.conn.Conn().IsClosed() && classOf(err) != Transient:
 		// Whether a record is to blame, the statements find out.
 		return &copyRefused{tb, err}
 	}
 	return &writeError{doing{verb: "copy into", table: tb}, err}
+}
+
+// watched tells of each read.
+type watched struct {
+	data io.Reader
+	read func()
+}
+
+// Read implements [io.Reader].
+func (w watched) Read(p []byte) (int, error) {
+	w.read()
+	return w.data.Read(p)
 }
 
 // copyRows is the data of a COPY in text format, made while it is sent.
@@ -78,12 +120,10 @@ type copyRows struct {
 	events  []event
 	text    []byte // rows that were made and not read
 	read    int    // of text
-	sent    func()
 }
 
 // Read implements [io.Reader].
 func (c *copyRows) Read(p []byte) (int, error) {
-	c.sent()
 	c.text = c.text[:copy(c.text, c.text[c.read:])]
 	for len(c.events) > 0 && len(c.text) < len(p) {
 		c.row(&c.events[0])

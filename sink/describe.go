@@ -93,7 +93,11 @@ func (t *table) forms() []form {
 		}
 	}
 	if t.copyRefused == "" {
-		forms = append(forms, form{"copy", t.copySQL(all)})
+		options := textOptions
+		if t.wires(all) != nil {
+			options = binaryOptions
+		}
+		forms = append(forms, form{"copy", t.copySQL(all, options)})
 		if t.guarded || t.strategy == Upsert {
 			forms = append(forms, form{"look", t.lookSQL(t.lookShape())})
 		}

@@ -82,6 +82,8 @@ type Layout struct {
 	Strategy     Strategy
 	// Columns are those that events may fill, in the order of the table.
 	Columns []string
+	// Bytewise are those of Columns whose values are equal if and only if they are the same bytes.
+	Bytewise []string
 	// Key are the columns that name a row: the key of an upsert, the guard columns of
 	// an append table; none without either.
 	Key     []string
@@ -118,6 +120,9 @@ func (s *Sink) Layout(entry string) (Layout, bool) {
 	}
 	for k := range t.columns {
 		l.Columns = append(l.Columns, t.columns[k].name)
+		if t.columns[k].bytewise {
+			l.Bytewise = append(l.Bytewise, t.columns[k].name)
+		}
 	}
 	l.Parent = t.cfg.Parent
 	for _, c := range t.children {

@@ -36,6 +36,9 @@ type column struct {
 	typmod    int32 // pg_attribute.atttypmod
 	// array says that the column is an array; kind is then its elements'.
 	array bool
+	enum  bool
+	// bytewise: two values are equal if and only if they are the same bytes.
+	bytewise bool
 	// notNull without a default, hasDefault with its expression.
 	notNull     bool
 	hasDefault  bool
@@ -108,7 +111,9 @@ type table struct {
 	required []int
 	// copyRefused says why no row goes by COPY; "" if rows may.
 	copyRefused string
-	learn       learner
+	// inText is for how many COPYs to come the rows go in text, since one had a value that Go does not read.
+	inText atomic.Int32
+	learn  learner
 	// lock is the key of the advisory lock between tombstones and upserts.
 	lock     int32
 	findings []Finding

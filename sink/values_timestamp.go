@@ -108,7 +108,7 @@ func validDate(year, month, day int) bool {
 	if year < 1 || month < 1 || month > 12 || day < 1 {
 		return false
 	}
-	return day <= time.Date(year, time.Month(month)+1, 0, 0, 0, 0, 0, time.UTC).Day()
+	return day <= 28 || day <= time.Date(year, time.Month(month)+1, 0, 0, 0, 0, 0, time.UTC).Day()
 }
 
 // number reads a few decimal digits, -1 if there is something else.

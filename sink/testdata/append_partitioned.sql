@@ -1,5 +1,5 @@
 -- copy
-copy "public"."t" ("day", "note", _oncesink_source, _oncesink_offset) from stdin with (encoding 'UTF8');
+copy "public"."t" ("day", "note", _oncesink_source, _oncesink_offset) from stdin with (format binary);
 
 -- look
 select string_agg(coalesce((select case when false then '1' else '2' end

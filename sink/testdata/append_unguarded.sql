@@ -1,5 +1,5 @@
 -- copy
-copy "public"."t" ("day") from stdin with (encoding 'UTF8');
+copy "public"."t" ("day") from stdin with (format binary);
 
 -- append
 insert into "public"."t" as t ("day")

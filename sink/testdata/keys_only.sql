@@ -1,5 +1,5 @@
 -- copy
-copy "public"."t" ("a", "b") from stdin with (encoding 'UTF8');
+copy "public"."t" ("a", "b") from stdin with (format binary);
 
 -- look
 select string_agg(coalesce((select case when true then '1' else '2' end

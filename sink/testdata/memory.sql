@@ -1,5 +1,5 @@
 -- copy
-copy "public"."t" ("id", "doc", _oncesink_source, _oncesink_offset) from stdin with (encoding 'UTF8');
+copy "public"."t" ("id", "doc", _oncesink_source, _oncesink_offset) from stdin with (format binary);
 
 -- look
 select string_agg(case when exists (select from "oncesink"."public.t deletes" m where m."id" = e."id") then '1' else

@@ -1,5 +1,5 @@
 -- copy
-copy "public"."t" ("id", "version", "note") from stdin with (encoding 'UTF8');
+copy "public"."t" ("id", "version", "note") from stdin with (format binary);
 
 -- look
 select string_agg(coalesce((select case when (t."version" is null or e."version" >= t."version") then '1' else '2' end

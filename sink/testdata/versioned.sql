@@ -1,5 +1,5 @@
 -- copy
-copy "public"."t" ("id", "version", "note", _oncesink_source, _oncesink_offset) from stdin with (encoding 'UTF8');
+copy "public"."t" ("id", "version", "note", _oncesink_source, _oncesink_offset) from stdin with (format binary);
 
 -- look
 select string_agg(coalesce((select case when (t."version" is null or (e."version", e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (t."version", coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1))) then '1' else '2' end

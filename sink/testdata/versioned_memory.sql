@@ -1,5 +1,5 @@
 -- copy
-copy "public"."t" ("id", "region", "updated_at", "amount", "note", _oncesink_source, _oncesink_offset) from stdin with (encoding 'UTF8');
+copy "public"."t" ("id", "region", "updated_at", "amount", "note", _oncesink_source, _oncesink_offset) from stdin with (format binary);
 
 -- look
 select string_agg(case when exists (select from "oncesink"."public.t deletes" m where m."id" = e."id" and m."region" = e."region") then '1' else
