@@ -67,9 +67,62 @@ func TestRebuildRestores(t *testing.T) {
 			if len(dry.Samples["deleted"]) != 5 || len(dry.Samples["added"]) == 0 || len(dry.Samples["changed"]) == 0 {
 				t.Errorf("samples %v", dry.Samples)
 			}
+			r.exec(`delete from orders`)
+			if res := r.rebuilt(); r.state() != want || res.Added == 0 {
+				t.Errorf("after the rebuild of an empty table, %+v, it is not what it was", res)
+			}
 			r.clean()
 		})
 	}
+}
+
+// What is equal and not the same is corrected, too.
+func TestEqualIsNotTheSame(t *testing.T) {
+	r := newRig(t, upserts, `create collation nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+		create table orders (order_id bigint primary key, status bpchar, amount numeric, note text collate nocase, placed_at timestamptz, updated_at bigint)`)
+	r.history(100, 50, r.uniform)
+	r.sync()
+	want := r.state()
+	for _, damage := range []string{"note = upper(note)", "amount = amount::numeric(20, 6)", "status = status || ' '"} {
+		r.exec(`update orders set ` + damage)
+		if r.state() == want {
+			t.Fatalf("%s is no damage", damage)
+		}
+		if res := r.rebuilt(); r.state() != want || res.Changed == 0 {
+			t.Errorf("%s: %+v, and not as it was", damage, res)
+		}
+	}
+}
+
+// An empty table is not compared with anything; rows that come into it before the cut are.
+func TestRowsComeIntoAnEmptyTable(t *testing.T) {
+	r := newRig(t, upserts, ordersTable)
+	r.history(1000, 300, r.uniform)
+	stop := r.live()
+	r.caughtUp()
+	r.exec(`delete from orders`)
+	came := false
+	res := r.rebuilt(func(o *rebuild.Options) {
+		o.Progress = func(p rebuild.Progress) {
+			if p.Phase == "applying" && !came {
+				came = true
+				r.exec(`insert into orders (order_id, status, _oncesink_source, _oncesink_offset) select order_id, 'wrong', (select min(source) from oncesink.sources), 0 from generate_series(-1, 5) order_id`)
+				r.history(100, 300, r.uniform)
+				r.caughtUp()
+			}
+		}
+	})
+	stop()
+	want := r.state()
+	if res.Deleted == 0 || res.Changed == 0 || res.Added == 0 || !came {
+		t.Errorf("%+v", res)
+	}
+	r.exec(`delete from orders; truncate oncesink."public.orders deletes"; delete from oncesink.offsets where sink_group = '` + group + `'`)
+	r.sync()
+	if got := r.state(); got != want {
+		t.Errorf("got\n%.500s\nwant\n%.500s", want, got)
+	}
+	r.clean()
 }
 
 // Rule 22: what would delete rows that no event brings back is refused, unless it is named.
