@@ -22,7 +22,7 @@ func (p plan) rebuilds(b *bench) []step {
 		name := fmt.Sprintf("%d version(s) a key", n)
 		out = append(out, step{name: "rebuild, " + name, run: func(ctx context.Context) ([]result, error) {
 			l := versions(p.records, n)
-			t, err := b.fill(ctx, fmt.Sprintf("versions-%d-%d", n, b.dbs), 6, narrow, l)
+			t, err := b.fill(ctx, fmt.Sprintf("versions-%d", n), 6, narrow, l)
 			if err != nil {
 				return nil, err
 			}
@@ -103,7 +103,7 @@ func (b *bench) rebuild(ctx context.Context, name string, t topic) ([]result, er
 		load, before string
 		swap         bool
 	}{{"undamaged", "", false}, {"emptied", "truncate orders", false}, {"swapped", "truncate orders", true}} {
-		for _, sql := range []string{"vacuum analyze orders", x.before} {
+		for _, sql := range []string{"vacuum analyze orders", x.before, "checkpoint"} {
 			if _, err := conn.Exec(ctx, sql); err != nil {
 				return nil, err
 			}
