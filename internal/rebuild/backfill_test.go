@@ -138,12 +138,7 @@ func TestBesideTheLiveGroup(t *testing.T) {
 			if res := r.rebuilt(func(o *rebuild.Options) { o.DryRun = true }); res.Differs() {
 				t.Errorf("the table differs from its events: %+v", res)
 			}
-			// And from scratch, by the group alone.
-			r.exec(`delete from orders; truncate oncesink."public.orders deletes"; delete from oncesink.offsets where sink_group = '` + group + `'`)
-			r.sync()
-			if got := r.state(); got != want {
-				t.Errorf("the table is not what the events make of it:\n%.500s\nwant\n%.500s", want, got)
-			}
+			r.fromScratch(want)
 			r.clean()
 		})
 	}
@@ -182,12 +177,7 @@ func TestWhatComesBeforeTheCut(t *testing.T) {
 			}
 			r.exec(`drop trigger damage on orders`)
 			r.rebuilt()
-			want := r.state()
-			r.exec(`delete from orders; truncate oncesink."public.orders deletes"; delete from oncesink.offsets where sink_group = '` + group + `'`)
-			r.sync()
-			if got := r.state(); got != want {
-				t.Errorf("got\n%.500s\nwant\n%.500s", want, got)
-			}
+			r.fromScratch(r.state())
 		})
 	}
 }

@@ -172,16 +172,10 @@ func (j *job) apply(ctx context.Context, tx pgx.Tx) error {
 		j.columns = nil // the last records filled a column that none had filled before: compare again
 		return &errLater{"the events fill more columns than before"}
 	}
-	if j.bare {
-		switch still, err := j.empty(ctx, tx); {
-		case err != nil:
+	if !j.bare {
+		if err := j.touched(ctx, tx); err != nil {
 			return err
-		case !still:
-			j.columns = nil
-			return &errLater{"rows have come into the table, which had none"}
 		}
-	} else if err := j.touched(ctx, tx); err != nil {
-		return err
 	}
 	if j.DryRun {
 		return j.foretell(ctx, tx)
@@ -198,23 +192,21 @@ func (j *job) change(ctx context.Context, tx pgx.Tx) error {
 		*n = tag.RowsAffected()
 		return err
 	}
-	if !j.bare {
-		if err := execute(&j.result.Deleted, fmt.Sprintf("delete from %s t%s", table,
-			where(j.listed("t"), j.inRange("t"), fmt.Sprintf("not exists (select from %s s where %s)", st, j.sameKey("s", "t"))))); err != nil {
+	if err := execute(&j.result.Deleted, fmt.Sprintf("delete from %s t%s", table,
+		where(j.listed("t"), j.inRange("t"), fmt.Sprintf("not exists (select from %s s where %s)", st, j.sameKey("s", "t"))))); err != nil {
+		return err
+	}
+	var sets []string
+	for _, c := range j.columns {
+		if !slices.Contains(l.Key, c) {
+			q := pgx.Identifier{c}.Sanitize()
+			sets = append(sets, q+" = s."+q)
+		}
+	}
+	if len(sets) > 0 {
+		if err := execute(&j.result.Changed, fmt.Sprintf("update %s t set %s\n  from %s s%s", table, strings.Join(sets, ", "), st,
+			where(j.sameKey("t", "s"), j.listed("s"), j.unlike("t", "s"), j.inEitherRange("t", "s")))); err != nil {
 			return err
-		}
-		var sets []string
-		for _, c := range j.columns {
-			if !slices.Contains(l.Key, c) {
-				q := pgx.Identifier{c}.Sanitize()
-				sets = append(sets, q+" = s."+q)
-			}
-		}
-		if len(sets) > 0 {
-			if err := execute(&j.result.Changed, fmt.Sprintf("update %s t set %s\n  from %s s%s", table, strings.Join(sets, ", "), st,
-				where(j.sameKey("t", "s"), j.listed("s"), j.unlike("t", "s"), j.inEitherRange("t", "s")))); err != nil {
-				return err
-			}
 		}
 	}
 	err := execute(&j.result.Added, fmt.Sprintf("insert into %s (%s) overriding system value\nselect %s from %s s%s",
@@ -229,7 +221,7 @@ func (j *job) change(ctx context.Context, tx pgx.Tx) error {
 // listed is the condition that the key of a row is among those that may differ.
 func (j *job) listed(alias string) string {
 	if j.bare {
-		return "" // all do
+		return "" // all may
 	}
 	return fmt.Sprintf("(%s) in (select %s from %s)", qualified(alias, j.layout.Key), strings.Join(quoteAll(j.layout.Key), ", "), j.stage.differs)
 }

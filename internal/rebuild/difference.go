@@ -21,8 +21,13 @@ func (j *job) compare(ctx context.Context) error {
 	if j.columns, err = j.seen(ctx); err != nil {
 		return err
 	}
-	if j.bare, err = j.empty(ctx, j.conn); j.bare || err != nil {
-		return err
+	if !j.DryRun { // it names some of the rows
+		if err := j.conn.QueryRow(ctx, "select not exists (select from "+l.Quoted()+")").Scan(&j.bare); err != nil {
+			return fmt.Errorf("look for rows: %w", err)
+		}
+	}
+	if j.bare {
+		return nil
 	}
 	if err := j.mark(ctx); err != nil {
 		return err
@@ -37,19 +42,6 @@ func (j *job) compare(ctx context.Context) error {
 		return rights("compare", err)
 	}
 	return nil
-}
-
-// empty reports whether the table has no row at all. A dry run compares even then, to name some.
-func (j *job) empty(ctx context.Context, db interface {
-	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-}) (empty bool, err error) {
-	if j.DryRun {
-		return false, nil
-	}
-	if err = db.QueryRow(ctx, "select not exists (select from "+j.layout.Quoted()+")").Scan(&empty); err != nil {
-		err = fmt.Errorf("look for rows: %w", err)
-	}
-	return empty, err
 }
 
 // mark prepares for finding what the stage takes from here on: an index that has only that. A new index is empty,

@@ -104,7 +104,7 @@ type job struct {
 	rangeType string   // of Range.Column
 	columns   []string // that events fill, and the guard's
 	later     string   // condition of rows that the stage took after the comparison
-	bare      bool     // the table had no row: there was nothing to compare
+	bare      bool     // the table had no row: nothing was compared, any row may differ
 }
 
 // feed is a partition that feeds the table, and where the group stood in it.

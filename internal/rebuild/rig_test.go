@@ -282,6 +282,16 @@ func (r *rig) state() string {
 			(xpath('/table/row/text()', query_to_xml('select string_agg(m::text, '' '' order by m::text) from oncesink."public.orders deletes" m', false, false, '')))::text end`)
 }
 
+// fromScratch empties the table and has the group alone read everything again: the table has to be what it was.
+func (r *rig) fromScratch(was string) {
+	r.Helper()
+	r.exec(`delete from orders; truncate oncesink."public.orders deletes"; delete from oncesink.offsets where sink_group = '` + group + `'`)
+	r.sync()
+	if got := r.state(); got != was {
+		r.Errorf("the table is not what the events make of it:\n%.500s\nwant\n%.500s", was, got)
+	}
+}
+
 // rebuild calls Run.
 func (r *rig) rebuild(change ...func(*rebuild.Options)) (*rebuild.Result, error) {
 	r.Helper()
