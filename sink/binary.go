@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"math"
@@ -266,27 +267,18 @@ func wireUUID(_ *column, dst, text []byte) ([]byte, bool) {
 	if _, ok := canonicalUUID(text); !ok {
 		return dst, false
 	}
-	for i := 0; i < len(text); i += 2 {
-		if text[i] == '-' {
-			i++
-		}
-		dst = append(dst, nibble(text[i])<<4|nibble(text[i+1]))
+	for _, digits := range [][]byte{text[:8], text[9:13], text[14:18], text[19:23], text[24:]} {
+		dst, _ = hex.AppendDecode(dst, digits)
 	}
 	return dst, true
 }
 
-func nibble(digit byte) byte {
-	if digit <= '9' {
-		return digit - '0'
-	}
-	return digit | 0x20 - 'a' + 10
-}
-
 func wireBytea(_ *column, dst, text []byte) ([]byte, bool) {
-	if !isBytea(text) {
+	digits, ok := bytes.CutPrefix(text, []byte(`\x`))
+	if !ok {
 		return dst, false
 	}
-	dst, err := hex.AppendDecode(dst, text[len(`\x`):])
+	dst, err := hex.AppendDecode(dst, digits)
 	return dst, err == nil
 }
 

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // binarySpellers write random values of types that go in binary, besides those of spellers.
@@ -55,31 +53,14 @@ func spellLongNumeric(r *rand.Rand) string {
 // Rule 19: what Go sends in binary is what PostgreSQL reads in the text, and what it refuses to read it
 // refuses in binary, too.
 func TestBinaryIsTheText(t *testing.T) {
-	db := newDatabase(t, "set timezone = 'UTC'", "set datestyle = 'ISO, MDY'", "create type mood as enum ('calm', 'tense', 'très ému')", "create domain long as numeric check (value <> 9999)",
-		"create domain price as numeric(6,2); create domain code as varchar(3); create domain birthday as date")
+	db := newDatabase(t, "set timezone = 'UTC'", "set datestyle = 'ISO, MDY'", "create type mood as enum ('calm', 'tense', 'très ému')", "create domain long as numeric check (value <> 9999)")
 	all := maps.Clone(spellers)
 	maps.Copy(all, binarySpellers)
-	var list []string
-	for _, typ := range slices.Sorted(maps.Keys(all)) {
-		list = append(list, pgx.Identifier{typ}.Sanitize()+" "+typ)
-	}
-	db.exec("create table k (" + strings.Join(list, ", ") + ")")
-	tx, err := db.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := readRelation(t.Context(), tx, "public", "k")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := tx.Rollback(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	columns := columnsOf(t, db, all)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	for i := range r.columns {
-		c := &r.columns[i].column
-		c.session = time.UTC
+	for _, name := range slices.Sorted(maps.Keys(columns)) {
+		c := columns[name]
 		t.Run(c.name, func(t *testing.T) {
 			form, speller := c.wire(), all[c.name]
 			if form == nil {
@@ -264,7 +245,7 @@ func plainDecimal(s string) string {
 
 func TestDaysSince1970(t *testing.T) {
 	for d := time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC); d.Year() < 10_000; d = d.AddDate(0, 0, 1) {
-		if got := daysSince1970(d.Year(), int(d.Month()), d.Day()); got != d.Unix()/secondsPerDay && (d.Unix() >= 0 || got != (d.Unix()-secondsPerDay+1)/secondsPerDay) {
+		if got := daysSince1970(d.Year(), int(d.Month()), d.Day()); got != d.Unix()/secondsPerDay {
 			t.Fatalf("%v: %d", d, got)
 		}
 	}

@@ -152,7 +152,7 @@ func (c *column) isText() bool {
 
 // equalsBytewise reports whether values of the column are equal only if their bytes are; not
 // so numbers with a scale or two zeros, char(n), and text under some collations.
-func (c *column) equalsBytewise(deterministic bool) bool {
+func (c *column) equalsBytewise() bool {
 	if c.array {
 		return false
 	}
@@ -160,7 +160,7 @@ func (c *column) equalsBytewise(deterministic bool) bool {
 	case kindInt, kindBool, kindUUID, kindDate, kindBytea:
 		return true
 	case kindText:
-		return deterministic && (c.base == "text" || c.base == "character varying")
+		return c.deterministic && (c.base == "text" || c.base == "character varying")
 	}
 	return c.enum || c.isTimestamp()
 }

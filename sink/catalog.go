@@ -42,7 +42,6 @@ type relationColumn struct {
 	identity         string // "a" always, "d" by default, "" not
 	collation        string // name, "" if the type has none
 	codePointOrder   bool   // collation C
-	deterministic    bool
 	volatileDefault  bool
 	privilegeMissing []string
 }
@@ -148,7 +147,6 @@ func (r *relation) readColumns(ctx context.Context, tx pgx.Tx) error {
 		c.column.notNull = c.notNull && !c.hasDefault
 		c.volatileDefault = c.volatileDefault || c.identity != ""
 		c.kind = kindOf(c.typeName, temporal)
-		c.bytewise = c.equalsBytewise(c.deterministic)
 		return c, err
 	})
 	return err

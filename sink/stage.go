@@ -120,7 +120,7 @@ func (s *Sink) Layout(entry string) (Layout, bool) {
 	}
 	for k := range t.columns {
 		l.Columns = append(l.Columns, t.columns[k].name)
-		if t.columns[k].bytewise {
+		if t.columns[k].equalsBytewise() {
 			l.Bytewise = append(l.Bytewise, t.columns[k].name)
 		}
 	}

@@ -37,8 +37,8 @@ type column struct {
 	// array says that the column is an array; kind is then its elements'.
 	array bool
 	enum  bool
-	// bytewise: two values are equal if and only if they are the same bytes.
-	bytewise bool
+	// deterministic: equal texts are the same bytes by the column's collation.
+	deterministic bool
 	// notNull without a default, hasDefault with its expression.
 	notNull     bool
 	hasDefault  bool
