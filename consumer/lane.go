@@ -74,7 +74,7 @@ func (l *lane) offer(recs []*kgo.Record, limits Config, suspend func(*lane)) {
 	}
 	l.raw = slices.Grow(l.raw, len(recs))
 	for _, r := range recs {
-		l.raw = append(l.raw, toRecord(r))
+		l.raw = append(l.raw, ToRecord(r))
 		l.rawBytes += rawBytes(len(r.Key), len(r.Value))
 	}
 	l.next = recs[len(recs)-1].Offset + 1
@@ -254,14 +254,3 @@ func (l *lane) view() view {
 
 // rawBytes is roughly what a record that waits to be decoded holds in memory.
 func rawBytes(key, value int) int { return key + value + 200 }
-
-func toRecord(r *kgo.Record) sink.Record {
-	rec := sink.Record{
-		Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Epoch: r.LeaderEpoch,
-		Timestamp: r.Timestamp, Key: r.Key, Value: r.Value, Control: r.Attrs.IsControl(),
-	}
-	for _, h := range r.Headers {
-		rec.Headers = append(rec.Headers, sink.Header{Key: h.Key, Value: h.Value})
-	}
-	return rec
-}

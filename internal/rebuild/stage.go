@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/oncesink/oncesink/consumer"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -120,7 +121,7 @@ func (j *job) uniformSet(ctx context.Context, sk *sink.Sink) (string, error) {
 			if r.Value == nil && l.Strategy == sink.Upsert {
 				return "", nil // there are tombstones
 			}
-			if set := sk.StageSet(j.Table, sink.Record{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Timestamp: r.Timestamp, Key: r.Key, Value: r.Value}); set != "" {
+			if set := sk.StageSet(j.Table, consumer.ToRecord(r)); set != "" {
 				return set, nil
 			}
 		}
