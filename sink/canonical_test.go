@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -120,8 +122,15 @@ func keyColumns(t *testing.T, db *database) map[string]*column {
 func columnsOf(t *testing.T, db *database, spellers map[string]func(r *rand.Rand) string) map[string]*column {
 	t.Helper()
 	db.exec("create domain price as numeric(6,2); create domain code as varchar(3); create domain birthday as date")
+	return db.columns(slices.Collect(maps.Keys(spellers))...)
+}
+
+// columns makes a table with a column of each type, named as the type, and reads these from the catalog.
+func (db *database) columns(types ...string) map[string]*column {
+	t := db.t
+	t.Helper()
 	var list []string
-	for typ := range spellers {
+	for _, typ := range types {
 		list = append(list, pgx.Identifier{typ}.Sanitize()+" "+typ)
 	}
 	db.exec("create table k (" + strings.Join(list, ", ") + ")")
@@ -138,6 +147,7 @@ func columnsOf(t *testing.T, db *database, spellers map[string]func(r *rand.Rand
 	for i := range r.columns {
 		c := &r.columns[i].column
 		c.session = time.UTC
+		c.prepare()
 		columns[c.name] = c
 	}
 	return columns

@@ -36,7 +36,7 @@ type relation struct {
 // relationColumn is a column with what mapping it needs to know.
 type relationColumn struct {
 	column
-	typeName         string // pg_type.typname of the base type, or of its elements
+	typeOID          uint32
 	notNull          bool
 	generated        bool
 	identity         string // "a" always, "d" by default, "" not
@@ -88,8 +88,7 @@ func readRelation(ctx context.Context, tx pgx.Tx, schema, name string) (*relatio
 	return r, nil
 }
 
-// readColumns follows domains down to their base type, whose input function and
-// operators decide what a text means. Whether a default is the same at each load is
+// readColumns reads the columns with their types, see [types.column]. Whether a default is the same at each load is
 // read from its parse tree, where functions and types stand by their oid: one is not
 // immutable if a function of it is not, if it is of SQL's own (current_date), or if
 // it casts by way of text from or to a type whose text depends on the session.
@@ -107,12 +106,7 @@ func (r *relation) readColumns(ctx context.Context, tx pgx.Tx) error {
 		), base as (
 			select s.* from types s join pg_type t on t.oid = s.typid where t.typtype <> 'd'
 		)
-		select a.attname, format_type(a.atttypid, a.atttypmod), format_type(t.oid, -1), b.typmod,
-		       t.typcategory = 'A' and t.typelem <> 0, t.typtype = 'e', e.typname,
-		       e.typtype in ('r', 'm', 'c') and exists (
-		           select from pg_type i where i.typcategory = 'D' and i.oid in (
-		               select rngsubtype from pg_range where e.oid in (rngtypid, rngmultitypid)
-		               union all select atttypid from pg_attribute where attrelid = e.typrelid and e.typrelid <> 0 and attnum > 0)),
+		select a.attname, a.atttypid, a.atttypmod, format_type(a.atttypid, a.atttypmod),
 		       a.attnotnull or b.not_null, a.attgenerated <> '', a.attidentity::text,
 		       coalesce(pg_get_expr(v.tree, $1),
 		                case when a.attidentity <> '' then format('nextval(%L::regclass)', pg_get_serial_sequence($1::regclass::text, a.attname)) end, ''),
@@ -128,8 +122,6 @@ func (r *relation) readColumns(ctx context.Context, tx pgx.Tx) error {
 		       array(select x from unnest(array['INSERT', 'UPDATE', 'SELECT']) x where not has_column_privilege($1::oid, a.attnum, x))
 		  from base b
 		  join pg_attribute a on a.attrelid = $1 and a.attnum = b.attnum
-		  join pg_type t on t.oid = b.typid
-		  join pg_type e on e.oid = case when t.typcategory = 'A' and t.typelem <> 0 then t.typelem else t.oid end
 		  left join pg_attrdef d on d.adrelid = $1 and d.adnum = a.attnum
 		 cross join lateral (select coalesce(d.adbin, b.tree) as tree) v
 		  left join pg_collation l on l.oid = a.attcollation
@@ -139,17 +131,35 @@ func (r *relation) readColumns(ctx context.Context, tx pgx.Tx) error {
 	}
 	r.columns, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (relationColumn, error) {
 		var c relationColumn
-		var temporal bool
-		err := row.Scan(&c.name, &c.typ, &c.base, &c.typmod, &c.array, &c.enum, &c.typeName, &temporal,
-			&c.notNull, &c.generated, &c.identity, &c.defaultExpr,
+		err := row.Scan(&c.name, &c.typeOID, &c.typmod, &c.typ, &c.notNull, &c.generated, &c.identity, &c.defaultExpr,
 			&c.collation, &c.codePointOrder, &c.deterministic, &c.volatileDefault, &c.privilegeMissing)
 		c.hasDefault = c.defaultExpr != ""
 		c.column.notNull = c.notNull && !c.hasDefault
 		c.volatileDefault = c.volatileDefault || c.identity != ""
-		c.kind = kindOf(c.typeName, temporal)
 		return c, err
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	var oids []uint32
+	for i := range r.columns {
+		oids = append(oids, r.columns[i].typeOID)
+	}
+	all, err := readTypes(ctx, tx, oids)
+	if err != nil {
+		return err
+	}
+	for i := range r.columns {
+		r.columns[i].describe(all)
+	}
+	return nil
+}
+
+// describe fills in what the column's type is made of.
+func (c *relationColumn) describe(all types) {
+	t := all.column(c.typeOID, c.typmod)
+	c.base, c.typmod, c.kind, c.enum = t.base, t.typmod, t.kind, t.enum
+	c.form, c.array, c.parts, c.delimiter = t.form, t.array, t.parts, t.delimiter
 }
 
 func (r *relation) readIndexes(ctx context.Context, tx pgx.Tx) error {
@@ -203,7 +213,7 @@ func (x relationIndex) String() string {
 }
 
 // kindOf maps a base type's name to how an event's value becomes its text.
-func kindOf(typeName string, temporal bool) kind {
+func kindOf(typeName string) kind {
 	switch typeName {
 	case "int2", "int4", "int8":
 		return kindInt
@@ -223,13 +233,12 @@ func kindOf(typeName string, temporal bool) kind {
 		return kindTime
 	case "timestamptz", "timetz":
 		return kindTimeTZ
+	case "interval":
+		return kindInterval
 	case "json", "jsonb":
 		return kindJSON
 	case "bytea":
 		return kindBytea
-	}
-	if temporal {
-		return kindTemporal
 	}
 	return kindOther
 }

@@ -90,7 +90,7 @@ func (t *table) mapColumns(r *relation, cfg TableConfig, ps *problems) {
 			ps.add(fmt.Sprintf("column %s of %s: %v", c.name, r.qualified(), err), "see `from:` in the documentation")
 			continue
 		}
-		c.encoding, c.zone = from.Encoding, from.Zone
+		c.encoding, c.zone, c.unit = from.Encoding, from.Zone, from.Unit
 		if from.SQL != "" {
 			checkComputed(r.qualified(), c.name, from, ps)
 		} else if err := c.check(); err != nil {

@@ -54,6 +54,7 @@ func (s *Sink) compileDecoders() error {
 	for _, t := range s.tables {
 		for i := range t.columns {
 			t.columns[i].session = session
+			t.columns[i].prepare()
 		}
 	}
 	s.decoders = make(map[string]*decoder, len(s.topics))

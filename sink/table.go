@@ -21,9 +21,10 @@ const (
 	kindDate                 // date
 	kindTime                 // timestamp without time zone, time
 	kindTimeTZ               // timestamp with time zone, timetz
+	kindInterval             // interval
 	kindJSON                 // json, jsonb: as it came
 	kindBytea                // bytea
-	kindTemporal             // ranges, arrays, domains, composites over a date or time type
+	kindNested               // ranges, multiranges, composites: their texts are looked into
 )
 
 // column is one mapped column of a target table, from the catalog.
@@ -37,6 +38,12 @@ type column struct {
 	// array says that the column is an array; kind is then its elements'.
 	array bool
 	enum  bool
+	// form says how the type's text is made of those of parts, which are the elements, bounds or
+	// attributes; delimiter stands between elements. watched: one of them is a type whose texts are checked.
+	form      literalForm
+	parts     []column
+	delimiter byte
+	watched   bool
 	// deterministic: equal texts are the same bytes by the column's collation.
 	deterministic bool
 	// notNull without a default, hasDefault with its expression.
@@ -46,9 +53,11 @@ type column struct {
 	// source says where the value comes from, computed how it is made instead.
 	source   source
 	computed *computed
-	// encoding of bytea ("base64", "hex"); zone of a date read from a time.
-	encoding, zone string
-	location       *time.Location // of zone
+	// encoding of bytea ("base64", "hex"); zone of a date read from a time; unit of numbers for a date or time.
+	encoding, zone, unit string
+	// strict: what the column would round is refused.
+	strict   bool
+	location *time.Location // of zone
 	// session is the zone of times that name none; nil if only PostgreSQL knows it.
 	session *time.Location
 	json    *fields.Set // checks raw bytes for a JSON column

@@ -138,6 +138,10 @@ type ColumnConfig struct {
 	Encoding string
 	// Zone in which a date column reads a time.
 	Zone string
+	// Unit of a number, or a text of digits alone, for a date, time, timestamp or interval column:
+	// "s", "ms", "us" or "ns", or "days". It counts from 1970-01-01 in UTC, of a time from midnight. Without it
+	// numbers are refused there. A date has days, or another one and a Zone.
+	Unit string `json:",omitempty"`
 	// SQL makes the column from others of the event: an expression over columns that events
 	// fill, of which PostgreSQL knows every function as immutable.
 	SQL string `json:",omitempty"`

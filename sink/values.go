@@ -68,6 +68,10 @@ func (c *column) appendScalar(dst []byte, v fields.Value) ([]byte, *refusal) {
 			return dst, refuse(badText, "a number for a bytea column")
 		case c.kind == kindInt && !isWhole(v.Raw):
 			return dst, refuse(badText, "a fraction or an exponent for an integer column")
+		case c.isTemporal() && c.unit == "":
+			return dst, refuse(badTime, "a number for a column of type "+c.base+unitMessage)
+		case c.kind == kindNested:
+			return dst, refuse(badText, "a number for a column of type "+c.base)
 		}
 		dst = append(dst, v.Raw...)
 	case fields.Bool:
@@ -119,17 +123,35 @@ func appendString(dst, raw []byte) ([]byte, *refusal) {
 // into the form that PostgreSQL reads.
 func (c *column) fit(dst []byte, start int) ([]byte, *refusal) {
 	text := dst[start:]
+	switch {
+	case c.kind == kindBytea:
+		return c.decodeBytes(dst, start)
+	case c.form != formScalar:
+		return dst, c.look(text)
+	case c.unit != "" && isNumber(text):
+		return c.fitUnit(dst, start)
+	case c.kind == kindDate:
+		return c.fitDate(dst, start)
+	}
+	return dst, c.checkText(text)
+}
+
+// checkText checks a text that is for a type that is made of no others, and that needs no other form.
+func (c *column) checkText(text []byte) *refusal {
 	switch c.kind {
 	case kindText, kindOther:
-		return dst, c.fitName(text)
+		return c.fitName(text)
 	case kindDate:
-		return c.fitDate(dst, start)
-	case kindTime, kindTimeTZ, kindTemporal:
-		return dst, c.checkTime(text)
-	case kindBytea:
-		return c.decodeBytes(dst, start)
+		_, r := c.fitDate(text, 0) // without a zone, which only columns have
+		return r
+	case kindTime, kindTimeTZ:
+		return c.checkTime(text)
+	case kindInterval:
+		if isNumber(text) {
+			return refuse(badTime, "a number for type "+c.base+unitMessage)
+		}
 	}
-	return dst, nil
+	return nil
 }
 
 // maxNameBytes is what fits into PostgreSQL's type name; the type's input cuts off the rest.
@@ -137,11 +159,11 @@ const maxNameBytes = 63
 
 func (c *column) fitName(text []byte) *refusal {
 	switch c.base {
-	case "name", "name[]":
+	case "name":
 		if len(text) > maxNameBytes {
 			return refuse(tooLong, "longer than the 63 bytes of type name")
 		}
-	case `"char"`, `"char"[]`:
+	case `"char"`:
 		if len(text) > 1 {
 			return refuse(tooLong, `longer than the one byte of type "char"`)
 		}

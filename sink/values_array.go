@@ -8,24 +8,29 @@ import (
 
 // appendArray appends a JSON array as PostgreSQL writes its arrays, element by
 // element; nested arrays are dimensions, except of json and jsonb, whose elements
-// are documents as they came.
+// are documents as they came, and of domains over arrays, which are elements.
 func (c *column) appendArray(dst, raw []byte) ([]byte, *refusal) {
+	e := c.element()
+	delimiter := c.delimiter
+	if delimiter == 0 {
+		delimiter = ','
+	}
 	dst = append(dst, '{')
 	first := true
 	for v := range fields.Elements(raw) {
 		if !first {
-			dst = append(dst, c.delimiter())
+			dst = append(dst, delimiter)
 		}
 		first = false
 		var r *refusal
 		switch {
 		case v.Kind == fields.Null:
 			dst = append(dst, "NULL"...)
-		case v.Kind == fields.Array && c.kind != kindJSON:
+		case v.Kind == fields.Array && !e.array && e.kind != kindJSON:
 			dst, r = c.appendArray(dst, v.Raw)
 		default:
 			start := len(dst)
-			if dst, r = c.appendScalar(dst, v); r == nil {
+			if dst, r = e.appendValue(dst, v); r == nil {
 				dst = quoteElement(dst, start)
 			}
 		}
@@ -34,15 +39,6 @@ func (c *column) appendArray(dst, raw []byte) ([]byte, *refusal) {
 		}
 	}
 	return append(dst, '}'), nil
-}
-
-// delimiter stands between the elements of an array: a comma for all types that
-// come with PostgreSQL but one.
-func (c *column) delimiter() byte {
-	if c.base == "box[]" {
-		return ';'
-	}
-	return ','
 }
 
 // quoteElement puts dst[start:] between double quotes, with a backslash before
@@ -71,16 +67,10 @@ func quoteElement(dst []byte, start int) []byte {
 
 // checkArrayText checks an array that came as PostgreSQL's own text for one.
 func (c *column) checkArrayText(text []byte) *refusal {
-	switch c.kind {
-	case kindDate, kindBytea:
-		// Its elements have to be looked at one by one, which is PostgreSQL's parser.
+	switch {
+	case c.kind == kindDate, c.kind == kindBytea, c.unit != "":
+		// Elements may need another form.
 		return refuse(badText, "a text for a column of type "+c.base+", which takes a JSON array")
-	case kindText, kindOther:
-		if c.base == "name[]" || c.base == `"char"[]` {
-			return refuse(badText, "a text for a column of type "+c.base+", which takes a JSON array")
-		}
-	case kindTime, kindTimeTZ, kindTemporal:
-		return c.checkTime(text)
 	}
-	return nil
+	return c.look(text)
 }

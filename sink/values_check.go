@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/oncesink/oncesink/internal/fields"
@@ -17,6 +18,11 @@ func (c *column) check() error {
 	}
 	if err := c.checkZone(); err != nil {
 		return err
+	}
+	if c.unit != "" {
+		if problem := c.unitProblem(c.unit); problem != "" {
+			return errors.New(problem)
+		}
 	}
 	if c.kind == kindJSON && c.source.raw() {
 		var err error
@@ -56,6 +62,28 @@ func (c *column) checkZone() error {
 	return nil
 }
 
+// unitProblem says why numbers for the column can't have a unit; "" if they can.
+func (c *column) unitProblem(unit string) string {
+	if !slices.Contains(units, unit) {
+		return fmt.Sprintf("unit is %s, not %q", strings.Join(units, ", "), unit)
+	}
+	e := c
+	if c.array {
+		e = c.element()
+	}
+	switch {
+	case !e.isTemporal() || e.base == "time with time zone" || e.array:
+		return fmt.Sprintf("unit is for numbers of date, time, timestamp and interval, and the column's type is %s", c.typ)
+	case c.source.meta == metaTimestamp:
+		return "$timestamp is a time, and no number that has a unit"
+	case e.kind == kindDate && unit != "days" && c.location == nil:
+		return fmt.Sprintf("a date from a number of %s names its zone, as in zone: UTC (rule 28)", unit)
+	case e.base == "time without time zone" && unit == "days":
+		return "a time of day is counted in s, ms, us or ns, not in days"
+	}
+	return ""
+}
+
 // checkMeta checks that the record's place or time is something for the column.
 func (c *column) checkMeta() error {
 	var name string
@@ -67,6 +95,8 @@ func (c *column) checkMeta() error {
 		name, kinds = "$partition", []kind{kindInt, kindNumeric, kindFloat, kindText, kindJSON, kindOther}
 	case metaOffset:
 		name, kinds = "$offset", []kind{kindInt, kindNumeric, kindFloat, kindText, kindJSON, kindOther}
+	case metaIndex:
+		name, kinds = "$index", []kind{kindInt, kindNumeric, kindFloat, kindText, kindJSON, kindOther}
 	case metaTimestamp:
 		name, kinds = "$timestamp", []kind{kindDate, kindTime, kindTimeTZ, kindText, kindJSON, kindOther}
 		if c.kind == kindDate && c.zone == "" {

@@ -125,7 +125,7 @@ func FuzzValue(f *testing.F) {
 		f.Add([]byte(doc))
 	}
 	columns := []*column{}
-	for k := kindOther; k <= kindTemporal; k++ {
+	for k := kindOther; k <= kindNested; k++ {
 		for _, array := range []bool{false, true} {
 			c := &column{kind: k, base: "text", array: array}
 			if k == kindBytea {

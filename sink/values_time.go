@@ -7,9 +7,7 @@ import (
 )
 
 // clockWords are what PostgreSQL's date and time types read as the day, or the
-// moment, of the reading: in any case, between punctuation, next to digits, and
-// inside the literals of ranges and arrays. A composite with a date in it is
-// refused for such a word anywhere in it, its texts included.
+// moment, of the reading: in any case, between punctuation, and next to digits.
 var clockWords = [...]string{"now", "today", "tomorrow", "yesterday"}
 
 const clockMessage = "now, today, tomorrow and yesterday would be the wall clock of the day they are read (rule 15)"
@@ -17,19 +15,19 @@ const clockMessage = "now, today, tomorrow and yesterday would be the wall clock
 // checkTime refuses texts whose value depends on when they are read.
 func (c *column) checkTime(text []byte) *refusal {
 	switch {
+	case c.isDigits(text):
+		return refuse(badTime, digitsMessage(c.base))
 	case readsClock(text):
 		return refuse(badTime, clockMessage)
 	case strings.HasPrefix(c.base, "time with time zone") && !c.fixedOffset(text):
 		return refuse(badTime, "a time with time zone needs an offset such as +01:00: what a zone's name says depends on the day it is read (rule 15)")
-	case strings.HasPrefix(c.base, "date") && bytes.IndexByte(text, ':') >= 0:
-		return refuse(badTime, "a time in a range of dates, which would be cut off (rule 28)")
 	}
 	return nil
 }
 
 // readsClock reports whether a text contains a clock word. No month, day or zone
 // of PostgreSQL's has one within its name. Quotes and backslashes are looked
-// through: {"[\"to\day\",)"} is a range that begins today.
+// through.
 func readsClock(text []byte) bool {
 	// Most texts have no letters but T and Z.
 	letters := 0
@@ -100,6 +98,9 @@ func (c *column) fitDate(dst []byte, start int) ([]byte, *refusal) {
 	text := dst[start:]
 	if isISODate(text) {
 		return dst, nil
+	}
+	if c.isDigits(text) {
+		return dst, refuse(badTime, digitsMessage(c.base))
 	}
 	if readsClock(text) {
 		return dst, refuse(badTime, clockMessage)

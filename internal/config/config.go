@@ -175,6 +175,10 @@ type Column struct {
 	Encoding string `yaml:"encoding,omitempty" jsonschema:"enum=base64,enum=hex"`
 	// Zone in which a date column reads a time, for example Europe/Berlin.
 	Zone string `yaml:"zone,omitempty"`
+	// Unit of a number, or of a text of digits alone, for a date, time, timestamp or interval column:
+	// s, ms, us, ns or days, since 1970-01-01 in UTC, of a time since midnight. A date
+	// has days, or another unit and a zone. Defaults to none: numbers are refused there.
+	Unit string `yaml:"unit,omitempty" jsonschema:"enum=s,enum=ms,enum=us,enum=ns,enum=days"`
 	// SQL makes the column from others of the event, instead of from: an expression over columns that
 	// events fill, of which PostgreSQL knows every function as immutable. An event that
 	// lacks one of these columns leaves this one as it is.

@@ -86,6 +86,7 @@ func TestEverything(t *testing.T) {
 				Columns: map[string]sink.ColumnConfig{
 					"customer_id": {From: "customer.id"}, "placed_at": {From: "$timestamp"}, "trace": {From: "$header.trace-id"},
 					"raw": {From: "$value"}, "ordered_on": {From: "ordered_at", Zone: "Europe/Berlin"}, "signature": {Encoding: "base64"},
+					"shipped_at": {From: "shippedAt", Unit: "ms"},
 				},
 			},
 			{Name: "order_keys", Topics: []string{"orders", "clicks.v1"}, Key: []string{"tenant", "id"}, Guard: "none", RecordKey: map[string]string{"tenant": "$key.tenant", "id": "$key.id"}},

@@ -80,7 +80,7 @@ func (t *Table) toSink() sink.TableConfig {
 		if out.Columns == nil {
 			out.Columns = map[string]sink.ColumnConfig{}
 		}
-		out.Columns[name] = sink.ColumnConfig{From: c.From, Encoding: c.Encoding, Zone: c.Zone, SQL: c.SQL}
+		out.Columns[name] = sink.ColumnConfig{From: c.From, Encoding: c.Encoding, Zone: c.Zone, Unit: c.Unit, SQL: c.SQL}
 	}
 	return out
 }

@@ -167,7 +167,7 @@ func (v *validator) column(path string, c Column, child bool) {
 	switch {
 	case c.SQL != "":
 		if c != (Column{SQL: c.SQL}) {
-			v.problem(path+".sql", "says it all: remove from, encoding and zone")
+			v.problem(path+".sql", "says it all: remove from, encoding, zone and unit")
 		}
 		return
 	case v.given(path + ".sql"):
@@ -187,6 +187,7 @@ func (v *validator) column(path string, c Column, child bool) {
 	}
 	v.oneOf(path+".encoding", c.Encoding, "base64", "hex")
 	v.zone(path+".zone", c.Zone)
+	v.oneOf(path+".unit", c.Unit, "s", "ms", "us", "ns", "days")
 }
 
 func firstOr(list []string, otherwise string) string {
