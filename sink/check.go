@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -91,9 +92,10 @@ func (t *table) mapColumns(r *relation, cfg TableConfig, ps *problems) {
 			continue
 		}
 		c.encoding, c.zone, c.unit = from.Encoding, from.Zone, from.Unit
+		c.strict = from.Rounding == roundingRefuse || from.Rounding == "" && t.strict
 		if from.SQL != "" {
 			checkComputed(r.qualified(), c.name, from, ps)
-		} else if err := c.check(); err != nil {
+		} else if err := errors.Join(c.check(), c.checkRounding(from.Rounding)); err != nil {
 			ps.add(fmt.Sprintf("column %s of %s: %v", c.name, r.qualified(), err), "")
 		}
 		if rc.identity == "a" {

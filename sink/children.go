@@ -169,7 +169,7 @@ func (c *childDecoder) cell(p *Part, rec *Record, i, n int, element fields.Value
 	case metaIndex:
 		start := len(p.text)
 		p.text = strconv.AppendInt(p.text, int64(n), 10)
-		return cell{int32(start), int32(len(p.text) - start)}, nil
+		return cell{int32(start), int32(len(p.text) - start)}, col.checkText(p.text[start:])
 	default:
 		return col.cell(p, rec, at, sc)
 	}

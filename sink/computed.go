@@ -58,8 +58,8 @@ func (t *table) mapComputed(ctx context.Context, tx pgx.Tx, ps *problems) error 
 
 // checkComputed refuses what a computed column has no use for.
 func checkComputed(table, name string, c ColumnConfig, ps *problems) {
-	if c.From != "" || c.Encoding != "" || c.Zone != "" || c.Unit != "" {
-		ps.add(fmt.Sprintf("column %s of %s has sql and from, encoding, zone or unit", name, table), "an expression says it all: use one of them")
+	if c.From != "" || c.Encoding != "" || c.Zone != "" || c.Unit != "" || c.Rounding != "" {
+		ps.add(fmt.Sprintf("column %s of %s has sql and from, encoding, zone, unit or rounding", name, table), "an expression says it all: use one of them")
 	}
 }
 

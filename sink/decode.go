@@ -218,6 +218,7 @@ func (c *column) cell(p *Part, rec *Record, at int32, sc *scratch) (cell, *refus
 		return cell{len: cellNull}, nil
 	default:
 		p.text = c.appendMeta(p.text, rec)
+		r = c.checkText(p.text[start:])
 	}
 	return cell{int32(start), int32(len(p.text) - start)}, r
 }

@@ -148,7 +148,10 @@ func (s *Sink) Mappings() []offsets.Mapping {
 func (s *Sink) fingerprint(t *table) string {
 	columns := map[string]ColumnConfig{}
 	for name, c := range t.cfg.Columns {
-		if (c == ColumnConfig{From: name}) {
+		if c.Rounding == s.cfg.Rounding {
+			c.Rounding = ""
+		}
+		if c == (ColumnConfig{}) || c == (ColumnConfig{From: name}) {
 			continue // says what the default says
 		}
 		columns[name] = c
@@ -156,6 +159,9 @@ func (s *Sink) fingerprint(t *table) string {
 	list := []any{1, t.title(), t.strategy, t.cfg.Key, t.cfg.Version, t.guarded, t.cfg.RecordKey, t.cfg.Tombstones, columns, s.cfg.TimeZone}
 	if t.parent != nil {
 		list = append(list, t.parent.title(), t.cfg.Each, t.cfg.ParentKey)
+	}
+	if s.cfg.Rounding == roundingRefuse {
+		list = append(list, "rounding", s.cfg.Rounding)
 	}
 	b, err := json.Marshal(list)
 	if err != nil {

@@ -33,6 +33,7 @@ func (c Config) withDefaults() Config {
 	orString(&c.TimeZone, "UTC")
 	orString(&c.SearchPath, "public")
 	orString(&c.SynchronousCommit, "on")
+	orString(&c.Rounding, roundingAllow)
 	orDuration(&c.StatementTimeout, 60*time.Second)
 	orDuration(&c.LockTimeout, 10*time.Second)
 	orDuration(&c.IdleTimeout, 10*time.Second)
@@ -65,6 +66,10 @@ func Open(ctx context.Context, pool *pgxpool.Pool, ledger *offsets.Ledger, cfg C
 	ps := &problems{}
 	if cfg.SynchronousCommit != "on" && cfg.SynchronousCommit != "off" {
 		ps.add("synchronous_commit is "+cfg.SynchronousCommit, `it is "on" or "off"`)
+		return nil, ps.join()
+	}
+	if cfg.Rounding != roundingAllow && cfg.Rounding != roundingRefuse {
+		ps.add("rounding is "+cfg.Rounding, `it is "allow" or "refuse"`)
 		return nil, ps.join()
 	}
 	tx, err := pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: s.beginSQL})
@@ -160,7 +165,7 @@ func (s *Sink) openTable(ctx context.Context, tx pgx.Tx, cfg TableConfig, ps *pr
 	}
 	t := &table{
 		schema: r.schema, name: r.name, strategy: cfg.Strategy, guarded: cfg.Guard != "none", version: -1,
-		ignoreTombstones: cfg.Tombstones == "ignore", topics: cfg.Topics, cfg: cfg, lock: LockKey(r.qualified()),
+		strict: s.cfg.Rounding == roundingRefuse, ignoreTombstones: cfg.Tombstones == "ignore", topics: cfg.Topics, cfg: cfg, lock: LockKey(r.qualified()),
 	}
 	t.mapColumns(r, cfg, ps)
 	t.mapKey(r, cfg, ps)

@@ -94,6 +94,7 @@ type table struct {
 	version      int   // index into columns, -1 without
 	strategy     Strategy
 	guarded      bool
+	strict       bool // columns refuse to round, unless they say otherwise
 	// recordKey holds, for each key column, where a tombstone finds it; nil: dead letter.
 	recordKey        []source
 	ignoreTombstones bool

@@ -55,6 +55,9 @@ type Config struct {
 	TimeZone string
 	// SearchPath of every transaction. Defaults to public.
 	SearchPath string
+	// Rounding is "allow", where a column rounds what has more digits than it keeps, or "refuse": the record
+	// becomes a dead letter. It is about numeric, time and timestamp. Defaults to allow.
+	Rounding string
 	// SynchronousCommit of the sink's transactions: "on" or "off" (claims are
 	// always synchronous); "off" refuses unlogged targets. Defaults to "on".
 	SynchronousCommit string
@@ -142,6 +145,8 @@ type ColumnConfig struct {
 	// "s", "ms", "us" or "ns", or "days". It counts from 1970-01-01 in UTC, of a time from midnight. Without it
 	// numbers are refused there. A date has days, or another one and a Zone.
 	Unit string `json:",omitempty"`
+	// Rounding of the column, if it isn't that of the configuration.
+	Rounding string `json:",omitempty"`
 	// SQL makes the column from others of the event: an expression over columns that events
 	// fill, of which PostgreSQL knows every function as immutable.
 	SQL string `json:",omitempty"`

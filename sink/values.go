@@ -144,8 +144,13 @@ func (c *column) checkText(text []byte) *refusal {
 	case kindDate:
 		_, r := c.fitDate(text, 0) // without a zone, which only columns have
 		return r
+	case kindNumeric:
+		return c.checkScale(text)
 	case kindTime, kindTimeTZ:
-		return c.checkTime(text)
+		if r := c.checkTime(text); r != nil {
+			return r
+		}
+		return c.checkSecond(text)
 	case kindInterval:
 		if isNumber(text) {
 			return refuse(badTime, "a number for type "+c.base+unitMessage)

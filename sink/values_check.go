@@ -62,6 +62,18 @@ func (c *column) checkZone() error {
 	return nil
 }
 
+func (c *column) checkRounding(rounding string) error {
+	switch {
+	case rounding == "":
+		return nil
+	case rounding != roundingAllow && rounding != roundingRefuse:
+		return fmt.Errorf("rounding is %s or %s, not %q", roundingAllow, roundingRefuse, rounding)
+	case !c.rounds():
+		return fmt.Errorf("rounding is for numeric, time and timestamp, and the column's type is %s", c.typ)
+	}
+	return nil
+}
+
 // unitProblem says why numbers for the column can't have a unit; "" if they can.
 func (c *column) unitProblem(unit string) string {
 	if !slices.Contains(units, unit) {

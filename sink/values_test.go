@@ -23,6 +23,7 @@ func checkValues(t *testing.T, cfg Config, cases []valueCase) {
 	t.Helper()
 	db := newDatabase(t, append(slices.Clone(nestedTypes), "create type color as enum ('red', 'green')", "create domain email as varchar(20) check (value like '%@%')",
 		"create domain birthday as date", "create domain label as name", "create domain pause as interval", "create domain emails as email[]",
+		"create domain price as numeric(6,2)", "create type priced as (name text, p price)", "create type pricerange as range (subtype = price)",
 		`create type tagged as (n name, c char(3), v varchar(3), l label, b bytea, "1" "char")`, "create type labelrange as range (subtype = label)")...)
 	db.exec("set timezone = 'UTC'")
 	tables := map[string]int{}

@@ -171,6 +171,11 @@ var (
 // fitUnit replaces dst[start:], a number, by the text of the date, time or length that it is so
 // many units of: from 1970 in UTC, from midnight, or of themselves.
 func (c *column) fitUnit(dst []byte, start int) ([]byte, *refusal) {
+	if m, ok := momentOf(dst[start:], c.unit); ok && c.strict && c.kind != kindDate {
+		if r := c.checkFraction(len(m.fraction)); r != nil {
+			return dst, r
+		}
+	}
 	var room [64]byte
 	text, ok := c.appendUnits(room[:0], dst[start:], c.unit)
 	if !ok {

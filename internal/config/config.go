@@ -20,6 +20,10 @@ type Config struct {
 	Start Start `yaml:"start,omitempty"`
 	// Topics holds what differs between topics, by topic name.
 	Topics map[string]Topic `yaml:"topics,omitempty"`
+	// Rounding is allow, where a column rounds numbers and times that have more digits than it keeps,
+	// or refuse: the record becomes a dead letter. It is about numeric, time and timestamp columns, not
+	// about real, double precision, interval and money. Defaults to allow.
+	Rounding string `yaml:"rounding,omitempty" jsonschema:"enum=allow,enum=refuse"`
 	// Tables are the target tables. At least one.
 	Tables []Table `yaml:"tables"`
 	// Rollups are counts and sums per group over target tables. Defaults to none.
@@ -179,6 +183,8 @@ type Column struct {
 	// s, ms, us, ns or days, since 1970-01-01 in UTC, of a time since midnight. A date
 	// has days, or another unit and a zone. Defaults to none: numbers are refused there.
 	Unit string `yaml:"unit,omitempty" jsonschema:"enum=s,enum=ms,enum=us,enum=ns,enum=days"`
+	// Rounding of the column: allow or refuse. Defaults to the rounding at the top level.
+	Rounding string `yaml:"rounding,omitempty" jsonschema:"enum=allow,enum=refuse"`
 	// SQL makes the column from others of the event, instead of from: an expression over columns that
 	// events fill, of which PostgreSQL knows every function as immutable. An event that
 	// lacks one of these columns leaves this one as it is.

@@ -77,7 +77,7 @@ func TestEverything(t *testing.T) {
 	cfg := parse(t, string(read(t, "testdata/valid/everything.yaml")))
 	gotSink := cfg.ToSink()
 	wantSink := sink.Config{
-		TimeZone: "Europe/Berlin", SearchPath: "shop, public", SynchronousCommit: "off",
+		TimeZone: "Europe/Berlin", SearchPath: "shop, public", SynchronousCommit: "off", Rounding: "refuse",
 		StatementTimeout: 90 * time.Second, LockTimeout: 500 * time.Millisecond, IdleTimeout: 10 * time.Second, ForeignKeyWait: time.Minute,
 		Tables: []sink.TableConfig{
 			{
@@ -86,7 +86,7 @@ func TestEverything(t *testing.T) {
 				Columns: map[string]sink.ColumnConfig{
 					"customer_id": {From: "customer.id"}, "placed_at": {From: "$timestamp"}, "trace": {From: "$header.trace-id"},
 					"raw": {From: "$value"}, "ordered_on": {From: "ordered_at", Zone: "Europe/Berlin"}, "signature": {Encoding: "base64"},
-					"shipped_at": {From: "shippedAt", Unit: "ms"},
+					"shipped_at": {From: "shippedAt", Unit: "ms", Rounding: "allow"},
 				},
 			},
 			{Name: "order_keys", Topics: []string{"orders", "clicks.v1"}, Key: []string{"tenant", "id"}, Guard: "none", RecordKey: map[string]string{"tenant": "$key.tenant", "id": "$key.id"}},

@@ -54,6 +54,7 @@ func (c *Config) ToSink() sink.Config {
 	out := sink.Config{
 		TimeZone:          p.TimeZone,
 		SearchPath:        p.SearchPath,
+		Rounding:          c.Rounding,
 		SynchronousCommit: p.SynchronousCommit,
 		StatementTimeout:  time.Duration(p.StatementTimeout),
 		LockTimeout:       time.Duration(p.LockTimeout),
@@ -80,7 +81,7 @@ func (t *Table) toSink() sink.TableConfig {
 		if out.Columns == nil {
 			out.Columns = map[string]sink.ColumnConfig{}
 		}
-		out.Columns[name] = sink.ColumnConfig{From: c.From, Encoding: c.Encoding, Zone: c.Zone, Unit: c.Unit, SQL: c.SQL}
+		out.Columns[name] = sink.ColumnConfig{From: c.From, Encoding: c.Encoding, Zone: c.Zone, Unit: c.Unit, Rounding: c.Rounding, SQL: c.SQL}
 	}
 	return out
 }

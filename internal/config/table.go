@@ -167,7 +167,7 @@ func (v *validator) column(path string, c Column, child bool) {
 	switch {
 	case c.SQL != "":
 		if c != (Column{SQL: c.SQL}) {
-			v.problem(path+".sql", "says it all: remove from, encoding, zone and unit")
+			v.problem(path+".sql", "says it all: remove from, encoding, zone, unit and rounding")
 		}
 		return
 	case v.given(path + ".sql"):
@@ -188,6 +188,7 @@ func (v *validator) column(path string, c Column, child bool) {
 	v.oneOf(path+".encoding", c.Encoding, "base64", "hex")
 	v.zone(path+".zone", c.Zone)
 	v.oneOf(path+".unit", c.Unit, "s", "ms", "us", "ns", "days")
+	v.oneOf(path+".rounding", c.Rounding, "allow", "refuse")
 }
 
 func firstOr(list []string, otherwise string) string {

@@ -38,6 +38,7 @@ func (v *validator) given(path string) bool { return v.at[path] != nil }
 func (v *validator) validate() {
 	v.kafka(&v.cfg.Kafka)
 	v.postgres(&v.cfg.Postgres)
+	v.oneOf("rounding", v.cfg.Rounding, "allow", "refuse")
 	v.tables()
 	v.rollups()
 	v.topics()
