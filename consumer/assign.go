@@ -9,7 +9,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/offsets"
-	"github.com/oncesink/oncesink/sink"
 )
 
 // claimBudget bounds the claims inside a rebalance: what isn't won by then is won
@@ -158,7 +157,7 @@ func (m *member) claimEnded(l *lane, c offsets.Claimed) bool {
 		m.log.Warn("a partition is still held: trying again in the background", "topic", l.Topic, "partition", l.Partition.Partition, "holder", held.Holder)
 	case errors.As(c.Err, &mapping):
 		l.leave(halted, c.Err)
-		m.fail(&sink.ConfigError{Problem: c.Err.Error()})
+		m.fail(refusedMapping(c.Err))
 	default: // another topic under the name, or a row that vanished
 		m.halt(l, c.Err)
 	}

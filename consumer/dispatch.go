@@ -38,7 +38,7 @@ func (m *member) dispatch(fetches kgo.Fetches) {
 			// Offsets may have holes, but records below the log's start are gone:
 			// if we were to read some of those, somebody deleted them unread.
 			if len(p.Records) > 0 && p.Records[0].Offset > v.next && p.LogStartOffset > v.next {
-				m.halt(l, &GapError{Partition: at, Group: m.cfg.Group, From: v.next, To: p.LogStartOffset, Why: "retention or DeleteRecords removed them before they were read"})
+				m.halt(l, m.cfg.gap(at, v.next, p.LogStartOffset))
 				continue
 			}
 			if bound, ok := m.cfg.Until[at]; ok {
@@ -81,6 +81,21 @@ func (e *TruncatedError) Error() string {
 		e.Partition, e.Position, e.End, e.End, e.Position-1, e.Group, e.Topic, e.Partition.Partition, e.End)
 }
 
+func (c *Config) gap(at offsets.Partition, from, to int64) error {
+	return &GapError{Partition: at, Group: c.Group, From: from, To: to, Why: "retention or DeleteRecords removed them before they were read"}
+}
+
+// outside returns what is wrong with a position outside of the log, nil if it is inside.
+func (c *Config) outside(at offsets.Partition, next, start, end int64) error {
+	switch {
+	case next < start:
+		return c.gap(at, next, start)
+	case next > end:
+		return &TruncatedError{Partition: at, Group: c.Group, Position: next, End: end}
+	}
+	return nil
+}
+
 // fetchError acts on an error that a poll returned for a partition.
 func (m *member) fetchError(at offsets.Partition, l *lane, err error) {
 	var loss *kgo.ErrDataLoss
@@ -121,12 +136,11 @@ func (m *member) outOfRange(l *lane) {
 			continue
 		}
 		v := l.view()
+		outside := m.cfg.outside(l.Partition, v.next, start.Offset, end.Offset)
 		switch {
 		case v.state != running:
-		case v.next < start.Offset:
-			m.halt(l, &GapError{Partition: l.Partition, Group: m.cfg.Group, From: v.next, To: start.Offset, Why: "retention or DeleteRecords removed them before they were read"})
-		case v.next > end.Offset:
-			m.halt(l, &TruncatedError{Partition: l.Partition, Group: m.cfg.Group, Position: v.next, End: end.Offset})
+		case outside != nil:
+			m.halt(l, outside)
 		default: // a passing state of a leader change: read the ledger and go on
 			m.lose(l)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -28,16 +29,25 @@ func (m *member) topicIDs(ctx context.Context, topics []string) (map[string]offs
 }
 
 // firstPositions inserts a row for every partition of a topic that the ledger
-// does not know yet, where the topic's start policy says. All partitions of
-// the topic are resolved together, so that one that is added later is told from
-// one that merely had no member: it begins at its beginning.
+// does not know yet, where the topic's start policy says.
 func (m *member) firstPositions(ctx context.Context, lanes []*lane, ids map[string]offsets.Token) error {
-	known := map[offsets.Partition]bool{}
-	topicKnown := map[string]bool{}
 	rows, err := m.ledger.Rows(ctx)
 	if err != nil {
 		return err
 	}
+	firsts, err := m.firsts(ctx, lanes, ids, rows)
+	if err != nil || len(firsts) == 0 {
+		return err
+	}
+	return m.ledger.Begin(ctx, firsts)
+}
+
+// firsts resolves where partitions without a row begin. All partitions of
+// a topic are resolved together, so that one that is added later is told from
+// one that merely had no member: it begins at its beginning.
+func (m *member) firsts(ctx context.Context, lanes []*lane, ids map[string]offsets.Token, rows []offsets.Row) ([]offsets.First, error) {
+	known := map[offsets.Partition]bool{}
+	topicKnown := map[string]bool{}
 	for _, r := range rows {
 		known[r.Partition] = true
 		topicKnown[r.Topic] = true
@@ -55,7 +65,7 @@ func (m *member) firstPositions(ctx context.Context, lanes []*lane, ids map[stri
 		}
 		at, err := m.resolve(ctx, l.Topic, start)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for p, offset := range at {
 			if !known[p] && !m.wasHeld(p) {
@@ -63,10 +73,7 @@ func (m *member) firstPositions(ctx context.Context, lanes []*lane, ids map[stri
 			}
 		}
 	}
-	if len(firsts) == 0 {
-		return nil
-	}
-	return m.ledger.Begin(ctx, firsts)
+	return firsts, nil
 }
 
 // resolve turns a start policy into an offset for each partition of a topic.
@@ -98,9 +105,9 @@ func (m *member) resolve(ctx context.Context, topic string, s Start) (map[offset
 // consumer. Our own mirrored copies are refused: they would turn a lost ledger
 // into a silent gap.
 func (m *member) committed(ctx context.Context, topic string, beginnings kadm.ListedOffsets) (map[offsets.Partition]int64, error) {
-	offs, err := m.admin.FetchOffsetsForTopics(ctx, m.cfg.Group, topic)
-	if err = errors.Join(err, offs.Error()); err != nil {
-		return nil, fmt.Errorf("fetch the offsets of group %s: %w", m.cfg.Group, err)
+	offs, err := m.stands(ctx, topic)
+	if err != nil {
+		return nil, err
 	}
 	at := map[offsets.Partition]int64{}
 	var mirrored error
@@ -120,4 +127,17 @@ func (m *member) committed(ctx context.Context, topic string, beginnings kadm.Li
 		at[offsets.Partition{Topic: o.Topic, Partition: o.Partition}] = o.At
 	})
 	return at, mirrored
+}
+
+// stands returns what the Kafka group has committed for a topic. A group that nobody knows has
+// committed nothing.
+func (m *member) stands(ctx context.Context, topic string) (kadm.OffsetResponses, error) {
+	offs, err := m.admin.FetchOffsetsForTopics(ctx, m.cfg.Group, topic)
+	if errors.Is(err, kerr.GroupIDNotFound) {
+		return nil, nil
+	}
+	if err = errors.Join(err, offs.Error()); err != nil {
+		return nil, fmt.Errorf("fetch the offsets of group %s: %w", m.cfg.Group, err)
+	}
+	return offs, nil
 }

@@ -1,0 +1,217 @@
+package consumer
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/oncesink/oncesink/offsets"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// Outlook is what a run that begins now would meet at its first claims and
+// fetches, before it has read a record.
+type Outlook struct {
+	// Refused are *sink.ConfigErrors that end a run at once.
+	Refused []error
+	// Halted are the errors that halt a partition while the others go on. Of those that all
+	// partitions of a topic share, there is one.
+	Halted []error
+	// Warnings are for people.
+	Warnings []string
+	// First are the positions that partitions without one would be given, in order.
+	First []offsets.First
+
+	told map[string]bool // see refuse
+}
+
+// Look reads the ledger and the log as a run does when it begins, in a client's
+// own time: it claims, joins and changes nothing. The client needs no group. The error is one
+// of a connection, which a run would wait for.
+func (c *Consumer) Look(ctx context.Context, client *kgo.Client) (*Outlook, error) {
+	m := &member{Consumer: c, client: client, admin: kadm.NewClient(client)}
+	topics := sortedTopics(c.cfg.Topics)
+	ids, err := m.topicIDs(ctx, topics)
+	if err != nil {
+		return nil, err
+	}
+	starts, err := m.admin.ListStartOffsets(ctx, topics...)
+	if err = errors.Join(err, starts.Error()); err != nil {
+		return nil, fmt.Errorf("list start offsets: %w", err)
+	}
+	ends, err := m.admin.ListEndOffsets(ctx, topics...)
+	if err = errors.Join(err, ends.Error()); err != nil {
+		return nil, fmt.Errorf("list end offsets: %w", err)
+	}
+	rows, err := c.ledger.Rows(ctx)
+	if err != nil {
+		return nil, err
+	}
+	o := &Outlook{told: map[string]bool{}}
+	wants := o.wants(c.cfg, starts, ids)
+	answers, err := c.ledger.Examine(ctx, wants)
+	if err != nil {
+		return nil, err
+	}
+	var sound []*lane // those that a run could claim
+	for i, w := range wants {
+		if answers[i] == nil {
+			sound = append(sound, &lane{Partition: w.Partition})
+		} else {
+			o.refuse(answers[i])
+		}
+	}
+	cut, err := m.truncated(ctx, rows)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range rows {
+		if !slices.ContainsFunc(sound, func(l *lane) bool { return l.Partition == r.Partition }) {
+			continue
+		}
+		start, _ := starts.Lookup(r.Topic, r.Partition.Partition)
+		end, _ := ends.Lookup(r.Topic, r.Partition.Partition)
+		outside := c.cfg.outside(r.Partition, r.Position.Next, start.Offset, end.Offset)
+		if to, ok := cut[r.Partition]; ok && outside == nil {
+			outside = &TruncatedError{Partition: r.Partition, Group: c.cfg.Group, Position: r.Position.Next, End: to}
+		}
+		switch {
+		case outside != nil:
+			o.Halted = append(o.Halted, outside)
+		case r.Halted != "":
+			o.Warnings = append(o.Warnings, fmt.Sprintf("%s is halted, and the next start tries again: %s", r.Partition, r.Halted))
+		}
+		if r.Paused {
+			o.Warnings = append(o.Warnings, fmt.Sprintf("%s is paused: select oncesink.resume('%s', '%s', %d)", r.Partition, c.cfg.Group, r.Topic, r.Partition.Partition))
+		}
+	}
+	o.First, err = m.firsts(ctx, sound, ids, rows)
+	if config := (*sink.ConfigError)(nil); errors.As(err, &config) {
+		o.Refused = append(o.Refused, err)
+		return o, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(o.First, func(a, b offsets.First) int {
+		return cmp.Or(strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition.Partition, b.Partition.Partition))
+	})
+	return o, m.lookAtFirsts(ctx, o, starts, ends)
+}
+
+// truncated asks, as the client does before its first fetch (KIP-320), where the epochs ended in which the rows' last
+// records were written, and returns the ends that lie below a position.
+func (m *member) truncated(ctx context.Context, rows []offsets.Row) (map[offsets.Partition]int64, error) {
+	var epochs kadm.OffsetForLeaderEpochRequest
+	for _, r := range rows {
+		if _, reads := m.cfg.Topics[r.Topic]; reads && r.Position.Epoch >= 0 {
+			epochs.Add(r.Topic, r.Partition.Partition, r.Position.Epoch)
+		}
+	}
+	if len(epochs) == 0 {
+		return nil, nil
+	}
+	found, err := m.admin.OffsetForLeaderEpoch(ctx, epochs)
+	if err != nil {
+		return nil, fmt.Errorf("look up leader epochs: %w", err)
+	}
+	cut := map[offsets.Partition]int64{}
+	for _, r := range rows {
+		at, ok := found[r.Topic][r.Partition.Partition]
+		if ok && at.Err == nil && at.EndOffset >= 0 && at.EndOffset < r.Position.Next {
+			cut[r.Partition] = at.EndOffset
+		}
+	}
+	return cut, nil
+}
+
+// lookAtFirsts looks where the Kafka group stands that the first positions are taken from.
+func (m *member) lookAtFirsts(ctx context.Context, o *Outlook, starts, ends kadm.ListedOffsets) error {
+	without := map[string]int{} // partitions, by topic
+	stands := map[string]kadm.OffsetResponses{}
+	for _, f := range o.First {
+		if m.cfg.Topics[f.Topic].At != Committed {
+			continue
+		}
+		if stands[f.Topic] == nil {
+			found, err := m.stands(ctx, f.Topic)
+			if err != nil {
+				return err
+			}
+			stands[f.Topic] = found
+		}
+		if at, ok := stands[f.Topic].Lookup(f.Topic, f.Partition.Partition); !ok || at.At < 0 {
+			without[f.Topic]++
+			continue
+		}
+		start, _ := starts.Lookup(f.Topic, f.Partition.Partition)
+		end, _ := ends.Lookup(f.Topic, f.Partition.Partition)
+		if outside := m.cfg.outside(f.Partition, f.Offset, start.Offset, end.Offset); outside != nil {
+			o.Halted = append(o.Halted, outside)
+		}
+	}
+	for _, topic := range slices.Sorted(maps.Keys(without)) {
+		o.Warnings = append(o.Warnings, fmt.Sprintf("start: committed: group %s has committed nothing for %d partition(s) of %s: they begin at their beginning. See that the group's name is right",
+			m.cfg.Group, without[topic], topic))
+	}
+	return nil
+}
+
+// wants are the partitions that a run would be given if it were alone.
+func (o *Outlook) wants(cfg Config, starts kadm.ListedOffsets, ids map[string]offsets.Token) []offsets.Want {
+	var wants []offsets.Want
+	want := func(topic string, partition int32) {
+		wants = append(wants, offsets.Want{Partition: offsets.Partition{Topic: topic, Partition: partition}, TopicID: ids[topic]})
+	}
+	if len(cfg.Assign) == 0 {
+		for _, l := range starts.Offsets().Sorted() {
+			want(l.Topic, l.Partition)
+		}
+		return wants
+	}
+	for topic, partitions := range cfg.Assign {
+		for _, p := range partitions {
+			if _, ok := starts.Lookup(topic, p); !ok {
+				o.Refused = append(o.Refused, &sink.ConfigError{Problem: fmt.Sprintf("topic %s has no partition %d", topic, p), Fix: "correct it under kafka.assign"})
+				continue
+			}
+			want(topic, p)
+		}
+	}
+	return wants
+}
+
+// refuse sorts a claim's error by what a run does about it. Errors that all partitions
+// of a topic share are told once: one statement of an operator mends them all.
+func (o *Outlook) refuse(err error) {
+	var (
+		mapping *offsets.MappingError
+		cluster *offsets.ClusterChangedError
+		topic   *offsets.TopicChangedError
+	)
+	list, shared := &o.Halted, ""
+	switch {
+	case errors.As(err, &mapping):
+		list, shared = &o.Refused, mapping.Topic+" "+mapping.Target
+		err = refusedMapping(err)
+	case errors.As(err, &cluster):
+		shared = cluster.Topic
+	case errors.As(err, &topic):
+		shared = topic.Topic
+	}
+	if shared != "" && o.told[shared] {
+		return
+	}
+	o.told[shared] = true
+	*list = append(*list, err)
+}
+
+// refusedMapping is the error by which another mapping ends a run.
+func refusedMapping(err error) error { return &sink.ConfigError{Problem: err.Error()} }
