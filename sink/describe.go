@@ -76,8 +76,12 @@ func (t *table) way() string {
 	return "copy where keys are new, upsert where they exist, as the last batches teach"
 }
 
-// form is a statement that a table is written with.
-type form struct{ name, sql string }
+// form is a statement that a table is written with. bind adds the parameters that it would
+// have for no events; nil for COPY, which has none.
+type form struct {
+	name, sql string
+	bind      func(*writer)
+}
 
 // forms lists a table's statements. A set of present fields has the same ones,
 // with fewer columns.
@@ -85,11 +89,16 @@ func (t *table) forms() []form {
 	all := shape{columns: t.all()}
 	flagged := shape{columns: t.all(), flagged: true}
 	keys := shape{columns: t.key}
+	statement := func(name string, sql func(shape) string, s shape) form {
+		return form{name, sql(s), func(w *writer) { w.params.rows(t, s, nil) }}
+	}
 	var forms []form
 	if t.parent != nil {
+		stale := func(s shape) string { return t.parent.staleSQL(t, s) }
+		ofParent := shape{columns: t.parent.key}
 		return []form{
-			{"delete children", t.parent.staleSQL(t, shape{columns: t.parent.key})},
-			{"insert children", t.childSQL(all)}, {"insert children flagged", t.childSQL(flagged)},
+			{"delete children", stale(ofParent), func(w *writer) { w.params.rows(t.parent, ofParent, nil) }},
+			statement("insert children", t.childSQL, all), statement("insert children flagged", t.childSQL, flagged),
 		}
 	}
 	if t.copyRefused == "" {
@@ -97,30 +106,31 @@ func (t *table) forms() []form {
 		if t.wires(all) != nil {
 			options = binaryOptions
 		}
-		forms = append(forms, form{"copy", t.copySQL(all, options)})
+		forms = append(forms, form{name: "copy", sql: t.copySQL(all, options)})
 		if t.guarded || t.strategy == Upsert {
-			forms = append(forms, form{"look", t.lookSQL(t.lookShape())})
+			forms = append(forms, statement("look", t.lookSQL, t.lookShape()))
 		}
 		if t.memory != "" {
-			forms = append(forms, form{"look into the memory", t.memorySQL(keys)})
+			forms = append(forms, statement("look into the memory", t.memorySQL, keys))
 		}
 	}
 	if t.strategy == Append {
-		return append(forms, form{"append", t.appendSQL(all)}, form{"append flagged", t.appendSQL(flagged)})
+		return append(forms, statement("append", t.appendSQL, all), statement("append flagged", t.appendSQL, flagged))
 	}
-	forms = append(forms, []form{
-		{"upsert", t.upsertSQL(all)},
-		{"upsert winners", t.upsertSQL(shape{columns: all.columns, winning: true})},
-		{"update", t.updateSQL(all)},
-		{"insert rest", t.insertRestSQL(all)},
-		{"update flagged", t.updateSQL(flagged)},
-		{"insert rest flagged", t.insertRestSQL(flagged)},
-	}...)
+	forms = append(forms,
+		statement("upsert", t.upsertSQL, all),
+		statement("upsert winners", t.upsertSQL, shape{columns: all.columns, winning: true}),
+		statement("update", t.updateSQL, all),
+		statement("insert rest", t.insertRestSQL, all),
+		statement("update flagged", t.updateSQL, flagged),
+		statement("insert rest flagged", t.insertRestSQL, flagged),
+	)
 	switch {
 	case t.memory != "":
-		forms = append(forms, form{"remember", t.rememberSQL(keys)}, form{"lock", t.lockSQL(false)}, form{"lock alone", t.lockSQL(true)})
+		lock := func(w *writer) { w.params.ints(lockClass, t.lock) }
+		forms = append(forms, statement("remember", t.rememberSQL, keys), form{"lock", t.lockSQL(false), lock}, form{"lock alone", t.lockSQL(true), lock})
 	case len(t.recordKey) > 0 && !t.ignoreTombstones:
-		forms = append(forms, form{"delete", t.deleteSQL(keys)})
+		forms = append(forms, statement("delete", t.deleteSQL, keys))
 	}
 	return forms
 }

@@ -128,6 +128,25 @@ func (p *params) places(events []event) {
 	p.end(b, oidInt8Array)
 }
 
+// rows adds what a statement of this shape takes of the events.
+func (p *params) rows(t *table, s shape, events []event) {
+	for _, i := range s.columns {
+		if t.columns[i].computed == nil {
+			p.texts(events, i)
+		}
+	}
+	if s.flagged {
+		for _, i := range s.columns {
+			if t.optional(i) {
+				p.flags(events, i)
+			}
+		}
+	}
+	if t.guarded {
+		p.places(events)
+	}
+}
+
 // text adds one text, not as an array.
 func (p *params) text(s string) { p.end([]byte(s), oidText) }
 

@@ -101,7 +101,7 @@ func (c *column) spell(ctx context.Context, tx pgx.Tx, texts []string, known map
 }
 
 func (c *column) spellAll(ctx context.Context, tx pgx.Tx, texts []string) ([][]byte, error) {
-	rows, err := tx.Query(ctx, "select "+c.canonicalSQL()+" from unnest($1::text[]) with ordinality as a(x, n) order by n", texts)
+	rows, err := tx.Query(ctx, c.spellSQL(), texts)
 	if err != nil {
 		return nil, err
 	}
@@ -110,4 +110,9 @@ func (c *column) spellAll(ctx context.Context, tx pgx.Tx, texts []string) ([][]b
 		err := row.Scan(&s)
 		return []byte(s), err
 	})
+}
+
+// spellSQL asks for the canonical texts of a column's texts, in their order.
+func (c *column) spellSQL() string {
+	return "select " + c.canonicalSQL() + " from unnest($1::text[]) with ordinality as a(x, n) order by n"
 }

@@ -57,6 +57,9 @@ func TestStatements(t *testing.T) {
 					t.Errorf("%s: %v", f.name, err)
 				}
 			}
+			if warnings, err := e.Rehearse(t.Context()); err != nil || warnings != nil {
+				t.Errorf("rehearsed: %v, %q", err, warnings)
+			}
 			golden(t, g.name+".sql", b.String())
 		})
 	}

@@ -175,21 +175,7 @@ func (w *writer) run(t *table, verb string, form func(shape) string, s shape, ev
 			}
 			n++
 		}
-		for _, i := range s.columns {
-			if t.columns[i].computed == nil {
-				w.params.texts(events[:n], i)
-			}
-		}
-		if s.flagged {
-			for _, i := range s.columns {
-				if t.optional(i) {
-					w.params.flags(events[:n], i)
-				}
-			}
-		}
-		if t.guarded {
-			w.params.places(events[:n])
-		}
+		w.params.rows(t, s, events[:n])
 		w.exec(verb, t, sql)
 		events = events[n:]
 	}

@@ -81,6 +81,8 @@ func try(ctx context.Context, tx pgx.Tx, table, sql string) (*Result, error) {
 // refused says what an error of the server means for the expression, or nil if nothing.
 func refused(pg *pgconn.PgError, sql string) *Refusal {
 	switch {
+	case pg.Code == "42501" && strings.Contains(pg.Message, "function"):
+		return &Refusal{pg.Message, "grant execute on it to ROLE"}
 	case pg.Code == "42501": // insufficient privilege
 		return &Refusal{"the role may not make the temporary table on which the expression is checked: " + pg.Message, "grant temporary on database DATABASE to ROLE"}
 	case pg.Code == "42P17": // invalid object definition

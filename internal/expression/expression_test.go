@@ -93,7 +93,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// TestNoRight: a role that may not make temporary tables is told so.
+// TestNoRight: a role that may not make temporary tables, or not call a function, is told so.
 func TestNoRight(t *testing.T) {
 	conn := connect(t)
 	tx, err := conn.Begin(t.Context())
@@ -108,6 +108,13 @@ func TestNoRight(t *testing.T) {
 	_, err = Check(t.Context(), tx, "public.orders", "order_id")
 	var refusal *Refusal
 	if !errors.As(err, &refusal) || !strings.Contains(err.Error(), "grant temporary") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := tx.Exec(t.Context(), `reset role; do $$ begin execute format('grant temporary on database %I to plain', current_database()); end $$;
+		create function f(bigint) returns bigint immutable language plpgsql as 'begin return $1; end'; revoke execute on function f from public; set local role plain`, pgx.QueryExecModeSimpleProtocol); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = Check(t.Context(), tx, "public.orders", "f(order_id)"); !errors.As(err, &refusal) || !strings.Contains(err.Error(), "permission denied for function f: grant execute") {
 		t.Errorf("got %v", err)
 	}
 }
