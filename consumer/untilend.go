@@ -102,19 +102,16 @@ func (m *member) atEnd(rows []offsets.Row, ends map[offsets.Partition]int64) (do
 	var stopped []error
 	for p, end := range ends {
 		r, ok := at[p]
+		l := m.lane(p)
 		switch {
+		case l != nil && l.view().state == halted: // also where the position lies past the end
+			stopped = append(stopped, l.view().cause)
 		case ok && r.Position.Next >= end:
 		case ok && r.Paused:
 			stopped = append(stopped, fmt.Errorf("%s: paused by an operator at offset %d: select oncesink.resume('%s', '%s', %d)", p, r.Position.Next, m.cfg.Group, p.Topic, p.Partition))
 		case ok && r.Halted != "":
 			stopped = append(stopped, errors.New(r.Halted))
 		default:
-			if l := m.lane(p); l != nil {
-				if v := l.view(); v.state == halted {
-					stopped = append(stopped, v.cause)
-					continue
-				}
-			}
 			return false, nil
 		}
 	}

@@ -30,6 +30,13 @@ type topicReport struct {
 	Topic      string `json:"topic"`
 	Partitions int    `json:"partitions"`
 	Start      string `json:"start"`
+	// First are the positions that partitions without one would be given now.
+	First []firstReport `json:"first_positions"`
+}
+
+type firstReport struct {
+	Partition int32 `json:"partition"`
+	Offset    int64 `json:"offset"`
 }
 
 type rollupReport struct {
@@ -54,7 +61,11 @@ func newCheckCommand() *cobra.Command {
 		Short: "Connect, change nothing, and say what run would do",
 		Long: `Connects to both ends, changes nothing, and says how events become rows: each table's
 columns and where they come from, its topics and where they start, what a person should
-know, and with --sql the exact statements. What run would refuse is refused here, with 2.
+know, and with --sql the exact statements.
+
+What run refuses when it starts, or halts a partition on before it has read a record, is
+refused here, with 2 and the same words: the server plans every statement and executes
+none, the ledger is asked about the mapping, each position is compared with its log.
 
 It looks for what keeps the same events from giving the same rows: defaults that call the
 clock or a sequence, triggers that write, cascades, unlogged tables and more; each with why,
@@ -75,7 +86,7 @@ nothing.`,
 				return err
 			}
 			defer s.close()
-			r, err := s.check(ctx)
+			r, _, err := s.check(ctx)
 			if err != nil {
 				return err
 			}
@@ -102,25 +113,24 @@ nothing.`,
 	return cmd
 }
 
-func (s *session) check(ctx context.Context) (*checkReport, error) {
-	if err := s.connectPostgres(ctx); err != nil {
-		return nil, err
+func (s *session) check(ctx context.Context) (*checkReport, *prepared, error) {
+	p, err := s.prepare(ctx)
+	if err == nil {
+		err = p.passing
 	}
-	if err := s.checkLedger(ctx); err != nil {
-		return nil, s.scrub(err)
+	if err == nil {
+		err = p.halted()
 	}
-	if err := s.connectKafka(ctx); err != nil {
-		return nil, err
-	}
-	sk, ledger, err := s.open(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, s.scrub(err)
 	}
-	r := &checkReport{Group: s.consumer.Group, Tables: sk.Describe(), Topics: []topicReport{}, Warnings: append([]string{}, s.cfg.Warnings()...)}
-	if why := sk.ReplayRefused(); why != "" {
+	r := &checkReport{
+		Group: s.consumer.Group, Tables: p.sink.Describe(), Topics: []topicReport{}, Rollups: []rollupReport{},
+		Warnings: append(append([]string{}, s.cfg.Warnings()...), p.warnings...),
+	}
+	if why := p.sink.ReplayRefused(); why != "" {
 		r.Warnings = append(r.Warnings, "this group can't be rewound: "+why)
 	}
-	r.Rollups = []rollupReport{}
 	if err := s.conn(ctx, func(c *pgx.Conn) error {
 		all, err := rollup.Open(ctx, c, s.rollups)
 		for _, x := range all {
@@ -128,17 +138,23 @@ func (s *session) check(ctx context.Context) (*checkReport, error) {
 		}
 		return err
 	}); err != nil {
-		return nil, s.scrub(err)
+		return nil, nil, s.scrub(err)
 	}
 	for _, t := range s.meta.Topics.Sorted() {
-		r.Topics = append(r.Topics, topicReport{t.Topic, len(t.Partitions), startText(s.consumer.Topics[t.Topic])})
+		report := topicReport{Topic: t.Topic, Partitions: len(t.Partitions), Start: startText(s.consumer.Topics[t.Topic]), First: []firstReport{}}
+		for _, f := range p.outlook.First {
+			if f.Topic == t.Topic {
+				report.First = append(report.First, firstReport{f.Partition.Partition, f.Offset})
+			}
+		}
+		r.Topics = append(r.Topics, report)
 	}
-	histories, err := ledger.History(ctx)
+	histories, err := p.ledger.History(ctx)
 	if err != nil {
-		return nil, s.scrub(err)
+		return nil, nil, s.scrub(err)
 	}
 	r.History = historyReports(histories)
-	return r, nil
+	return r, p, nil
 }
 
 func historyReports(histories []offsets.TableHistory) []historyReport {
@@ -147,6 +163,19 @@ func historyReports(histories []offsets.TableHistory) []historyReport {
 		out[i] = historyReport{h.Target, h.Topic, h.Partition.Partition, h.Since}
 	}
 	return out
+}
+
+// firsts says where the first partitions without a position would start.
+func (t *topicReport) firsts() string {
+	const most = 6
+	var s []string
+	for _, f := range t.First[:min(most, len(t.First))] {
+		s = append(s, fmt.Sprintf("partition %d would start at %d", f.Partition, f.Offset))
+	}
+	if n := len(t.First) - most; n > 0 {
+		s = append(s, fmt.Sprintf("and %d more", n))
+	}
+	return strings.Join(s, ", ")
 }
 
 func startText(s consumer.Start) string {
@@ -165,6 +194,9 @@ func (r *checkReport) print(w io.Writer, sql bool) {
 	fmt.Fprintf(w, "group %s\n", r.Group)
 	for _, t := range r.Topics {
 		fmt.Fprintf(w, "topic %s: %d partition(s); one without a position starts at %s\n", t.Topic, t.Partitions, t.Start)
+		if len(t.First) > 0 {
+			printWrapped(w, "  ", t.firsts())
+		}
 	}
 	for _, t := range r.Tables {
 		fmt.Fprintf(w, "\ntable %s: %s from %s\n", t.Table, t.Strategy, strings.Join(t.Topics, ", "))
@@ -199,7 +231,8 @@ func (r *checkReport) print(w io.Writer, sql bool) {
 		printWrapped(w, "", "warning: "+warning)
 	}
 	if n := r.count(sink.Changes); n > 0 {
-		fmt.Fprintf(w, "\nready to run; %d finding(s) keep the same events from giving the same rows: docs/lint.md\n", n)
+		fmt.Fprintln(w)
+		printWrapped(w, "", fmt.Sprintf("ready to run; %d finding(s) keep the same events from giving the same rows: docs/lint.md", n))
 		return
 	}
 	fmt.Fprintln(w, "\nready to run")

@@ -130,13 +130,15 @@ func exitCode(err error) int {
 		set    *sink.ConfigError
 		env    *environmentError
 		mapped *offsets.MappingError
+		rights *offsets.RightsError
+		halted *haltedError
 		found  *findingsError
 	)
 	if errors.As(err, &found) {
 		return exitFound
 	}
 	if errors.As(err, &usage) || errors.As(err, &conf) || errors.As(err, &set) || errors.As(err, &env) ||
-		errors.As(err, &mapped) || errors.Is(err, offsets.ErrNoLedger) || isDenied(err) {
+		errors.As(err, &mapped) || errors.As(err, &rights) || errors.As(err, &halted) || errors.Is(err, offsets.ErrNoLedger) || isDenied(err) {
 		return exitConfig
 	}
 	return exitFailed

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"os"
 	"runtime/debug"
@@ -37,16 +36,27 @@ partition that halted makes it end with 1 when the others are done.`,
 			for _, w := range s.cfg.Warnings() {
 				s.log.Warn(w)
 			}
-			c, err := s.prepare(ctx, untilEnd)
+			s.consumer.UntilEnd = untilEnd
+			p, err := s.prepare(ctx)
+			if err == nil {
+				err = p.refused()
+			}
 			if ctx.Err() != nil {
 				return nil // told to stop before there was anything to finish
 			}
 			if err != nil {
 				return err
 			}
+			if p.passing != nil {
+				s.log.Warn("not everything could be looked at before the start", "error", p.passing)
+			}
+			for _, w := range p.warnings {
+				s.log.Warn(w)
+			}
 			limitMemory(cmp.Or(s.consumer.BufferBytes, consumer.DefaultBufferBytes))
+			s.log.Info("connected", "topics", p.sink.Topics(), "cluster", s.meta.Cluster, "instance", p.ledger.Instance())
 			s.log.Info("running", "group", s.consumer.Group, "version", version())
-			if err := c.Run(ctx); err != nil {
+			if err := p.consumer.Run(ctx); err != nil {
 				return s.scrub(fmt.Errorf("run: %w", err))
 			}
 			s.log.Info("stopped", "group", s.consumer.Group)
@@ -66,24 +76,4 @@ func limitMemory(buffers int64) {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(buffers + others)
 	}
-}
-
-// prepare connects to both ends and returns what is ready to run.
-func (s *session) prepare(ctx context.Context, untilEnd bool) (*consumer.Consumer, error) {
-	if err := s.connectPostgres(ctx); err != nil {
-		return nil, err
-	}
-	if err := s.checkLedger(ctx); err != nil {
-		return nil, s.scrub(err)
-	}
-	if err := s.connectKafka(ctx); err != nil {
-		return nil, err
-	}
-	sk, ledger, err := s.open(ctx)
-	if err != nil {
-		return nil, err
-	}
-	s.log.Info("connected", "topics", sk.Topics(), "cluster", s.meta.Cluster, "instance", ledger.Instance())
-	s.consumer.UntilEnd = untilEnd
-	return consumer.New(s.consumer, ledger, sk)
 }

@@ -54,7 +54,7 @@ func TestScripts(t *testing.T) {
 		Setup: setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "refused": refused, "normalise": normalise,
-			"topic": createTopic, "produce": produce, "trim": trim, "sql": sql, "gone": gone,
+			"topic": createTopic, "produce": produce, "trim": trim, "drop": drop, "sql": sql, "gone": gone,
 		},
 	})
 }
@@ -131,6 +131,7 @@ func setup(env *testscript.Env) error {
 	}
 	env.Setenv("CLOSED", closed.Addr().String()) // nothing answers there
 	env.Setenv("DATABASE_URL", as(address, "postgres", ownerPassword))
+	env.Setenv("OWNER_URL", env.Getenv("DATABASE_URL"))
 	env.Setenv("WRITER_URL", as(address, "writer", writerPassword))
 	env.Setenv("WRONG_URL", as(address, "writer", wrongPassword))
 	env.Setenv("MISSING_URL", missing.String())
@@ -268,6 +269,14 @@ func trim(ts *testscript.TestScript, _ bool, args []string) {
 	var offsets kadm.Offsets
 	offsets.Add(kadm.Offset{Topic: args[0], Partition: int32(number(ts, args[1])), At: number(ts, args[2])})
 	_, err := kadm.NewClient(client(ts)).DeleteRecords(ctx, offsets)
+	ts.Check(err)
+}
+
+// drop: drop TOPIC deletes it.
+func drop(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	_, err := kadm.NewClient(client(ts)).DeleteTopic(ctx, args[0])
 	ts.Check(err)
 }
 

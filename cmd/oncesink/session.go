@@ -254,7 +254,7 @@ func (s *session) scrub(err error) error {
 
 // printWrapped writes a sentence in lines that fit a narrow terminal, all but the first indented further.
 func printWrapped(w io.Writer, indent, text string) {
-	const width = 96
+	const width = 80
 	line := indent
 	for i, word := range strings.Fields(text) {
 		switch {

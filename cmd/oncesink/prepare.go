@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/oncesink/oncesink/consumer"
+	"github.com/oncesink/oncesink/offsets"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// prepared is all that a run knows before it joins its group. `run` and `check` get it by the same
+// steps: what the one refuses, the other does.
+type prepared struct {
+	sink     *sink.Sink
+	ledger   *offsets.Ledger
+	consumer *consumer.Consumer
+	// outlook is what the first claims and fetches would meet; empty if passing says why it is not known.
+	outlook  *consumer.Outlook
+	warnings []string
+	// passing is what stood in the way and passes by itself, such as a table that is locked: a run starts nevertheless.
+	passing error
+}
+
+// prepare connects to both ends and looks at everything that can be told before the first record.
+func (s *session) prepare(ctx context.Context) (*prepared, error) {
+	if err := s.connectPostgres(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.checkLedger(ctx); err != nil {
+		return nil, s.scrub(err)
+	}
+	if err := s.connectKafka(ctx); err != nil {
+		return nil, err
+	}
+	sk, ledger, err := s.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p := &prepared{sink: sk, ledger: ledger, outlook: &consumer.Outlook{}}
+	if err := s.conn(ctx, func(c *pgx.Conn) error { return offsets.CheckRights(ctx, c) }); err != nil {
+		return nil, s.scrub(err)
+	}
+	p.warnings, err = sk.Rehearse(ctx)
+	if config := (*sink.ConfigError)(nil); errors.As(err, &config) {
+		return nil, s.scrub(err)
+	}
+	p.passing = s.scrub(err)
+	if p.consumer, err = consumer.New(s.consumer, ledger, sk); err != nil {
+		return nil, s.scrub(err)
+	}
+	bounded, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	o, err := p.consumer.Look(bounded, s.client)
+	if err != nil {
+		p.passing = errors.Join(p.passing, s.scrub(err))
+		return p, nil
+	}
+	p.outlook, p.warnings = o, append(p.warnings, o.Warnings...)
+	return p, nil
+}
+
+// refused is what ends a run at once.
+func (p *prepared) refused() error { return errors.Join(p.outlook.Refused...) }
+
+// halted is what halts partitions at once, beside what ends a run.
+func (p *prepared) halted() error {
+	if len(p.outlook.Halted) == 0 {
+		return p.refused()
+	}
+	return &haltedError{errors.Join(append(p.outlook.Refused, p.outlook.Halted...)...)}
+}
+
+// haltedError is what stands in the way of partitions: a person has to act first.
+type haltedError struct{ error }
+
+func (e *haltedError) Unwrap() error { return e.error }
