@@ -82,6 +82,8 @@
 // sees the new fence when it polls [Ledger.Rows], and claims again. A plain UPDATE of
 // next_offset does it, too. A rewind never moves forward, and is refused where replay
 // is not safe. [Ledger.Rewind] sends several partitions back in one transaction.
+// For people, the row says why its owner halted ([Ledger.Halt]), or what it is stuck
+// at while it goes on trying ([Ledger.Stuck]).
 //
 // Rule 9, the mapping belongs to the position. The ledger keeps a fingerprint for
 // each table fed from a partition, and refuses a claim by a process that writes one

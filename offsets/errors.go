@@ -109,7 +109,7 @@ const (
 // function of this version, into ErrNoLedger.
 func missingLedger(err error) error {
 	switch sqlState(err) {
-	case "3F000", "42P01", "42883": // schema, table, function
+	case "3F000", "42P01", "42883", "42703": // schema, table, function, column
 		return fmt.Errorf("%w (%v)", ErrNoLedger, err)
 	}
 	return err

@@ -68,12 +68,38 @@ func (l *Ledger) Group() string { return l.group }
 func (l *Ledger) Instance() string { return l.instance }
 
 // Halt stores why the owner stopped the partition, or clears it (reason ""), if
-// the row still names the claim. Best effort, for people: `oncesink status`.
+// the row still names the claim; the zero claim id is that of a row nobody has
+// claimed. Best effort, for people: `oncesink status`.
 func (l *Ledger) Halt(ctx context.Context, claim Claim, reason string) error {
 	_, err := l.pool.Exec(ctx, `select oncesink.halt($1::text, $2::text, $3::int, $4::text::uuid, $5::text)`,
-		l.group, claim.Topic, claim.Partition.Partition, claim.ID.String(), reason)
+		l.group, claim.Topic, claim.Partition.Partition, uuid(claim.ID), reason)
 	if err != nil {
 		return fmt.Errorf("store halt of %s: %w", claim.Partition, missingLedger(err))
+	}
+	return nil
+}
+
+// stuckTimeout bounds a call of Stuck, a free connection of the pool included.
+const stuckTimeout = 2 * time.Second
+
+// Stuck notes in the rows that are still under the claims' fences what their owner
+// fails at, while it goes on trying (reason "" clears it). The next advance, claim
+// or command clears it. Best effort, for people: it waits for no lock, and 2 s at most
+// for anything else; rows that are locked, or somebody else's by now, are left
+// as they are, without an error. The text is cut after 1000 characters. Any number of
+// goroutines may call it, for the same claims too.
+func (l *Ledger) Stuck(ctx context.Context, claims []Claim, reason string) error {
+	ctx, cancel := context.WithTimeout(ctx, stuckTimeout)
+	defer cancel()
+	topics, partitions := split(claims, func(c Claim) Partition { return c.Partition })
+	fences := make([]*string, len(claims))
+	for i, c := range claims {
+		fences[i] = uuid(c.Fence)
+	}
+	_, err := l.pool.Exec(ctx, `select oncesink.note_stuck($1::text, $2::text[], $3::int[], $4::text[]::uuid[], $5::text)`,
+		l.group, topics, partitions, fences, reason)
+	if err != nil {
+		return fmt.Errorf("note what partitions are stuck at: %w", missingLedger(err))
 	}
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 const rowsQuery = `
 		select topic, partition, next_offset, leader_epoch, last_timestamp, topic_id, coalesce(cluster_id, ''), generation,
 		       claim, fence, fence_count, coalesce(owner, ''), coalesce(instance, ''), paused, coalesce(halted, ''), moved_at,
-		       first_offset, coalesce(replay_refused, '')
+		       first_offset, coalesce(replay_refused, ''), coalesce(stuck, '')
 		  from oncesink.offsets
 		 where sink_group = $1::text
 		   and (cardinality($2::text[]) = 0 or (topic, partition) in (select * from unnest($2::text[], $3::int[])))
@@ -35,7 +35,7 @@ func (l *Ledger) readRows(ctx context.Context, q querier, query string, partitio
 		var r Row
 		var at, moved *time.Time
 		err := row.Scan(&r.Topic, &r.Partition.Partition, &r.Position.Next, &r.Position.Epoch, &at, &r.TopicID, &r.ClusterID, &r.Generation,
-			&r.ClaimID, &r.Fence, &r.FenceCount, &r.Owner, &r.Instance, &r.Paused, &r.Halted, &moved, &r.First, &r.ReplayRefused)
+			&r.ClaimID, &r.Fence, &r.FenceCount, &r.Owner, &r.Instance, &r.Paused, &r.Halted, &moved, &r.First, &r.ReplayRefused, &r.Stuck)
 		r.Position.Time, r.MovedAt = timeOf(at), timeOf(moved)
 		return r, err
 	})

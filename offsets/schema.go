@@ -17,6 +17,8 @@ var (
 	protocolSQL string
 	//go:embed sql/3_operators.sql
 	operatorsSQL string
+	//go:embed sql/4_stuck.sql
+	stuckSQL string
 )
 
 // component is the ledger's name in oncesink.schema_version.
@@ -25,7 +27,7 @@ const component = "ledger"
 // ledgerMigrations: the version of a ledger is how many of them it has seen.
 // A released one never changes.
 func ledgerMigrations() []string {
-	return []string{tablesSQL + "\n" + protocolSQL + "\n" + operatorsSQL}
+	return []string{tablesSQL + "\n" + protocolSQL + "\n" + operatorsSQL, stuckSQL}
 }
 
 // bootstrap makes the place where versions are kept.

@@ -131,6 +131,7 @@ func TestMissingLedgerIsNamed(t *testing.T) {
 		"Advance": p.Advance(t.Context(), tx, []offsets.Step{step(c, 1)}),
 		"Begin":   p.Begin(t.Context(), []offsets.First{{Partition: c.Partition}}),
 		"Halt":    p.Halt(t.Context(), c, "a gap"),
+		"Stuck":   p.Stuck(t.Context(), []offsets.Claim{c}, "a full disk"),
 	}
 	_, calls["Claim"] = p.Claim(t.Context(), r.wants(c.Partition))
 	_, calls["Resolve"] = p.Resolve(t.Context(), []offsets.Step{step(c, 1)}, 0)
@@ -179,8 +180,16 @@ func TestRuntimeRole(t *testing.T) {
 	if !res.Committed || !res.Partitions[0].Ours {
 		t.Errorf("resolved to %+v", res)
 	}
+	r.must(p.Stuck(t.Context(), c[:1], "a full disk"))
+	if rows := p.rows(2); rows[0].Stuck != "" {
+		t.Error("resolved, which drew a new fence, and stuck under the old one")
+	}
+	r.must(p.Stuck(t.Context(), []offsets.Claim{res.Partitions[0].Claim}, "a full disk"))
+	if rows := p.rows(2); rows[0].Stuck != "a full disk" {
+		t.Errorf("stuck at %q", rows[0].Stuck)
+	}
 	r.must(p.Halt(t.Context(), c[0], "a gap"))
-	if rows := p.rows(2); rows[0].Halted != "a gap" || rows[0].Position.Next != 4 {
+	if rows := p.rows(2); rows[0].Halted != "a gap" || rows[0].Stuck != "" || rows[0].Position.Next != 4 {
 		t.Errorf("rows %+v", rows)
 	}
 	_, err = p.History(t.Context())

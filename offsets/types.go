@@ -144,6 +144,8 @@ type Row struct {
 	Paused     bool
 	// Halted says why the owner stopped the partition; empty if it runs.
 	Halted string
+	// Stuck says what the owner fails at while it goes on trying; empty if it moves. See [Ledger.Stuck].
+	Stuck string
 	// MovedAt is when the position last moved, by the database's clock; zero if
 	// it never did.
 	MovedAt time.Time

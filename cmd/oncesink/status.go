@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -37,6 +38,7 @@ type partitionStatus struct {
 	OwnerAlive bool       `json:"owner_alive"` // the owner has a session in the database now
 	Paused     bool       `json:"paused"`
 	Halted     string     `json:"halted,omitempty"`
+	Stuck      string     `json:"stuck,omitempty"` // what its owner fails at, while it goes on trying
 	MovedAt    *time.Time `json:"moved_at"`
 }
 
@@ -48,8 +50,9 @@ func newStatusCommand() *cobra.Command {
 		Short: "Show positions, lag, owners and dead letters",
 		Long: `Shows the ledger: for each partition the position (the offset of the next record to
 apply), the lag in records and in seconds, who owns it, and whether it is paused, halted,
-or its owner has stopped; then dead letters per topic. The lag in seconds is the age of the
-last applied record, 0 at the end of the log. Works without Kafka, but for the lag.`,
+stuck at something that its owner keeps trying, or its owner has stopped; then dead letters
+per topic. The lag in seconds is the age of the last applied record, 0 at the end of the
+log. Works without Kafka, but for the lag.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := load(f, cmd.ErrOrStderr())
@@ -125,7 +128,7 @@ func (s *session) status(ctx context.Context) (*statusReport, error) {
 func partitionOf(row offsets.Row, ends kadm.ListedOffsets, now time.Time) partitionStatus {
 	p := partitionStatus{
 		Topic: row.Topic, Partition: row.Partition.Partition, Position: row.Position.Next,
-		Owner: row.Owner, Paused: row.Paused, Halted: row.Halted,
+		Owner: row.Owner, Paused: row.Paused, Halted: row.Halted, Stuck: row.Stuck,
 	}
 	if !row.MovedAt.IsZero() {
 		p.MovedAt = &row.MovedAt
@@ -146,6 +149,15 @@ func partitionOf(row offsets.Row, ends kadm.ListedOffsets, now time.Time) partit
 	return p
 }
 
+// note says why a partition is in a state; the reason may name both already.
+func (p partitionStatus) note(state, reason string) string {
+	name := fmt.Sprintf("%s/%d", p.Topic, p.Partition)
+	for _, said := range []string{state + ": ", name + ": "} {
+		reason = strings.TrimPrefix(reason, said)
+	}
+	return name + " " + state + ": " + reason
+}
+
 func (r *statusReport) print(w io.Writer) {
 	fmt.Fprintf(w, "group %s\n", r.Group)
 	t := table.NewWriter()
@@ -153,7 +165,7 @@ func (r *statusReport) print(w io.Writer) {
 	t.SetStyle(table.StyleLight)
 	t.AppendHeader(table.Row{"topic", "part.", "position", "lag", "seconds", "state", "owner"})
 	t.SetColumnConfigs([]table.ColumnConfig{{Name: "owner", WidthMax: 32}, {Name: "topic", WidthMax: 24}})
-	var halts []string
+	var notes []string
 	for _, p := range r.Partitions {
 		state, lag, seconds := "ok", "?", "?"
 		if p.Lag != nil {
@@ -165,13 +177,16 @@ func (r *statusReport) print(w io.Writer) {
 		switch {
 		case p.Halted != "":
 			state = "HALTED"
-			halts = append(halts, p.Halted)
+			notes = append(notes, p.note("halted", p.Halted))
 		case p.Paused:
 			state = "paused"
 		case p.Owner == "":
 			state = "unclaimed"
 		case !p.OwnerAlive:
 			state = "stopped"
+		case p.Stuck != "":
+			state = "STUCK"
+			notes = append(notes, p.note("stuck", p.Stuck))
 		}
 		t.AppendRow(table.Row{p.Topic, p.Partition, p.Position, lag, seconds, state, p.Owner})
 	}
@@ -180,8 +195,8 @@ func (r *statusReport) print(w io.Writer) {
 	} else {
 		fmt.Fprintln(w, "no positions yet: nothing has run for this group")
 	}
-	for _, h := range halts {
-		printWrapped(w, "", "halted: "+h)
+	for _, n := range notes {
+		printWrapped(w, "", n)
 	}
 	for _, topic := range slices.Sorted(maps.Keys(r.DeadLetters)) {
 		fmt.Fprintf(w, "dead letters of %s: %d (select * from oncesink.dead_letters)\n", topic, r.DeadLetters[topic])

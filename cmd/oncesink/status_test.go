@@ -1,0 +1,33 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+// Why a partition stands still is said once, with its name, whatever the reason begins with.
+func TestStatusNotes(t *testing.T) {
+	for _, test := range []struct{ halted, stuck, want string }{
+		{"orders/0: offsets 10 to 24 are missing", "", "orders/0 halted: offsets 10 to 24 are missing"},
+		{"SQLSTATE 58030: the disk broke", "", "orders/0 halted: SQLSTATE 58030: the disk broke"},
+		{"halted: SQLSTATE 58030: the disk broke", "", "orders/0 halted: SQLSTATE 58030: the disk broke"}, // as it was stored once
+		{"", "57P03: the server starts up", "orders/0 stuck: 57P03: the server starts up"},
+		{"a gap", "57P03: the server starts up", "orders/0 halted: a gap"},
+	} {
+		r := statusReport{Group: "g", Partitions: []partitionStatus{{Topic: "orders", Owner: "me", OwnerAlive: true, Halted: test.halted, Stuck: test.stuck}}}
+		var b strings.Builder
+		r.print(&b)
+		var notes []string
+		for _, line := range strings.Split(strings.TrimSpace(b.String()), "\n") {
+			if strings.HasPrefix(line, "orders/0") {
+				notes = append(notes, line)
+			}
+		}
+		if len(notes) != 1 || notes[0] != test.want {
+			t.Errorf("says\n%s\nwant %q", b.String(), test.want)
+		}
+		if state := strings.Fields(test.want)[1]; !strings.Contains(b.String(), " "+strings.TrimSuffix(strings.ToUpper(state), ":")+" ") {
+			t.Errorf("the table does not show %s:\n%s", state, b.String())
+		}
+	}
+}
