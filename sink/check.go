@@ -219,11 +219,11 @@ func (t *table) mapTombstones(ctx context.Context, tx pgx.Tx, cfg TableConfig, p
 		src, err := parseSource(from, "")
 		switch {
 		case !ok:
-			ps.add(fmt.Sprintf("record_key of %s lacks column %s", t.title(), name), `say where a tombstone's record key holds it: "$key" or "$key.path"`)
+			ps.add(fmt.Sprintf("record_key of %s lacks column %s", t.title(), name), `say where a tombstone's record key holds it: "$key", "$key_json" or "$key.path"`)
 		case err != nil:
-			ps.add(fmt.Sprintf("record_key %s of %s: %v", name, t.title(), err), `write "$key" or "$key.path"`)
-		case src.meta != metaKey:
-			ps.add(fmt.Sprintf("record_key %s of %s is %q", name, t.title(), from), `a tombstone has nothing but its key: write "$key" or "$key.path"`)
+			ps.add(fmt.Sprintf("record_key %s of %s: %v", name, t.title(), err), `write "$key", "$key_json" or "$key.path"`)
+		case src.meta != metaKey && src.meta != metaKeyJSON:
+			ps.add(fmt.Sprintf("record_key %s of %s is %q", name, t.title(), from), `a tombstone has nothing but its key: write "$key", "$key_json" or "$key.path"`)
 		}
 		t.recordKey = append(t.recordKey, src)
 	}

@@ -205,6 +205,14 @@ func (c *column) cell(p *Part, rec *Record, at int32, sc *scratch) (cell, *refus
 			return cell{}, r
 		}
 		return c.jsonCell(p, sc.keys[at])
+	case src.meta == metaKeyJSON:
+		if rec.Key == nil {
+			return cell{len: cellNull}, nil
+		}
+		if r := sc.readKey(rec.Key); r != nil {
+			return cell{}, refuse(r.code, r.message+" ($key_json reads JSON; $key takes a key as it is)")
+		}
+		return c.jsonCell(p, sc.key)
 	case src.raw():
 		b, ok := rec.bytes(src)
 		if !ok {

@@ -31,6 +31,7 @@ type scratch struct {
 	values, keys []fields.Value
 	keyRead      bool
 	keyRefused   *refusal
+	key          fields.Value // the key as a whole
 }
 
 // paths collects paths and numbers them; the same path has one number.
@@ -145,16 +146,19 @@ func (d *decoder) put(sc *scratch) {
 	}
 	clear(sc.values) // they hold the last record's memory
 	clear(sc.keys)
+	sc.key = fields.Value{}
 	d.scratches.Put(sc)
 }
 
-// readKey reads the paths into a record's key, once a record.
+// readKey reads a record's key, which has to be JSON, and the paths into it, once a record.
 func (sc *scratch) readKey(key []byte) *refusal {
 	if !sc.keyRead {
 		sc.keyRead, sc.keyRefused = true, refusalOf(sc.d.keys.Extract(key, sc.keys))
 		if sc.keyRefused != nil {
 			sc.keyRefused.message = "record key: " + sc.keyRefused.message
+			return sc.keyRefused
 		}
+		sc.key = fields.Document(key)
 	}
 	return sc.keyRefused
 }

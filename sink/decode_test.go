@@ -230,3 +230,32 @@ func BenchmarkAdd(b *testing.B) {
 		}
 	}
 }
+
+// A record key that is one JSON value names a row, and fills columns, by what it says.
+func TestKeyJSON(t *testing.T) {
+	db := newDatabase(t, "create table people (name text primary key, raw text, doc jsonb, n numeric)", "create table days (day date primary key)")
+	e := db.open(Config{Tables: []TableConfig{
+		{Name: "people", Topics: []string{"p"}, Key: []string{"name"}, RecordKey: map[string]string{"name": "$key_json"},
+			Columns: map[string]ColumnConfig{"name": {From: "$key_json"}, "raw": {From: "$key"}, "doc": {From: "$key_json"}}},
+		{Name: "days", Topics: []string{"d"}, Key: []string{"day"}, RecordKey: map[string]string{"day": "$key_json"}, Columns: map[string]ColumnConfig{"day": {Unit: "days"}}},
+	}})
+	p := &Part{Claim: e.claim("p", 0)}
+	for i, key := range []string{`"ann"`, ` "b\u00f6b" `, `7.0`, `true`, `{"id": 1}`, `ann`, `"ann" x`, `null`, `"cut`} {
+		e.Add(p, incoming("p", int64(i), key, `{"n":1}`))
+	}
+	e.write(p)
+	db.want("7.0|7.0|7.0\nann|\"ann\"|\"ann\"\nböb| \"b\\u00f6b\" |\"böb\"\ntrue|true|true\n{\"id\": 1}|{\"id\": 1}|{\"id\": 1}", `select name, raw, doc from people order by name collate "C"`)
+	db.want("5|22P02|name\n6|22P02|name\n7|23502|name\n8|22P02|name", `select "offset", code, column_name from oncesink.dead_letters order by 1`)
+	db.want("4", "select count(*) from oncesink.dead_letters where message like '%$key takes a key as it is%' or code = '23502'")
+	p = &Part{Claim: e.claims[offsets.Partition{Topic: "p"}]}
+	for i, key := range []string{`"ann"`, `7.0`, `böb`, `null`} {
+		e.Add(p, incoming("p", int64(9+i), key, ""))
+	}
+	e.write(p)
+	db.want("böb\ntrue\n{\"id\": 1}", `select name from people order by name collate "C"`)
+	db.want("11|22P02\n12|23502", `select "offset", code from oncesink.dead_letters where "offset" > 8 order by 1`)
+	p = &Part{Claim: e.claim("d", 0)}
+	e.Add(p, incoming("d", 0, "", `{"day":19737}`), incoming("d", 1, "", `{"day":19738}`), incoming("d", 2, "19737", ""), incoming("d", 3, `"2024-01-16"`, ""))
+	e.write(p)
+	db.want("0|2", `select (select count(*) from days), (select count(*) from oncesink."public.days deletes")`)
+}

@@ -9,7 +9,7 @@ import (
 )
 
 // metaSources is what an error says there is beside fields.
-const metaSources = "$topic, $partition, $offset, $timestamp, $key, $key.PATH, $header.NAME, $value"
+const metaSources = "$topic, $partition, $offset, $timestamp, $key, $key_json, $key.PATH, $header.NAME, $value"
 
 // parseSource compiles ColumnConfig.From, or an entry of TableConfig.RecordKey.
 // Where from is empty, the source is the field named def, whatever characters that has.
@@ -36,6 +36,8 @@ func parseSource(from, def string) (source, error) {
 		return source{meta: metaValue}, nil
 	case "$key":
 		return source{meta: metaKey}, nil
+	case "$key_json":
+		return source{meta: metaKeyJSON}, nil
 	}
 	if path, ok := strings.CutPrefix(from, "$key."); ok {
 		return source{meta: metaKey, path: path}, checkPath(path)

@@ -73,9 +73,10 @@ type source struct {
 type meta uint8
 
 const (
-	metaField meta = iota // a field of the value
-	metaValue             // the whole value
-	metaKey               // the record key, whole or by path
+	metaField   meta = iota // a field of the value
+	metaValue               // the whole value
+	metaKey                 // the record key, whole or by path
+	metaKeyJSON             // what the record key says as JSON
 	metaHeader
 	metaTopic
 	metaPartition

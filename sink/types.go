@@ -106,8 +106,8 @@ type TableConfig struct {
 	// Columns says where a column comes from, where that isn't the field of the
 	// same name.
 	Columns map[string]ColumnConfig
-	// RecordKey says how a tombstone names its row: key column -> "$key" or
-	// "$key.path". Empty: a tombstone is a dead letter.
+	// RecordKey says how a tombstone names its row: key column -> "$key" (the bytes as they are),
+	// "$key_json" (what they say as JSON: ann for "ann" with its quotes) or "$key.path". Empty: a tombstone is a dead letter.
 	RecordKey map[string]string
 	// Tombstones is "delete" (the default) or "ignore".
 	Tombstones string
@@ -133,7 +133,7 @@ type TableConfig struct {
 // ColumnConfig says where a column comes from.
 type ColumnConfig struct {
 	// From is a path of field names separated by dots ("customer.id"), or
-	// $topic, $partition, $offset, $timestamp, $key, $key.path, $header.NAME, $value. Of
+	// $topic, $partition, $offset, $timestamp, $key, $key_json, $key.path, $header.NAME, $value. Of
 	// children a path is one into the element, and there are $element, $index (from 1) and
 	// $event.path, too.
 	From string

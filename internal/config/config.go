@@ -152,11 +152,12 @@ type Table struct {
 	Guard string `yaml:"guard,omitempty" jsonschema:"enum=engine,enum=none"`
 	// Columns says where a column's value comes from, where that isn't the field of
 	// the same name: a path such as customer.id, or $topic, $partition, $offset,
-	// $timestamp, $key, $key.PATH, $header.NAME, $value (the whole event). Of children a path
+	// $timestamp, $key, $key_json, $key.PATH, $header.NAME, $value (the whole event). Of children a path
 	// leads into the element, and there are $element (the whole), $index (its number, from 1) and
 	// $event.PATH (a field of the event).
 	Columns map[string]Column `yaml:"columns,omitempty"`
-	// RecordKey says how a tombstone names its row: key column to $key or $key.PATH.
+	// RecordKey says how a tombstone names its row: key column to $key (the record key as it is), $key_json
+	// (what it says as JSON: ann, where the key is "ann" with its quotes) or $key.PATH.
 	// Defaults to none: a tombstone becomes a dead letter.
 	RecordKey map[string]string `yaml:"record_key,omitempty"`
 	// Tombstones is delete or ignore. Defaults to delete.
@@ -172,7 +173,7 @@ type Table struct {
 // Column says where a column's value comes from: a text, which is From, or a map.
 type Column struct {
 	// From is a path such as customer.id, or $topic, $partition, $offset,
-	// $timestamp, $key, $key.PATH, $header.NAME, $value. Defaults to the field of
+	// $timestamp, $key, $key_json, $key.PATH, $header.NAME, $value. Defaults to the field of
 	// the column's name.
 	From string `yaml:"from,omitempty"`
 	// Encoding of a bytea column's text: base64 or hex.

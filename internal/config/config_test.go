@@ -89,7 +89,7 @@ func TestEverything(t *testing.T) {
 					"shipped_at": {From: "shippedAt", Unit: "ms", Rounding: "allow"},
 				},
 			},
-			{Name: "order_keys", Topics: []string{"orders", "clicks.v1"}, Key: []string{"tenant", "id"}, Guard: "none", RecordKey: map[string]string{"tenant": "$key.tenant", "id": "$key.id"}},
+			{Name: "order_keys", Topics: []string{"orders", "clicks.v1"}, Key: []string{"tenant", "id"}, Guard: "none", RecordKey: map[string]string{"tenant": "$key.tenant", "id": "$key_json"}},
 			{Name: "clicks", Topics: []string{"clicks.v1"}, Strategy: sink.Append, Create: "create table clicks (at timestamptz)\n"},
 		},
 	}

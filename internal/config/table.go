@@ -125,7 +125,7 @@ func (v *validator) upsertTable(path string, t *Table) {
 	v.recordKey(path, t)
 }
 
-var recordKeySource = regexp.MustCompile(`^\$key(\..+)?$`)
+var recordKeySource = regexp.MustCompile(`^\$key(_json|\..+)?$`)
 
 func (v *validator) recordKey(path string, t *Table) {
 	at := path + ".record_key"
@@ -143,7 +143,7 @@ func (v *validator) recordKey(path string, t *Table) {
 			v.keyProblem(at+"."+column, "is not a key column%s", Suggest(column, t.Key))
 		}
 		if !recordKeySource.MatchString(t.RecordKey[column]) {
-			v.problem(at+"."+column, "must be $key (the whole record key) or $key.PATH (a field of it)")
+			v.problem(at+"."+column, "must be $key (the whole record key), $key_json (what it says as JSON) or $key.PATH (a field of it)")
 		}
 	}
 	for _, column := range t.Key {
@@ -154,9 +154,9 @@ func (v *validator) recordKey(path string, t *Table) {
 }
 
 var (
-	metaSource  = regexp.MustCompile(`^\$(topic|partition|offset|timestamp|value|key(\..+)?|header\..+)$`)
+	metaSource  = regexp.MustCompile(`^\$(topic|partition|offset|timestamp|value|key(_json|\..+)?|header\..+)$`)
 	childSource = regexp.MustCompile(`^\$(element|index|event\..+)$`)
-	metaNames   = []string{"$topic", "$partition", "$offset", "$timestamp", "$key", "$header.NAME", "$value"}
+	metaNames   = []string{"$topic", "$partition", "$offset", "$timestamp", "$key", "$key_json", "$header.NAME", "$value"}
 )
 
 func (v *validator) column(path string, c Column, child bool) {

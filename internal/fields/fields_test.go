@@ -211,3 +211,13 @@ func BenchmarkExtract(b *testing.B) {
 		}
 	}
 }
+
+func TestDocument(t *testing.T) {
+	for doc, want := range map[string]Value{
+		` "a\"" `: {String, []byte(`"a\""`)}, "\n1.50\t": {Number, []byte("1.50")}, `{"a": [1 ]}`: {Object, []byte(`{"a": [1 ]}`)}, ` [ ] `: {Array, []byte("[ ]")}, "null ": {Null, []byte("null")}, " false": {Bool, []byte("false")},
+	} {
+		if got := Document([]byte(doc)); got.Kind != want.Kind || string(got.Raw) != string(want.Raw) {
+			t.Errorf("%q: got %d %q, want %d %q", doc, got.Kind, got.Raw, want.Kind, want.Raw)
+		}
+	}
+}

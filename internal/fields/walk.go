@@ -128,6 +128,15 @@ func kindAt(first byte) Kind {
 	return Number
 }
 
+// Document returns the value that a document is, without the space around it. The document has to be one
+// that [Set.Extract] takes.
+func Document(doc []byte) Value {
+	w := walker{doc: doc}
+	start := w.space(0)
+	end := w.skip(start)
+	return Value{kindAt(doc[start]), doc[start:end:end]}
+}
+
 // Elements returns the elements of an array, in order. Raw is an array as
 // [Set.Extract] hands it out.
 func Elements(raw []byte) iter.Seq[Value] {
