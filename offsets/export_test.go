@@ -13,3 +13,6 @@ func (l *Ledger) AdvanceCall(steps []Step) (string, []any, error) {
 	args, err := l.advanceArgs(steps)
 	return advanceSQL, args, err
 }
+
+// LedgerMigrations are those of the ledger, for tests that begin with an older one.
+func LedgerMigrations() []string { return ledgerMigrations() }

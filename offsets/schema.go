@@ -30,13 +30,24 @@ func ledgerMigrations() []string {
 	return []string{tablesSQL + "\n" + protocolSQL + "\n" + operatorsSQL, stuckSQL}
 }
 
-// bootstrap makes the place where versions are kept.
-const bootstrap = `create schema if not exists oncesink;
-create table if not exists oncesink.schema_version (
-    component text primary key,
-    version   int  not null
-);
+// bootstrap makes the place where versions are kept. It looks first: `if not exists`
+// asks for the right to create even where there is nothing to do.
+const bootstrap = `do $oncesink$ begin
+if to_regnamespace('oncesink') is null then
+    create schema oncesink;
+end if;
+if to_regclass('oncesink.schema_version') is null then
+    create table oncesink.schema_version (
+        component text primary key,
+        version   int  not null
+    );
+end if;
+end $oncesink$;
 `
+
+// careful is how a migration's transaction behaves. A table that is altered must not
+// queue behind a stuck session for ever: every owner would queue behind this one.
+const careful = "set local lock_timeout = '10s'; set local synchronous_commit = on;"
 
 // migrationLock is the advisory lock under which tables are made: "oncesink".
 const migrationLock = 0x6f6e636573696e6b
@@ -68,9 +79,7 @@ func migrate(ctx context.Context, conn *pgx.Conn, component string, migrations [
 		if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock($1::bigint)`, int64(migrationLock)); err != nil {
 			return err
 		}
-		// A table that is altered must not queue behind a stuck session for ever:
-		// every owner would queue behind this one.
-		if _, err := tx.Exec(ctx, `set local lock_timeout = '10s'; set local synchronous_commit = on`); err != nil {
+		if _, err := tx.Exec(ctx, careful); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, bootstrap); err != nil {
@@ -81,6 +90,9 @@ func migrate(ctx context.Context, conn *pgx.Conn, component string, migrations [
 			return err
 		}
 		if _, err := tx.Exec(ctx, migrations[v]); err != nil {
+			if sqlState(err) == stateLockTimeout {
+				return fmt.Errorf("to version %d: %w: a session holds its tables for longer than 10 s: run it again", v+1, err)
+			}
 			return fmt.Errorf("to version %d: %w", v+1, err)
 		}
 		_, err = tx.Exec(ctx, `insert into oncesink.schema_version (component, version) values ($1::text, $2::int)
@@ -127,12 +139,13 @@ func Check(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// SQL returns the script that Init runs on an empty database, for a DBA, with
-// the grants that the runtime role needs (if role is not empty).
+// SQL returns the script of what Init does, for a DBA, with the grants that the
+// runtime role needs (if role is not empty). It can be run again, and brings an older
+// ledger up to date.
 func SQL(role string) string {
 	var b strings.Builder
-	b.WriteString("-- The ledger of oncesink. Run it once, in the database of the target tables,\n" +
-		"-- as a role that may create a schema: psql -v ON_ERROR_STOP=1 -f THIS\n\nbegin;\n\n")
+	b.WriteString("-- The ledger of oncesink. Run it in the database of the target tables, as a role that may\n" +
+		"-- create a schema, or that owns this one: psql -v ON_ERROR_STOP=1 -f THIS. It can be run again.\n\nbegin;\n\n")
 	b.WriteString(Script(component, ledgerMigrations()))
 	if role != "" {
 		r := pgx.Identifier{role}.Sanitize()
@@ -152,14 +165,25 @@ func SQL(role string) string {
 	return b.String()
 }
 
-// Script returns what [Migrate] runs for a component on a database that lacks it,
-// without begin and commit.
+// Script returns, as SQL without begin and commit, what [Migrate] does for a component:
+// the migrations that the database has not seen, and their number. It can be run again, and
+// several sessions may run it at once. No migration may contain the text $migration$.
 func Script(component string, migrations []string) string {
 	var b strings.Builder
-	b.WriteString(bootstrap)
-	for _, m := range migrations {
-		b.WriteString("\n" + strings.TrimSpace(m) + "\n")
+	fmt.Fprintf(&b, "%s\ndo $oncesink$ begin perform pg_advisory_xact_lock(%d); end $oncesink$;\n%s", careful, int64(migrationLock), bootstrap)
+	for i, m := range migrations {
+		fmt.Fprintf(&b, `
+-- %[1]s, version %[2]d
+do $oncesink$ begin
+if not exists (select from oncesink.schema_version where component = %[3]s and version >= %[2]d) then
+execute $migration$
+%[4]s
+$migration$;
+insert into oncesink.schema_version (component, version) values (%[3]s, %[2]d)
+    on conflict on constraint schema_version_pkey do update set version = excluded.version;
+end if;
+end $oncesink$;
+`, component, i+1, quote(component), strings.TrimSpace(m))
 	}
-	fmt.Fprintf(&b, "\ninsert into oncesink.schema_version (component, version) values (%s, %d);\n", quote(component), len(migrations))
 	return b.String()
 }

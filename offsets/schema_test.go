@@ -51,21 +51,68 @@ select string_agg(line, E'\n' order by line) from (
     union all select format('%s %s', component, version) from oncesink.schema_version
 ) all_of_it(line)`
 
-// The script makes what Init makes, which then has nothing left to do.
+// The script makes what Init makes, of every older ledger, with its rows, and of none. It can be run again, and
+// Init has nothing left to do.
 func TestSQLIsInit(t *testing.T) {
-	made := newRig(t)
-	printed := &rig{T: t, url: testpg.URL(t), topicID: offsets.NewToken()}
-	printed.admin = printed.connect("psql")
-	printed.exec(offsets.SQL(""))
-	want := value[string](made, catalog)
-	if got := value[string](printed, catalog); got != want {
-		t.Errorf("the script makes\n%s\nand Init\n%s", got, want)
+	want := value[string](newRig(t), catalog)
+	for version := range len(offsets.LedgerMigrations()) + 1 {
+		r := &rig{T: t, url: testpg.URL(t), topicID: offsets.NewToken()}
+		r.admin = r.connect("psql")
+		rows := 0
+		if version > 0 {
+			r.must(offsets.Migrate(t.Context(), r.admin, "ledger", offsets.LedgerMigrations()[:version]))
+			r.exec(`insert into oncesink.offsets (sink_group, topic, partition, next_offset, first_offset) values ('g', 't', 0, 7, 0)`)
+			rows = 1
+		}
+		for range 2 {
+			r.exec(offsets.SQL(""))
+			if got := value[string](r, catalog); got != want {
+				t.Errorf("of version %d the script makes\n%s\nand Init\n%s", version, got, want)
+			}
+		}
+		r.must(offsets.Check(t.Context(), r.admin))
+		r.must(offsets.Init(t.Context(), r.admin))
+		if got := value[string](r, catalog); got != want {
+			t.Errorf("version %d: Init changed what the script made", version)
+		}
+		if got := value[int](r, `select count(*) from oncesink.offsets where next_offset = 7`); got != rows {
+			t.Errorf("version %d: %d rows of before, want %d", version, got, rows)
+		}
 	}
-	printed.must(offsets.Check(t.Context(), printed.admin))
-	printed.must(offsets.Init(t.Context(), printed.admin))
-	if got := value[string](printed, catalog); got != want {
-		t.Error("Init changed what the script made")
+}
+
+// A script that is older than the ledger takes nothing back.
+func TestOldSQLLeavesNewerLedger(t *testing.T) {
+	r := newRig(t)
+	r.exec(`update oncesink.schema_version set version = 99; alter table oncesink.offsets add column later int default 7`)
+	before := value[string](r, catalog)
+	r.exec(offsets.SQL(""))
+	if after := value[string](r, catalog); after != before {
+		t.Errorf("changed\n%s\nto\n%s", before, after)
 	}
+}
+
+// Who owns the schema may run the script, without the right to create another one; ten at once do it once.
+func TestSQLByTheOwnerOfTheSchema(t *testing.T) {
+	r := newRig(t)
+	r.exec(`drop schema oncesink cascade`)
+	r.exec(`do $$ begin create role oncesink_schema_owner login; exception when duplicate_object or unique_violation then null; end $$`)
+	r.exec(`create schema oncesink authorization oncesink_schema_owner`)
+	u, err := url.Parse(r.url)
+	r.must(err)
+	u.User = url.User("oncesink_schema_owner")
+	var wg sync.WaitGroup
+	for range 10 {
+		conn, err := pgx.Connect(t.Context(), u.String())
+		r.must(err)
+		wg.Go(func() {
+			_, err := conn.Exec(t.Context(), offsets.SQL(""))
+			if err := errors.Join(err, offsets.Check(t.Context(), conn), conn.Close(t.Context())); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // Ten processes that start on an empty database make one ledger.

@@ -3,6 +3,7 @@ package sink
 import (
 	"context"
 	"crypto/sha256"
+	_ "embed"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -17,7 +18,10 @@ import (
 // component names the sink's tables in oncesink.schema_version.
 const component = "sink"
 
-// migrations create the sink's own tables.
+//go:embed sql/2_text_of.sql
+var textOf string
+
+// migrations create the sink's own tables. A released one never changes.
 var migrations = []string{`create table oncesink.dead_letters (
 	sink_group text collate "C" not null,
 	topic_id uuid not null,
@@ -37,7 +41,7 @@ var migrations = []string{`create table oncesink.dead_letters (
 	status text not null default 'new',
 	recorded_at timestamptz not null default now(),
 	primary key (sink_group, topic_id, partition, "offset")
-);`}
+);`, textOf}
 
 // Init creates what the sink needs beside the ledger, which must be there: the dead-letter table,
 // missing target tables that have a Create statement, the engine columns of
@@ -108,10 +112,7 @@ func InitSQL(cfg Config, role string) string {
 	var b strings.Builder
 	b.WriteString("-- Dead letters and target tables of oncesink. Run it after the ledger's script, as the owner of the\n" +
 		"-- target tables: psql -v ON_ERROR_STOP=1 -f THIS\n\nbegin;\n\n")
-	for _, m := range migrations {
-		b.WriteString(strings.Replace(m, "create table ", "create table if not exists ", 1) + "\n")
-	}
-	fmt.Fprintf(&b, "insert into oncesink.schema_version (component, version) values ('%s', %d) on conflict do nothing;\n", component, len(migrations))
+	b.WriteString(offsets.Script(component, migrations) + "\n")
 	if role != "" {
 		if computes(cfg) {
 			fmt.Fprintf(&b, "do $init$ begin execute format('grant temporary on database %%I to %%I', current_database(), %s); end $init$; -- to check expressions\n", Literal(role))

@@ -24,7 +24,8 @@ deletes; rollups that were never built. A ledger of an older version is migrated
 processes at once.
 
 --print connects to nothing and prints the SQL for a DBA; with --role it grants what
-oncesink run needs, which is no right to create anything.
+oncesink run needs, which is no right to create anything. The script may be run again at any
+time, and brings a database of an older version up to date.
 
 --accept-mapping tells the ledger that this configuration's mapping holds from now on.
 Processes that run with another one stop.`,

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -228,8 +227,7 @@ func (r *Rollup) Ready() error {
 // InitSQL is the script of what all rollups share, for a DBA; it can be run again. A role, if not empty, gets the
 // right to see that the rollups are there.
 func InitSQL(role string) string {
-	script := strings.NewReplacer("create table ", "create table if not exists ", "create function ", "create or replace function ").Replace(migrations[0])
-	script += fmt.Sprintf("\ninsert into oncesink.schema_version (component, version) values ('%s', %d) on conflict do nothing;\n", component, len(migrations))
+	script := offsets.Script(component, migrations)
 	if role != "" {
 		script += "grant select on oncesink.rollups to " + identifier(role) + ";\n"
 	}

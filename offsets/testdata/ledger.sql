@@ -1,14 +1,26 @@
--- The ledger of oncesink. Run it once, in the database of the target tables,
--- as a role that may create a schema: psql -v ON_ERROR_STOP=1 -f THIS
+-- The ledger of oncesink. Run it in the database of the target tables, as a role that may
+-- create a schema, or that owns this one: psql -v ON_ERROR_STOP=1 -f THIS. It can be run again.
 
 begin;
 
-create schema if not exists oncesink;
-create table if not exists oncesink.schema_version (
-    component text primary key,
-    version   int  not null
-);
+set local lock_timeout = '10s'; set local synchronous_commit = on;
+do $oncesink$ begin perform pg_advisory_xact_lock(8029464473027309163); end $oncesink$;
+do $oncesink$ begin
+if to_regnamespace('oncesink') is null then
+    create schema oncesink;
+end if;
+if to_regclass('oncesink.schema_version') is null then
+    create table oncesink.schema_version (
+        component text primary key,
+        version   int  not null
+    );
+end if;
+end $oncesink$;
 
+-- ledger, version 1
+do $oncesink$ begin
+if not exists (select from oncesink.schema_version where component = 'ledger' and version >= 1) then
+execute $migration$
 -- One row per partition that a sink group reads. No index but the primary key:
 -- every update must stay HOT, so no indexed column ever changes.
 create table oncesink.offsets (
@@ -460,7 +472,16 @@ begin
         on conflict (sink_group, topic, partition, target) do update set fingerprint = excluded.fingerprint;
     update oncesink.offsets o set fence = gen_random_uuid(), fence_count = o.fence_count + 1 where o.sink_group = group_name;
 end $$;
+$migration$;
+insert into oncesink.schema_version (component, version) values ('ledger', 1)
+    on conflict on constraint schema_version_pkey do update set version = excluded.version;
+end if;
+end $oncesink$;
 
+-- ledger, version 2
+do $oncesink$ begin
+if not exists (select from oncesink.schema_version where component = 'ledger' and version >= 2) then
+execute $migration$
 -- What an owner fails at, again and again, while it goes on trying: for people. The
 -- next advance, claim or command clears it, in the update that it makes anyway.
 -- No index has it, so updates stay HOT.
@@ -673,8 +694,11 @@ begin
              else format('oncesink: group %s has no partition %s/%s', group_name, topic_name, partition_number) end,
         hint = 'select * from oncesink.status';
 end $$;
-
-insert into oncesink.schema_version (component, version) values ('ledger', 2);
+$migration$;
+insert into oncesink.schema_version (component, version) values ('ledger', 2)
+    on conflict on constraint schema_version_pkey do update set version = excluded.version;
+end if;
+end $oncesink$;
 
 -- The runtime role makes nothing. It may end stuck sessions of its own role
 -- (pg_terminate_backend), for which it needs no further right.

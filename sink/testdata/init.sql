@@ -3,7 +3,25 @@
 
 begin;
 
-create table if not exists oncesink.dead_letters (
+set local lock_timeout = '10s'; set local synchronous_commit = on;
+do $oncesink$ begin perform pg_advisory_xact_lock(8029464473027309163); end $oncesink$;
+do $oncesink$ begin
+if to_regnamespace('oncesink') is null then
+    create schema oncesink;
+end if;
+if to_regclass('oncesink.schema_version') is null then
+    create table oncesink.schema_version (
+        component text primary key,
+        version   int  not null
+    );
+end if;
+end $oncesink$;
+
+-- sink, version 1
+do $oncesink$ begin
+if not exists (select from oncesink.schema_version where component = 'sink' and version >= 1) then
+execute $migration$
+create table oncesink.dead_letters (
 	sink_group text collate "C" not null,
 	topic_id uuid not null,
 	topic text collate "C" not null,
@@ -23,7 +41,31 @@ create table if not exists oncesink.dead_letters (
 	recorded_at timestamptz not null default now(),
 	primary key (sink_group, topic_id, partition, "offset")
 );
-insert into oncesink.schema_version (component, version) values ('sink', 1) on conflict do nothing;
+$migration$;
+insert into oncesink.schema_version (component, version) values ('sink', 1)
+    on conflict on constraint schema_version_pkey do update set version = excluded.version;
+end if;
+end $oncesink$;
+
+-- sink, version 2
+do $oncesink$ begin
+if not exists (select from oncesink.schema_version where component = 'sink' and version >= 2) then
+execute $migration$
+-- What a person can read of a record's bytes: UTF-8 text, or hexadecimal digits after
+-- \x where they are none. For looking at dead letters: it never fails on a value.
+create function oncesink.text_of(bytes bytea) returns text
+language plpgsql immutable strict as $$
+begin
+    return convert_from(bytes, 'UTF8');
+exception when character_not_in_repertoire or untranslatable_character then
+    return '\x' || encode(bytes, 'hex');
+end $$;
+$migration$;
+insert into oncesink.schema_version (component, version) values ('sink', 2)
+    on conflict on constraint schema_version_pkey do update set version = excluded.version;
+end if;
+end $oncesink$;
+
 grant usage on schema oncesink to "nobody";
 grant select, insert on oncesink.dead_letters to "nobody";
 set local search_path = public;
