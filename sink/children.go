@@ -74,7 +74,7 @@ func (t *table) adopt(parent *table, r *relation, ps *problems) {
 				"its key begins with the parent's; say under `parent_key` which column it is, if it has another name")
 		case t.columns[i].typ != parent.columns[k].typ:
 			ps.add(fmt.Sprintf("%s: column %s has type %s, and %s of %s has type %s", in, name, t.columns[i].typ, parent.columns[k].name, parent.title(), parent.columns[k].typ), "give them one type")
-		case t.cfg.Columns[name] != (ColumnConfig{}):
+		case !t.cfg.Columns[name].only(ColumnConfig{}):
 			ps.add(fmt.Sprintf("%s: column %s is the parent's key and is mapped as well", in, name), "leave it out of `columns:`")
 		}
 		t.parentAt = append(t.parentAt, i)

@@ -22,7 +22,10 @@ type computed struct {
 
 // mapComputed compiles the columns that are SQL expressions over others. PostgreSQL has to know them as
 // immutable, or a replay would give other rows.
-func (t *table) mapComputed(ctx context.Context, tx pgx.Tx, ps *problems) error {
+func (t *table) mapComputed(ctx context.Context, tx pgx.Tx, r *relation, ps *problems) error {
+	if err := t.mapInputs(ctx, tx, r, ps); err != nil {
+		return err
+	}
 	for i := range t.columns {
 		c := &t.columns[i]
 		sql := t.cfg.Columns[c.name].SQL
@@ -34,7 +37,7 @@ func (t *table) mapComputed(ctx context.Context, tx pgx.Tx, ps *problems) error 
 			ps.add(in+" is computed and part of the key, or the version", "take it from a field of the event")
 			continue
 		}
-		result, err := expression.Check(ctx, tx, t.quoted(), sql)
+		result, err := expression.Check(ctx, tx, t.quoted(), sql, t.expressionInputs(c.name)...)
 		var refusal *expression.Refusal
 		if errors.As(err, &refusal) {
 			ps.add(fmt.Sprintf("%s: sql %q: %s", in, sql, refusal.Problem), refusal.Fix)
@@ -47,10 +50,15 @@ func (t *table) mapComputed(ctx context.Context, tx pgx.Tx, ps *problems) error 
 		for _, name := range result.Columns {
 			input := t.index(name)
 			if input < 0 || t.cfg.Columns[name].SQL != "" {
-				ps.add(fmt.Sprintf("%s: sql %q reads %s, which no event fills", in, sql, name), "name columns that come from the event")
+				ps.add(fmt.Sprintf("%s: sql %q reads %s, which no event fills", in, sql, name), "name columns that come from the event, or fields of it as `inputs:`")
 				continue
 			}
 			c.computed.inputs = append(c.computed.inputs, input)
+		}
+		for _, input := range t.expressionInputs(c.name) {
+			if !slices.Contains(result.Columns, input.Name) {
+				ps.add(fmt.Sprintf("%s: sql %q does not read its input %s", in, sql, input.Name), "leave the input out")
+			}
 		}
 	}
 	return nil

@@ -40,14 +40,14 @@ func (s *Sink) Describe() []TableReport {
 	var out []TableReport
 	for _, t := range s.tables {
 		r := TableReport{Table: t.title(), Topics: t.topics, Strategy: t.strategy, Findings: t.findings, Fingerprint: s.fingerprint(t), Way: t.way()}
-		for i := range t.columns {
+		for i := range t.filled() {
 			c := &t.columns[i]
 			from := t.cfg.Columns[c.name].From
 			switch {
 			case slices.Contains(t.parentAt, i):
 				from = "the key of " + t.parent.title()
 			case c.computed != nil:
-				from = "sql: " + c.computed.sql
+				from = "sql: " + c.computed.sql + t.cfg.Columns[c.name].inputList()
 			case from == "":
 				from = c.name
 			}
@@ -161,7 +161,7 @@ func (s *Sink) fingerprint(t *table) string {
 		if c.Rounding == s.cfg.Rounding {
 			c.Rounding = ""
 		}
-		if c == (ColumnConfig{}) || c == (ColumnConfig{From: name}) {
+		if c.only(ColumnConfig{}) || c.only(ColumnConfig{From: name}) {
 			continue // says what the default says
 		}
 		columns[name] = c

@@ -90,7 +90,7 @@ func (t *table) merge(last, e *event) merged {
 		}
 		return loses
 	}
-	for i := range t.columns {
+	for i := range t.filled() {
 		if e.cell(i).len == cellAbsent && last.cell(i).len != cellAbsent {
 			return follows
 		}

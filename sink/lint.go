@@ -125,7 +125,9 @@ func (t *table) lintColumns(r *relation, add addFinding) {
 		add(nullableVersion, Surprises, name, "an event without it is a dead letter, and a row in which someone sets it to null loses to any event, however old",
 			fmt.Sprintf("alter table %s alter column %s set not null", t.quoted(), quote(name)), "version column %s may be null", name)
 	}
-	byRecordKey := len(t.recordKey) > 0 || !slices.ContainsFunc(t.key, func(k int) bool { return t.columns[k].source.meta != metaKey })
+	byRecordKey := len(t.recordKey) > 0 || !slices.ContainsFunc(t.key, func(k int) bool {
+		return t.columns[k].source.meta != metaKey && t.columns[k].source.meta != metaKeyJSON
+	})
 	if t.strategy == Upsert && t.version < 0 && !byRecordKey {
 		add(keyOrder, Surprises, "", "if events of one row come from several partitions, the highest offset wins, which need not be the last one sent",
 			"name a version; or, if records are keyed by the table's key, say so under record_key", "nothing says that events of one row are in one partition")

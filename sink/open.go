@@ -173,7 +173,7 @@ func (s *Sink) openTable(ctx context.Context, tx pgx.Tx, cfg TableConfig, ps *pr
 	if err := t.mapTombstones(ctx, tx, cfg, ps); err != nil {
 		return nil, nil, err
 	}
-	if err := t.mapComputed(ctx, tx, ps); err != nil {
+	if err := t.mapComputed(ctx, tx, r, ps); err != nil {
 		return nil, nil, err
 	}
 	if t.strategy == Children {

@@ -41,7 +41,7 @@ func (t *table) isKey(i int) bool {
 }
 
 // optional reports whether a flagged statement has a flag for column i.
-func (t *table) optional(i int) bool { return !t.isKey(i) && i != t.version }
+func (t *table) optional(i int) bool { return !t.isKey(i) && i != t.version && !t.columns[i].hidden }
 
 // cast is the type that texts of a column are cast to. The length of text and
 // bit types is left to the assignment, which refuses what a cast truncates (rule
@@ -188,7 +188,9 @@ func where(conds []string) string {
 func (t *table) insertHead(b *strings.Builder, s shape) {
 	var names []string
 	for _, i := range s.columns {
-		names = append(names, quote(t.columns[i].name))
+		if !t.columns[i].hidden {
+			names = append(names, quote(t.columns[i].name))
+		}
 	}
 	if t.guarded {
 		names = append(names, sourceColumn, offsetColumn)
@@ -205,6 +207,9 @@ func (t *table) values(s shape) string {
 	var out []string
 	for _, i := range s.columns {
 		c := &t.columns[i]
+		if c.hidden {
+			continue
+		}
 		v := "e." + quote(c.name)
 		if s.flagged && t.optional(i) {
 			if c.hasDefault {
@@ -223,7 +228,7 @@ func (t *table) values(s shape) string {
 func (t *table) sets(s shape, e string) string {
 	var out []string
 	for _, i := range s.columns {
-		if t.isKey(i) {
+		if t.isKey(i) || t.columns[i].hidden {
 			continue
 		}
 		q := quote(t.columns[i].name)

@@ -29,6 +29,10 @@ var goldens = []struct {
 		TableConfig{Name: `"T x"`, Key: []string{"ID"}}},
 	{"computed", `create table t (id bigint primary key, sample text, n int)`,
 		TableConfig{Key: []string{"id"}, Columns: map[string]ColumnConfig{"sample": {SQL: "case when id % 2 = 0 then 'A' else 'B' end"}}}},
+	{"inputs", `create table t (id bigint primary key, at timestamptz, day date not null)`,
+		TableConfig{Key: []string{"id"}, RecordKey: map[string]string{"id": "$key"}, Columns: map[string]ColumnConfig{
+			"at":  {SQL: "to_timestamp(ms / 1000.0)", Inputs: map[string]InputConfig{"ms": {From: "payload.ts", Type: "bigint"}}},
+			"day": {SQL: "date '2000-01-01' + days", Inputs: map[string]InputConfig{"days": {Type: "int"}}}}}},
 	{"append", `create table t (placed_at timestamptz, amount money, note text default 'none')`,
 		TableConfig{Strategy: Append}},
 	{"append_partitioned", `create table t (day date not null, note text) partition by range (day)`,

@@ -45,7 +45,7 @@ func (t *table) uniform(events []event) error {
 		if e.tombstone() {
 			return &NotUniformError{t.title(), "an event deletes"}
 		}
-		for k := range t.columns {
+		for k := range t.filled() {
 			if (e.cell(k).len == cellAbsent) == (t.cfg.StageSet[k] == present) {
 				return &NotUniformError{t.title(), fmt.Sprintf("some events have a value for %s and some don't", t.columns[k].name)}
 			}
@@ -57,7 +57,7 @@ func (t *table) uniform(events []event) error {
 // seen notes which columns the events fill.
 func (w *writer) seen(t *table, events []event) {
 	names := make([]string, 0, len(t.columns))
-	for k := range t.columns {
+	for k := range t.filled() {
 		if slices.ContainsFunc(events, func(e event) bool { return !e.tombstone() && e.cell(k).len != cellAbsent }) {
 			names = append(names, t.columns[k].name)
 		}
@@ -118,7 +118,7 @@ func (s *Sink) Layout(entry string) (Layout, bool) {
 		Schema: t.schema, Name: t.name, Strategy: t.strategy, Key: slices.Clone(t.cfg.Key), Version: t.cfg.Version, Guarded: t.guarded,
 		Memory: t.memory, Others: t.others, Topics: t.topics, Lock: t.lock,
 	}
-	for k := range t.columns {
+	for k := range t.filled() {
 		l.Columns = append(l.Columns, t.columns[k].name)
 		if t.columns[k].equalsBytewise() {
 			l.Bytewise = append(l.Bytewise, t.columns[k].name)
@@ -158,7 +158,7 @@ func (s *Sink) StageSet(entry string, r Record) string {
 		if t.cfg.Name != entry || row.tombstone {
 			continue
 		}
-		set := []byte(strings.Repeat(string(absent), len(t.columns)))
+		set := []byte(strings.Repeat(string(absent), len(t.filled())))
 		for k := range set {
 			if p.cells[int(row.first)+k].len != cellAbsent {
 				set[k] = present

@@ -53,6 +53,8 @@ type column struct {
 	// source says where the value comes from, computed how it is made instead.
 	source   source
 	computed *computed
+	// hidden: it is none of the table's, but an input of expressions, behind its columns.
+	hidden bool
 	// encoding of bytea ("base64", "hex"); zone of a date read from a time; unit of numbers for a date or time.
 	encoding, zone, unit string
 	// strict: what the column would round is refused.
@@ -91,6 +93,7 @@ const (
 type table struct {
 	schema, name string
 	columns      []column
+	inputs       int   // how many columns at the end are hidden
 	key          []int // indexes into columns
 	version      int   // index into columns, -1 without
 	strategy     Strategy

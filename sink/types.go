@@ -150,6 +150,20 @@ type ColumnConfig struct {
 	// SQL makes the column from others of the event: an expression over columns that events
 	// fill, of which PostgreSQL knows every function as immutable.
 	SQL string `json:",omitempty"`
+	// Inputs are fields of the event that SQL reads and no column takes, by the names that it has for them.
+	Inputs map[string]InputConfig `json:",omitempty"`
+}
+
+// InputConfig is a field that an expression reads.
+type InputConfig struct {
+	// From is where it comes from, as of a column. Defaults to the field of the input's name.
+	From string `json:",omitempty"`
+	// Type is what it is read as: a type without length or precision, such as bigint.
+	Type string
+	// Encoding, Zone and Unit as of a column.
+	Encoding string `json:",omitempty"`
+	Zone     string `json:",omitempty"`
+	Unit     string `json:",omitempty"`
 }
 
 // Outcome is what became of one part.

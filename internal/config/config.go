@@ -190,6 +190,23 @@ type Column struct {
 	// events fill, of which PostgreSQL knows every function as immutable. An event that
 	// lacks one of these columns leaves this one as it is.
 	SQL string `yaml:"sql,omitempty"`
+	// Inputs are fields of the event that sql reads and that no column takes, by the names that it has for
+	// them: the type that it reads them as, or a map. Defaults to none.
+	Inputs map[string]Input `yaml:"inputs,omitempty"`
+}
+
+// Input is a field that an expression reads: a text, which is Type, or a map.
+type Input struct {
+	// From is where it comes from, as of a column. Defaults to the field of the input's name.
+	From string `yaml:"from,omitempty"`
+	// Type that the expression reads it as, without length and precision, such as bigint.
+	Type string `yaml:"type"`
+	// Encoding of a bytea's text: base64 or hex.
+	Encoding string `yaml:"encoding,omitempty" jsonschema:"enum=base64,enum=hex"`
+	// Zone in which a date reads a time.
+	Zone string `yaml:"zone,omitempty"`
+	// Unit of a number that is a date, time, timestamp or interval: s, ms, us, ns or days.
+	Unit string `yaml:"unit,omitempty" jsonschema:"enum=s,enum=ms,enum=us,enum=ns,enum=days"`
 }
 
 // Limits bound batches, memory and shutdown.

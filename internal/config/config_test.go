@@ -86,6 +86,7 @@ func TestEverything(t *testing.T) {
 				Columns: map[string]sink.ColumnConfig{
 					"customer_id": {From: "customer.id"}, "placed_at": {From: "$timestamp"}, "trace": {From: "$header.trace-id"},
 					"raw": {From: "$value"}, "ordered_on": {From: "ordered_at", Zone: "Europe/Berlin"}, "signature": {Encoding: "base64"},
+					"fee":        {SQL: "amount_cents * rate / 100", Inputs: map[string]sink.InputConfig{"amount_cents": {Type: "bigint"}, "rate": {From: "tariff.rate", Type: "numeric"}}},
 					"shipped_at": {From: "shippedAt", Unit: "ms", Rounding: "allow"},
 				},
 			},

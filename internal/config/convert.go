@@ -81,7 +81,14 @@ func (t *Table) toSink() sink.TableConfig {
 		if out.Columns == nil {
 			out.Columns = map[string]sink.ColumnConfig{}
 		}
-		out.Columns[name] = sink.ColumnConfig{From: c.From, Encoding: c.Encoding, Zone: c.Zone, Unit: c.Unit, Rounding: c.Rounding, SQL: c.SQL}
+		column := sink.ColumnConfig{From: c.From, Encoding: c.Encoding, Zone: c.Zone, Unit: c.Unit, Rounding: c.Rounding, SQL: c.SQL}
+		for input, in := range c.Inputs {
+			if column.Inputs == nil {
+				column.Inputs = map[string]sink.InputConfig{}
+			}
+			column.Inputs[input] = sink.InputConfig(in)
+		}
+		out.Columns[name] = column
 	}
 	return out
 }

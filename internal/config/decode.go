@@ -51,12 +51,14 @@ func (d *decoder) value(path string, n ast.Node, v reflect.Value) {
 		d.values[path] = position(written)
 	}
 	if s, ok := v.Addr().Interface().(scalar); ok {
-		if _, column := s.(*Column); isText {
+		_, column := s.(*Column)
+		_, input := s.(*Input)
+		if isText {
 			if err := s.set(text); err != nil {
 				d.problem(position(n), path, "%v", err)
 			}
 			return
-		} else if !column {
+		} else if !column && !input {
 			d.problem(position(n), path, "must be a single value, and is %s", kindName(n))
 			return
 		}

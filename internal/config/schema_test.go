@@ -43,6 +43,12 @@ func generateSchema(t *testing.T) []byte {
 		Description: column.Description,
 		OneOf:       []*reflection.Schema{{Type: "string", MinLength: ptr(uint64(1))}, &column},
 	}
+	// So is an input.
+	input := *s.Definitions["Input"]
+	s.Definitions["Input"] = &reflection.Schema{
+		Description: input.Description,
+		OneOf:       []*reflection.Schema{{Type: "string", MinLength: ptr(uint64(1))}, &input},
+	}
 	// "tls:" alone is a section with its defaults.
 	tls := *s.Definitions["TLS"]
 	s.Definitions["TLS"] = &reflection.Schema{Description: tls.Description, OneOf: []*reflection.Schema{{Type: "null"}, &tls}}

@@ -160,35 +160,58 @@ var (
 )
 
 func (v *validator) column(path string, c Column, child bool) {
+	if c.SQL != "" {
+		if c.From != "" || c.Encoding != "" || c.Zone != "" || c.Unit != "" || c.Rounding != "" {
+			v.problem(path+".sql", "says it all: remove from, encoding, zone, unit and rounding")
+		}
+		for _, name := range slices.Sorted(maps.Keys(c.Inputs)) {
+			at, in := path+".inputs."+name, c.Inputs[name]
+			v.required(at+".type", in.Type, "as what the expression reads the field, such as bigint")
+			v.source(at+".from", in.From, child)
+			v.form(at, in.Encoding, in.Zone, in.Unit)
+		}
+		return
+	}
+	if len(c.Inputs) > 0 {
+		v.keyProblem(path+".inputs", "are what an sql expression reads: write the expression as sql")
+	}
 	at := path + ".from"
 	if !v.given(at) {
 		at = path
 	}
-	switch {
-	case c.SQL != "":
-		if c != (Column{SQL: c.SQL}) {
-			v.problem(path+".sql", "says it all: remove from, encoding, zone, unit and rounding")
-		}
-		return
+	switch empty := c.Encoding == "" && c.Zone == "" && c.Unit == "" && c.Rounding == "" && len(c.Inputs) == 0; {
 	case v.given(path + ".sql"):
 		v.problem(path+".sql", "is empty: write an SQL expression over other columns of the event")
-	case c.From == "" && (v.given(at) && at != path || c == Column{}):
+	case c.From == "" && (v.given(at) && at != path || empty):
 		v.problem(at, "is empty: write a field's path, such as customer.id")
-	case strings.HasPrefix(c.From, "$"):
+	default:
+		v.source(at, c.From, child)
+	}
+	v.form(path, c.Encoding, c.Zone, c.Unit)
+	v.oneOf(path+".rounding", c.Rounding, "allow", "refuse")
+}
+
+// source checks where a value comes from.
+func (v *validator) source(at, from string, child bool) {
+	switch {
+	case strings.HasPrefix(from, "$"):
 		names := metaNames
 		if child {
 			names = append(slices.Clone(names), "$element", "$index", "$event.PATH")
 		}
-		if !metaSource.MatchString(c.From) && !(child && childSource.MatchString(c.From)) {
-			v.problem(at, "is no source that there is%s", Suggest(c.From, names))
+		if !metaSource.MatchString(from) && !(child && childSource.MatchString(from)) {
+			v.problem(at, "is no source that there is%s", Suggest(from, names))
 		}
-	case c.From != "" && slices.Contains(strings.Split(strings.ReplaceAll(c.From, `\.`, "_"), "."), ""):
+	case from != "" && slices.Contains(strings.Split(strings.ReplaceAll(from, `\.`, "_"), "."), ""):
 		v.problem(at, "has an empty step: write a path such as customer.id")
 	}
-	v.oneOf(path+".encoding", c.Encoding, "base64", "hex")
-	v.zone(path+".zone", c.Zone)
-	v.oneOf(path+".unit", c.Unit, "s", "ms", "us", "ns", "days")
-	v.oneOf(path+".rounding", c.Rounding, "allow", "refuse")
+}
+
+// form checks how a value is written.
+func (v *validator) form(path, encoding, zone, unit string) {
+	v.oneOf(path+".encoding", encoding, "base64", "hex")
+	v.zone(path+".zone", zone)
+	v.oneOf(path+".unit", unit, "s", "ms", "us", "ns", "days")
 }
 
 func firstOr(list []string, otherwise string) string {

@@ -109,3 +109,6 @@ func (s *Start) set(text string) error {
 
 // set makes a column's text its From.
 func (c *Column) set(text string) error { c.From = text; return nil }
+
+// set makes an input's text its Type.
+func (in *Input) set(text string) error { in.Type = text; return nil }

@@ -22,7 +22,7 @@ import (
 type Result struct {
 	// Type is the name of its type.
 	Type string
-	// Columns are the columns that it reads, in the order of the table.
+	// Columns are the columns that it reads, in the order of the table, and the inputs.
 	Columns []string
 }
 
@@ -31,10 +31,13 @@ type Refusal struct{ Problem, Fix string }
 
 func (r *Refusal) Error() string { return r.Problem + ": " + r.Fix }
 
-// Check checks an expression over the columns of a table, whose name is quoted. It leaves nothing
+// Input is what an expression may read beside the columns of its table. Type is one that SQL takes.
+type Input struct{ Name, Type string }
+
+// Check checks an expression over the columns of a table, whose name is quoted, and inputs. It leaves nothing
 // behind in the transaction. A *Refusal is the expression's fault, or a missing right's; any other
 // error one of the connection.
-func Check(ctx context.Context, tx pgx.Tx, table, sql string) (*Result, error) {
+func Check(ctx context.Context, tx pgx.Tx, table, sql string, inputs ...Input) (*Result, error) {
 	if why := malformed(sql); why != "" {
 		return nil, &Refusal{why, "write one SQL expression over the table's columns"}
 	}
@@ -43,7 +46,7 @@ func Check(ctx context.Context, tx pgx.Tx, table, sql string) (*Result, error) {
 		return nil, err
 	}
 	defer func() { _ = nested.Rollback(context.WithoutCancel(ctx)) }()
-	r, err := try(ctx, nested, table, sql)
+	r, err := try(ctx, nested, table, sql, inputs)
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
 		if refusal := refused(pg, sql); refusal != nil {
@@ -55,9 +58,14 @@ func Check(ctx context.Context, tx pgx.Tx, table, sql string) (*Result, error) {
 
 const scratch = "pg_temp.oncesink_expression"
 
-func try(ctx context.Context, tx pgx.Tx, table, sql string) (*Result, error) {
+func try(ctx context.Context, tx pgx.Tx, table, sql string, inputs []Input) (*Result, error) {
 	if _, err := tx.Exec(ctx, fmt.Sprintf("create temporary table oncesink_expression (like %s)", table)); err != nil {
 		return nil, err
+	}
+	for _, in := range inputs {
+		if _, err := tx.Exec(ctx, fmt.Sprintf("alter table %s add column %s %s", scratch, pgx.Identifier{in.Name}.Sanitize(), in.Type)); err != nil {
+			return nil, err
+		}
 	}
 	described, err := tx.Conn().PgConn().Prepare(ctx, "", fmt.Sprintf("select (%s) from %s", sql, scratch), nil)
 	if err != nil {
