@@ -52,4 +52,5 @@ type fault struct {
 	table, column string
 	code          string // SQLSTATE that PostgreSQL would give, or "ONS.." of our own
 	message       string
+	constraint    string // of a table, where a sample was tried
 }

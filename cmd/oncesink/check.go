@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -24,6 +25,7 @@ type checkReport struct {
 	Rollups  []rollupReport     `json:"rollups"`
 	History  []historyReport    `json:"incomplete_history"`
 	Warnings []string           `json:"warnings"`
+	Sample   *sampleReport      `json:"sample,omitempty"`
 }
 
 type topicReport struct {
@@ -56,6 +58,7 @@ type historyReport struct {
 func newCheckCommand() *cobra.Command {
 	var f flags
 	var asJSON, sql, schema, strict bool
+	var sample int
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Connect, change nothing, and say what run would do",
@@ -72,11 +75,21 @@ clock or a sequence, triggers that write, cascades, unlogged tables and more; ea
 and what to do (docs/lint.md). With a finding of severity error it ends with 3, with --strict
 also with a warning. accept: in the table's entry names what is all right.
 
+--sample N reads the last N records of each topic, up to 100000, and tells by count what
+would become of them: rows, dead letters by code and column, fields that no column takes,
+columns that no field fills. It prints no value. The server tries the rows on temporary
+copies of the tables, one event after the other, so that foreign keys, unique indexes,
+triggers, policies and missing partitions are not seen. A read ends after a minute. It
+ends with 3 if no record of a topic passes, with --strict if there is one dead letter.
+
 --schema prints the JSON Schema of the configuration file, for editors, and connects to
 nothing.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, out := cmd.Context(), cmd.OutOrStdout()
+			if sample < 0 || sample > maxSample {
+				return &usageError{fmt.Errorf("--sample %d: a number from 1 to %d", sample, maxSample)}
+			}
 			if schema {
 				_, err := fmt.Fprint(out, docs.ConfigSchema)
 				return err
@@ -86,7 +99,10 @@ nothing.`,
 				return err
 			}
 			defer s.close()
-			r, _, err := s.check(ctx)
+			r, p, err := s.check(ctx)
+			if err == nil && sample > 0 {
+				r.Sample, err = s.sample(ctx, p.sink, sample)
+			}
 			if err != nil {
 				return err
 			}
@@ -95,19 +111,13 @@ nothing.`,
 			} else {
 				r.print(out, sql)
 			}
-			found := r.count(sink.Changes)
-			if strict {
-				found += r.count(sink.Surprises)
-			}
-			if err == nil && found > 0 {
-				err = &findingsError{found}
-			}
-			return err
+			return errors.Join(err, r.found(strict))
 		},
 	}
 	f.add(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().BoolVar(&strict, "strict", false, "end with 3 for warnings, too")
+	cmd.Flags().IntVar(&sample, "sample", 0, "read the last `N` records of each topic and tell what would become of them")
 	cmd.Flags().BoolVar(&sql, "sql", false, "print the exact SQL of each table")
 	cmd.Flags().BoolVar(&schema, "schema", false, "print the JSON Schema of the configuration and connect to nothing")
 	return cmd
@@ -230,6 +240,9 @@ func (r *checkReport) print(w io.Writer, sql bool) {
 	for _, warning := range r.Warnings {
 		printWrapped(w, "", "warning: "+warning)
 	}
+	if r.Sample != nil {
+		r.Sample.print(w)
+	}
 	if n := r.count(sink.Changes); n > 0 {
 		fmt.Fprintln(w)
 		printWrapped(w, "", fmt.Sprintf("ready to run; %d finding(s) keep the same events from giving the same rows: docs/lint.md", n))
@@ -248,6 +261,22 @@ func (r *checkReport) count(s sink.Severity) (n int) {
 		}
 	}
 	return n
+}
+
+// found is the error that findings, and the dead letters of a sample, are; nil if there are none that count.
+func (r *checkReport) found(strict bool) error {
+	n := r.count(sink.Changes)
+	if strict {
+		n += r.count(sink.Surprises)
+	}
+	var errs []error
+	if n > 0 {
+		errs = append(errs, &findingsError{n})
+	}
+	if r.Sample != nil {
+		errs = append(errs, r.Sample.found(strict))
+	}
+	return errors.Join(errs...)
 }
 
 // findingsError ends a check that found what it looks for.

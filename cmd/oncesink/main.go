@@ -133,8 +133,9 @@ func exitCode(err error) int {
 		rights *offsets.RightsError
 		halted *haltedError
 		found  *findingsError
+		sample *sampleError
 	)
-	if errors.As(err, &found) {
+	if errors.As(err, &found) || errors.As(err, &sample) {
 		return exitFound
 	}
 	if errors.As(err, &usage) || errors.As(err, &conf) || errors.As(err, &set) || errors.As(err, &env) ||

@@ -88,7 +88,7 @@ func (n *node) add(name string) *node {
 func New(paths []string) (*Set, error) {
 	s := &Set{n: len(paths)}
 	for i, path := range paths {
-		names, err := split(path)
+		names, err := Split(path)
 		if err != nil {
 			return nil, fmt.Errorf("parse path %q: %w", path, err)
 		}
@@ -111,7 +111,8 @@ func Escape(name string) string {
 	return strings.NewReplacer(`\`, `\\`, `.`, `\.`).Replace(name)
 }
 
-func split(path string) ([]string, error) {
+// Split takes a path apart into the names of its fields.
+func Split(path string) ([]string, error) {
 	var (
 		names []string
 		name  []byte

@@ -221,3 +221,24 @@ func TestDocument(t *testing.T) {
 		}
 	}
 }
+
+// TestMembers: names and values of an object, in order.
+func TestMembers(t *testing.T) {
+	for doc, want := range map[string]string{
+		` {} `: "",
+		`{ "a" : 1 , "b\u0063":{"d":[1,"}"]}, "":"x"}`: `a=1 bc={"d":[1,"}"]} ="x" `,
+		`{"a":"\"","n":null}`:                          `a="\"" n=null `,
+	} {
+		values, err := extract(t, `{"o":`+doc+`}`, "o")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for name, v := range Members(values[0].Raw) {
+			got += string(name) + "=" + string(v.Raw) + " "
+		}
+		if got != want {
+			t.Errorf("%s: got %s, want %s", doc, got, want)
+		}
+	}
+}

@@ -50,7 +50,7 @@ func FuzzExtract(f *testing.F) {
 			t.Fatal("accepted invalid UTF-8")
 		}
 		for i, path := range paths {
-			names, _ := split(path)
+			names, _ := Split(path)
 			want, ok := walk(tree, names)
 			v := values[i]
 			if ok != (v.Kind != Absent) {

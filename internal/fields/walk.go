@@ -41,14 +41,8 @@ func (w *walker) members(n *node, i int) int {
 			i++
 			continue
 		}
-		end, escapes := w.skipString(i)
-		name := w.doc[i+1 : end-1]
-		if escapes {
-			// A valid string gives no error.
-			w.name, _ = AppendString(w.name[:0], w.doc[i:end])
-			name = w.name
-		}
-		i = w.space(end) + 1 // the colon
+		var name []byte
+		name, i = w.memberName(i)
 		if member := n.child(name); member != nil {
 			i = w.value(member, i)
 		} else {
@@ -158,4 +152,41 @@ func Elements(raw []byte) iter.Seq[Value] {
 			i = end
 		}
 	}
+}
+
+// Members returns the members of an object, in order, by their names without escapes. Raw is an object as
+// [Set.Extract] hands it out. A name is good until the next one.
+func Members(raw []byte) iter.Seq2[[]byte, Value] {
+	return func(yield func([]byte, Value) bool) {
+		w := walker{doc: raw}
+		i := w.space(0) + 1
+		for {
+			switch i = w.space(i); w.doc[i] {
+			case '}':
+				return
+			case ',':
+				i++
+				continue
+			}
+			var name []byte
+			name, i = w.memberName(i)
+			start := w.space(i)
+			i = w.skip(start)
+			if !yield(name, Value{kindAt(raw[start]), raw[start:i:i]}) {
+				return
+			}
+		}
+	}
+}
+
+// memberName reads the name that begins at i, and returns where its value may begin.
+func (w *walker) memberName(i int) ([]byte, int) {
+	end, escapes := w.skipString(i)
+	name := w.doc[i+1 : end-1]
+	if escapes {
+		// A valid string gives no error.
+		w.name, _ = AppendString(w.name[:0], w.doc[i:end])
+		name = w.name
+	}
+	return name, w.space(end) + 1 // after the colon
 }

@@ -1,0 +1,283 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/oncesink/oncesink/consumer"
+	"github.com/oncesink/oncesink/offsets"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// Bounds of a sample.
+const (
+	maxSample   = 100_000          // records of a topic
+	sampleTime  = 60 * time.Second // in all
+	samplePause = 5 * time.Second  // without a record, where the log's last offsets hold none
+	sampleBatch = 2000             // records at a time
+)
+
+// sampleReport is what would become of the topics' last records.
+type sampleReport struct {
+	// Asked is how many records of each topic were asked for.
+	Asked  int                `json:"asked"`
+	Topics []sink.TopicSample `json:"topics"`
+	// Untried says why only what the decoder refuses is known.
+	Untried string `json:"untried,omitempty"`
+	// Unfinished says why fewer records were read than there are.
+	Unfinished string `json:"unfinished,omitempty"`
+}
+
+// stretch is a range of a partition's log.
+type stretch struct{ from, to int64 }
+
+// sample reads the last n records of each topic, without a group, and finds out what would become of them.
+func (s *session) sample(ctx context.Context, sk *sink.Sink, n int) (*sampleReport, error) {
+	ctx, cancel := context.WithTimeout(ctx, sampleTime)
+	defer cancel()
+	stretches, err := s.stretches(ctx, n)
+	if err != nil {
+		return nil, s.kafkaError(err)
+	}
+	x, r := sk.NewSample(), &sampleReport{Asked: n}
+	if len(stretches) > 0 {
+		err = s.readSample(ctx, x, r, stretches)
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		r.Unfinished, err = fmt.Sprintf("after %v: with fewer records it is faster", sampleTime), nil
+	}
+	if err != nil {
+		return nil, s.scrub(err)
+	}
+	r.Topics, r.Untried = x.Report(), x.Untried
+	for _, t := range s.meta.Topics.Names() { // those without a record
+		if !slices.ContainsFunc(r.Topics, func(r sink.TopicSample) bool { return r.Topic == t }) {
+			r.Topics = append(r.Topics, sink.TopicSample{Topic: t, Tables: []sink.TableSample{}, Letters: []sink.LetterSample{}, NotTaken: []sink.FieldSample{}})
+		}
+	}
+	slices.SortFunc(r.Topics, func(a, b sink.TopicSample) int { return cmp.Compare(a.Topic, b.Topic) })
+	return r, nil
+}
+
+// stretches finds where the last n records of each topic are.
+func (s *session) stretches(ctx context.Context, n int) (map[offsets.Partition]stretch, error) {
+	topics := s.meta.Topics.Names()
+	starts, err := s.admin.ListStartOffsets(ctx, topics...)
+	if err = errors.Join(err, starts.Error()); err != nil {
+		return nil, err
+	}
+	ends, err := s.admin.ListCommittedOffsets(ctx, topics...)
+	if err = errors.Join(err, ends.Error()); err != nil {
+		return nil, err
+	}
+	out := map[offsets.Partition]stretch{}
+	for _, topic := range topics {
+		sizes := map[int32]int64{}
+		ends.Each(func(end kadm.ListedOffset) {
+			start, ok := starts.Lookup(end.Topic, end.Partition)
+			by, assigned := s.consumer.Assign[topic]
+			if end.Topic == topic && ok && (!assigned || slices.Contains(by, end.Partition)) {
+				sizes[end.Partition] = end.Offset - start.Offset
+			}
+		})
+		for p, take := range shares(sizes, int64(n)) {
+			end, _ := ends.Lookup(topic, p)
+			if take > 0 {
+				out[offsets.Partition{Topic: topic, Partition: p}] = stretch{end.Offset - take, end.Offset}
+			}
+		}
+	}
+	return out, nil
+}
+
+// shares says how many of n records each partition gives: the same of each, and what the small ones lack from the others.
+func shares(sizes map[int32]int64, n int64) map[int32]int64 {
+	out := map[int32]int64{}
+	bySize := slices.SortedFunc(maps.Keys(sizes), func(a, b int32) int { return cmp.Or(cmp.Compare(sizes[a], sizes[b]), cmp.Compare(a, b)) })
+	for i, p := range bySize {
+		left := int64(len(bySize) - i)
+		out[p] = min(sizes[p], (n+left-1)/left)
+		n -= out[p]
+	}
+	return out
+}
+
+// readSample reads the stretches and counts what would become of their records. A log may hold no record at its last
+// offsets: it ends as well when nothing more comes.
+func (s *session) readSample(ctx context.Context, x *sink.Sample, r *sampleReport, left map[offsets.Partition]stretch) error {
+	at := map[string]map[int32]kgo.Offset{}
+	for p, str := range left {
+		if at[p.Topic] == nil {
+			at[p.Topic] = map[int32]kgo.Offset{}
+		}
+		at[p.Topic][p.Partition] = kgo.NewOffset().At(str.from)
+	}
+	client, err := kgo.NewClient(append([]kgo.Opt{
+		kgo.SeedBrokers(s.consumer.Brokers...), kgo.ClientID("oncesink"), kgo.ConsumePartitions(at),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.FetchMaxBytes(4 << 20), kgo.FetchMaxPartitionBytes(1 << 20), kgo.FetchMaxWait(500 * time.Millisecond),
+	}, s.consumer.ClientOptions...)...)
+	if err != nil {
+		return &environmentError{s.cfg.Scrub("Kafka: " + err.Error() + ": correct the kafka section of the configuration")}
+	}
+	defer client.Close()
+	for last := time.Now(); len(left) > 0 && ctx.Err() == nil; {
+		poll, cancel := context.WithTimeout(ctx, time.Second)
+		fetches := client.PollRecords(poll, sampleBatch)
+		cancel()
+		var failed error
+		fetches.EachPartition(func(f kgo.FetchTopicPartition) {
+			p := offsets.Partition{Topic: f.Topic, Partition: f.Partition}
+			str, open := left[p]
+			switch {
+			case failed != nil || !open:
+				return
+			case f.Err != nil && !errors.Is(f.Err, context.DeadlineExceeded) && !kerr.IsRetriable(f.Err):
+				failed = s.kafkaError(f.Err)
+				return
+			}
+			var records []sink.Record
+			for _, rec := range f.Records {
+				if rec.Offset < str.to {
+					records = append(records, consumer.ToRecord(rec))
+				}
+				if rec.Offset+1 >= str.to {
+					delete(left, p)
+				}
+			}
+			if len(f.Records) > 0 {
+				failed = x.Add(ctx, records...)
+				last = time.Now()
+			}
+		})
+		if failed != nil {
+			return failed
+		}
+		if time.Since(last) > samplePause {
+			break
+		}
+	}
+	if len(left) > 0 && ctx.Err() == nil {
+		r.Unfinished = fmt.Sprintf("in %d partition(s), where nothing came for %v: their last offsets may hold no records", len(left), samplePause)
+	}
+	return nil
+}
+
+// refusedTopics are those of which no record passes.
+func (r *sampleReport) refusedTopics() (names []string) {
+	for _, t := range r.Topics {
+		passed := 0
+		for _, table := range t.Tables {
+			passed += table.Rows + table.Deletes
+		}
+		if t.Refused > 0 && passed == 0 {
+			names = append(names, t.Topic)
+		}
+	}
+	return names
+}
+
+func (r *sampleReport) refused() (n int) {
+	for _, t := range r.Topics {
+		n += t.Refused
+	}
+	return n
+}
+
+// sampleError ends a check whose sample would be dead letters.
+type sampleError struct {
+	n     int
+	whole []string
+}
+
+func (e *sampleError) Error() string {
+	if len(e.whole) > 0 {
+		return "no record of the sample of " + strings.Join(e.whole, ", ") + " would become a row: correct the mapping or the table"
+	}
+	return fmt.Sprintf("%d record(s) of the sample would be dead letters", e.n)
+}
+
+// found is the error that a sample is; nil if it is in order.
+func (r *sampleReport) found(strict bool) error {
+	whole := r.refusedTopics()
+	if n := r.refused(); len(whole) > 0 || strict && n > 0 {
+		return &sampleError{n, whole}
+	}
+	return nil
+}
+
+// print writes it for a terminal of 80 columns.
+func (r *sampleReport) print(w io.Writer) {
+	const most = 12 // fields
+	for _, t := range r.Topics {
+		fmt.Fprintf(w, "\nsample of %s: the last %s record(s)\n", t.Topic, thousands(t.Records))
+		for _, table := range t.Tables {
+			line := fmt.Sprintf("  %s: %s row(s)", table.Table, thousands(table.Rows))
+			if table.Deletes > 0 {
+				line += fmt.Sprintf(", %s tombstone(s)", thousands(table.Deletes))
+			}
+			fmt.Fprintln(w, line)
+			if len(table.NotFilled) > 0 {
+				printWrapped(w, "    ", "columns that no field fills: "+strings.Join(table.NotFilled, ", "))
+			}
+		}
+		if t.Refused > 0 {
+			fmt.Fprintf(w, "  dead letters: %s\n", thousands(t.Refused))
+		}
+		for _, l := range t.Letters {
+			what := cmp.Or(l.Table, "the record")
+			if l.Column != "" {
+				what += "." + l.Column
+			}
+			if l.Constraint != "" {
+				what += ", " + l.Constraint
+			}
+			printWrapped(w, "    ", fmt.Sprintf("%s x %s, %s: %s (one is %s/%d, offset %d)", thousands(l.Count), l.Code, what, l.Why, t.Topic, l.Partition, l.Offset))
+		}
+		if len(t.NotTaken) > 0 {
+			var s []string
+			for _, f := range t.NotTaken[:min(most, len(t.NotTaken))] {
+				s = append(s, fmt.Sprintf("%s (%s)", printable(f.Path), thousands(f.Count)))
+			}
+			if more := len(t.NotTaken) - len(s) + t.MoreNotTaken; more > 0 {
+				s = append(s, fmt.Sprintf("and %s more", thousands(more)))
+			}
+			printWrapped(w, "  ", "fields that no column takes: "+strings.Join(s, ", "))
+		}
+	}
+	if r.Unfinished != "" {
+		printWrapped(w, "", "warning: the sample ended "+r.Unfinished)
+	}
+	if r.Untried != "" {
+		printWrapped(w, "", "warning: the server did not try the rows: "+r.Untried+". What it would refuse is not known: grant temporary on database DATABASE to ROLE")
+	}
+}
+
+// printable is a field's name without what a terminal would act on.
+func printable(name string) string {
+	if quoted := strconv.Quote(name); strings.ContainsFunc(name, func(r rune) bool { return !strconv.IsPrint(r) }) {
+		return quoted
+	}
+	return name
+}
+
+// thousands writes a number as 12,345.
+func thousands(n int) string {
+	s := strconv.Itoa(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
