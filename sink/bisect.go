@@ -103,15 +103,15 @@ func (t *transaction) rows(ctx context.Context) (err error) {
 			}
 		default:
 			w.rounds = tb.fold(events, w.rounds[:0])
-			for k, events := range w.rounds {
-				w.winning, w.sent = false, events
+			for k, round := range w.rounds {
+				w.winning, events = false, round
 				if k == 0 { // the keys of the other rounds exist by then
-					if events, err = t.shortcut(ctx, tb, events); err != nil {
+					if events, err = t.shortcut(ctx, tb, round); err != nil {
 						return err
 					}
 				}
 				w.round(tb, events)
-				w.children(tb, w.sent)
+				w.children(tb, round)
 			}
 		}
 	}

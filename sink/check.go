@@ -230,27 +230,9 @@ func (t *table) mapTombstones(ctx context.Context, tx pgx.Tx, cfg TableConfig, p
 	if !t.guarded || t.ignoreTombstones || t.bulk() {
 		return nil
 	}
-	memory := memoryName(t.schema, t.name)
-	t.memory = pgx.Identifier{"oncesink", memory}.Sanitize()
-	var missing []string
-	var exists, unlogged bool
-	if err := tx.QueryRow(ctx, `
-		select count(*) > 0, coalesce(bool_or(c.relpersistence <> 'p'), false), coalesce(array_agg(x) filter (where not has_table_privilege(c.oid, x)), '{}')
-		  from pg_class c join pg_namespace n on n.oid = c.relnamespace, unnest(array['SELECT', 'INSERT', 'UPDATE']) x
-		 where n.nspname = 'oncesink' and c.relname = $1`, memory).Scan(&exists, &unlogged, &missing); err != nil {
-		return fmt.Errorf("read delete memory: %w", err)
-	}
-	if !exists {
-		ps.add(fmt.Sprintf("table %s has no delete memory %s", t.title(), t.memory), "run `oncesink init`, or set `guard: none`")
-		return nil
-	}
-	if unlogged {
-		ps.add(fmt.Sprintf("the delete memory %s is unlogged", t.memory), "a crash would empty it and keep the position (rule 21): alter table "+t.memory+" set logged")
-	}
-	if len(missing) > 0 {
-		ps.add(fmt.Sprintf("the role lacks %s on %s", strings.Join(missing, ", "), t.memory), grant(missing, t.memory))
-	}
-	return nil
+	m := deleteMemory(t.schema, t.name, &cfg)
+	t.memory = m.quoted()
+	return m.check(ctx, tx, ps)
 }
 
 // checkGuard checks the engine columns (rule 10).

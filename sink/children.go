@@ -9,13 +9,13 @@ import (
 	"github.com/oncesink/oncesink/internal/fields"
 )
 
-// A table of children holds the elements of an array of its parent's events. An event that wins its row
-// of the parent, by the order of the guard, brings the row's whole set of children: the earlier ones are
+// A table of children holds the elements of an array of its parent's events. The last event that has the array, by
+// the order of the guard, brings the row's whole set of children: the earlier ones are
 // deleted, the new ones inserted. An event without the array leaves them as they are (rule 16), one
 // with an empty array, or null, leaves none, and a tombstone takes them along.
 //
-// Each child carries the place of the event that brought it. So what a row's children should be is told by
-// the places of both, and an event that is seen again finds nothing to do.
+// Each child carries the place of the event that brought it, and the set memory has the place of the event
+// whose set it is. So an event that is seen again finds what is there of its set, and what is missing.
 
 // maxChildren is how many tables of children a parent may have: a bit each in row.arrays.
 const maxChildren = 16
@@ -84,7 +84,13 @@ func (t *table) adopt(parent *table, r *relation, ps *problems) {
 			ps.add(fmt.Sprintf("%s: parent_key %s: %s", in, own, theirs), "it maps a column of the children to a key column of the parent")
 		}
 	}
+	m := t.setMemory()
+	t.setsTable = m.quoted()
 	parent.children = append(parent.children, t)
+}
+
+func (t *table) setMemory() memory {
+	return setMemory(t.schema, t.name, &t.cfg, t.parent.schema, t.parent.name, &t.parent.cfg)
 }
 
 // childSource compiles where a column of children comes from.
@@ -194,7 +200,8 @@ func (w *twins) met(r *row, key []byte) bool {
 	return false
 }
 
-// children writes the children of a round's events, after their parents.
+// children writes the children of a round's events, after their parents: of all that have the array, whatever
+// became of them there.
 func (w *writer) children(t *table, events []event) {
 	for bit, c := range t.children {
 		var parents, rows []event
@@ -214,46 +221,8 @@ func (w *writer) children(t *table, events []event) {
 		if len(parents) == 0 {
 			continue
 		}
+		w.statement(t, func(s shape) string { return t.claimSQL(c, s) }, t.lookShape(), parents)
 		w.statement(t, func(s shape) string { return t.staleSQL(c, s) }, shape{columns: t.key}, parents)
 		w.insert(c, c.childSQL, rows)
 	}
-}
-
-// ofParent is the condition that a row of the children, or an event, belongs to a row that has the parent's key.
-func (t *table) ofParent(child, parent string) string {
-	var conds []string
-	for k, i := range t.parentAt {
-		conds = append(conds, fmt.Sprintf("%s.%s = %s.%s", child, quote(t.columns[i].name), parent, quote(t.parent.columns[t.parent.key[k]].name)))
-	}
-	return strings.Join(conds, " and ")
-}
-
-// samePlace is the condition that two rows come from one event.
-func samePlace(a, b string) string {
-	return fmt.Sprintf("%s.%s = %s.%s and %s.%s = %s.%s", a, sourceColumn, b, sourceColumn, a, offsetColumn, b, offsetColumn)
-}
-
-// staleSQL deletes children that an earlier event brought, of the rows that the given events won. Only
-// rows of the parent that have such children are locked: a replay has none.
-func (t *table) staleSQL(c *table, s shape) string {
-	stale := fmt.Sprintf("%s and (c.%s, c.%s) is distinct from (p.%s, p.%s)", c.ofParent("c", "p"), sourceColumn, offsetColumn, sourceColumn, offsetColumn)
-	var b strings.Builder
-	b.WriteString("with e as materialized ")
-	t.events(&b, s, true)
-	fmt.Fprintf(&b, ", p as materialized (\n  select p.* from e join %s p on %s and %s\n   where exists (select from %s c where %s)\n   order by e._oncesink_n for share of p\n)\n",
-		t.quoted(), t.sameKey("p", "e"), samePlace("p", "e"), c.quoted(), stale)
-	fmt.Fprintf(&b, "delete from %s c using p\n where %s", c.quoted(), stale)
-	return b.String()
-}
-
-// childSQL inserts the children of rows that their event won, unless it brought them before.
-func (t *table) childSQL(s shape) string {
-	var b strings.Builder
-	t.insertHead(&b, s)
-	fmt.Fprintf(&b, "select %s\n  from ", t.values(s))
-	t.events(&b, s, false)
-	fmt.Fprintf(&b, " e join %s p on %s and %s\n", t.parent.quoted(), t.ofParent("e", "p"), samePlace("p", "e"))
-	fmt.Fprintf(&b, " where not exists (select from %s c where %s and %s)\n   for share of p\n    on conflict (%s) do nothing",
-		t.quoted(), t.sameKey("c", "e"), samePlace("c", "e"), t.keyList(""))
-	return b.String()
 }

@@ -65,7 +65,7 @@ func (s *Sink) Describe() []TableReport {
 func (t *table) way() string {
 	switch {
 	case t.parent != nil:
-		return "delete and insert, where an event wins its row of " + t.parent.title()
+		return "delete and insert, where an event has the array and comes last, beside its row of " + t.parent.title()
 	case t.copyRefused != "" && t.strategy == Append:
 		return "insert only: " + t.copyRefused
 	case t.copyRefused != "":
@@ -94,10 +94,12 @@ func (t *table) forms() []form {
 	}
 	var forms []form
 	if t.parent != nil {
-		stale := func(s shape) string { return t.parent.staleSQL(t, s) }
-		ofParent := shape{columns: t.parent.key}
+		ofParent := func(name string, sql func(*table, shape) string, s shape) form {
+			return form{name, sql(t, s), func(w *writer) { w.params.rows(t.parent, s, nil) }}
+		}
 		return []form{
-			{"delete children", stale(ofParent), func(w *writer) { w.params.rows(t.parent, ofParent, nil) }},
+			ofParent("claim children", t.parent.claimSQL, t.parent.lookShape()),
+			ofParent("delete children", t.parent.staleSQL, shape{columns: t.parent.key}),
 			statement("insert children", t.childSQL, all), statement("insert children flagged", t.childSQL, flagged),
 		}
 	}

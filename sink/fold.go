@@ -14,7 +14,8 @@ import (
 // would, whatever it held before (rule 11):
 //
 //   - Of two upserts the one that loses by the order of the guard contributes nothing; but whether the
-//     other one is a row at all is for PostgreSQL to say, if it lacks a column that a row can't be without.
+//     other one is a row at all is for PostgreSQL to say, if it lacks a column that a row can't be without;
+//     and if it lacks an array, the loser's children are the last ones (rule 16).
 //   - The one that wins replaces the other if it has all its fields; otherwise it
 //     starts the next round, over what the other wrote (rule 16).
 //   - A tombstone waits for the events before it, whose version it keeps, and the
@@ -88,6 +89,9 @@ func (t *table) merge(last, e *event) merged {
 		if !t.whole(last) {
 			return follows // where there is no row, the earlier one is refused, and e is not
 		}
+		if e.arrays()&^last.arrays() != 0 {
+			return follows // its set may be the last one
+		}
 		return loses
 	}
 	for i := range t.filled() {
@@ -95,7 +99,7 @@ func (t *table) merge(last, e *event) merged {
 			return follows
 		}
 	}
-	if last.part.rows[last.row].arrays&^e.part.rows[e.row].arrays != 0 {
+	if last.arrays()&^e.arrays() != 0 {
 		return follows
 	}
 	return covers

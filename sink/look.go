@@ -73,7 +73,6 @@ func (t *transaction) shortcut(ctx context.Context, tb *table, events []event) (
 	}
 	w := t.w
 	rest, fresh := w.rest[:0], w.fresh[:0]
-	var sent []event // for the children
 	asked, absent, winners := 0, 0, 0
 	for i := range events {
 		if tb.deletes(&events[i]) {
@@ -85,9 +84,6 @@ func (t *transaction) shortcut(ctx context.Context, tb *table, events []event) (
 			says = answers[asked]
 		}
 		asked++
-		if len(tb.children) > 0 && says != saysLoses {
-			sent = append(sent, events[i])
-		}
 		switch {
 		case says == saysAbsent && tb.whole(&events[i]):
 			absent++
@@ -100,7 +96,7 @@ func (t *transaction) shortcut(ctx context.Context, tb *table, events []event) (
 			rest = append(rest, events[i])
 		}
 	}
-	w.rest, w.fresh, w.sent = rest, fresh, sent
+	w.rest, w.fresh = rest, fresh
 	if way == byLook && asked > 0 {
 		tb.learn.saw(absent, winners, asked)
 	}

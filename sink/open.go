@@ -183,6 +183,12 @@ func (s *Sink) openTable(ctx context.Context, tx pgx.Tx, cfg TableConfig, ps *pr
 		} else {
 			t.adopt(s.tables[parent], r, ps)
 		}
+		if t.setsTable != "" {
+			m := t.setMemory()
+			if err := m.check(ctx, tx, ps); err != nil {
+				return nil, nil, err
+			}
+		}
 	}
 	t.checkGuard(r, ps)
 	t.checkPrivileges(r, ps)

@@ -225,6 +225,9 @@ func (e *event) version() []byte {
 	return e.part.keyText[c.off : c.off+c.len]
 }
 
+// arrays are the tables of children whose array the event has.
+func (e *event) arrays() uint16 { return e.part.rows[e.row].arrays }
+
 func (e *event) tombstone() bool { return e.part.rows[e.row].tombstone }
 
 func (e *event) offset() int64 { return e.part.records[e.part.rows[e.row].record].Offset }

@@ -92,7 +92,11 @@ func initTable(ctx context.Context, conn *pgx.Conn, cfg Config, tc TableConfig) 
 	if err != nil {
 		return err
 	}
-	script := tableScript(r.schema, r.name, tc)
+	memories, err := memoriesIn(ctx, tx, r, cfg, tc)
+	if err != nil {
+		return err
+	}
+	script := tableScript(r.schema, r.name, tc, memories)
 	if r.column(sourceColumn) != nil && r.column(offsetColumn) != nil {
 		script = withoutColumns(script) // even if it adds nothing, alter table locks the table
 	}
@@ -131,7 +135,15 @@ func InitSQL(cfg Config, role string) string {
 			fmt.Fprintf(&b, "do $init$ begin if to_regclass(%s) is null then execute %s; end if; end $init$;\n",
 				Literal(pgx.Identifier{schema, name}.Sanitize()), Literal(tc.Create))
 		}
-		for _, s := range tableScript(schema, name, tc) {
+		var parentSchema, parentName string
+		parent := parentOf(cfg.Tables, &tc)
+		if parent != nil {
+			if parentSchema, parentName, err = Qualify(parent.Name, cfg.SearchPath); err != nil {
+				continue
+			}
+		}
+		memories := memoriesOf(schema, name, tc, parentSchema, parentName, parent)
+		for _, s := range tableScript(schema, name, tc, memories) {
 			b.WriteString(s + ";\n")
 		}
 		if role == "" {
@@ -151,8 +163,8 @@ func InitSQL(cfg Config, role string) string {
 			fmt.Fprintf(&b, "grant usage on schema %s to %s;\n", quote(schema), role)
 		}
 		fmt.Fprintf(&b, "grant %s on %s to %s;\n", privileges, pgx.Identifier{schema, name}.Sanitize(), role)
-		if remembers(tc) {
-			fmt.Fprintf(&b, "grant select, insert, update on %s to %s;\n", pgx.Identifier{"oncesink", memoryName(schema, name)}.Sanitize(), role)
+		for _, m := range memories {
+			b.WriteString(m.grant(role) + ";\n")
 		}
 	}
 	b.WriteString("\ncommit;\n")
@@ -176,8 +188,37 @@ func remembers(tc TableConfig) bool {
 	return tc.Guard != "none" && tc.Strategy == Upsert && len(tc.RecordKey) > 0 && tc.Tombstones == "delete"
 }
 
-// tableScript is what init does to one target table. Each statement is idempotent.
-func tableScript(schema, name string, tc TableConfig) []string {
+// memoriesOf are the engine's tables beside a target.
+func memoriesOf(schema, name string, tc TableConfig, parentSchema, parentName string, parent *TableConfig) []memory {
+	switch {
+	case tc.Stage == BulkStage:
+	case remembers(tc):
+		return []memory{deleteMemory(schema, name, &tc)}
+	case tc.Strategy == Children && parent != nil:
+		return []memory{setMemory(schema, name, &tc, parentSchema, parentName, parent)}
+	}
+	return nil
+}
+
+// memoriesIn are those of a table that is there.
+func memoriesIn(ctx context.Context, tx pgx.Tx, r *relation, cfg Config, tc TableConfig) ([]memory, error) {
+	parent := parentOf(cfg.Tables, &tc)
+	if parent == nil {
+		return memoriesOf(r.schema, r.name, tc, "", "", nil), nil
+	}
+	schema, name, err := SplitName(parent.Name)
+	if err != nil {
+		return nil, &ConfigError{Problem: err.Error()}
+	}
+	p, err := readRelation(ctx, tx, schema, name)
+	if err != nil {
+		return nil, err
+	}
+	return memoriesOf(r.schema, r.name, tc, p.schema, p.name, parent), nil
+}
+
+// tableScript is what init does to one target table and its memories. Each statement is idempotent.
+func tableScript(schema, name string, tc TableConfig, memories []memory) []string {
 	if tc.Guard == "none" || tc.Stage == BulkStage {
 		return nil
 	}
@@ -196,19 +237,8 @@ func tableScript(schema, name string, tc TableConfig) []string {
 	end if;
 end $init$`, Literal(pgx.Identifier{schema, indexName(name)}.Sanitize()), sourceColumn, offsetColumn, Literal(indexName(name)), sourceColumn, offsetColumn, Literal(target)))
 	}
-	if remembers(tc) {
-		memory := pgx.Identifier{"oncesink", memoryName(schema, name)}.Sanitize()
-		columns := quoteAll(tc.Key)
-		if tc.Version != "" {
-			columns = append(columns, quote(tc.Version))
-		}
-		columns = append(columns, sourceColumn, offsetColumn)
-		script = append(script, fmt.Sprintf(`do $init$ begin
-	if to_regclass(%s) is null then
-		create table %s as select %s from %s with no data;
-		alter table %s add primary key (%s), alter column %s set not null, alter column %s set not null;
-	end if;
-end $init$`, Literal(memory), memory, strings.Join(columns, ", "), target, memory, strings.Join(quoteAll(tc.Key), ", "), sourceColumn, offsetColumn))
+	for _, m := range memories {
+		script = append(script, m.script()...)
 	}
 	return script
 }
@@ -226,11 +256,6 @@ func quoteAll(names []string) []string {
 		out[i] = quote(n)
 	}
 	return out
-}
-
-// memoryName names a target's delete memory in schema oncesink.
-func memoryName(schema, table string) string {
-	return ShortName(schema+"."+table, " deletes")
 }
 
 func indexName(table string) string { return ShortName(table, "_oncesink_key") }

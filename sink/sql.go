@@ -329,44 +329,6 @@ func (t *table) deleteSQL(s shape) string {
 	return b.String()
 }
 
-// rememberSQL applies tombstones to a table with a delete memory (rule 13). A
-// tombstone that is the latest of its key is remembered. It deletes the row if it
-// comes after the row's event and is not an old one seen again; the offset order
-// within a partition always stands. The memory takes the deleted row's version
-// (rule 11), and nothing lowers what it holds. The transaction holds the table's advisory lock
-// alone, so that what the snapshot shows cannot change underneath.
-func (t *table) rememberSQL(s shape) string {
-	key := quote(t.columns[t.key[0]].name)
-	version, deleted, value, raised := "", "", "", ""
-	if t.version >= 0 {
-		v := quote(t.columns[t.version].name)
-		version = v + ", "
-		deleted = "t." + v + " as _oncesink_version,\n         "
-		value = "case when s.deletes then s._oncesink_version end, "
-		raised = fmt.Sprintf("%s = greatest(m.%s, excluded.%s),\n       ", v, v, v)
-	}
-	latest := fmt.Sprintf("(%s) > (%s)", place("excluded", false), place("m", true))
-	var b strings.Builder
-	b.WriteString("with e as materialized ")
-	t.events(&b, s, true)
-	fmt.Fprintf(&b, ", s as materialized (\n  select e.*, %s", deleted)
-	fmt.Fprintf(&b, "m.%s is null or (%s) > (%s) as latest,\n         ", key, place("e", false), place("m", true))
-	fmt.Fprintf(&b, "t.%s is not null and (%s) > (%s)\n         and (m.%s is null or (%s) > (%s) or e.%s = t.%s) as deletes\n",
-		key, place("e", false), place("t", true), key, place("e", false), place("m", true), sourceColumn, sourceColumn)
-	fmt.Fprintf(&b, "    from e left join %s t on %s left join %s m on %s\n", t.quoted(), t.sameKey("t", "e"), t.memory, t.sameKey("m", "e"))
-	fmt.Fprintf(&b, "), d as (\n  delete from %s t using s where s.deletes and %s\n)", t.quoted(), t.sameKey("t", "s"))
-	for i, c := range t.children {
-		fmt.Fprintf(&b, ", d%d as (\n  delete from %s c using s where s.deletes and %s\n)", i+1, c.quoted(), c.ofParent("c", "s"))
-	}
-	b.WriteString("\n")
-	fmt.Fprintf(&b, "insert into %s as m (%s, %s%s, %s)\n", t.memory, t.keyList(""), version, sourceColumn, offsetColumn)
-	fmt.Fprintf(&b, "select %s, %ss.%s, s.%s\n  from s where s.latest or s.deletes order by s._oncesink_n\n", t.keyList("s"), value, sourceColumn, offsetColumn)
-	fmt.Fprintf(&b, "    on conflict (%s) do update set %s", t.keyList(""), raised)
-	fmt.Fprintf(&b, "%s = case when %s then excluded.%s else m.%s end,\n       ", sourceColumn, latest, sourceColumn, sourceColumn)
-	fmt.Fprintf(&b, "%s = case when %s then excluded.%s else m.%s end", offsetColumn, latest, offsetColumn, offsetColumn)
-	return b.String()
-}
-
 // appendSQL writes events of an append table: an event that is there stays.
 func (t *table) appendSQL(s shape) string {
 	var b strings.Builder

@@ -91,6 +91,8 @@ type Layout struct {
 	Guarded bool
 	// Memory is the delete memory's quoted name; empty without one.
 	Memory string
+	// Sets is the quoted name of the set memory of a table of children.
+	Sets string
 	// Others are unique indexes and exclusion constraints besides the key.
 	Others []string
 	Topics []string
@@ -124,7 +126,7 @@ func (s *Sink) Layout(entry string) (Layout, bool) {
 			l.Bytewise = append(l.Bytewise, t.columns[k].name)
 		}
 	}
-	l.Parent = t.cfg.Parent
+	l.Parent, l.Sets = t.cfg.Parent, t.setsTable
 	for _, c := range t.children {
 		l.Children = append(l.Children, c.cfg.Name)
 	}

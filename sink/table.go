@@ -104,10 +104,11 @@ type table struct {
 	ignoreTombstones bool
 
 	// parent of a table of children, whose columns parentAt are the parent's key; children of a parent.
-	parent   *table
-	parentAt []int
-	children []*table
-	place    int32 // index into Sink.tables
+	parent    *table
+	parentAt  []int
+	children  []*table
+	setsTable string // of children: the quoted, qualified name of the set memory
+	place     int32  // index into Sink.tables
 
 	// topics that feed the table, and its configuration.
 	topics []string

@@ -84,8 +84,8 @@ const (
 	Upsert Strategy = "upsert"
 	// Append keeps one row per event, keyed by where the event stood.
 	Append Strategy = "append"
-	// Children keeps the elements of an array of the parent table's events: those of the event that
-	// won the parent's row.
+	// Children keeps the elements of an array of the parent table's events: those of the last event
+	// that has the array, by the order of the guard.
 	Children Strategy = "children"
 )
 

@@ -15,7 +15,6 @@ type writer struct {
 	sets   map[string]*[]event
 
 	rest, fresh, asked []event // of the round at hand: see shortcut
-	sent               []event // of the round, but those that a look found to lose
 	winning            bool    // the round's events are expected to win
 	answers            []byte  // of the last look
 	copyText           []byte
@@ -41,7 +40,7 @@ func (w *writer) reset() {
 
 // forget lets go of the parts that the last transaction wrote.
 func (w *writer) forget() {
-	w.batch, w.sent = nil, nil
+	w.batch = nil
 	for i := range w.tables {
 		clear(w.tables[i][:cap(w.tables[i])])
 	}

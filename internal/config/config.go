@@ -135,7 +135,7 @@ type Table struct {
 	// Parent of a table of children: a table that is listed before.
 	Parent string `yaml:"parent,omitempty"`
 	// Each is the path of the array whose elements are the children, such as items. An event
-	// that wins its row of the parent replaces the row's children; one without the array leaves them.
+	// that has it and comes last, by version and offset, replaces the row's children; one without the array leaves them.
 	Each string `yaml:"each,omitempty"`
 	// ParentKey maps columns of the children to key columns of the parent that have
 	// another name. Defaults to none: they have the same names.

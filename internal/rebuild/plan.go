@@ -192,9 +192,9 @@ func (j *job) plan(ctx context.Context) error {
 	j.result = Result{Table: l.Schema + "." + l.Name, DryRun: j.DryRun}
 	switch {
 	case l.Parent != "":
-		return &sink.ConfigError{Problem: fmt.Sprintf("table %s holds children of %s, which come with their parent's event", j.result.Table, l.Parent), Fix: "empty both and run `oncesink replay`"}
+		return &sink.ConfigError{Problem: fmt.Sprintf("table %s holds children of %s, which come with their parent's event", j.result.Table, l.Parent), Fix: "empty both and " + l.Sets + ", and run `oncesink replay`"}
 	case len(l.Children) > 0 && !j.DryRun:
-		return &sink.ConfigError{Problem: fmt.Sprintf("table %s has children in %s, which would not be loaded with it", j.result.Table, strings.Join(l.Children, ", ")), Fix: "empty all of them and run `oncesink replay`; `oncesink verify` compares the parent alone"}
+		return &sink.ConfigError{Problem: fmt.Sprintf("table %s has children in %s, which would not be loaded with it", j.result.Table, strings.Join(l.Children, ", ")), Fix: "empty all of them and their set memories, and run `oncesink replay`; `oncesink verify` compares the parent alone"}
 	case len(l.Key) == 0:
 		return &sink.ConfigError{Problem: fmt.Sprintf("table %s appends without a guard: nothing tells its rows apart", j.result.Table), Fix: "empty it and rewind the group"}
 	case j.Range != nil && !slices.Contains(l.Columns, j.Range.Column):

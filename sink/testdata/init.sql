@@ -79,6 +79,18 @@ do $init$ begin
 		alter table "oncesink"."public.orders deletes" add primary key ("id", "region"), alter column _oncesink_source set not null, alter column _oncesink_offset set not null;
 	end if;
 end $init$;
+do $init$ declare m regclass = '"oncesink"."public.orders deletes"'; o regclass = '"public"."orders"'; c record; begin
+	for c in select quote_ident(t.attname) as name, a.attname is null as missing,
+	                format_type(t.atttypid, t.atttypmod) as typ, coalesce(' collate ' || l.oid::regcollation, '') as collation
+	           from pg_attribute t left join pg_attribute a on a.attrelid = m and a.attname = t.attname and not a.attisdropped
+	           left join pg_collation l on l.oid = t.attcollation
+	          where t.attrelid = o and t.attname in ('id', 'region', 'updated_at')
+	            and (a.atttypid, a.atttypmod, a.attcollation) is distinct from (t.atttypid, t.atttypmod, t.attcollation)
+	loop
+		execute format(case when c.missing then 'alter table %s add column %s %s%s' else 'alter table %s alter column %s type %s%s using %2$s::%3$s' end,
+		               m, c.name, c.typ, c.collation);
+	end loop;
+end $init$;
 grant select, insert, update, delete on "public"."orders" to "nobody";
 grant select, insert, update on "oncesink"."public.orders deletes" to "nobody";
 
@@ -90,6 +102,18 @@ do $init$ begin
 		create table "oncesink"."sales.Big Table deletes" as select "ID", _oncesink_source, _oncesink_offset from "sales"."Big Table" with no data;
 		alter table "oncesink"."sales.Big Table deletes" add primary key ("ID"), alter column _oncesink_source set not null, alter column _oncesink_offset set not null;
 	end if;
+end $init$;
+do $init$ declare m regclass = '"oncesink"."sales.Big Table deletes"'; o regclass = '"sales"."Big Table"'; c record; begin
+	for c in select quote_ident(t.attname) as name, a.attname is null as missing,
+	                format_type(t.atttypid, t.atttypmod) as typ, coalesce(' collate ' || l.oid::regcollation, '') as collation
+	           from pg_attribute t left join pg_attribute a on a.attrelid = m and a.attname = t.attname and not a.attisdropped
+	           left join pg_collation l on l.oid = t.attcollation
+	          where t.attrelid = o and t.attname in ('ID')
+	            and (a.atttypid, a.atttypmod, a.attcollation) is distinct from (t.atttypid, t.atttypmod, t.attcollation)
+	loop
+		execute format(case when c.missing then 'alter table %s add column %s %s%s' else 'alter table %s alter column %s type %s%s using %2$s::%3$s' end,
+		               m, c.name, c.typ, c.collation);
+	end loop;
 end $init$;
 grant usage on schema "sales" to "nobody";
 grant select, insert, update, delete on "sales"."Big Table" to "nobody";
@@ -103,6 +127,18 @@ do $init$ begin
 		create table "oncesink"."public.long_name_long_name_long_name_long_ 0b2dbf3a7194 deletes" as select "id", _oncesink_source, _oncesink_offset from "public"."long_name_long_name_long_name_long_name_long_name_long_name_" with no data;
 		alter table "oncesink"."public.long_name_long_name_long_name_long_ 0b2dbf3a7194 deletes" add primary key ("id"), alter column _oncesink_source set not null, alter column _oncesink_offset set not null;
 	end if;
+end $init$;
+do $init$ declare m regclass = '"oncesink"."public.long_name_long_name_long_name_long_ 0b2dbf3a7194 deletes"'; o regclass = '"public"."long_name_long_name_long_name_long_name_long_name_long_name_"'; c record; begin
+	for c in select quote_ident(t.attname) as name, a.attname is null as missing,
+	                format_type(t.atttypid, t.atttypmod) as typ, coalesce(' collate ' || l.oid::regcollation, '') as collation
+	           from pg_attribute t left join pg_attribute a on a.attrelid = m and a.attname = t.attname and not a.attisdropped
+	           left join pg_collation l on l.oid = t.attcollation
+	          where t.attrelid = o and t.attname in ('id')
+	            and (a.atttypid, a.atttypmod, a.attcollation) is distinct from (t.atttypid, t.atttypmod, t.attcollation)
+	loop
+		execute format(case when c.missing then 'alter table %s add column %s %s%s' else 'alter table %s alter column %s type %s%s using %2$s::%3$s' end,
+		               m, c.name, c.typ, c.collation);
+	end loop;
 end $init$;
 grant select, insert, update, delete on "public"."long_name_long_name_long_name_long_name_long_name_long_name_" to "nobody";
 grant select, insert, update on "oncesink"."public.long_name_long_name_long_name_long_ 0b2dbf3a7194 deletes" to "nobody";
