@@ -9,9 +9,9 @@ import (
 
 // What a look says of an event.
 const (
-	saysAbsent = '0' // there is no row of its key, nor a remembered tombstone
+	saysAbsent = '0' // there is no row of its key, nor a remembered tombstone that holds it back
 	saysWins   = '1' // there is one, and the event may come after it
-	saysLoses  = '2' // the row comes after the event: nothing to do, ever (rule 20)
+	saysLoses  = '2' // the row, or a remembered tombstone, comes after the event: nothing to do, ever (rule 20)
 )
 
 // lookShape has the columns that a look compares.
@@ -25,7 +25,8 @@ func (t *table) lookShape() shape {
 }
 
 // lookSQL asks for each event what there is of its key. It answers with one text,
-// a character for each event. It locks nothing.
+// a character for each event. It locks nothing. The memory stays as it is until the end of the transaction, which
+// has the table's advisory lock.
 func (t *table) lookSQL(s shape) string {
 	same, newer := t.sameKey("t", "e"), t.newer("e", "t")
 	if t.strategy == Append {
@@ -35,7 +36,7 @@ func (t *table) lookSQL(s shape) string {
 	says := fmt.Sprintf("coalesce((select case when %s then '%c' else '%c' end\n         from %s t where %s), '%c')",
 		newer, saysWins, saysLoses, t.quoted(), same, saysAbsent)
 	if t.memory != "" {
-		says = fmt.Sprintf("case when %s then '%c' else\n       %s end", t.inMemory(), saysWins, says)
+		says = fmt.Sprintf("case when %s\n       then %s else '%c' end", t.remembered(), says, saysLoses)
 	}
 	return t.ask(s, says)
 }

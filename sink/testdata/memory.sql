@@ -2,9 +2,10 @@
 copy "public"."t" ("id", "doc", _oncesink_source, _oncesink_offset) from stdin with (format binary);
 
 -- look
-select string_agg(case when exists (select from "oncesink"."public.t deletes" m where m."id" = e."id") then '1' else
-       coalesce((select case when (e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1)) then '1' else '2' end
-         from "public"."t" t where t."id" = e."id"), '0') end, '' order by e._oncesink_n)
+select string_agg(case when (select (e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1)) and (e._oncesink_source <> m._oncesink_source or e._oncesink_offset > m._oncesink_offset)
+         from "oncesink"."public.t deletes" m where m."id" = e."id") is not false
+       then coalesce((select case when (e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1)) then '1' else '2' end
+         from "public"."t" t where t."id" = e."id"), '0') else '2' end, '' order by e._oncesink_n)
   from (
   select a.c1::uuid as "id", a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
   from unnest($1::text[], $2::integer[], $3::bigint[]) with ordinality as a(c1, source, "offset", n)

@@ -2,9 +2,10 @@
 copy "public"."t" ("id", "region", "updated_at", "amount", "note", _oncesink_source, _oncesink_offset) from stdin with (format binary);
 
 -- look
-select string_agg(case when exists (select from "oncesink"."public.t deletes" m where m."id" = e."id" and m."region" = e."region") then '1' else
-       coalesce((select case when (t."updated_at" is null or (e."updated_at", e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (t."updated_at", coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1))) then '1' else '2' end
-         from "public"."t" t where t."id" = e."id" and t."region" = e."region"), '0') end, '' order by e._oncesink_n)
+select string_agg(case when (select (m."updated_at" is null or (e."updated_at", e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (m."updated_at", coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1))) and (e._oncesink_source <> m._oncesink_source or e._oncesink_offset > m._oncesink_offset)
+         from "oncesink"."public.t deletes" m where m."id" = e."id" and m."region" = e."region") is not false
+       then coalesce((select case when (t."updated_at" is null or (e."updated_at", e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (t."updated_at", coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1))) then '1' else '2' end
+         from "public"."t" t where t."id" = e."id" and t."region" = e."region"), '0') else '2' end, '' order by e._oncesink_n)
   from (
   select a.c1::bigint as "id", a.c2::character varying as "region", a.c3::timestamp(3) without time zone as "updated_at", a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
   from unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::bigint[]) with ordinality as a(c1, c2, c3, source, "offset", n)
