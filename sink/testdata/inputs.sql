@@ -102,18 +102,21 @@ with e as materialized (
   select a.c1::bigint as "id", a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
   from unnest($1::text[], $2::integer[], $3::bigint[]) with ordinality as a(c1, source, "offset", n)
 ), s as materialized (
-  select e.*, m."id" is null or (e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1)) as latest,
+  select e.*, t."id" is null as rowless,
+         m."id" is null or (e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1)) as latest,
          t."id" is not null and (e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1))
          and (m."id" is null or (e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1)) or e._oncesink_source = t._oncesink_source) as deletes
     from e left join "public"."t" t on t."id" = e."id" left join "oncesink"."public.t deletes" m on m."id" = e."id"
 ), d as (
   delete from "public"."t" t using s where s.deletes and t."id" = s."id"
+), m as (
+  insert into "oncesink"."public.t deletes" as m ("id", _oncesink_source, _oncesink_offset)
+  select s."id", s._oncesink_source, s._oncesink_offset
+    from s where s.latest or s.deletes order by s._oncesink_n
+      on conflict ("id") do update set _oncesink_source = case when (excluded._oncesink_source >> 20, excluded._oncesink_offset, excluded._oncesink_source) > (coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1)) then excluded._oncesink_source else m._oncesink_source end,
+       _oncesink_offset = case when (excluded._oncesink_source >> 20, excluded._oncesink_offset, excluded._oncesink_source) > (coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1)) then excluded._oncesink_offset else m._oncesink_offset end
 )
-insert into "oncesink"."public.t deletes" as m ("id", _oncesink_source, _oncesink_offset)
-select s."id", s._oncesink_source, s._oncesink_offset
-  from s where s.latest or s.deletes order by s._oncesink_n
-    on conflict ("id") do update set _oncesink_source = case when (excluded._oncesink_source >> 20, excluded._oncesink_offset, excluded._oncesink_source) > (coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1)) then excluded._oncesink_source else m._oncesink_source end,
-       _oncesink_offset = case when (excluded._oncesink_source >> 20, excluded._oncesink_offset, excluded._oncesink_source) > (coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1)) then excluded._oncesink_offset else m._oncesink_offset end;
+select count(*), count(*) filter (where s.rowless) from s where s.latest or s.deletes;
 
 -- lock
 select pg_advisory_xact_lock_shared($1::integer, $2::integer);
