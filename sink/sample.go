@@ -197,9 +197,14 @@ func (x *Sample) Report() []TopicSample {
 			n, table := t.tables[i], x.s.tables[i]
 			s := TableSample{Table: table.title(), Rows: n.rows, Deletes: n.deletes, NotFilled: []string{}}
 			for k, filled := range n.filled {
-				if n.events > 0 && filled == 0 {
-					s.NotFilled = append(s.NotFilled, table.columns[k].name)
+				if n.events == 0 || filled > 0 {
+					continue
 				}
+				name := table.columns[k].name
+				if table.columns[k].hidden {
+					name += " (an input)"
+				}
+				s.NotFilled = append(s.NotFilled, name)
 			}
 			r.Tables = append(r.Tables, s)
 		}
@@ -248,7 +253,7 @@ func saysOf(code string) string {
 
 // like is a table of another name with the same columns, into which rows are inserted as they come.
 func (t *table) like(name string) *table {
-	return &table{schema: "pg_temp", name: name, columns: t.columns, key: t.key, version: t.version, strategy: Append, identityAlways: t.identityAlways, required: t.required, cfg: t.cfg}
+	return &table{schema: "pg_temp", name: name, columns: t.columns, inputs: t.inputs, key: t.key, version: t.version, strategy: Append, identityAlways: t.identityAlways, required: t.required, cfg: t.cfg}
 }
 
 // copyOf makes temporary copies of a table: one that wants what the table wants of a new row, and one that may lack

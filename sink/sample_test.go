@@ -123,6 +123,23 @@ func TestSampleOfFields(t *testing.T) {
 	}
 }
 
+// TestSampleOfInputs: a field that only an expression reads is taken, tried, and named.
+func TestSampleOfInputs(t *testing.T) {
+	db := newDatabase(t, "create table orders (id bigint primary key, day date, half smallint)")
+	e := db.open(Config{Tables: []TableConfig{{Name: "orders", Topics: []string{"orders"}, Key: []string{"id"}, Columns: map[string]ColumnConfig{
+		"day":  {SQL: "(at at time zone 'UTC')::date", Inputs: map[string]InputConfig{"at": {Type: "timestamptz", From: "placed.at"}}},
+		"half": {SQL: "never / 2", Inputs: map[string]InputConfig{"never": {Type: "int"}}},
+	}}}})
+	x := e.NewSample()
+	if err := x.Add(t.Context(), sampleRecords("orders", `1|{"id":1,"placed":{"at":"2026-01-01T00:00:00Z"}}`, `2|{"id":2,"placed":{"at":"2026-02-30T00:00:00Z","by":"x"}}`)...); err != nil {
+		t.Fatal(err)
+	}
+	r := x.Report()[0]
+	if got := fmt.Sprintf("%s %v %v", r.said(), r.NotTaken, r.Tables); got != "1 22008 at @1 [{placed.by 1}] [{public.orders 1 0 [half never (an input)]}]" {
+		t.Errorf("got %s", got)
+	}
+}
+
 // TestSampleOfManyFields: an object that is used as a map does not grow without end.
 func TestSampleOfManyFields(t *testing.T) {
 	db := newDatabase(t, "create table orders (id bigint primary key)")

@@ -182,8 +182,11 @@ func (a *attempt) culprit(ctx context.Context, s shape, e *event, code string) (
 		if a.of.columns[i].computed != nil {
 			continue
 		}
-		alone := shape{columns: []int{i}}
-		err := a.run(ctx, a.lax, alone, a.lax.appendSQL(alone), []event{*e}, nil)
+		alone, form := shape{columns: []int{i}}, a.lax.appendSQL
+		if c := &a.of.columns[i]; c.hidden { // there is nothing to insert it into
+			form = func(s shape) string { return a.lax.ask(s, "(e."+quote(c.name)+" is null)::text") }
+		}
+		err := a.run(ctx, a.lax, alone, form(alone), []event{*e}, nil)
 		var pg *pgconn.PgError
 		switch {
 		case err == nil:
