@@ -119,6 +119,15 @@ func schemaVersion(ctx context.Context, conn *pgx.Conn, component string) (int, 
 	return v, err
 }
 
+// Current reports whether [Migrate] has nothing to do.
+func Current(ctx context.Context, conn *pgx.Conn, component string, migrations []string) (bool, error) {
+	v, err := schemaVersion(ctx, conn, component)
+	if err != nil {
+		return false, fmt.Errorf("read version of %s: %w", component, err)
+	}
+	return v >= len(migrations), nil
+}
+
 // Init creates or migrates the ledger. It is idempotent.
 func Init(ctx context.Context, conn *pgx.Conn) error {
 	return Migrate(ctx, conn, component, ledgerMigrations())

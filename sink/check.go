@@ -143,7 +143,7 @@ func (t *table) mapKey(r *relation, cfg TableConfig, ps *problems) {
 	}
 	if t.strategy == Append {
 		if !found && t.guarded && r.column(sourceColumn) != nil {
-			ps.add(fmt.Sprintf("table %s has no unique index over %s and %s", r.qualified(), sourceColumn, offsetColumn), "run `oncesink init`, or set `guard: none`")
+			ps.later(fmt.Sprintf("table %s has no unique index over %s and %s", r.qualified(), sourceColumn, offsetColumn), "run `oncesink init`, or set `guard: none`")
 		}
 		return
 	}
@@ -163,15 +163,16 @@ func (t *table) mapKey(r *relation, cfg TableConfig, ps *problems) {
 		t.key = append(t.key, i)
 	}
 	if !found && len(cfg.Key) > 0 && len(t.key) == len(cfg.Key) {
-		var have []string
-		for _, x := range r.indexes {
-			have = append(have, x.String())
+		columns := strings.Join(quoteAll(cfg.Key), ", ")
+		fix := fmt.Sprintf("alter table %s add primary key (%s)", t.quoted(), columns)
+		if len(r.indexes) > 0 { // one of them may be the primary key
+			var have []string
+			for _, x := range r.indexes {
+				have = append(have, x.String())
+			}
+			fix = fmt.Sprintf("create unique index on %s (%s), or choose one of: %s", t.quoted(), columns, strings.Join(have, "; "))
 		}
-		if have == nil {
-			have = []string{"none"}
-		}
-		ps.add(fmt.Sprintf("table %s has no unique index over exactly (%s)", r.qualified(), strings.Join(cfg.Key, ", ")),
-			fmt.Sprintf("alter table %s add primary key (%s), or choose one of: %s", r.qualified(), strings.Join(cfg.Key, ", "), strings.Join(have, "; ")))
+		ps.add(fmt.Sprintf("table %s has no unique index over exactly (%s)", r.qualified(), strings.Join(cfg.Key, ", ")), fix)
 	}
 }
 
@@ -243,7 +244,7 @@ func (t *table) checkGuard(r *relation, ps *problems) {
 	for name, typ := range map[string]string{sourceColumn: "integer", offsetColumn: "bigint"} {
 		switch c := r.column(name); {
 		case c == nil:
-			ps.add(fmt.Sprintf("table %s has no column %s", r.qualified(), name),
+			ps.later(fmt.Sprintf("table %s has no column %s", r.qualified(), name),
 				"run `oncesink init`, or set `guard: none` (exactly once live, and no replay)")
 		case c.typ != typ:
 			ps.add(fmt.Sprintf("column %s of %s has type %s", name, r.qualified(), c.typ), "it must be "+typ)
@@ -253,7 +254,7 @@ func (t *table) checkGuard(r *relation, ps *problems) {
 
 func (t *table) checkPrivileges(r *relation, ps *problems) {
 	if !r.schemaUsable {
-		ps.add("the role lacks USAGE on schema "+r.schema, fmt.Sprintf("grant usage on schema %s to ROLE", quote(r.schema)))
+		ps.later("the role lacks USAGE on schema "+r.schema, fmt.Sprintf("grant usage on schema %s to ROLE", quote(r.schema)))
 	}
 	need := []string{"SELECT", "INSERT"}
 	if t.strategy == Upsert {
@@ -280,7 +281,7 @@ func (t *table) checkPrivileges(r *relation, ps *problems) {
 		}
 	}
 	if len(missing) > 0 {
-		ps.add(fmt.Sprintf("the role lacks %s on %s", strings.Join(missing, ", "), r.qualified()), grant(missing, t.quoted()))
+		ps.later(fmt.Sprintf("the role lacks %s on %s", strings.Join(missing, ", "), r.qualified()), grant(missing, t.quoted()))
 	}
 }
 

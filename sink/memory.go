@@ -86,12 +86,17 @@ func (m *memory) grant(role string) string {
 	return fmt.Sprintf("grant %s on %s to %s", strings.ToLower(strings.Join(m.privileges, ", ")), m.quoted(), role)
 }
 
-// check finds out whether the memory is there and holds what the target's columns hold.
-func (m *memory) check(ctx context.Context, tx pgx.Tx, ps *problems) error {
-	var unlogged bool
-	var missing, differ, key []string
-	err := tx.QueryRow(ctx, `
-		select c.relpersistence <> 'p',
+// found is what there is of a memory.
+type found struct {
+	exists, unlogged bool
+	missing          []string // privileges
+	differ           []string // columns of another type than the target's
+	key              []string
+}
+
+func (m *memory) find(ctx context.Context, tx pgx.Tx) (f found, err error) {
+	err = tx.QueryRow(ctx, `
+		select true, c.relpersistence <> 'p',
 		       array(select x from unnest($2::text[]) x where not has_table_privilege(c.oid, x)),
 		       array(select t.attname::text from pg_attribute t join pg_class o on o.oid = t.attrelid join pg_namespace s on s.oid = o.relnamespace
 		              where s.nspname = $3 and o.relname = $4 and t.attname = any ($5::text[])
@@ -101,26 +106,38 @@ func (m *memory) check(ctx context.Context, tx pgx.Tx, ps *problems) error {
 		       array(select a.attname::text from pg_index i join pg_attribute a on a.attrelid = c.oid and a.attnum = any (i.indkey::int2[])
 		              where i.indrelid = c.oid and i.indisprimary)
 		  from pg_class c join pg_namespace n on n.oid = c.relnamespace
-		 where n.nspname = 'oncesink' and c.relname = $1`, m.name, m.privileges, m.schema, m.table, m.columns()).Scan(&unlogged, &missing, &differ, &key)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		ps.add(fmt.Sprintf("table %s.%s has no %s %s", m.schema, m.table, m.what, m.quoted()), "run `oncesink init`, or set `guard: none`")
-		return nil
-	case err != nil:
-		return fmt.Errorf("read %s: %w", m.what, err)
+		 where n.nspname = 'oncesink' and c.relname = $1`, m.name, m.privileges, m.schema, m.table, m.columns()).Scan(&f.exists, &f.unlogged, &f.missing, &f.differ, &f.key)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return found{}, nil
 	}
-	if unlogged {
+	if err != nil {
+		return f, fmt.Errorf("read %s: %w", m.what, err)
+	}
+	return f, nil
+}
+
+// check finds out whether the memory is there and holds what the target's columns hold.
+func (m *memory) check(ctx context.Context, tx pgx.Tx, ps *problems) error {
+	f, err := m.find(ctx, tx)
+	if err != nil {
+		return err
+	}
+	if !f.exists {
+		ps.later(fmt.Sprintf("table %s.%s has no %s %s", m.schema, m.table, m.what, m.quoted()), "run `oncesink init`, or set `guard: none`")
+		return nil
+	}
+	if f.unlogged {
 		ps.add(fmt.Sprintf("the %s %s is unlogged", m.what, m.quoted()), "a crash would empty it and keep the position (rule 21): alter table "+m.quoted()+" set logged")
 	}
-	if len(missing) > 0 {
-		ps.add(fmt.Sprintf("the role lacks %s on %s", strings.Join(missing, ", "), m.quoted()), grant(missing, m.quoted()))
+	if len(f.missing) > 0 {
+		ps.later(fmt.Sprintf("the role lacks %s on %s", strings.Join(f.missing, ", "), m.quoted()), grant(f.missing, m.quoted()))
 	}
 	switch {
-	case !sameSet(key, m.key):
-		ps.add(fmt.Sprintf("the %s %s has the key (%s), and the rows of %s.%s have the key (%s)", m.what, m.quoted(), strings.Join(key, ", "), m.schema, m.table, strings.Join(m.key, ", ")),
+	case !sameSet(f.key, m.key):
+		ps.add(fmt.Sprintf("the %s %s has the key (%s), and the rows of %s.%s have the key (%s)", m.what, m.quoted(), strings.Join(f.key, ", "), m.schema, m.table, strings.Join(m.key, ", ")),
 			"what it remembers is of other rows: drop table "+m.quoted()+" and run `oncesink init`")
-	case len(differ) > 0:
-		ps.add(fmt.Sprintf("column %s of the %s %s has another type than that of %s.%s", strings.Join(differ, ", "), m.what, m.quoted(), m.schema, m.table), "run `oncesink init`")
+	case len(f.differ) > 0:
+		ps.later(fmt.Sprintf("column %s of the %s %s has another type than that of %s.%s", strings.Join(f.differ, ", "), m.what, m.quoted(), m.schema, m.table), "run `oncesink init`")
 	}
 	return nil
 }

@@ -41,7 +41,7 @@ func TestOpenProblems(t *testing.T) {
 		{"generated column", "create table t (id int primary key, d int generated always as (1) stored" + guard + ")", TableConfig{Key: []string{"id"}, Columns: map[string]ColumnConfig{"d": {From: "d"}}}, Config{},
 			[]string{"column d of public.t is generated"}},
 		{"no index", "create table t (id int, n int, unique (n), unique (id, n)" + guard + ")", TableConfig{Key: []string{"id"}}, Config{},
-			[]string{"table public.t has no unique index over exactly (id): alter table public.t add primary key (id), or choose one of: t_id_n_key (id, n); t_n_key (n)"}},
+			[]string{"table public.t has no unique index over exactly (id): create unique index on \"public\".\"t\" (\"id\"), or choose one of: t_id_n_key (id, n); t_n_key (n)"}},
 		{"deferrable key", "create table t (id int primary key deferrable" + guard + ")", TableConfig{Key: []string{"id"}}, Config{}, []string{"t_pkey (id), deferrable"}},
 		{"partial index", "create table t (id int" + guard + "); create unique index u on t (id) where id > 0", TableConfig{Key: []string{"id"}}, Config{}, []string{"u (id), partial"}},
 		{"index on an expression", "create table t (id int" + guard + "); create unique index u on t ((id + 1))", TableConfig{Key: []string{"id"}}, Config{}, []string{"u (), on an expression"}},

@@ -212,7 +212,7 @@ func (x *Sample) Report() []TopicSample {
 			r.Letters = append(r.Letters, *l)
 		}
 		slices.SortFunc(r.Letters, func(a, b LetterSample) int {
-			return cmp.Or(cmp.Compare(b.Count, a.Count), strings.Compare(a.Table, b.Table), strings.Compare(a.Column, b.Column), strings.Compare(a.Code, b.Code), strings.Compare(a.Why, b.Why))
+			return cmp.Or(cmp.Compare(b.Count, a.Count), strings.Compare(a.Table, b.Table), strings.Compare(a.Column, b.Column), strings.Compare(a.Code, b.Code), strings.Compare(a.Constraint, b.Constraint), strings.Compare(a.Why, b.Why))
 		})
 		for path, n := range t.fields {
 			r.NotTaken = append(r.NotTaken, FieldSample{path, n})

@@ -47,6 +47,8 @@ var migrations = []string{`create table oncesink.dead_letters (
 // missing target tables that have a Create statement, the engine columns of
 // guarded targets and their delete memories. It is idempotent, and ten processes
 // may call it at once.
+//
+// It does not look whether the tables fit the configuration: see [PlanInit].
 func Init(ctx context.Context, conn *pgx.Conn, cfg Config) error {
 	if err := offsets.Migrate(ctx, conn, component, migrations); err != nil {
 		return fmt.Errorf("init dead letters: %w", err)
@@ -61,34 +63,12 @@ func Init(ctx context.Context, conn *pgx.Conn, cfg Config) error {
 }
 
 func initTable(ctx context.Context, conn *pgx.Conn, cfg Config, tc TableConfig) error {
-	schema, name, err := SplitName(tc.Name)
-	if err != nil {
-		return &ConfigError{Problem: err.Error()}
-	}
-	tx, err := conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: beginStatement(&cfg)})
+	tx, err := beginInit(ctx, conn, &cfg)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	// One at a time: `create table if not exists` races with itself.
-	if _, err := tx.Exec(ctx, "set local lock_timeout = '60s'; select pg_advisory_xact_lock($1, 0)", pgx.QueryExecModeSimpleProtocol, int32(lockClass)); err != nil {
-		return err
-	}
-	if _, err := tx.Exec(ctx, "set local lock_timeout = "+Literal(millis(cfg.LockTimeout))); err != nil {
-		return err
-	}
-	r, err := readRelation(ctx, tx, schema, name)
-	if errors.Is(err, errNoTable) && tc.Create != "" {
-		if _, err := tx.Exec(ctx, tc.Create); err != nil {
-			return &ConfigError{Problem: "create: " + safe(err), Fix: "correct the statement under `create:`"}
-		}
-		if r, err = readRelation(ctx, tx, schema, name); errors.Is(err, errNoTable) {
-			return &ConfigError{Problem: "the statement under `create:` does not create " + tc.Name, Fix: "correct its name"}
-		}
-	}
-	if errors.Is(err, errNoTable) {
-		return &ConfigError{Problem: "table " + tc.Name + " does not exist", Fix: "create it, or give its statement as `create:`"}
-	}
+	r, _, err := createTable(ctx, tx, tc)
 	if err != nil {
 		return err
 	}
@@ -106,6 +86,46 @@ func initTable(ctx context.Context, conn *pgx.Conn, cfg Config, tc TableConfig) 
 		}
 	}
 	return tx.Commit(ctx)
+}
+
+// beginInit begins a transaction that makes or alters tables, one at a time in the database: `create table if not
+// exists` races with itself.
+func beginInit(ctx context.Context, conn *pgx.Conn, cfg *Config) (pgx.Tx, error) {
+	tx, err := conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: beginStatement(cfg)})
+	if err != nil {
+		return nil, err
+	}
+	_, err = tx.Exec(ctx, "set local lock_timeout = '60s'; select pg_advisory_xact_lock($1, 0)", pgx.QueryExecModeSimpleProtocol, int32(lockClass))
+	if err == nil {
+		_, err = tx.Exec(ctx, "set local lock_timeout = "+Literal(millis(cfg.LockTimeout)))
+	}
+	if err != nil {
+		_ = tx.Rollback(context.WithoutCancel(ctx))
+		return nil, err
+	}
+	return tx, nil
+}
+
+// createTable reads a table, which it creates if it is missing and has a Create statement.
+func createTable(ctx context.Context, tx pgx.Tx, tc TableConfig) (r *relation, created bool, err error) {
+	schema, name, err := SplitName(tc.Name)
+	if err != nil {
+		return nil, false, &ConfigError{Problem: err.Error()}
+	}
+	r, err = readRelation(ctx, tx, schema, name)
+	if errors.Is(err, errNoTable) && tc.Create != "" {
+		if _, err := tx.Exec(ctx, tc.Create); err != nil {
+			return nil, false, &ConfigError{Problem: "create: " + safe(err), Fix: "correct the statement under `create:`"}
+		}
+		created = true
+		if r, err = readRelation(ctx, tx, schema, name); errors.Is(err, errNoTable) {
+			return nil, false, &ConfigError{Problem: "the statement under `create:` does not create " + tc.Name, Fix: "correct its name"}
+		}
+	}
+	if errors.Is(err, errNoTable) {
+		return nil, false, &ConfigError{Problem: "table " + tc.Name + " does not exist", Fix: "create it, or give its statement as `create:`"}
+	}
+	return r, created, err
 }
 
 // InitSQL returns the script that does what Init does, for a DBA, with the grants

@@ -1,18 +1,21 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
+	"github.com/oncesink/oncesink/internal/rollup"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
 
 func newInitCommand() *cobra.Command {
 	var f flags
-	var print, accept bool
+	var print, accept, dry bool
 	var role string
 	cmd := &cobra.Command{
 		Use:   "init",
@@ -20,8 +23,12 @@ func newInitCommand() *cobra.Command {
 		Long: `Creates, in the database of postgres.url: the schema oncesink with the ledger and the dead
 letters; target tables that are missing and have a create: statement; the two columns
 _oncesink_source and _oncesink_offset of tables with a guard, and what remembers their
-deletes; rollups that were never built. A ledger of an older version is migrated. It may be run again, and by several
-processes at once.
+deletes; rollups that were never built. A ledger of an older version is migrated. It may be
+run again, and by several processes at once.
+
+It says beforehand what it makes, and what it alters in a table of yours, and does nothing at
+all where a table can't be written as the configuration says: a view, a key without a
+unique index. --dry-run says it and does nothing.
 
 --print connects to nothing and prints the SQL for a DBA; with --role it grants what
 oncesink run needs, which is no right to create anything. The script may be run again at any
@@ -47,8 +54,30 @@ Processes that run with another one stop.`,
 			if role != "" {
 				return &usageError{fmt.Errorf("--role goes with --print: the printed script holds the grants")}
 			}
+			if dry && accept {
+				return &usageError{fmt.Errorf("--dry-run goes without --accept-mapping: it changes nothing")}
+			}
 			if err := s.connectPostgres(ctx); err != nil {
 				return err
+			}
+			out := cmd.OutOrStdout()
+			steps, err := s.planInit(ctx)
+			if err != nil {
+				return s.initError(err)
+			}
+			for _, step := range steps {
+				printWrapped(out, "", step)
+			}
+			done := fmt.Sprintf("ledger, dead letters and %d table(s) are ready", len(s.sinkCfg.Tables))
+			switch {
+			case dry && len(steps) > 0:
+				fmt.Fprintln(out, "not done: --dry-run")
+				return nil
+			case dry:
+				fmt.Fprintln(out, "nothing to do: "+done)
+				return nil
+			case len(steps) == 0:
+				done = "nothing to do: " + done
 			}
 			err = s.conn(ctx, func(c *pgx.Conn) error {
 				if err := offsets.Init(ctx, c); err != nil {
@@ -56,16 +85,13 @@ Processes that run with another one stop.`,
 				}
 				return sink.Init(ctx, c, s.sinkCfg)
 			})
-			if isDenied(err) {
-				return s.scrub(fmt.Errorf("%w: give a DBA the output of `oncesink init --print --role ROLE`", err))
-			}
 			if err != nil {
+				return s.initError(err)
+			}
+			if err := s.initRollups(ctx, out); err != nil {
 				return s.scrub(err)
 			}
-			if err := s.initRollups(ctx, cmd.OutOrStdout()); err != nil {
-				return s.scrub(err)
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "ledger, dead letters and %d table(s) are ready\n", len(s.sinkCfg.Tables))
+			fmt.Fprintln(out, done)
 			if !accept {
 				return nil
 			}
@@ -79,13 +105,49 @@ Processes that run with another one stop.`,
 			if err != nil {
 				return s.scrub(err)
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "the mapping of group %s is this configuration's from now on\n", s.consumer.Group)
+			fmt.Fprintf(out, "the mapping of group %s is this configuration's from now on\n", s.consumer.Group)
 			return nil
 		},
 	}
 	f.add(cmd)
 	cmd.Flags().BoolVar(&print, "print", false, "print the SQL and connect to nothing")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "say what would be done, and do nothing")
 	cmd.Flags().StringVar(&role, "role", "", "with --print: grant this role what oncesink run needs")
 	cmd.Flags().BoolVar(&accept, "accept-mapping", false, "make this configuration's mapping the group's")
 	return cmd
+}
+
+// planInit says what init is about to make and alter.
+func (s *session) planInit(ctx context.Context) (steps []string, err error) {
+	switch err := s.checkLedger(ctx); {
+	case errors.Is(err, offsets.ErrNoLedger):
+		steps = append(steps, "schema oncesink: creates the ledger, or brings it up to date")
+	case err != nil:
+		return nil, err
+	}
+	more, err := sink.PlanInit(ctx, s.pool, s.sinkCfg)
+	if steps = append(steps, more...); err != nil || len(s.rollups) == 0 {
+		return steps, err
+	}
+	if len(steps) > 0 { // their tables may not be there to look at
+		return append(steps, "rollups: builds those that were never built"), nil
+	}
+	err = s.conn(ctx, func(c *pgx.Conn) error {
+		all, err := rollup.Open(ctx, c, s.rollups)
+		for _, r := range all {
+			if r.Missing() {
+				steps = append(steps, "rollup "+r.Name()+": builds it")
+			}
+		}
+		return err
+	})
+	return steps, err
+}
+
+// initError tells a role that lacks a right who has it.
+func (s *session) initError(err error) error {
+	if isDenied(err) {
+		err = fmt.Errorf("%w: give a DBA the output of `oncesink init --print --role ROLE`", err)
+	}
+	return s.scrub(err)
 }
