@@ -39,11 +39,13 @@ type column struct {
 	array bool
 	enum  bool
 	// form says how the type's text is made of those of parts, which are the elements, bounds or
-	// attributes; delimiter stands between elements. watched: one of them is a type whose texts are checked.
+	// attributes; delimiter stands between elements. watched: it, or one of them, is a type whose texts are checked;
+	// plain: there is nothing to do for a text at all.
 	form      literalForm
 	parts     []column
 	delimiter byte
 	watched   bool
+	plain     bool
 	// deterministic: equal texts are the same bytes by the column's collation.
 	deterministic bool
 	// notNull without a default, hasDefault with its expression.

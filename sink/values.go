@@ -122,6 +122,9 @@ func appendString(dst, raw []byte) ([]byte, *refusal) {
 // fit checks dst[start:], a text that the column is going to read, and brings it
 // into the form that PostgreSQL reads.
 func (c *column) fit(dst []byte, start int) ([]byte, *refusal) {
+	if c.plain {
+		return dst, nil
+	}
 	text := dst[start:]
 	switch {
 	case c.kind == kindBytea:

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 )
 
 // parseArray reads an array of one dimension as PostgreSQL writes it, quoted elements
@@ -142,6 +143,56 @@ func FuzzValue(f *testing.F) {
 			}
 			if r != nil && (len(r.code) != 5 || r.message == "") {
 				t.Fatalf("kind %d array %v: %q: %+v", c.kind, c.array, doc, r)
+			}
+		}
+	})
+}
+
+// FuzzUnit: a text in a column with a unit is refused, or becomes a text that Go reads as a date, time or
+// timestamp (or an interval's), whatever the number; what is no number stays as it is.
+func FuzzUnit(f *testing.F) {
+	for _, s := range []string{"0", "-1", "1705310101", "1705310101.5", "1e400", "1e-400", "-0.0000001", "253402300799.9999999", "9223372036854775807", "99999999999999999999999", "1.5e3", "2024-01-15", ".5", "5.", "+7", " 7 "} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, base := range []string{"date", "timestamp without time zone", "timestamp with time zone", "time without time zone", "interval"} {
+			for _, unit := range units {
+				c := &column{kind: kindOf(map[string]string{"date": "date", "timestamp without time zone": "timestamp", "timestamp with time zone": "timestamptz", "time without time zone": "time", "interval": "interval"}[base]),
+					base: base, typmod: -1, unit: unit, location: time.UTC, session: time.UTC}
+				c.prepare()
+				got, r := c.fit(append([]byte("before"), text...), len("before"))
+				if !bytes.HasPrefix(got, []byte("before")) {
+					t.Fatalf("%s overwrote what was there", base)
+				}
+				if got = got[len("before"):]; r != nil || !isNumber([]byte(text)) {
+					continue
+				}
+				_, day := daysOf(got)
+				_, moment := parseTimestamp(got)
+				ok := map[kind]bool{kindDate: day, kindTime: moment || strings.HasPrefix(base, "time ") && len(got) >= 8 && got[2] == ':', kindTimeTZ: moment, kindInterval: bytes.HasSuffix(got, []byte(" microseconds"))}[c.kind]
+				if !ok {
+					t.Fatalf("%s in %s: %q became %q", base, unit, text, got)
+				}
+			}
+		}
+	})
+}
+
+// FuzzLiteral: no text of an array, a range or a composite is too odd to be taken apart, or refused.
+func FuzzLiteral(f *testing.F) {
+	for _, s := range []string{"{}", `{"a\"b",c}`, "[1:2]={a,b}", "{[a,b),empty}", `("a""b",)`, "(", `{"`, `{\`, "[,", "{{", "(a,b)x", " ( , ) "} {
+		f.Add(s)
+	}
+	text := column{kind: kindText, base: "name"}
+	f.Fuzz(func(t *testing.T, s string) {
+		for form := formScalar; form <= formComposite; form++ {
+			c := &column{form: form, array: form == formArray, delimiter: ',', parts: []column{text, text}}
+			if form != formComposite {
+				c.parts = c.parts[:1]
+			}
+			c.prepare()
+			if r := c.look([]byte(s)); r != nil && (len(r.code) != 5 || r.message == "") {
+				t.Fatalf("%q: %+v", s, r)
 			}
 		}
 	})

@@ -36,6 +36,7 @@ func (c *column) prepare() {
 		p.prepare()
 		c.watched = c.watched || p.watched
 	}
+	c.plain = !c.watched && c.kind != kindBytea
 }
 
 // element describes the elements of an array column.

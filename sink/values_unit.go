@@ -30,6 +30,9 @@ func (c *column) isTemporal() bool {
 // what they mean: YYYYMMDD, and of a time of day HHMM and HHMMSS. Nine digits and more are none where a zone
 // follows them, either.
 func (c *column) isDigits(text []byte) bool {
+	if len(text) > 10 && isISODate(text[:10]) {
+		return false // as nearly all are
+	}
 	if isNumber(text) {
 		digits := trimSpace(text)
 		if c.isTimestamp() || c.kind == kindDate {
