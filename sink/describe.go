@@ -51,6 +51,9 @@ func (s *Sink) Describe() []TableReport {
 			case from == "":
 				from = c.name
 			}
+			if c.unit != "" {
+				from += " (numbers are " + c.unit + ")"
+			}
 			r.Columns = append(r.Columns, ColumnReport{c.name, c.typ, from})
 		}
 		for _, f := range t.forms() {

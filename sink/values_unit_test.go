@@ -213,6 +213,9 @@ func TestUnitKeyAndVersion(t *testing.T) {
 	db := newDatabase(t, "create table k (at timestamptz primary key, day date, v timestamp(0), note text)", "set timezone = 'UTC'")
 	e := db.open(Config{Tables: []TableConfig{{Name: "k", Topics: []string{"k"}, Key: []string{"at"}, Version: "v", RecordKey: map[string]string{"at": "$key"},
 		Columns: map[string]ColumnConfig{"at": {Unit: "ms"}, "day": {From: "$key", Unit: "ms", Zone: "UTC"}, "v": {Unit: "s"}}}}})
+	if from := e.Describe()[0].Columns[0].From; from != "at (numbers are ms)" {
+		t.Errorf("at comes from %s", from)
+	}
 	p := &Part{Claim: e.claim("k", 0)}
 	for i, ev := range [][2]string{
 		{"1705310101000", `{"at":1705310101000,"v":20,"note":"a"}`},
