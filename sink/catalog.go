@@ -24,6 +24,7 @@ type relation struct {
 	// What [relation.readEffects] reads.
 	triggers     []relationTrigger
 	foreignKeys  []relationForeignKey
+	edges        []relationEdge
 	rowSecurity  bool
 	rowsFiltered bool // row security applies to the role
 	rules        bool

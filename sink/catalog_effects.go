@@ -22,6 +22,12 @@ type relationForeignKey struct {
 	actions     string // "on delete cascade" and the like
 }
 
+// relationEdge is a foreign key from one table to another one, partitions standing for their root.
+type relationEdge struct {
+	name, from, to string
+	deferrable     bool
+}
+
 // readEffects reads what happens to rows, and to those of other tables, behind the mapping's back.
 func (r *relation) readEffects(ctx context.Context, tx pgx.Tx) error {
 	// tgtype: 1 row, 2 before, 4 insert. A partition's copy of its table's trigger has a parent. Functions in
@@ -56,6 +62,33 @@ func (r *relation) readEffects(ctx context.Context, tx pgx.Tx) error {
 	r.foreignKeys, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (relationForeignKey, error) {
 		var k relationForeignKey
 		return k, row.Scan(&k.name, &k.other, &k.incoming, &k.deletes, &k.actions)
+	})
+	if err != nil {
+		return err
+	}
+	return r.readEdges(ctx, tx)
+}
+
+// readEdges reads the foreign keys of the table, of those that it refers to, and so on.
+func (r *relation) readEdges(ctx context.Context, tx pgx.Tx) error {
+	rows, err := tx.Query(ctx, `
+		with recursive edges as materialized (
+			select conname, coalesce(pg_partition_root(conrelid), conrelid) as a, coalesce(pg_partition_root(confrelid), confrelid) as b, condeferrable
+			  from pg_constraint where contype = 'f' and conparentid = 0
+		), reached as (
+			select $1::oid as oid union select e.b from edges e join reached on e.a = reached.oid
+		)
+		select e.conname, format('%s.%s', an.nspname, ac.relname), format('%s.%s', bn.nspname, bc.relname), e.condeferrable
+		  from edges e join reached on e.a = reached.oid
+		  join pg_class ac on ac.oid = e.a join pg_namespace an on an.oid = ac.relnamespace
+		  join pg_class bc on bc.oid = e.b join pg_namespace bn on bn.oid = bc.relnamespace
+		 order by 2, 1`, r.oid)
+	if err != nil {
+		return err
+	}
+	r.edges, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (relationEdge, error) {
+		var e relationEdge
+		return e, row.Scan(&e.name, &e.from, &e.to, &e.deferrable)
 	})
 	return err
 }

@@ -45,12 +45,14 @@ const (
 	rowSecurity       = "row-security"
 	tombstonesUnnamed = "tombstones-unnamed"
 	noGuard           = "no-guard"
+	foreignKeyCycle   = "foreign-key-cycle"
+	foreignKeyWait    = "foreign-key-wait"
 )
 
 // LintCodes lists the codes that findings may have.
 func LintCodes() []string {
 	return []string{volatileDefault, sequenceDefault, triggerWrites, triggerBefore, unloggedTable, cascadeOut, cascadeIn,
-		nullableVersion, keyOrder, furtherUnique, rowSecurity, tombstonesUnnamed, noGuard}
+		nullableVersion, keyOrder, furtherUnique, rowSecurity, tombstonesUnnamed, noGuard, foreignKeyCycle, foreignKeyWait}
 }
 
 var (
@@ -72,6 +74,7 @@ func (t *table) lint(r *relation, tables []*table) {
 	t.lintColumns(r, add)
 	t.lintTriggers(r, add)
 	t.lintForeignKeys(r, tables, add)
+	t.lintReferences(r, tables, add)
 	if r.persistence == "u" {
 		add(unloggedTable, Changes, "", "a crash of PostgreSQL empties it while the position stays", "alter table "+t.quoted()+" set logged", "it is unlogged")
 	}
@@ -175,4 +178,55 @@ func (t *table) lintForeignKeys(r *relation, tables []*table, add addFinding) {
 				"let the foreign key restrict, or be without action", "%s changes rows of this table %s", k.name, k.actions)
 		}
 	}
+}
+
+// lintReferences looks at foreign keys to tables that the sink writes as well. Within a transaction the referenced
+// ones are written first; that does not help where they refer to each other, or come from other topics.
+func (t *table) lintReferences(r *relation, tables []*table, add addFinding) {
+	place := func(title string) int {
+		return slices.IndexFunc(tables, func(o *table) bool { return o.title() == title })
+	}
+	mine := place(t.title())
+	for _, e := range r.edges {
+		i := place(e.to)
+		if e.from != t.title() || i < 0 || e.deferrable || t.parent == tables[i] {
+			continue
+		}
+		o, fix := tables[i], fmt.Sprintf("alter table %s alter constraint %s deferrable", t.quoted(), quote(e.name))
+		shared := slices.ContainsFunc(t.topics, func(topic string) bool { return slices.Contains(o.topics, topic) })
+		elsewhere := slices.ContainsFunc(t.topics, func(topic string) bool { return !slices.Contains(o.topics, topic) })
+		switch {
+		case o == t:
+			add(foreignKeyCycle, Surprises, e.name, "where a row needs another one of its batch the batch is written record by record, which is slow; a row that comes before the one that it refers to waits for it as long as foreign_key_wait says, "+
+				"and is a dead letter then", fix, "%s refers to the table itself, and can't be deferred", e.name)
+		case shared && mine < i && r.leads(e.to, t.title(), tables):
+			add(foreignKeyCycle, Changes, e.name, "whichever is written first, an event that brings both rows is a dead letter, unless the other row is there already: then a replay writes it",
+				fix, "%s refers to %s, which refers back to this table, and can't be deferred", e.name, e.to)
+		case elsewhere:
+			add(foreignKeyWait, Surprises, e.name, "a row that comes before its parent waits for it, and its partition with it, as long as foreign_key_wait says; it is a dead letter then",
+				"see that foreign_key_wait covers how far one topic is behind the other; or drop the foreign key", "%s refers to %s, whose rows come from %s", e.name, e.to, strings.Join(o.topics, ", "))
+		}
+	}
+}
+
+// leads reports whether one table refers to another one, by way of tables that the sink writes.
+func (r *relation) leads(from, to string, tables []*table) bool {
+	seen, open := map[string]bool{}, []string{from}
+	for len(open) > 0 {
+		at := open[0]
+		open = open[1:]
+		if at == to {
+			return true
+		}
+		if seen[at] || !slices.ContainsFunc(tables, func(t *table) bool { return t.title() == at }) {
+			continue
+		}
+		seen[at] = true
+		for _, e := range r.edges {
+			if e.from == at {
+				open = append(open, e.to)
+			}
+		}
+	}
+	return false
 }

@@ -75,7 +75,7 @@ func TestLint(t *testing.T) {
 		{"delete from another table", []string{"create table p (n int primary key)", strings.Replace(table, "n int", "n int constraint fk references p on delete cascade", 1)}, clean, "error cascade-from fk"},
 		{"delete from another table into a partition", []string{"create table p (n int primary key)", table + " partition by range (id)", "create table leaf partition of t default",
 			"alter table leaf add constraint fk foreign key (n) references p on delete cascade"}, clean, "error cascade-from fk"},
-		{"cascade to itself", []string{table, "alter table t add up bigint constraint fk references t on delete cascade"}, clean, "error cascade-to fk"},
+		{"cascade to itself", []string{table, "alter table t add up bigint constraint fk references t on delete cascade"}, clean, "error cascade-to fk, warning foreign-key-cycle fk"},
 		{"version may be null", []string{strings.Replace(table, "version int not null", "version int", 1)}, clean, "warning nullable-version version"},
 		{"no order across partitions", []string{table}, with(func(c *TableConfig) { c.Version, c.RecordKey, c.Tombstones = "", nil, "ignore" }), "warning key-order"},
 		{"no version, keyed by the record", []string{table}, with(func(c *TableConfig) { c.Version = "" }), ""},
@@ -112,6 +112,46 @@ func TestLintOfChildren(t *testing.T) {
 		if slices.ContainsFunc(r.Findings, func(f Finding) bool { return strings.HasPrefix(f.Code, "cascade") }) {
 			t.Errorf("%s: %+v", r.Table, r.Findings)
 		}
+	}
+}
+
+// TestLintOfReferences: foreign keys between tables of the sink, where the order of writing does not help.
+func TestLintOfReferences(t *testing.T) {
+	tables := func(topicOfA, topicOfB string) []TableConfig {
+		entry := func(name, topic string) TableConfig {
+			return TableConfig{Name: name, Topics: []string{topic}, Key: []string{"id"}, RecordKey: map[string]string{"id": "$key"}}
+		}
+		return []TableConfig{entry("a", topicOfA), entry("b", topicOfB)}
+	}
+	const two = "create table a (id int primary key, b int); create table b (id int primary key, a int)"
+	for _, tt := range []struct {
+		name, create string
+		tables       []TableConfig
+		want         string
+	}{
+		{"parents first", two + "; alter table a add constraint ab foreign key (b) references b", tables("t", "t"), ""},
+		{"a circle", two + "; alter table a add constraint ab foreign key (b) references b; alter table b add constraint ba foreign key (a) references a", tables("t", "t"), "error foreign-key-cycle ab"},
+		{"a circle that can be deferred", two + "; alter table a add constraint ab foreign key (b) references b deferrable; alter table b add constraint ba foreign key (a) references a", tables("t", "t"), ""},
+		{"a circle in partitions", "create table a (id int primary key, b int) partition by range (id); create table a1 partition of a default; create table b (id int primary key, a int); " +
+			"alter table a1 add constraint ab foreign key (b) references b; alter table b add constraint ba foreign key (a) references a", tables("t", "t"), "error foreign-key-cycle ab"},
+		{"a circle by way of a table that is not written", two + "; create table c (id int primary key, a int references a); alter table a add constraint ab foreign key (b) references b; alter table b add constraint bc foreign key (a) references c", tables("t", "t"), ""},
+		{"itself", two + "; alter table a add constraint aa foreign key (b) references a", tables("t", "t"), "warning foreign-key-cycle aa"},
+		{"itself, deferrable", two + "; alter table a add constraint aa foreign key (b) references a deferrable", tables("t", "t"), ""},
+		{"another topic", two + "; alter table b add constraint ba foreign key (a) references a", tables("t", "u"), "warning foreign-key-wait ba"},
+		{"a table that nothing feeds", two + "; create table c (id int primary key); alter table b add constraint bc foreign key (a) references c", tables("t", "u"), ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			db := newDatabase(t, tt.create)
+			var got []string
+			for _, r := range db.open(Config{Tables: tt.tables}).Describe() {
+				for _, f := range r.Findings {
+					got = append(got, fmt.Sprintf("%s %s %s", f.Severity, f.Code, f.Object))
+				}
+			}
+			if s := strings.Join(got, ", "); s != tt.want {
+				t.Errorf("got  %q\nwant %q", s, tt.want)
+			}
+		})
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -178,6 +179,10 @@ func historyReports(histories []offsets.TableHistory) []historyReport {
 // firsts says where the first partitions without a position would start.
 func (t *topicReport) firsts() string {
 	const most = 6
+	another := func(f firstReport) bool { return f.Offset != t.First[0].Offset }
+	if n := len(t.First); n > 1 && !slices.ContainsFunc(t.First, another) {
+		return fmt.Sprintf("%d partitions would start at %d", n, t.First[0].Offset)
+	}
 	var s []string
 	for _, f := range t.First[:min(most, len(t.First))] {
 		s = append(s, fmt.Sprintf("partition %d would start at %d", f.Partition, f.Offset))
