@@ -66,7 +66,7 @@ func (t *table) appendBinary(dst []byte, s shape, forms []wire, events []event) 
 				continue
 			}
 			start, ok := len(dst), false
-			if dst, ok = forms[k](&t.columns[i], dst, e.part.text[x.off:x.off+x.len]); !ok {
+			if dst, ok = forms[k](&t.columns[i], dst, e.text(x)); !ok {
 				return dst, 0
 			}
 			binary.BigEndian.PutUint32(dst[start-4:], uint32(len(dst)-start))

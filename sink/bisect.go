@@ -53,6 +53,7 @@ const foreignKeyViolation = "23503"
 // try writes the records' rows in one piece, between a savepoint and its release.
 func (t *transaction) try(ctx context.Context, records spans) error {
 	w := t.w
+	w.send = func() error { return t.send(ctx) }
 	w.gather(t.s, records)
 	// The locks come before the savepoint: they must outlive a rollback to it.
 	w.locks(t.s)

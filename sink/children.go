@@ -107,6 +107,11 @@ func childSource(from, def string) (source, error) {
 	return parseSource(from, def)
 }
 
+// ofEvent reports whether a source of children gives the same for all elements of an event.
+func (s *source) ofEvent() bool {
+	return s.meta != metaField && s.meta != metaElement && s.meta != metaIndex
+}
+
 // childDecoder is a table of children with the places of its columns' paths.
 type childDecoder struct {
 	tableDecoder
@@ -140,9 +145,18 @@ func (c *childDecoder) rows(p *Part, rec *Record, sc *scratch, parent *row) *fau
 		first := len(p.cells)
 		for i := range c.columns {
 			col := &c.columns[i]
+			if n > 1 && col.source.ofEvent() && col.computed == nil && !slices.Contains(c.parentAt, i) {
+				p.cells = append(p.cells, p.cells[first-len(c.columns)+i]) // all elements share the event's text
+				continue
+			}
 			x, r := c.cell(p, rec, i, n, element, values, sc, parent)
 			if r != nil {
 				return &fault{column: col.name, code: r.code, message: fmt.Sprintf("element %d of %s: %s", n, c.cfg.Each, r.message), table: c.title()}
+			}
+			if p.recordBytes() > sc.d.limit {
+				f := tooLarge(sc.d.limit)
+				f.table = c.title()
+				return f
 			}
 			p.cells = append(p.cells, x)
 		}
@@ -152,7 +166,7 @@ func (c *childDecoder) rows(p *Part, rec *Record, sc *scratch, parent *row) *fau
 			}
 		}
 		c.compute(p.cells[first:])
-		p.rows = append(p.rows, row{record: parent.record, table: c.index, first: int32(first)})
+		p.rows = append(p.rows, row{text: parent.text, record: parent.record, table: c.index, first: int32(first)})
 	}
 	return nil
 }
@@ -175,7 +189,7 @@ func (c *childDecoder) cell(p *Part, rec *Record, i, n int, element fields.Value
 	case metaIndex:
 		start := len(p.text)
 		p.text = strconv.AppendInt(p.text, int64(n), 10)
-		return cell{int32(start), int32(len(p.text) - start)}, col.checkText(p.text[start:])
+		return p.cellFrom(start), col.checkText(p.text[start:])
 	default:
 		return col.cell(p, rec, at, sc)
 	}

@@ -167,8 +167,8 @@ func (t *transaction) watch(ctx context.Context) (watched context.Context, alive
 // failed. A server that answers nothing for too long counts as gone.
 func (t *transaction) send(ctx context.Context) error {
 	w := t.w
-	if len(w.doing) == 0 {
-		return nil
+	if len(w.doing) == 0 || w.err != nil {
+		return w.err
 	}
 	ctx, alive, stop := t.watch(ctx)
 	defer stop()

@@ -138,13 +138,12 @@ func (c *copyRows) Read(p []byte) (int, error) {
 
 func (c *copyRows) row(e *event) {
 	b := c.text
-	text := e.part.text
 	for _, i := range c.columns {
 		x := e.cell(i)
 		if x.len < 0 {
 			b = append(b, `\N`...)
 		} else {
-			b = appendEscaped(b, text[x.off:x.off+x.len])
+			b = appendEscaped(b, e.text(x))
 		}
 		b = append(b, '\t')
 	}

@@ -2,7 +2,6 @@ package sink
 
 import (
 	"cmp"
-	"math"
 	"slices"
 
 	"github.com/oncesink/oncesink/internal/fields"
@@ -12,7 +11,7 @@ import (
 // Add appends records, in offset order, and decodes them: into rows, or into one
 // fault for a record that can't become rows in every table that its topic feeds.
 // Records below p.To are dropped: they are in the part already (an empty part
-// takes any). The part holds at most 2 GiB of texts: bound it by [Part.Bytes].
+// takes any). A record that would take more than 1 GiB of memory is a fault. Bound the part by [Part.Bytes].
 func (s *Sink) Add(p *Part, records ...Record) {
 	var (
 		d     *decoder
@@ -50,7 +49,7 @@ func (p *Part) Records() int { return len(p.records) }
 // Sizes of what a part holds, in bytes.
 const (
 	recordSize = 144
-	rowSize    = 48 // with its canonical key and version
+	rowSize    = 56 // with its canonical key and version
 	cellSize   = 8
 	headerSize = 40
 )
@@ -88,15 +87,12 @@ func (r *Record) size() int {
 // decode turns the part's last record into its rows, in all tables or in none
 // (rule 17).
 func (d *decoder) decode(p *Part, rec *Record, sc *scratch) {
-	rows, cells, text := len(p.rows), len(p.cells), len(p.text)
+	p.began = p.extent()
 	f := d.rows(p, rec, sc)
 	if f != nil {
-		p.rows, p.cells, p.text = p.rows[:rows], p.cells[:cells], p.text[:text]
+		p.rows, p.cells, p.text = p.rows[:p.began.rows], p.cells[:p.began.cells], p.text[:p.began.text]
 		f.record = int32(len(p.records) - 1)
 		p.faults = append(p.faults, *f)
-	}
-	if len(p.text) > math.MaxInt32 {
-		panic("sink: a part holds more than 2 GiB of texts")
 	}
 }
 
@@ -141,6 +137,9 @@ func (t *tableDecoder) row(p *Part, rec *Record, sc *scratch) *fault {
 		if r != nil {
 			return &fault{column: c.name, code: r.code, message: r.message}
 		}
+		if p.recordBytes() > sc.d.limit {
+			return tooLarge(sc.d.limit)
+		}
 		p.cells = append(p.cells, x)
 	}
 	t.compute(p.cells[first:])
@@ -153,7 +152,7 @@ func (t *tableDecoder) row(p *Part, rec *Record, sc *scratch) *fault {
 		return &fault{column: t.columns[t.version].name, code: noValue, message: "the event has no version (rule 11)"}
 	}
 	own := len(p.rows)
-	p.rows = append(p.rows, row{record: int32(len(p.records) - 1), table: t.index, first: int32(first)})
+	p.rows = append(p.rows, row{text: p.began.text, record: int32(len(p.records) - 1), table: t.index, first: int32(first)})
 	for i := range t.brood {
 		parent := p.rows[own]
 		if f := t.brood[i].rows(p, rec, sc, &parent); f != nil {
@@ -185,7 +184,7 @@ func (t *tableDecoder) tombstone(p *Part, rec *Record, sc *scratch) *fault {
 		}
 		p.cells[first+k] = x
 	}
-	p.rows = append(p.rows, row{record: int32(len(p.records) - 1), table: t.index, first: int32(first), tombstone: true})
+	p.rows = append(p.rows, row{text: p.began.text, record: int32(len(p.records) - 1), table: t.index, first: int32(first), tombstone: true})
 	return nil
 }
 
@@ -228,7 +227,7 @@ func (c *column) cell(p *Part, rec *Record, at int32, sc *scratch) (cell, *refus
 		p.text = c.appendMeta(p.text, rec)
 		r = c.checkText(p.text[start:])
 	}
-	return cell{int32(start), int32(len(p.text) - start)}, r
+	return p.cellFrom(start), r
 }
 
 func (c *column) jsonCell(p *Part, v fields.Value) (cell, *refusal) {
@@ -241,7 +240,7 @@ func (c *column) jsonCell(p *Part, v fields.Value) (cell, *refusal) {
 	start := len(p.text)
 	var r *refusal
 	p.text, r = c.appendValue(p.text, v)
-	return cell{int32(start), int32(len(p.text) - start)}, r
+	return p.cellFrom(start), r
 }
 
 // bytes returns what a raw source gives; ok is false if the record has no such

@@ -11,6 +11,7 @@ import (
 // decoder turns the records of one topic into rows. All its tables' paths are
 // found in one pass over a value. It is immutable and safe for concurrent use.
 type decoder struct {
+	limit        int         // maxRecordBytes, but for tests
 	values, keys *fields.Set // paths into values and into record keys
 	tables       []tableDecoder
 	scratches    sync.Pool // of *scratch
@@ -68,7 +69,7 @@ func (s *Sink) compileDecoders() error {
 }
 
 func (s *Sink) compileDecoder(tables []int32) (*decoder, error) {
-	d := &decoder{}
+	d := &decoder{limit: maxRecordBytes}
 	var values, keys paths
 	place := func(src source) int32 {
 		switch {

@@ -25,7 +25,7 @@ func (s *Sink) texts(p *Part) string {
 				line += " " + t.columns[i].name + "=NULL"
 			case cellAbsent:
 			default:
-				line += " " + t.columns[i].name + "=" + string(p.text[c.off:c.off+c.len])
+				line += " " + t.columns[i].name + "=" + string(p.textOf(&r, c))
 			}
 		}
 		lines = append(lines, line)

@@ -15,17 +15,26 @@ func (s *Sink) seal(p *Part, known spellings) (open spellings) {
 		return nil
 	}
 	faults := p.faults
-	p.keys, p.versions = make([]cell, 0, len(p.rows)), make([]cell, 0, len(p.rows))
+	p.keys = make([]keyCell, 0, len(p.rows))
 	p.keyText = make([]byte, 0, 48*len(p.rows))
 	var siblings twins
+	began := 0 // where the record's keys do
 	for i := range p.rows {
 		k := sealing{p: p, r: &p.rows[i], t: s.tables[p.rows[i].table], known: known}
 		start := len(p.keyText)
+		if i == 0 || p.rows[i].record != p.rows[i-1].record {
+			began = start
+		}
 		k.key()
 		mid := len(p.keyText)
 		k.version()
 		if k.t.parent != nil && k.fault == nil && len(k.open) == 0 && siblings.met(k.r, p.keyText[start:mid]) {
 			k.refuse(&k.t.columns[k.t.key[0]], uniqueViolation, "two elements of "+k.t.cfg.Each+" have one key")
+		}
+		if len(p.keyText)-began > maxRecordBytes {
+			f := tooLarge(maxRecordBytes)
+			f.record, f.table = k.r.record, k.t.title()
+			k.fault = f
 		}
 		if k.fault != nil {
 			faults = append(faults, *k.fault)
@@ -33,8 +42,7 @@ func (s *Sink) seal(p *Part, known spellings) (open spellings) {
 			p.keyText = p.keyText[:start]
 		}
 		open.merge(k.open)
-		p.keys = append(p.keys, cell{int32(start), int32(mid - start)})
-		p.versions = append(p.versions, cell{int32(mid), int32(len(p.keyText) - mid)})
+		p.keys = append(p.keys, keyCell{start, int32(mid - start), int32(len(p.keyText) - mid)})
 	}
 	if len(open) > 0 {
 		return open
@@ -91,7 +99,7 @@ func (k *sealing) canonical(i int, missing string) []byte {
 		k.refuse(c, noValue, missing)
 		return nil
 	}
-	text := k.p.text[x.off : x.off+x.len]
+	text := k.p.textOf(k.r, *x)
 	canon, ok := c.canonicalKey(text)
 	if !ok {
 		s := k.known[c][string(text)]

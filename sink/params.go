@@ -94,7 +94,7 @@ func (p *params) texts(events []event, i int) {
 			b = appendNull(b)
 			continue
 		}
-		b = appendElement(b, events[k].part.text[c.off:c.off+c.len])
+		b = appendElement(b, events[k].text(c))
 	}
 	p.end(b, oidTextArray)
 }
@@ -219,10 +219,12 @@ type event struct {
 
 func (e *event) cell(i int) cell { return e.part.cells[int(e.part.rows[e.row].first)+i] }
 
+// text is the text of one of the event's cells that has one.
+func (e *event) text(x cell) []byte { return e.part.textOf(&e.part.rows[e.row], x) }
+
 // version is the event's canonical version.
 func (e *event) version() []byte {
-	c := e.part.versions[e.row]
-	return e.part.keyText[c.off : c.off+c.len]
+	return e.part.keys[e.row].versionIn(e.part.keyText)
 }
 
 // arrays are the tables of children whose array the event has.

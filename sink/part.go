@@ -1,6 +1,10 @@
 package sink
 
-import "github.com/oncesink/oncesink/offsets"
+import (
+	"fmt"
+
+	"github.com/oncesink/oncesink/offsets"
+)
 
 // Part is what one partition brings to a transaction: records in offset order,
 // decoded to column texts. One goroutine fills it with Add; then it is handed to
@@ -17,18 +21,19 @@ type Part struct {
 	faults  []fault // records that could not be decoded, by record
 	cells   []cell
 	text    []byte // the bytes of all cells
+	began   extent // where the last record's began
 	payload int    // bytes that the records' slices hold
 
 	// Filled by seal when the part is about to be written.
-	sealed   int    // how many records were there then
-	keys     []cell // each row's canonical key, in keyText
-	versions []cell // and its canonical version
-	keyText  []byte
-	faulty   []bool // by record; nil if there are no faults
+	sealed  int       // how many records were there then
+	keys    []keyCell // of each row
+	keyText []byte
+	faulty  []bool // by record; nil if there are no faults
 }
 
 // row is what one record becomes in one table.
 type row struct {
+	text      int   // where its record's texts begin in Part.text
 	record    int32 // index into Part.records
 	table     int32 // index into Sink.tables
 	first     int32 // index into Part.cells of the first column's cell
@@ -37,8 +42,52 @@ type row struct {
 	arrays uint16
 }
 
-// cell is the text of one column: a slice of Part.text, or one of the marks.
+// cell is the text of one column, or one of the marks: a slice of Part.text, counted from where the
+// record's texts begin. Cells of one record may share a text.
 type cell struct{ off, len int32 }
+
+// cellFrom is the text that was appended from start on.
+func (p *Part) cellFrom(start int) cell {
+	return cell{int32(start - p.began.text), int32(len(p.text) - start)}
+}
+
+// textOf is the text of one of the row's cells that has one.
+func (p *Part) textOf(r *row, x cell) []byte {
+	start := r.text + int(x.off)
+	return p.text[start : start+int(x.len)]
+}
+
+// keyCell is a row's canonical key and its canonical version, which follow each other in Part.keyText.
+type keyCell struct {
+	off          int
+	key, version int32
+}
+
+func (k keyCell) keyIn(text []byte) []byte { return text[k.off : k.off+int(k.key)] }
+
+func (k keyCell) versionIn(text []byte) []byte {
+	start := k.off + int(k.key)
+	return text[start : start+int(k.version)]
+}
+
+// extent is how much of a part is filled.
+type extent struct{ rows, cells, text int }
+
+func (p *Part) extent() extent { return extent{len(p.rows), len(p.cells), len(p.text)} }
+
+// maxRecordBytes bounds what one record becomes: its texts, cells and rows, and apart from these its keys. A
+// cell counts with 32 bits from where the record begins.
+const maxRecordBytes = 1 << 30
+
+// recordBytes is what the last record has become so far.
+func (p *Part) recordBytes() int {
+	return len(p.text) - p.began.text + cellSize*(len(p.cells)-p.began.cells) + rowSize*(len(p.rows)-p.began.rows)
+}
+
+// tooLarge is the fault of a record that becomes too much.
+func tooLarge(limit int) *fault {
+	return &fault{code: tooMuch, message: fmt.Sprintf("what the record becomes in its tables takes more than %d MiB: it has too many or too large elements or fields for the columns that take them", limit>>20)}
+}
 
 // Marks in cell.len.
 const (

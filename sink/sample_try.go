@@ -87,8 +87,10 @@ func (a *attempt) all(ctx context.Context, topic *topicSample, events []event) e
 func (a *attempt) key(e *event) string {
 	key := a.of.title()
 	for _, i := range a.of.key {
-		c := e.cell(i)
-		key += "\x00" + string(e.part.text[c.off:c.off+max(0, c.len)])
+		key += "\x00"
+		if c := e.cell(i); c.len > 0 {
+			key += string(e.text(c))
+		}
 	}
 	return key
 }

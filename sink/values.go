@@ -25,6 +25,7 @@ const (
 	badRange     = "22008" // datetime_field_overflow
 	tooLong      = "22001" // string_data_right_truncation
 	noValue      = "23502" // not_null_violation
+	tooMuch      = "54000" // program_limit_exceeded
 )
 
 // appendValue appends the text of a JSON value that is there and not null.

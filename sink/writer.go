@@ -19,8 +19,14 @@ type writer struct {
 	answers            []byte  // of the last look
 	copyText           []byte
 
-	batch *pgconn.Batch
-	doing []doing // what each statement of the batch does
+	batch  *pgconn.Batch
+	doing  []doing // what each statement of the batch does
+	queued int     // bytes of the batch's parameters
+
+	// send executes the batch: run does where it has grown large. Its error is kept, and nothing more is
+	// built, until the transaction sends.
+	send func() error
+	err  error
 }
 
 // doing says for an error what failed.
@@ -35,12 +41,12 @@ type doing struct {
 const maxSets = 8
 
 func (w *writer) reset() {
-	w.batch, w.doing = &pgconn.Batch{}, w.doing[:0]
+	w.batch, w.doing, w.queued, w.err = &pgconn.Batch{}, w.doing[:0], 0, nil
 }
 
 // forget lets go of the parts that the last transaction wrote.
 func (w *writer) forget() {
-	w.batch = nil
+	w.batch, w.send = nil, nil
 	for i := range w.tables {
 		clear(w.tables[i][:cap(w.tables[i])])
 	}
@@ -57,9 +63,16 @@ func (w *writer) forget() {
 
 // exec adds a statement with the parameters at hand.
 func (w *writer) exec(verb string, t *table, sql string) {
+	w.do(doing{verb: verb, table: t}, sql)
+}
+
+func (w *writer) do(d doing, sql string) {
 	p := &w.params
+	for _, v := range p.values {
+		w.queued += len(v)
+	}
 	w.batch.ExecParams(sql, p.values, p.oids, p.formats[:len(p.values)], nil)
-	w.doing = append(w.doing, doing{verb: verb, table: t})
+	w.doing = append(w.doing, d)
 	p.reset()
 }
 
@@ -80,8 +93,7 @@ func (w *writer) gather(s *Sink, records spans) {
 			if p.faulty != nil && p.faulty[r.record] || s.tables[r.table].parent != nil {
 				continue // children are written with their parents
 			}
-			k := p.keys[i]
-			w.tables[r.table] = append(w.tables[r.table], event{p.keyText[k.off : k.off+k.len], p, int32(i), seq})
+			w.tables[r.table] = append(w.tables[r.table], event{p.keys[i].keyIn(p.keyText), p, int32(i), seq})
 			seq++
 		}
 	}
@@ -149,24 +161,20 @@ func (w *writer) insert(t *table, form func(shape) string, events []event) {
 
 // statement adds one form for the events, in as many statements as their size asks for.
 func (w *writer) statement(t *table, form func(shape) string, s shape, events []event) {
-	w.run(t, "write", form, s, events)
+	w.run(doing{verb: "write", table: t}, form, s, events)
 }
 
 // ask adds a look at the events; its answers follow each other in w.answers.
 func (w *writer) ask(t *table, form func(shape) string, s shape, events []event) {
-	first := len(w.doing)
-	w.run(t, "look at", form, s, events)
-	for i := first; i < len(w.doing); i++ {
-		w.doing[i].asks = true
-	}
+	w.run(doing{verb: "look at", table: t, asks: true}, form, s, events)
 }
 
-func (w *writer) run(t *table, verb string, form func(shape) string, s shape, events []event) {
+func (w *writer) run(d doing, form func(shape) string, s shape, events []event) {
 	sql := form(s)
 	if sql == "" {
 		return
 	}
-	for len(events) > 0 {
+	for len(events) > 0 && w.err == nil {
 		n, size := 0, 0
 		for n < min(len(events), maxStatementRows) && (n == 0 || size < maxStatementBytes) {
 			for _, i := range s.columns {
@@ -174,9 +182,12 @@ func (w *writer) run(t *table, verb string, form func(shape) string, s shape, ev
 			}
 			n++
 		}
-		w.params.rows(t, s, events[:n])
-		w.exec(verb, t, sql)
+		w.params.rows(d.table, s, events[:n])
+		w.do(d, sql)
 		events = events[n:]
+		if w.queued >= maxStatementBytes && w.send != nil {
+			w.err = w.send()
+		}
 	}
 }
 
