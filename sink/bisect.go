@@ -53,6 +53,7 @@ const foreignKeyViolation = "23503"
 // try writes the records' rows in one piece, between a savepoint and its release.
 func (t *transaction) try(ctx context.Context, records spans) error {
 	w := t.w
+	clear(t.trying)
 	w.send = func() error { return t.send(ctx) }
 	w.gather(t.s, records)
 	// The locks come before the savepoint: they must outlive a rollback to it.
@@ -73,7 +74,13 @@ func (t *transaction) try(ctx context.Context, records spans) error {
 	w.exec("check deferred constraints", nil, "set constraints all immediate")
 	w.exec("set constraints", nil, "set constraints all deferred")
 	w.exec("release savepoint", nil, "release savepoint oncesink")
-	return t.send(ctx)
+	if err := t.send(ctx); err != nil {
+		return err
+	}
+	for tb, x := range t.trying {
+		t.removed.add(tb, x)
+	}
+	return nil
 }
 
 // rows writes the rows of all tables, in the order of the configuration: a parent

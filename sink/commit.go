@@ -31,6 +31,8 @@ type transaction struct {
 	// orphansAreData: a missing parent row was waited for long enough.
 	orphansAreData bool
 	dead           []deadLetter
+	// What tombstones did: in the try at hand, and in those that stand.
+	trying, removed removals
 }
 
 // commit runs THE transaction. It returns nil after a COMMIT that the server
@@ -176,15 +178,29 @@ func (t *transaction) send(ctx context.Context) error {
 	done := 0
 	for results.NextResult() {
 		rows := results.ResultReader()
-		for w.doing[done].asks && rows.NextRow() {
-			w.answers = append(w.answers, rows.Values()[0]...)
+		d := w.doing[done]
+		var x removed
+		for (d.asks || d.gone > 0) && rows.NextRow() {
+			if d.asks {
+				w.answers = append(w.answers, rows.Values()[0]...)
+			} else {
+				x = removedBy(rows.Values())
+			}
 		}
 		tag, err := rows.Close()
+		switch {
+		case err != nil || d.table == nil:
+		case tag.Insert():
+			t.changed[d.table] += int(tag.RowsAffected())
+		case d.gone > 0 && tag.Delete():
+			x = removed{int64(d.gone), int64(d.gone) - tag.RowsAffected()}
+			fallthrough
+		case d.gone > 0:
+			t.changed[d.table] += int(x.tombstones)
+			t.trying.add(d.table, x)
+		}
 		if err != nil {
 			break
-		}
-		if d := w.doing[done]; d.table != nil && tag.Insert() {
-			t.changed[d.table] += int(tag.RowsAffected())
 		}
 		done++
 		alive()

@@ -61,6 +61,7 @@ func Open(ctx context.Context, pool *pgxpool.Pool, ledger *offsets.Ledger, cfg C
 		pool: pool, ledger: ledger, cfg: cfg, log: cfg.Logger,
 		topics: make(map[string][]int32), beginSQL: beginStatement(&cfg), slack: defaultSlack,
 		writers: &sync.Pool{New: func() any { return new(writer) }}, warned: &warned{},
+		stats:  &stats{tables: map[string]*tableStats{}},
 		claims: &claims{met: map[offsets.Partition]offsets.Token{}},
 	}
 	ps := &problems{}

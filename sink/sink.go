@@ -29,6 +29,7 @@ type Sink struct {
 	writers  *sync.Pool // of *writer
 	warned   *warned
 	claims   *claims
+	stats    *stats
 }
 
 // claims are the fences under which partitions were written last.

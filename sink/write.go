@@ -57,7 +57,8 @@ type job struct {
 	failed map[*Part]error
 	// orphansSince is when a missing parent row was first met.
 	orphansSince time.Time
-	orphans      bool // it was waited for long enough
+	orphans      bool     // it was waited for long enough
+	removed      removals // by the last attempt
 }
 
 // seal makes the keys of the parts canonical. What PostgreSQL must be asked for is
@@ -100,6 +101,7 @@ func (j *job) write(ctx context.Context, records spans) {
 			for i, x := range records {
 				x.part.Claim.Position = steps[i].To
 			}
+			j.s.count(j.removed)
 			j.retry.Reset()
 			return
 		case ctx.Err() != nil:
@@ -108,6 +110,7 @@ func (j *job) write(ctx context.Context, records spans) {
 			j.fence(records, fenced)
 		case errors.As(err, &unknown):
 			if j.resolve(ctx, records, steps, unknown) {
+				j.s.count(j.removed)
 				return
 			}
 		case j.tooMuch(err) && records.records() > 1:
@@ -142,7 +145,8 @@ func (j *job) attempt(ctx context.Context, records spans, steps []offsets.Step) 
 	w.reset()
 	j.s.meet(records)
 	t := &transaction{s: j.s, w: w, records: records, steps: steps, most: byCopy, orphansAreData: j.orphans,
-		upserted: map[*table]int{}, changed: map[*table]int{}}
+		upserted: map[*table]int{}, changed: map[*table]int{}, trying: removals{}, removed: removals{}}
+	j.removed = t.removed
 	return t.commit(ctx)
 }
 

@@ -34,6 +34,7 @@ type doing struct {
 	verb  string
 	table *table // nil if no table is concerned
 	asks  bool   // its result is appended to the writer's answers
+	gone  int    // how many tombstones it applies
 }
 
 // maxSets is how many sets of present fields a round writes a statement each;
@@ -120,7 +121,7 @@ func (w *writer) round(t *table, events []event) {
 		if t.memory != "" {
 			sql = t.rememberSQL
 		}
-		w.statement(t, sql, shape{columns: t.key}, *gone)
+		w.run(doing{verb: "write", table: t, gone: len(*gone)}, sql, shape{columns: t.key}, *gone)
 	}
 	if n := w.presence(); n > maxSets || n > 1 && t.ordered.Load() {
 		s := shape{columns: t.all(), flagged: true}
@@ -181,6 +182,9 @@ func (w *writer) run(d doing, form func(shape) string, s shape, events []event) 
 				size += 4 + max(0, int(events[n].cell(i).len))
 			}
 			n++
+		}
+		if d.gone > 0 {
+			d.gone = n
 		}
 		w.params.rows(d.table, s, events[:n])
 		w.do(d, sql)
