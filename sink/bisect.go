@@ -2,189 +2,231 @@ package sink
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
-	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// write writes the rows of the records and runs the handlers over them. If a
-// record is to blame for an error, it is found by halving, each half folded anew
-// (rule 17: folding a good and a bad event of one key would lose the good one),
-// and becomes a dead letter: all it would have written, in every table, or
-// nothing.
-func (t *transaction) write(ctx context.Context, records spans) error {
-	err := t.try(ctx, records)
-	for refused := (*copyRefused)(nil); errors.As(err, &refused); err = t.try(ctx, records) {
-		t.saferThan(refused)
-		if err := t.rollback(ctx); err != nil {
-			return err
-		}
-	}
-	if err == nil || !t.blames(err) {
-		return err
-	}
-	t.most = byStatement
-	if err := t.rollback(ctx); err != nil {
-		return err
-	}
-	if records.records() == 1 {
-		t.dead = append(t.dead, refused(t.s, records[0].part, records[0].lo, err))
-		return nil
-	}
-	left, right := records.halve()
-	if err := t.write(ctx, left); err != nil {
-		return err
-	}
-	return t.write(ctx, right)
-}
+// Whose fault an error is, is found out by experiment (rule 17). The class of its SQLSTATE says what to
+// expect: [Classify]. But types of extensions, and PostgreSQL's own, raise codes of any class for a value,
+// and a statement that fails with no rows at all can't be a record's fault, whatever the class:
+//
+//	the statement fails without rows as well       configuration
+//	the class is data                              the record's, if it fails alone
+//	any other class, and it fails alone:
+//	  a type's input function refuses a value      the record's
+//	  neighbours of the batch wrote their rows     the record's
+//	  none did                                     what the class says: a person's to mend, or a halt
 
-// blames reports whether a record is to blame for the error.
-func (t *transaction) blames(err error) bool {
-	var advance *advanceError
-	if t.conn.Conn().IsClosed() || Classify(err) != Data || errors.As(err, &advance) {
-		return false
-	}
-	return SQLState(err) != foreignKeyViolation || t.orphansAreData
-}
-
+// foreignKeyViolation is the SQLSTATE of a row whose parent is missing.
 const foreignKeyViolation = "23503"
 
-// try writes the records' rows in one piece, between a savepoint and its release.
-func (t *transaction) try(ctx context.Context, records spans) error {
-	w := t.w
-	clear(t.trying)
-	w.send = func() error { return t.send(ctx) }
-	w.gather(t.s, records)
-	// The locks come before the savepoint: they must outlive a rollback to it.
-	w.locks(t.s)
-	w.exec("savepoint", nil, "savepoint oncesink")
-	if err := t.rows(ctx); err != nil {
-		return err
+// arguable reports whether a record may be to blame for the error.
+func (t *transaction) arguable(err error) bool {
+	var (
+		advance *advanceError
+		handler *handlerError
+		pg      *pgconn.PgError
+		poison  *poisonError
+	)
+	if t.conn.Conn().IsClosed() || errors.As(err, &advance) || !errors.As(err, &pg) && !errors.As(err, &poison) {
+		return false
 	}
-	if len(t.s.cfg.Handlers) > 0 {
-		if err := t.send(ctx); err != nil {
-			return err
-		}
-		if err := t.handle(ctx, records); err != nil {
-			return err
-		}
+	switch Classify(err) {
+	case Transient:
+		return false
+	case Data:
+		return true
 	}
-	// A deferred constraint would fail at COMMIT, where no record can be found.
-	w.exec("check deferred constraints", nil, "set constraints all immediate")
-	w.exec("set constraints", nil, "set constraints all deferred")
-	w.exec("release savepoint", nil, "release savepoint oncesink")
-	if err := t.send(ctx); err != nil {
-		return err
-	}
-	for tb, x := range t.trying {
-		t.removed.add(tb, x)
-	}
-	return nil
+	return !errors.As(err, &handler) && !ownTable(pg) && !noPartition(pg)
 }
 
-// rows writes the rows of all tables, in the order of the configuration: a parent
-// stands before its children there.
-func (t *transaction) rows(ctx context.Context) (err error) {
-	w := t.w
-	for i, tb := range t.s.tables {
-		events := w.tables[i]
-		if tb.bulk() {
-			if err := tb.uniform(events); err != nil {
-				return err
-			}
-		}
-		if tb.cfg.StageSeen != "" && len(events) > 0 {
-			w.seen(tb, events)
-		}
-		switch {
-		case len(events) == 0:
-		case tb.strategy == Append:
-			if events, err = t.shortcut(ctx, tb, events); err != nil {
-				return err
-			}
-			w.insert(tb, tb.appendSQL, events)
-		case len(tb.others) > 0:
-			for k := range events {
-				w.round(tb, events[k:k+1])
-				w.children(tb, events[k:k+1])
-			}
-		default:
-			w.rounds = tb.fold(events, w.rounds[:0])
-			for k, round := range w.rounds {
-				w.winning, events = false, round
-				if k == 0 { // the keys of the other rounds exist by then
-					if events, err = t.shortcut(ctx, tb, round); err != nil {
-						return err
-					}
-				}
-				w.round(tb, events)
-				w.children(tb, round)
-			}
-		}
-	}
-	return nil
-}
-
-// saferThan leaves out the route on which a COPY was refused.
-func (t *transaction) saferThan(refused *copyRefused) {
-	refused.table.learn.failed()
-	if t.most == byCopy && SQLState(refused) == uniqueViolation {
-		t.most = byLook
-	} else {
-		t.most = byStatement
-	}
-}
-
-// rollback goes back to the savepoint of the last try.
-func (t *transaction) rollback(ctx context.Context) error {
-	t.w.reset()
-	t.w.exec("roll back", nil, "rollback to savepoint oncesink")
-	t.w.exec("release savepoint", nil, "release savepoint oncesink")
-	return t.send(ctx)
-}
-
-// handle runs the handlers over the records that have no fault. A handler gets a
-// transaction of its own, nested: whatever it does to it, ours stays open.
-func (t *transaction) handle(ctx context.Context, records spans) error {
-	var batch []Record
-	for _, x := range records {
-		for i := x.lo; i < x.hi; i++ {
-			if r := &x.part.records[i]; !r.Control && (x.part.faulty == nil || !x.part.faulty[i]) {
-				batch = append(batch, *r)
-			}
-		}
-	}
-	if len(batch) == 0 {
+// shared tries the statement that failed without any rows. It returns an error that no record is to blame
+// for, if that fails, too.
+func (t *transaction) shared(ctx context.Context, err error) error {
+	var failed *writeError
+	if !errors.As(err, &failed) || failed.doing.sql == "" {
 		return nil
 	}
-	for i, h := range t.s.cfg.Handlers {
-		nested, err := t.tx.Begin(ctx)
-		if err != nil {
-			return &writeError{doing{verb: "begin handler"}, err}
+	d := failed.doing
+	if slices.ContainsFunc(d.oids, func(oid uint32) bool { return elements[oid] == 0 }) {
+		return nil
+	}
+	err = t.attempt(ctx, func() {
+		for _, oid := range d.oids { // arrays without dimensions
+			t.w.params.end(binary.BigEndian.AppendUint32(make([]byte, 8, 12), elements[oid]), oid)
 		}
-		if err := h(ctx, nested, batch); err != nil {
-			_ = nested.Rollback(ctx)
-			return &handlerError{i, err}
+		t.w.exec(d.verb, d.table, d.sql)
+	})
+	if err == nil || t.conn.Conn().IsClosed() || classOf(err) == Transient {
+		return err
+	}
+	return &sharedError{err}
+}
+
+// attempt sends statements under a savepoint of its own, undoes them, and returns their error.
+func (t *transaction) attempt(ctx context.Context, queue func()) error {
+	t.w.exec("savepoint", nil, "savepoint oncesink")
+	queue()
+	err := t.send(ctx)
+	if t.conn.Conn().IsClosed() {
+		return err
+	}
+	return errors.Join(err, t.rollback(ctx))
+}
+
+// sharedError is an error that a statement has without any rows.
+type sharedError struct{ err error }
+
+func (e *sharedError) Error() string { return e.err.Error() }
+func (e *sharedError) Unwrap() error { return e.err }
+
+// bisection finds the records that are to blame for an error, by halving, in the order of their offsets.
+// Each half is folded anew (rule 17: folding a good and a bad event of one key would lose the good one).
+type bisection struct {
+	*transaction
+	// alone are records that fail alone, for a reason that may not be theirs; causes are the errors.
+	alone  []deadLetter
+	causes []error
+	// wrote are the tables to which other records of the batch wrote.
+	wrote map[*table]bool
+}
+
+// patience with records that fail alone, while none passes.
+const maxAlone = 16
+
+// split is called when the records failed with err, and were rolled back.
+func (b *bisection) split(ctx context.Context, records spans, err error) error {
+	if records.records() == 1 {
+		return b.judge(ctx, records[0], err)
+	}
+	left, right := records.halve()
+	for _, half := range []spans{left, right} {
+		before := b.counts()
+		err := b.tryRoutes(ctx, half)
+		if err == nil {
+			b.passed(before)
+			continue
 		}
-		if err := nested.Commit(ctx); err != nil {
-			return &handlerError{i, fmt.Errorf("end of its transaction: %w", err)}
+		if !b.arguable(err) {
+			return err
+		}
+		if err := b.rollback(ctx); err != nil {
+			return err
+		}
+		if err := b.split(ctx, half, err); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// handlerError is an error of Config.Handlers[index].
-type handlerError struct {
-	index int
-	err   error
+// counts are the rows that were written so far.
+func (b *bisection) counts() map[*table]int {
+	counts := make(map[*table]int, len(b.rowsWritten))
+	for t, n := range b.rowsWritten {
+		counts[t] = n
+	}
+	return counts
 }
 
-func (e *handlerError) Error() string { return fmt.Sprintf("handler %d: %s", e.index, safe(e.err)) }
-func (e *handlerError) Unwrap() error { return e.err }
+func (b *bisection) passed(before map[*table]int) {
+	for t, n := range b.rowsWritten {
+		if n > before[t] {
+			if b.wrote == nil {
+				b.wrote = map[*table]bool{}
+			}
+			b.wrote[t] = true
+		}
+	}
+}
+
+// judge decides about a record that fails alone.
+func (b *bisection) judge(ctx context.Context, one span, err error) error {
+	d := refused(b.m, one.part, one.lo, err)
+	if Classify(err) == Data {
+		if SQLState(err) == foreignKeyViolation && !b.orphansAreData {
+			return err
+		}
+		b.dead = append(b.dead, d)
+		return nil
+	}
+	column, cause, fault := b.refusedValue(ctx, one, err)
+	if fault != nil {
+		return fault
+	}
+	if cause != nil {
+		d = refused(b.m, one.part, one.lo, cause)
+		d.table, d.column = tableOf(err).title(), column
+		b.dead = append(b.dead, d)
+		return nil
+	}
+	b.alone, b.causes = append(b.alone, d), append(b.causes, err)
+	if len(b.alone) >= maxAlone {
+		return b.verdict()
+	}
+	return nil
+}
+
+// verdict decides about the records that fail alone: they are to blame if others of the batch wrote to
+// the table where they fail. Otherwise the first one's error is returned.
+func (b *bisection) verdict() error {
+	for i, d := range b.alone {
+		if t := tableOf(b.causes[i]); len(b.wrote) == 0 || t != nil && !b.wrote[t] {
+			return b.causes[i]
+		}
+		b.dead = append(b.dead, d)
+	}
+	b.alone, b.causes = nil, nil
+	return nil
+}
+
+// refusedValue reads the values of a record's rows, each by itself, as the table that refuses it would. It
+// returns the column whose type has an error for its value, and that error; fault is one of the connection.
+func (t *transaction) refusedValue(ctx context.Context, one span, err error) (column string, cause, fault error) {
+	tb := tableOf(err)
+	if tb == nil {
+		return "", nil, nil
+	}
+	from, to := one.rows()
+	for i := from; i < to; i++ {
+		r := &one.part.rows[i]
+		if t.m.tables[r.table] != tb {
+			continue
+		}
+		for k := range tb.columns {
+			c, x := &tb.columns[k], one.part.cells[int(r.first)+k]
+			if x.len < 0 || c.computed != nil {
+				continue
+			}
+			err := t.attempt(ctx, func() {
+				t.w.params.text(string(one.part.textOf(r, x)))
+				t.w.exec("read a value", tb, "select $1::"+c.typ)
+			})
+			if t.conn.Conn().IsClosed() || err != nil && classOf(err) == Transient {
+				return "", nil, err
+			}
+			if err != nil {
+				return c.name, err, nil
+			}
+		}
+	}
+	return "", nil, nil
+}
+
+// tableOf is the table whose statement failed; nil if it was none of a table's.
+func tableOf(err error) *table {
+	var w *writeError
+	if errors.As(err, &w) {
+		return w.doing.table
+	}
+	return nil
+}
 
 // refused is the dead letter of a record that the tables or a handler refuse.
-func refused(s *Sink, p *Part, record int32, err error) deadLetter {
+func refused(m *mapping, p *Part, record int32, err error) deadLetter {
 	d := deadLetter{part: p, record: record, code: SQLState(err)}
 	var w *writeError
 	if errors.As(err, &w) && w.doing.table != nil {

@@ -16,6 +16,7 @@ type relation struct {
 	kind         string // pg_class.relkind
 	persistence  string // the least durable of the table and its partitions: p, u or t
 	foreignLeaf  bool   // one of its partitions is a foreign table
+	heirs        string // tables that inherit from it, and are no partitions
 	partitionKey []string
 	columns      []relationColumn
 	indexes      []relationIndex
@@ -70,11 +71,12 @@ func readRelation(ctx context.Context, tx pgx.Tx, schema, name string) (*relatio
 		                   from pg_partitioned_table p, unnest(p.partattrs::int2[]) with ordinality as k(attnum, n)
 		                   left join pg_attribute a on a.attrelid = c.oid and a.attnum = k.attnum
 		                  where p.partrelid = c.oid), '{}'),
+		       coalesce((select string_agg(h.inhrelid::regclass::text, ', ' order by 1) from pg_inherits h where h.inhparent = c.oid and c.relkind = 'r'), ''),
 		       c.relrowsecurity, row_security_active(c.oid), c.relhasrules, has_schema_privilege(n.oid, 'USAGE')
 		  from pg_class c join pg_namespace n on n.oid = c.relnamespace
 		 where c.relname = $2 and c.relkind in ('r', 'p', 'v', 'm', 'f')
 		   and (n.nspname = $1 or $1 = '' and pg_table_is_visible(c.oid))`, schema, name).
-		Scan(&r.oid, &r.schema, &r.name, &r.kind, &r.persistence, &r.foreignLeaf, &r.partitionKey, &r.rowSecurity, &r.rowsFiltered, &r.rules, &r.schemaUsable)
+		Scan(&r.oid, &r.schema, &r.name, &r.kind, &r.persistence, &r.foreignLeaf, &r.partitionKey, &r.heirs, &r.rowSecurity, &r.rowsFiltered, &r.rules, &r.schemaUsable)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, errNoTable
 	}

@@ -20,6 +20,7 @@ const defaultSlack = 10 * time.Second
 // transaction is one attempt to write records and positions.
 type transaction struct {
 	s       *Sink
+	m       *mapping
 	w       *writer
 	conn    *pgxpool.Conn
 	tx      pgx.Tx
@@ -28,6 +29,8 @@ type transaction struct {
 	most    route // the boldest route that may still be taken
 	// For the learners: events that went by statement, and rows that those changed.
 	upserted, changed map[*table]int
+	// rowsWritten counts the rows that statements and COPYs wrote, those that were rolled back included.
+	rowsWritten map[*table]int
 	// orphansAreData: a missing parent row was waited for long enough.
 	orphansAreData bool
 	dead           []deadLetter
@@ -201,6 +204,9 @@ func (t *transaction) send(ctx context.Context) error {
 		}
 		if err != nil {
 			break
+		}
+		if d.table != nil && !tag.Select() {
+			t.rowsWritten[d.table] += int(tag.RowsAffected())
 		}
 		done++
 		alive()

@@ -89,7 +89,8 @@ func (t *transaction) copy(ctx context.Context, tb *table, s shape, events []eve
 func (t *transaction) copyFrom(ctx context.Context, tb *table, sql string, data io.Reader) error {
 	ctx, alive, stop := t.watch(ctx)
 	defer stop()
-	_, err := t.conn.Conn().PgConn().CopyFrom(ctx, watched{data, alive}, sql)
+	tag, err := t.conn.Conn().PgConn().CopyFrom(ctx, watched{data, alive}, sql)
+	t.rowsWritten[tb] += int(tag.RowsAffected())
 	var pg *pgconn.PgError
 	switch {
 	case err == nil:

@@ -18,6 +18,9 @@ func (s *Sink) Add(p *Part, records ...Record) {
 		sc    *scratch
 		topic string
 	)
+	if p.mapping == nil {
+		p.mapping = s.mapping()
+	}
 	bytes := 0
 	for i := range records {
 		bytes += len(records[i].Value)
@@ -30,7 +33,7 @@ func (s *Sink) Add(p *Part, records ...Record) {
 		}
 		if d == nil || topic != rec.Topic {
 			d.put(sc)
-			topic, d = rec.Topic, s.decoders[rec.Topic]
+			topic, d = rec.Topic, p.mapping.decoders[rec.Topic]
 			sc = d.get()
 		}
 		p.To = offsets.Position{Next: rec.Offset + 1, Epoch: rec.Epoch, Time: rec.Timestamp}
@@ -41,6 +44,27 @@ func (s *Sink) Add(p *Part, records ...Record) {
 		}
 	}
 	d.put(sc)
+}
+
+// decode decodes a part's records again, if it was another mapping that decoded them.
+func (m *mapping) decode(p *Part) {
+	if p.mapping == nil || p.mapping.catalog == m.catalog {
+		p.mapping = m
+		return
+	}
+	again := Part{Claim: p.Claim, To: p.To, mapping: m, records: p.records[:0], text: p.text[:0], rows: p.rows[:0], cells: p.cells[:0], payload: p.payload}
+	for i := range p.records {
+		rec := &p.records[i]
+		again.records = append(again.records, *rec)
+		d := m.decoders[rec.Topic]
+		if d == nil || rec.Control {
+			continue
+		}
+		sc := d.get()
+		d.decode(&again, rec, sc)
+		d.put(sc)
+	}
+	*p = again
 }
 
 // Records is how many records the part holds.

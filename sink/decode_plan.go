@@ -20,7 +20,7 @@ type decoder struct {
 // tableDecoder is a table with the places of its columns' paths.
 type tableDecoder struct {
 	*table
-	index    int32   // into Sink.tables
+	index    int32   // into mapping.tables
 	columnAt []int32 // by column: index of its path; -1 without one
 	keyAt    []int32 // the same of recordKey
 	brood    []childDecoder
@@ -48,27 +48,27 @@ func (p *paths) add(path string) int32 {
 }
 
 // compileDecoders makes the decoder of each topic.
-func (s *Sink) compileDecoders() error {
-	session, err := time.LoadLocation(s.cfg.TimeZone)
-	if err != nil || s.cfg.TimeZone == "Local" {
+func (m *mapping) compileDecoders(timeZone string) error {
+	session, err := time.LoadLocation(timeZone)
+	if err != nil || timeZone == "Local" {
 		session = nil // PostgreSQL knows it, and is asked where it matters
 	}
-	for _, t := range s.tables {
+	for _, t := range m.tables {
 		for i := range t.columns {
 			t.columns[i].session = session
 			t.columns[i].prepare()
 		}
 	}
-	s.decoders = make(map[string]*decoder, len(s.topics))
-	for topic, tables := range s.topics {
-		if s.decoders[topic], err = s.compileDecoder(tables); err != nil {
+	m.decoders = make(map[string]*decoder, len(m.topics))
+	for topic, tables := range m.topics {
+		if m.decoders[topic], err = m.compileDecoder(tables); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *Sink) compileDecoder(tables []int32) (*decoder, error) {
+func (m *mapping) compileDecoder(tables []int32) (*decoder, error) {
 	d := &decoder{limit: maxRecordBytes}
 	var values, keys paths
 	place := func(src source) int32 {
@@ -81,10 +81,10 @@ func (s *Sink) compileDecoder(tables []int32) (*decoder, error) {
 		return -1
 	}
 	for _, index := range tables {
-		if s.tables[index].parent != nil {
+		if m.tables[index].parent != nil {
 			continue // its parent's decoder has it
 		}
-		t := tableDecoder{table: s.tables[index], index: index}
+		t := tableDecoder{table: m.tables[index], index: index}
 		t.placeColumns(place)
 		for _, src := range t.recordKey {
 			t.keyAt = append(t.keyAt, place(src))

@@ -14,7 +14,7 @@ import (
 func (s *Sink) texts(p *Part) string {
 	var lines []string
 	for _, r := range p.rows {
-		t := s.tables[r.table]
+		t := s.mapping().tables[r.table]
 		line := fmt.Sprintf("%d %s", p.records[r.record].Offset, t.name)
 		if r.tombstone {
 			line += " tombstone"

@@ -38,7 +38,7 @@ type ColumnReport struct {
 // Describe reports each table, in the order of the configuration.
 func (s *Sink) Describe() []TableReport {
 	var out []TableReport
-	for _, t := range s.tables {
+	for _, t := range s.mapping().tables {
 		r := TableReport{Table: t.title(), Topics: t.topics, Strategy: t.strategy, Findings: t.findings, Fingerprint: s.fingerprint(t), Way: t.way()}
 		for i := range t.filled() {
 			c := &t.columns[i]
@@ -150,7 +150,7 @@ func (t *table) forms() []form {
 // any `alter table add column`, and is no other mapping.
 func (s *Sink) Mappings() []offsets.Mapping {
 	var out []offsets.Mapping
-	for _, t := range s.tables {
+	for _, t := range s.mapping().tables {
 		for _, topic := range t.topics {
 			out = append(out, offsets.Mapping{Topic: topic, Target: t.title(), Fingerprint: s.fingerprint(t)})
 		}
@@ -189,7 +189,7 @@ func (s *Sink) fingerprint(t *table) string {
 // ReplayRefused says why the group must not be rewound; empty if it may be.
 func (s *Sink) ReplayRefused() string {
 	var why []string
-	for _, t := range s.tables {
+	for _, t := range s.mapping().tables {
 		if !t.guarded {
 			why = append(why, fmt.Sprintf("table %s has no guard: rebuild it instead", t.title()))
 		}

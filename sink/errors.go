@@ -60,17 +60,14 @@ func classifyState(pg *pgconn.PgError) Class {
 	if len(code) != 5 {
 		return Unknown
 	}
+	if pg.SeverityUnlocalized != "FATAL" && code == "08P01" {
+		return Unknown // a message that a type's function can't read; a pooler's own errors are fatal
+	}
 	switch code {
 	case "25006", // read only: a standby after a failover
 		"25P03", "25P04", // we were too slow inside a transaction
 		"55P03", "57014":
 		return Transient
-	case "P0001", "44000":
-		return ours(pg, Data)
-	case "23514":
-		if pg.ConstraintName == "" { // no partition of the table takes the row
-			return Configuration
-		}
 	}
 	switch code[:2] {
 	case "08", "40", "53":
@@ -79,6 +76,14 @@ func classifyState(pg *pgconn.PgError) Class {
 		if strings.HasPrefix(code, "57P0") {
 			return Transient
 		}
+	}
+	if refusedByUser(pg) {
+		return ours(pg, Data)
+	}
+	if noPartition(pg) {
+		return Configuration
+	}
+	switch code[:2] {
 	case "22", "23", "54":
 		return ours(pg, Data)
 	case "42", "28", "3D", "3F":
@@ -87,13 +92,32 @@ func classifyState(pg *pgconn.PgError) Class {
 	return Unknown
 }
 
+// refusedByUser reports whether a row was refused by what a user wrote to refuse rows, whatever code that
+// gives: a raise or an assertion of PL/pgSQL, a policy, the check option of a view. The routine of the server
+// that reports the error tells.
+func refusedByUser(pg *pgconn.PgError) bool {
+	switch pg.Routine {
+	case "exec_stmt_raise", "exec_stmt_assert", "ExecWithCheckOptions":
+		return !strings.HasPrefix(pg.Code, "OS")
+	}
+	return pg.Code == "P0001" || pg.Code == "44000"
+}
+
+// noPartition reports whether a table has no partition for a row, which is the DBA's to mend.
+func noPartition(pg *pgconn.PgError) bool { return pg.Code == "23514" && pg.ConstraintName == "" }
+
 // ours turns the class of an error of our own tables: whatever a record brings,
 // the ledger and the dead letters must take it. A stage is no table of our own in this sense.
 func ours(pg *pgconn.PgError, c Class) Class {
-	if pg.SchemaName == "oncesink" && !strings.HasSuffix(pg.TableName, stageSuffix) {
+	if ownTable(pg) {
 		return Unknown
 	}
 	return c
+}
+
+// ownTable reports whether an error names one of the engine's own tables.
+func ownTable(pg *pgconn.PgError) bool {
+	return pg != nil && pg.SchemaName == "oncesink" && !strings.HasSuffix(pg.TableName, stageSuffix)
 }
 
 // Poison wraps an error of a handler to say that the record is to blame: it is
@@ -142,7 +166,8 @@ func safe(err error) string {
 	// others quote values, and so may whatever a trigger raises.
 	switch pg.Code[:min(2, len(pg.Code))] {
 	case "08", "0A", "21", "25", "28", "3D", "3F", "40", "42", "53", "55", "57", "58", "XX":
-		if pg.Routine != "exec_stmt_raise" {
+		// What is raised within a function may quote what the function was given.
+		if pg.Where == "" && !refusedByUser(pg) {
 			fmt.Fprintf(&b, ": %s", pg.Message)
 		}
 	}
@@ -166,9 +191,15 @@ func (e *lostError) Unwrap() error { return e.err }
 
 // classOf is the class of an error of a transaction.
 func classOf(err error) Class {
-	var lost *lostError
-	if errors.As(err, &lost) {
+	var (
+		lost   *lostError
+		shared *sharedError
+	)
+	switch {
+	case errors.As(err, &lost):
 		return Transient
+	case errors.As(err, &shared):
+		return Configuration
 	}
 	var (
 		handler *handlerError
@@ -205,6 +236,8 @@ func fix(err error) string {
 		return "grant the privilege to the role: `oncesink init --print` shows which it needs"
 	case code == "42P10":
 		return "the unique index over the key is gone: create it again"
+	case code == "42883" && strings.Contains(err.Error(), "catalog_stamp"):
+		return "the schema is of an older version: run `oncesink init`"
 	case code == "23514":
 		return "no partition of the table takes the row: create one, or a default partition"
 	case strings.HasPrefix(code, "28"):

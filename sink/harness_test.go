@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
@@ -92,6 +93,7 @@ type engine struct {
 	pool   *pgxpool.Pool
 	ledger *offsets.Ledger
 	claims map[offsets.Partition]offsets.Claim
+	tables []*table // as they were when the sink was opened
 	// incarnations counts how often a topic was recreated.
 	incarnations map[string]int
 }
@@ -129,7 +131,7 @@ func (db *database) open(cfg Config, configure ...func(*pgxpool.Config)) *engine
 	}
 	force(s)
 	l := offsets.New(pool, "g", offsets.Options{Mappings: s.Mappings()})
-	return &engine{s.WithLedger(l), db.t, db, pool, l, map[offsets.Partition]offsets.Claim{}, map[string]int{}}
+	return &engine{s.WithLedger(l), db.t, db, pool, l, map[offsets.Partition]offsets.Claim{}, s.mapping().tables, map[string]int{}}
 }
 
 // topicID is the id of the n-th incarnation of a topic.
@@ -163,6 +165,20 @@ type ev struct {
 	fault  *fault
 }
 
+// json is the event as a document: it is decoded again when a table is altered.
+func (v *ev) json() []byte {
+	doc := map[string]any{}
+	for _, f := range strings.Fields(v.cols) {
+		name, value, _ := strings.Cut(f, "=")
+		doc[name] = strings.ReplaceAll(value, "_", " ")
+		if value == "null" {
+			doc[name] = nil
+		}
+	}
+	b, _ := json.Marshal(doc) // strings and nulls: nothing to fail
+	return b
+}
+
 // part builds a part as Add would.
 func (e *engine) part(topic string, partition int32, evs ...ev) *Part {
 	e.t.Helper()
@@ -176,7 +192,7 @@ func (e *engine) part(topic string, partition int32, evs ...ev) *Part {
 		if n := len(part.records); n == 0 || part.records[n-1].Offset != v.offset {
 			part.records = append(part.records, Record{
 				Topic: topic, Partition: partition, Offset: v.offset, Timestamp: time.Unix(1_700_000_000+v.offset, 0).UTC(),
-				Key: []byte("k"), Value: []byte(v.cols), Headers: []Header{{"h", []byte("v")}},
+				Key: []byte("k"), Value: v.json(), Headers: []Header{{"h", []byte("v")}},
 			})
 		}
 		record := int32(len(part.records) - 1)

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/oncesink/oncesink/offsets"
@@ -58,80 +57,23 @@ func (c Config) withDefaults() Config {
 func Open(ctx context.Context, pool *pgxpool.Pool, ledger *offsets.Ledger, cfg Config) (*Sink, error) {
 	cfg = cfg.withDefaults()
 	s := &Sink{
-		pool: pool, ledger: ledger, cfg: cfg, log: cfg.Logger,
-		topics: make(map[string][]int32), beginSQL: beginStatement(&cfg), slack: defaultSlack,
+		pool: pool, ledger: ledger, cfg: cfg, log: cfg.Logger, compiled: &compiled{},
+		beginSQL: beginStatement(&cfg), slack: defaultSlack,
 		writers: &sync.Pool{New: func() any { return new(writer) }}, warned: &warned{},
 		stats:  &stats{tables: map[string]*tableStats{}},
 		claims: &claims{met: map[offsets.Partition]offsets.Token{}},
 	}
-	ps := &problems{}
 	if cfg.SynchronousCommit != "on" && cfg.SynchronousCommit != "off" {
-		ps.add("synchronous_commit is "+cfg.SynchronousCommit, `it is "on" or "off"`)
-		return nil, ps.join()
+		return nil, errors.Join(&ConfigError{Problem: "synchronous_commit is " + cfg.SynchronousCommit, Fix: `it is "on" or "off"`})
 	}
 	if cfg.Rounding != roundingAllow && cfg.Rounding != roundingRefuse {
-		ps.add("rounding is "+cfg.Rounding, `it is "allow" or "refuse"`)
-		return nil, ps.join()
+		return nil, errors.Join(&ConfigError{Problem: "rounding is " + cfg.Rounding, Fix: `it is "allow" or "refuse"`})
 	}
-	tx, err := pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: s.beginSQL})
+	m, err := s.compile(ctx)
 	if err != nil {
-		switch Classify(err) {
-		case Configuration:
-			ps.add("connect to PostgreSQL: "+safe(err), fix(err))
-			return nil, ps.join()
-		case Data: // of set_config
-			var pg *pgconn.PgError
-			errors.As(err, &pg)
-			ps.add("the settings of a transaction are refused: "+pg.Message, "correct time_zone or search_path")
-			return nil, ps.join()
-		}
-		return nil, fmt.Errorf("connect to PostgreSQL: %w", err)
-	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-
-	seen := map[string]bool{}
-	var relations []*relation // of s.tables
-	for _, tc := range cfg.Tables {
-		t, r, err := s.openTable(ctx, tx, tc, ps)
-		if err != nil {
-			return nil, err
-		}
-		if t == nil {
-			continue
-		}
-		if seen[t.title()] {
-			ps.add("table "+t.title()+" has two entries", "name both topics in one entry: two mappings of one table would undo each other's columns (rule 10)")
-			continue
-		}
-		seen[t.title()] = true
-		s.tables, relations = append(s.tables, t), append(relations, r)
-	}
-	for i, t := range s.tables {
-		if t.cfg.Stage != NoStage {
-			continue
-		}
-		if err := relations[i].readEffects(ctx, tx); err != nil {
-			return nil, fmt.Errorf("read table %s: %w", t.title(), err)
-		}
-		t.lint(relations[i], s.tables)
-	}
-	if err := checkDeadLetters(ctx, tx, ps); err != nil {
 		return nil, err
 	}
-	if err := ps.join(); err != nil {
-		return nil, err
-	}
-	for i, t := range s.tables {
-		t.place = int32(i)
-		s.byName = append(s.byName, i)
-		for _, topic := range t.topics {
-			s.topics[topic] = append(s.topics[topic], int32(i))
-		}
-	}
-	if err := s.compileDecoders(); err != nil {
-		return nil, fmt.Errorf("compile the mapping: %w", err)
-	}
-	slices.SortFunc(s.byName, func(a, b int) int { return strings.Compare(s.tables[a].title(), s.tables[b].title()) })
+	s.compiled.now.Store(m)
 	return s, nil
 }
 
@@ -157,7 +99,7 @@ func (p *problems) join() error { return errors.Join(p.errs...) }
 
 // openTable compiles one entry. It returns nil without an error if a problem
 // leaves no table to speak of.
-func (s *Sink) openTable(ctx context.Context, tx pgx.Tx, cfg TableConfig, ps *problems) (*table, *relation, error) {
+func (m *mapping) openTable(ctx context.Context, tx pgx.Tx, all *Config, cfg TableConfig, ps *problems) (*table, *relation, error) {
 	schema, name, err := SplitName(cfg.Name)
 	if err != nil {
 		ps.add(err.Error(), `write "table" or "schema.table", a name with a dot in double quotes`)
@@ -172,12 +114,12 @@ func (s *Sink) openTable(ctx context.Context, tx pgx.Tx, cfg TableConfig, ps *pr
 	if err != nil {
 		return nil, nil, err
 	}
-	if !checkRelation(r, &s.cfg, cfg.Stage, ps) {
+	if !checkRelation(r, all, cfg.Stage, ps) {
 		return nil, nil, nil
 	}
 	t := &table{
-		schema: r.schema, name: r.name, strategy: cfg.Strategy, guarded: cfg.Guard != "none", version: -1,
-		strict: s.cfg.Rounding == roundingRefuse, ignoreTombstones: cfg.Tombstones == "ignore", topics: cfg.Topics, cfg: cfg, lock: LockKey(r.qualified()),
+		oid: r.oid, schema: r.schema, name: r.name, learn: &learner{}, strategy: cfg.Strategy, guarded: cfg.Guard != "none", version: -1,
+		strict: all.Rounding == roundingRefuse, ignoreTombstones: cfg.Tombstones == "ignore", topics: cfg.Topics, cfg: cfg, lock: LockKey(r.qualified()),
 	}
 	t.mapColumns(r, cfg, ps)
 	t.mapKey(r, cfg, ps)
@@ -189,11 +131,11 @@ func (s *Sink) openTable(ctx context.Context, tx pgx.Tx, cfg TableConfig, ps *pr
 		return nil, nil, err
 	}
 	if t.strategy == Children {
-		parent := slices.IndexFunc(s.tables, func(p *table) bool { return p.cfg.Name == cfg.Parent })
+		parent := slices.IndexFunc(m.tables, func(p *table) bool { return p.cfg.Name == cfg.Parent })
 		if parent < 0 {
 			t.adopt(nil, r, ps)
 		} else {
-			t.adopt(s.tables[parent], r, ps)
+			t.adopt(m.tables[parent], r, ps)
 		}
 		if t.setsTable != "" {
 			m := t.setMemory()

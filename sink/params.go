@@ -20,6 +20,11 @@ const (
 	oidText  = 25
 )
 
+// elements are the types of the elements of arrays.
+var elements = map[uint32]uint32{
+	oidBoolArray: oidBool, oidByteaArray: oidBytea, oidInt4Array: oidInt4, oidTextArray: oidText, oidInt8Array: oidInt8,
+}
+
 // maxStatementBytes bounds the parameters of one statement; a message of the
 // protocol holds at most 1 GiB.
 const maxStatementBytes = 64 << 20
@@ -99,17 +104,21 @@ func (p *params) texts(events []event, i int) {
 	p.end(b, oidTextArray)
 }
 
-// flags adds whether the events have column i.
-func (p *params) flags(events []event, i int) {
-	b := p.begin(len(events), len(events), oidBool)
+// flags adds which of their n columns the events have: a bit each, numbered as get_bit does.
+func (p *params) flags(events []event, n int) {
+	size := (n + 7) / 8
+	b := p.begin(len(events), len(events)*size, oidBytea)
 	for k := range events {
-		var has byte
-		if events[k].cell(i).len != cellAbsent {
-			has = 1
+		b = binary.BigEndian.AppendUint32(b, uint32(size))
+		at := len(b)
+		b = append(b, make([]byte, size)...)
+		for i := range n {
+			if events[k].cell(i).len != cellAbsent {
+				b[at+i/8] |= 1 << (i % 8)
+			}
 		}
-		b = append(binary.BigEndian.AppendUint32(b, 1), has)
 	}
-	p.end(b, oidBoolArray)
+	p.end(b, oidByteaArray)
 }
 
 // places adds the events' sources and offsets.
@@ -136,11 +145,7 @@ func (p *params) rows(t *table, s shape, events []event) {
 		}
 	}
 	if s.flagged {
-		for _, i := range s.columns {
-			if t.optional(i) {
-				p.flags(events, i)
-			}
-		}
+		p.flags(events, len(t.columns))
 	}
 	if t.guarded {
 		p.places(events)
@@ -172,6 +177,15 @@ func (p *params) ints(values ...int32) {
 	for _, v := range values {
 		p.end(binary.BigEndian.AppendUint32(nil, uint32(v)), oidInt4)
 	}
+}
+
+// boolean adds one, not as an array.
+func (p *params) boolean(v bool) {
+	var b byte
+	if v {
+		b = 1
+	}
+	p.end([]byte{b}, oidBool)
 }
 
 // strings adds texts; empty ones are nulls.

@@ -37,7 +37,7 @@ func PlanInit(ctx context.Context, pool *pgxpool.Pool, cfg Config) (steps []stri
 		return nil, fmt.Errorf("plan init: %w", err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	s, ps := &Sink{cfg: cfg}, &problems{ahead: true}
+	m, ps := &mapping{}, &problems{ahead: true}
 	for _, tc := range cfg.Tables {
 		r, created, err := createTable(ctx, tx, tc)
 		if config := (*ConfigError)(nil); errors.As(err, &config) {
@@ -50,14 +50,14 @@ func PlanInit(ctx context.Context, pool *pgxpool.Pool, cfg Config) (steps []stri
 		if err != nil {
 			return nil, fmt.Errorf("plan init of %s: %w", tc.Name, err)
 		}
-		t, _, err := s.openTable(ctx, tx, tc, ps)
+		t, _, err := m.openTable(ctx, tx, &cfg, tc, ps)
 		if err != nil {
 			return nil, fmt.Errorf("plan init of %s: %w", tc.Name, err)
 		}
 		if t == nil {
 			continue
 		}
-		s.tables = append(s.tables, t)
+		m.tables = append(m.tables, t)
 		memories, err := memoriesIn(ctx, tx, r, cfg, tc)
 		if err != nil {
 			return nil, fmt.Errorf("plan init of %s: %w", tc.Name, err)

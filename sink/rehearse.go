@@ -24,7 +24,7 @@ func (s *Sink) Rehearse(ctx context.Context) (warnings []string, err error) {
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
 	ps := &problems{}
-	for _, t := range s.tables {
+	for _, t := range s.mapping().tables {
 		if t.cfg.Stage != NoStage {
 			continue
 		}

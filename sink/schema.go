@@ -21,6 +21,9 @@ const component = "sink"
 //go:embed sql/2_text_of.sql
 var textOf string
 
+//go:embed sql/3_catalog_stamp.sql
+var stampFunction string
+
 // migrations create the sink's own tables. A released one never changes.
 var migrations = []string{`create table oncesink.dead_letters (
 	sink_group text collate "C" not null,
@@ -41,7 +44,7 @@ var migrations = []string{`create table oncesink.dead_letters (
 	status text not null default 'new',
 	recorded_at timestamptz not null default now(),
 	primary key (sink_group, topic_id, partition, "offset")
-);`, textOf}
+);`, textOf, stampFunction}
 
 // Init creates what the sink needs beside the ledger, which must be there: the dead-letter table,
 // missing target tables that have a Create statement, the engine columns of

@@ -18,11 +18,8 @@ type Sink struct {
 	ledger *offsets.Ledger
 	cfg    Config
 	log    *slog.Logger
-	tables []*table
-	topics map[string][]int32 // topic -> indexes of its tables
-	byName []int              // indexes of tables in the order of their names
-	// decoders of the topics; a topic that feeds no table has none.
-	decoders map[string]*decoder
+	// compiled is shared by the copies that WithLedger makes.
+	compiled *compiled
 
 	beginSQL string
 	slack    time.Duration
@@ -56,8 +53,9 @@ func (s *Sink) WithLedger(l *offsets.Ledger) *Sink {
 
 // Topics returns the topics that feed the tables, sorted.
 func (s *Sink) Topics() []string {
-	topics := make([]string, 0, len(s.topics))
-	for t := range s.topics {
+	m := s.mapping()
+	topics := make([]string, 0, len(m.topics))
+	for t := range m.topics {
 		topics = append(topics, t)
 	}
 	slices.Sort(topics)

@@ -15,7 +15,7 @@ const (
 
 // A statement's parameters are arrays with one element per event: the texts of
 // the columns in the order of the table, then, in a flagged statement, the
-// presence flags of its optional columns, then source and offset. Every form
+// presence flags of all columns, a bit each, then source and offset. Every form
 // below starts from the same rows e, typed, in the order of the arrays, which is
 // the order of the keys: the one lock order of all writers.
 
@@ -76,12 +76,7 @@ func (t *table) events(b *strings.Builder, s shape, numbered bool) {
 		add(c, "text", c+"::"+t.cast(i), quote(t.columns[i].name))
 	}
 	if s.flagged {
-		for _, i := range s.columns {
-			if t.optional(i) {
-				f := fmt.Sprintf("f%d", i)
-				add(f, "boolean", f, flagName(i))
-			}
-		}
+		add("has", "bytea", "has", flags)
 	}
 	if t.guarded {
 		add("source", "integer", "source", sourceColumn)
@@ -100,8 +95,12 @@ func (t *table) events(b *strings.Builder, s shape, numbered bool) {
 	b.WriteString(rows)
 }
 
-// flagName names the presence flag of column i.
-func flagName(i int) string { return fmt.Sprintf("_oncesink_has_%d", i) }
+// flags is the column with the presence flags of an event: one for all, since a statement may name no
+// more than 1,664 columns, and a table has up to 1,600.
+const flags = "_oncesink_has"
+
+// hasColumn is the condition that row e has column i.
+func hasColumn(e string, i int) string { return fmt.Sprintf("get_bit(%s.%s, %d) = 1", e, flags, i) }
 
 // sameKey is the condition that rows a and b have one key.
 func (t *table) sameKey(a, b string) string {
@@ -213,7 +212,7 @@ func (t *table) values(s shape) string {
 		v := "e." + quote(c.name)
 		if s.flagged && t.optional(i) {
 			if c.hasDefault {
-				v = fmt.Sprintf("case when e.%s then %s else %s end", flagName(i), v, c.defaultExpr)
+				v = fmt.Sprintf("case when %s then %s else %s end", hasColumn("e", i), v, c.defaultExpr)
 			} // without one the cell is null
 		}
 		out = append(out, v)
@@ -233,7 +232,7 @@ func (t *table) sets(s shape, e string) string {
 		}
 		q := quote(t.columns[i].name)
 		if s.flagged && t.optional(i) {
-			out = append(out, fmt.Sprintf("%s = case when %s.%s then %s.%s else t.%s end", q, e, flagName(i), e, q, q))
+			out = append(out, fmt.Sprintf("%s = case when %s then %s.%s else t.%s end", q, hasColumn(e, i), e, q, q))
 			continue
 		}
 		out = append(out, fmt.Sprintf("%s = %s.%s", q, e, q))

@@ -111,11 +111,12 @@ const (
 
 // Layout returns the layout of the table that an entry of the configuration names.
 func (s *Sink) Layout(entry string) (Layout, bool) {
-	i := slices.IndexFunc(s.tables, func(t *table) bool { return t.cfg.Name == entry })
+	m := s.mapping()
+	i := slices.IndexFunc(m.tables, func(t *table) bool { return t.cfg.Name == entry })
 	if i < 0 {
 		return Layout{}, false
 	}
-	t := s.tables[i]
+	t := m.tables[i]
 	l := Layout{
 		Schema: t.schema, Name: t.name, Strategy: t.strategy, Key: slices.Clone(t.cfg.Key), Version: t.cfg.Version, Guarded: t.guarded,
 		Memory: t.memory, Others: t.others, Topics: t.topics, Lock: t.lock,
@@ -156,7 +157,7 @@ func (s *Sink) StageSet(entry string, r Record) string {
 	var p Part
 	s.Add(&p, r)
 	for _, row := range p.rows {
-		t := s.tables[row.table]
+		t := p.mapping.tables[row.table]
 		if t.cfg.Name != entry || row.tombstone {
 			continue
 		}

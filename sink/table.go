@@ -93,6 +93,7 @@ const (
 
 // table is one target table, compiled from configuration and catalog once.
 type table struct {
+	oid          uint32
 	schema, name string
 	columns      []column
 	inputs       int   // how many columns at the end are hidden
@@ -110,7 +111,7 @@ type table struct {
 	parentAt  []int
 	children  []*table
 	setsTable string // of children: the quoted, qualified name of the set memory
-	place     int32  // index into Sink.tables
+	place     int32  // index into mapping.tables
 
 	// topics that feed the table, and its configuration.
 	topics []string
@@ -130,7 +131,7 @@ type table struct {
 	copyRefused string
 	// inText is for how many COPYs to come the rows go in text, since one had a value that Go does not read.
 	inText atomic.Int32
-	learn  learner
+	learn  *learner
 	// lock is the key of the advisory lock between tombstones and upserts.
 	lock     int32
 	findings []Finding

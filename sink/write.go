@@ -24,8 +24,9 @@ import (
 // COMMIT that was on its way may or may not have arrived, as the ledger tells
 // whoever claims next.
 func (s *Sink) Write(ctx context.Context, parts []*Part) []Outcome {
-	j := &job{s: s, retry: newBackOff(), failed: make(map[*Part]error)}
-	j.seal(ctx, parts)
+	j := &job{s: s, parts: parts, retry: newBackOff(), failed: make(map[*Part]error)}
+	j.decode(s.mapping())
+	j.seal(ctx)
 	var records spans
 	for _, p := range parts {
 		next := p.Claim.Position.Next
@@ -52,20 +53,59 @@ func newBackOff() *backoff.ExponentialBackOff {
 
 // job is one call of Write.
 type job struct {
-	s      *Sink
-	retry  *backoff.ExponentialBackOff
-	failed map[*Part]error
+	s     *Sink
+	parts []*Part
+	// mapping that all parts are decoded by.
+	mapping *mapping
+	retry   *backoff.ExponentialBackOff
+	failed  map[*Part]error
 	// orphansSince is when a missing parent row was first met.
 	orphansSince time.Time
 	orphans      bool     // it was waited for long enough
 	removed      removals // by the last attempt
 }
 
+// decode makes the parts those of a mapping: what was decoded by another one is decoded again.
+func (j *job) decode(m *mapping) {
+	j.mapping = m
+	for _, p := range j.parts {
+		if j.failed[p] == nil {
+			m.decode(p)
+		}
+	}
+}
+
+// adopt goes on with the tables as they are now. It returns an error that stops the records: a person's to
+// mend, or the context's.
+func (j *job) adopt(ctx context.Context) error {
+	for {
+		m, err := j.s.adopt(ctx, j.mapping)
+		var config *ConfigError
+		switch {
+		case err == nil:
+			j.decode(m)
+			j.seal(ctx)
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.As(err, &config):
+			return err
+		case classOf(err) != Transient:
+			return j.s.stop(err)
+		}
+		j.s.warn("writing is delayed", err, spans{{j.parts[0], 0, int32(len(j.parts[0].records))}})
+		j.wait(ctx)
+	}
+}
+
 // seal makes the keys of the parts canonical. What PostgreSQL must be asked for is
 // asked for before a transaction is begun.
-func (j *job) seal(ctx context.Context, parts []*Part) {
+func (j *job) seal(ctx context.Context) {
 	known := spellings{}
-	for _, p := range parts {
+	for _, p := range j.parts {
+		if j.failed[p] != nil {
+			continue
+		}
 		for open := j.s.seal(p, known); len(open) > 0; {
 			err := j.s.spell(ctx, open, known)
 			switch {
@@ -113,6 +153,10 @@ func (j *job) write(ctx context.Context, records spans) {
 				j.s.count(j.removed)
 				return
 			}
+		case errors.Is(err, errAltered):
+			if err := j.adopt(ctx); err != nil {
+				j.fail(records, err)
+			}
 		case j.tooMuch(err) && records.records() > 1:
 			j.s.warn("writing a batch in halves", err, records)
 			left, right := records.halve()
@@ -143,25 +187,25 @@ func (j *job) attempt(ctx context.Context, records spans, steps []offsets.Step) 
 		j.s.writers.Put(w)
 	}()
 	w.reset()
-	j.s.meet(records)
-	t := &transaction{s: j.s, w: w, records: records, steps: steps, most: byCopy, orphansAreData: j.orphans,
-		upserted: map[*table]int{}, changed: map[*table]int{}, trying: removals{}, removed: removals{}}
+	j.mapping.meet(j.s.claims, records)
+	t := &transaction{s: j.s, m: j.mapping, w: w, records: records, steps: steps, most: byCopy, orphansAreData: j.orphans,
+		upserted: map[*table]int{}, changed: map[*table]int{}, rowsWritten: map[*table]int{}, trying: removals{}, removed: removals{}}
 	j.removed = t.removed
 	return t.commit(ctx)
 }
 
 // meet makes the tables look first at what comes under a claim that is new.
-func (s *Sink) meet(records spans) {
-	s.claims.Lock()
-	defer s.claims.Unlock()
+func (m *mapping) meet(claims *claims, records spans) {
+	claims.Lock()
+	defer claims.Unlock()
 	for _, x := range records {
 		c := x.part.Claim
-		if s.claims.met[c.Partition] == c.Fence {
+		if claims.met[c.Partition] == c.Fence {
 			continue
 		}
-		s.claims.met[c.Partition] = c.Fence
-		for _, i := range s.topics[c.Topic] {
-			s.tables[i].learn.again()
+		claims.met[c.Partition] = c.Fence
+		for _, i := range m.topics[c.Topic] {
+			m.tables[i].learn.again()
 		}
 	}
 }

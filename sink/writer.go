@@ -10,8 +10,8 @@ import (
 // that the transactions of a Sink use in turn; one transaction at a time has it.
 type writer struct {
 	params params
-	tables [][]event // of the records at hand, by table
-	rounds [][]event
+	tables [][]event   // of the records at hand, by table
+	rounds [][][]event // by table
 	sets   map[string]*[]event
 
 	rest, fresh, asked []event // of the round at hand: see shortcut
@@ -35,6 +35,9 @@ type doing struct {
 	table *table // nil if no table is concerned
 	asks  bool   // its result is appended to the writer's answers
 	gone  int    // how many tombstones it applies
+	// sql and the types of its parameters; empty where nobody is to try it again.
+	sql  string
+	oids []uint32
 }
 
 // maxSets is how many sets of present fields a round writes a statement each;
@@ -51,8 +54,10 @@ func (w *writer) forget() {
 	for i := range w.tables {
 		clear(w.tables[i][:cap(w.tables[i])])
 	}
-	for _, events := range w.rounds[:cap(w.rounds)] {
-		clear(events[:cap(events)])
+	for _, rounds := range w.rounds {
+		for _, events := range rounds[:cap(rounds)] {
+			clear(events[:cap(events)])
+		}
 	}
 	for _, group := range w.sets {
 		clear((*group)[:cap(*group)])
@@ -73,13 +78,14 @@ func (w *writer) do(d doing, sql string) {
 		w.queued += len(v)
 	}
 	w.batch.ExecParams(sql, p.values, p.oids, p.formats[:len(p.values)], nil)
+	d.sql, d.oids = sql, slices.Clone(p.oids)
 	w.doing = append(w.doing, d)
 	p.reset()
 }
 
 // gather collects the events of the records by table.
-func (w *writer) gather(s *Sink, records spans) {
-	for len(w.tables) < len(s.tables) {
+func (w *writer) gather(m *mapping, records spans) {
+	for len(w.tables) < len(m.tables) {
 		w.tables = append(w.tables, nil)
 	}
 	for i := range w.tables {
@@ -91,7 +97,7 @@ func (w *writer) gather(s *Sink, records spans) {
 		from, to := x.rows()
 		for i := from; i < to; i++ {
 			r := &p.rows[i]
-			if p.faulty != nil && p.faulty[r.record] || s.tables[r.table].parent != nil {
+			if p.faulty != nil && p.faulty[r.record] || m.tables[r.table].parent != nil {
 				continue // children are written with their parents
 			}
 			w.tables[r.table] = append(w.tables[r.table], event{p.keys[i].keyIn(p.keyText), p, int32(i), seq})
@@ -102,9 +108,9 @@ func (w *writer) gather(s *Sink, records spans) {
 
 // locks adds the advisory locks of the tables with a delete memory, in the order
 // of their names. It must come before anything else of the batch.
-func (w *writer) locks(s *Sink) {
-	for _, i := range s.byName {
-		t, events := s.tables[i], w.tables[i]
+func (w *writer) locks(m *mapping) {
+	for _, i := range m.byName {
+		t, events := m.tables[i], w.tables[i]
 		if t.memory == "" || len(events) == 0 {
 			continue
 		}
@@ -113,18 +119,25 @@ func (w *writer) locks(s *Sink) {
 	}
 }
 
-// round writes events of distinct keys, which are sorted.
+// tombstones applies those among events of distinct keys, which are sorted.
+func (w *writer) tombstones(t *table, events []event) {
+	if !slices.ContainsFunc(events, func(e event) bool { return t.deletes(&e) }) {
+		return
+	}
+	w.split(t, events)
+	sql := t.deleteSQL
+	if t.memory != "" {
+		sql = t.rememberSQL
+	}
+	gone := *w.sets[tombstones]
+	w.run(doing{verb: "write", table: t, gone: len(gone)}, sql, shape{columns: t.key}, gone)
+}
+
+// round writes events of distinct keys, which are sorted, without the tombstones among them.
 func (w *writer) round(t *table, events []event) {
 	w.split(t, events)
-	if gone := w.sets[tombstones]; gone != nil && len(*gone) > 0 {
-		sql := t.deleteSQL
-		if t.memory != "" {
-			sql = t.rememberSQL
-		}
-		w.run(doing{verb: "write", table: t, gone: len(*gone)}, sql, shape{columns: t.key}, *gone)
-	}
 	if n := w.presence(); n > maxSets || n > 1 && t.ordered.Load() {
-		s := shape{columns: t.all(), flagged: true}
+		s := shape{columns: w.flagged(t), flagged: true}
 		rest := events[:0:0]
 		for i := range events {
 			if !events[i].tombstone() {
@@ -152,7 +165,7 @@ func (w *writer) round(t *table, events []event) {
 func (w *writer) insert(t *table, form func(shape) string, events []event) {
 	w.split(t, events)
 	if w.presence() > maxSets {
-		w.statement(t, form, shape{columns: t.all(), flagged: true}, events)
+		w.statement(t, form, shape{columns: w.flagged(t), flagged: true}, events)
 		return
 	}
 	for _, set := range w.names() {
@@ -226,6 +239,25 @@ func (w *writer) split(t *table, events []event) {
 		}
 		*group = append(*group, events[i])
 	}
+}
+
+// wide is from how many columns on a statement with flags names only those that some event has: the time to
+// plan it goes with their square. Below, all such statements of a table are one.
+const wide = 100
+
+// flagged are the columns of a statement with flags.
+func (w *writer) flagged(t *table) []int {
+	if len(t.columns) < wide {
+		return t.all()
+	}
+	var some []int
+	names := w.names()
+	for i := range t.columns {
+		if slices.ContainsFunc(names, func(set string) bool { return set[i] == present }) {
+			some = append(some, i)
+		}
+	}
+	return some
 }
 
 // presence is how many sets of present fields there are.

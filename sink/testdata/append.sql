@@ -20,10 +20,10 @@ select e."placed_at", e."amount", e."note", e._oncesink_source, e._oncesink_offs
 
 -- append flagged
 insert into "public"."t" as t ("placed_at", "amount", "note", _oncesink_source, _oncesink_offset)
-select e."placed_at", e."amount", case when e._oncesink_has_2 then e."note" else 'none'::text end, e._oncesink_source, e._oncesink_offset
+select e."placed_at", e."amount", case when get_bit(e._oncesink_has, 2) = 1 then e."note" else 'none'::text end, e._oncesink_source, e._oncesink_offset
   from (
-  select a.c1::timestamp with time zone as "placed_at", a.c2::money as "amount", a.c3::text as "note", a.f0 as _oncesink_has_0, a.f1 as _oncesink_has_1, a.f2 as _oncesink_has_2, a.source as _oncesink_source, a."offset" as _oncesink_offset
-  from unnest($1::text[], $2::text[], $3::text[], $4::boolean[], $5::boolean[], $6::boolean[], $7::integer[], $8::bigint[]) as a(c1, c2, c3, f0, f1, f2, source, "offset")
+  select a.c1::timestamp with time zone as "placed_at", a.c2::money as "amount", a.c3::text as "note", a.has as _oncesink_has, a.source as _oncesink_source, a."offset" as _oncesink_offset
+  from unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::integer[], $6::bigint[]) as a(c1, c2, c3, has, source, "offset")
 ) e
     on conflict ("_oncesink_source", "_oncesink_offset") do nothing;
 

@@ -22,8 +22,8 @@ select e."day", e."note", e._oncesink_source, e._oncesink_offset
 insert into "public"."t" as t ("day", "note", _oncesink_source, _oncesink_offset)
 select e."day", e."note", e._oncesink_source, e._oncesink_offset
   from (
-  select a.c1::date as "day", a.c2::text as "note", a.f0 as _oncesink_has_0, a.f1 as _oncesink_has_1, a.source as _oncesink_source, a."offset" as _oncesink_offset
-  from unnest($1::text[], $2::text[], $3::boolean[], $4::boolean[], $5::integer[], $6::bigint[]) as a(c1, c2, f0, f1, source, "offset")
+  select a.c1::date as "day", a.c2::text as "note", a.has as _oncesink_has, a.source as _oncesink_source, a."offset" as _oncesink_offset
+  from unnest($1::text[], $2::text[], $3::bytea[], $4::integer[], $5::bigint[]) as a(c1, c2, has, source, "offset")
 ) e
     on conflict ("_oncesink_source", "_oncesink_offset", "day") do nothing;
 

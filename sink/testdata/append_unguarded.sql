@@ -13,7 +13,7 @@ select e."day"
 insert into "public"."t" as t ("day")
 select e."day"
   from (
-  select a.c1::date as "day", a.f0 as _oncesink_has_0
-  from unnest($1::text[], $2::boolean[]) as a(c1, f0)
+  select a.c1::date as "day", a.has as _oncesink_has
+  from unnest($1::text[], $2::bytea[]) as a(c1, has)
 ) e;
 

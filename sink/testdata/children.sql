@@ -75,10 +75,10 @@ select e."order_id", e."sku", e."pieces", e."line", e."shop", e._oncesink_source
 
 -- items: insert children flagged
 insert into "public"."items" as t ("order_id", "sku", "pieces", "line", "shop", _oncesink_source, _oncesink_offset)
-select e."order_id", e."sku", case when e._oncesink_has_2 then e."pieces" else 1 end, e."line", e."shop", e._oncesink_source, e._oncesink_offset
+select e."order_id", e."sku", case when get_bit(e._oncesink_has, 2) = 1 then e."pieces" else 1 end, e."line", e."shop", e._oncesink_source, e._oncesink_offset
   from (
-  select a.c1::bigint as "order_id", a.c2::text as "sku", a.c3::integer as "pieces", a.c4::integer as "line", a.c5::text as "shop", a.f2 as _oncesink_has_2, a.f3 as _oncesink_has_3, a.f4 as _oncesink_has_4, a.source as _oncesink_source, a."offset" as _oncesink_offset
-  from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::boolean[], $7::boolean[], $8::boolean[], $9::integer[], $10::bigint[]) as a(c1, c2, c3, c4, c5, f2, f3, f4, source, "offset")
+  select a.c1::bigint as "order_id", a.c2::text as "sku", a.c3::integer as "pieces", a.c4::integer as "line", a.c5::text as "shop", a.has as _oncesink_has, a.source as _oncesink_source, a."offset" as _oncesink_offset
+  from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::integer[], $8::bigint[]) as a(c1, c2, c3, c4, c5, has, source, "offset")
 ) e join "oncesink"."public.items sets" m on e."order_id" = m."id" and m._oncesink_source = e._oncesink_source and m._oncesink_offset = e._oncesink_offset
  where not exists (select from "public"."items" c where c."order_id" = e."order_id" and c."sku" = e."sku" and c._oncesink_source = e._oncesink_source and c._oncesink_offset = e._oncesink_offset)
    for share of m
@@ -126,8 +126,8 @@ select e."order_id", e."tag", e._oncesink_source, e._oncesink_offset
 insert into "public"."tags" as t ("order_id", "tag", _oncesink_source, _oncesink_offset)
 select e."order_id", e."tag", e._oncesink_source, e._oncesink_offset
   from (
-  select a.c1::bigint as "order_id", a.c2::text as "tag", a.source as _oncesink_source, a."offset" as _oncesink_offset
-  from unnest($1::text[], $2::text[], $3::integer[], $4::bigint[]) as a(c1, c2, source, "offset")
+  select a.c1::bigint as "order_id", a.c2::text as "tag", a.has as _oncesink_has, a.source as _oncesink_source, a."offset" as _oncesink_offset
+  from unnest($1::text[], $2::text[], $3::bytea[], $4::integer[], $5::bigint[]) as a(c1, c2, has, source, "offset")
 ) e join "oncesink"."public.tags sets" m on e."order_id" = m."id" and m._oncesink_source = e._oncesink_source and m._oncesink_offset = e._oncesink_offset
  where not exists (select from "public"."tags" c where c."order_id" = e."order_id" and c."tag" = e."tag" and c._oncesink_source = e._oncesink_source and c._oncesink_offset = e._oncesink_offset)
    for share of m

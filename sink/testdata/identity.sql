@@ -60,13 +60,13 @@ select e."ID", e."a""b", e._oncesink_source, e._oncesink_offset
 
 -- update flagged
 with e as materialized (
-  select a.c1::bigint as "ID", a.c2::bpchar as "a""b", a.f1 as _oncesink_has_1, a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
-  from unnest($1::text[], $2::text[], $3::boolean[], $4::integer[], $5::bigint[]) with ordinality as a(c1, c2, f1, source, "offset", n)
+  select a.c1::bigint as "ID", a.c2::bpchar as "a""b", a.has as _oncesink_has, a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
+  from unnest($1::text[], $2::text[], $3::bytea[], $4::integer[], $5::bigint[]) with ordinality as a(c1, c2, has, source, "offset", n)
 ), locked as materialized (
   select e._oncesink_n from e join "public"."T x" t on t."ID" = e."ID"
    order by e._oncesink_n for update of t
 )
-update "public"."T x" t set "a""b" = case when e._oncesink_has_1 then e."a""b" else t."a""b" end, _oncesink_source = e._oncesink_source, _oncesink_offset = e._oncesink_offset
+update "public"."T x" t set "a""b" = case when get_bit(e._oncesink_has, 1) = 1 then e."a""b" else t."a""b" end, _oncesink_source = e._oncesink_source, _oncesink_offset = e._oncesink_offset
   from e join locked using (_oncesink_n)
  where t."ID" = e."ID"
    and (e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1));
@@ -76,8 +76,8 @@ insert into "public"."T x" as t ("ID", "a""b", _oncesink_source, _oncesink_offse
 overriding system value
 select e."ID", e."a""b", e._oncesink_source, e._oncesink_offset
   from (
-  select a.c1::bigint as "ID", a.c2::bpchar as "a""b", a.f1 as _oncesink_has_1, a.source as _oncesink_source, a."offset" as _oncesink_offset
-  from unnest($1::text[], $2::text[], $3::boolean[], $4::integer[], $5::bigint[]) as a(c1, c2, f1, source, "offset")
+  select a.c1::bigint as "ID", a.c2::bpchar as "a""b", a.has as _oncesink_has, a.source as _oncesink_source, a."offset" as _oncesink_offset
+  from unnest($1::text[], $2::text[], $3::bytea[], $4::integer[], $5::bigint[]) as a(c1, c2, has, source, "offset")
 ) e
  where (select false from "public"."T x" t where t."ID" = e."ID") is not false
     on conflict ("ID") do nothing;

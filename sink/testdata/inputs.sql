@@ -68,14 +68,14 @@ select e."id", e."at", e."day", e._oncesink_source, e._oncesink_offset
 with e as materialized (
   select v.*, (to_timestamp(ms / 1000.0))::timestamp with time zone as "at", (date '2000-01-01' + days)::date as "day"
   from (
-  select a.c1::bigint as "id", a.c4::integer as "days", a.c5::bigint as "ms", a.f1 as _oncesink_has_1, a.f2 as _oncesink_has_2, a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
-  from unnest($1::text[], $2::text[], $3::text[], $4::boolean[], $5::boolean[], $6::integer[], $7::bigint[]) with ordinality as a(c1, c4, c5, f1, f2, source, "offset", n)
+  select a.c1::bigint as "id", a.c4::integer as "days", a.c5::bigint as "ms", a.has as _oncesink_has, a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
+  from unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::integer[], $6::bigint[]) with ordinality as a(c1, c4, c5, has, source, "offset", n)
 ) v
 ), locked as materialized (
   select e._oncesink_n from e join "public"."t" t on t."id" = e."id"
    order by e._oncesink_n for update of t
 )
-update "public"."t" t set "at" = case when e._oncesink_has_1 then e."at" else t."at" end, "day" = case when e._oncesink_has_2 then e."day" else t."day" end, _oncesink_source = e._oncesink_source, _oncesink_offset = e._oncesink_offset
+update "public"."t" t set "at" = case when get_bit(e._oncesink_has, 1) = 1 then e."at" else t."at" end, "day" = case when get_bit(e._oncesink_has, 2) = 1 then e."day" else t."day" end, _oncesink_source = e._oncesink_source, _oncesink_offset = e._oncesink_offset
   from e join locked using (_oncesink_n)
  where t."id" = e."id"
    and (e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1))
@@ -88,8 +88,8 @@ select e."id", e."at", e."day", e._oncesink_source, e._oncesink_offset
   from (
   select v.*, (to_timestamp(ms / 1000.0))::timestamp with time zone as "at", (date '2000-01-01' + days)::date as "day"
   from (
-  select a.c1::bigint as "id", a.c4::integer as "days", a.c5::bigint as "ms", a.f1 as _oncesink_has_1, a.f2 as _oncesink_has_2, a.source as _oncesink_source, a."offset" as _oncesink_offset
-  from unnest($1::text[], $2::text[], $3::text[], $4::boolean[], $5::boolean[], $6::integer[], $7::bigint[]) as a(c1, c4, c5, f1, f2, source, "offset")
+  select a.c1::bigint as "id", a.c4::integer as "days", a.c5::bigint as "ms", a.has as _oncesink_has, a.source as _oncesink_source, a."offset" as _oncesink_offset
+  from unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::integer[], $6::bigint[]) as a(c1, c4, c5, has, source, "offset")
 ) v
 ) e
  where (select false from "public"."t" t where t."id" = e."id") is not false

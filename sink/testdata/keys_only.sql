@@ -41,8 +41,8 @@ select e."a", e."b"
 insert into "public"."t" as t ("a", "b")
 select e."a", e."b"
   from (
-  select a.c1::integer as "a", a.c2::integer as "b"
-  from unnest($1::text[], $2::text[]) as a(c1, c2)
+  select a.c1::integer as "a", a.c2::integer as "b", a.has as _oncesink_has
+  from unnest($1::text[], $2::text[], $3::bytea[]) as a(c1, c2, has)
 ) e
  where (select false from "public"."t" t where t."a" = e."a" and t."b" = e."b") is not false
     on conflict ("a", "b") do nothing;

@@ -74,13 +74,13 @@ select e."id", e."doc", e._oncesink_source, e._oncesink_offset
 
 -- update flagged
 with e as materialized (
-  select a.c1::uuid as "id", a.c2::jsonb as "doc", a.f1 as _oncesink_has_1, a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
-  from unnest($1::text[], $2::text[], $3::boolean[], $4::integer[], $5::bigint[]) with ordinality as a(c1, c2, f1, source, "offset", n)
+  select a.c1::uuid as "id", a.c2::jsonb as "doc", a.has as _oncesink_has, a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
+  from unnest($1::text[], $2::text[], $3::bytea[], $4::integer[], $5::bigint[]) with ordinality as a(c1, c2, has, source, "offset", n)
 ), locked as materialized (
   select e._oncesink_n from e join "public"."t" t on t."id" = e."id"
    order by e._oncesink_n for update of t
 )
-update "public"."t" t set "doc" = case when e._oncesink_has_1 then e."doc" else t."doc" end, _oncesink_source = e._oncesink_source, _oncesink_offset = e._oncesink_offset
+update "public"."t" t set "doc" = case when get_bit(e._oncesink_has, 1) = 1 then e."doc" else t."doc" end, _oncesink_source = e._oncesink_source, _oncesink_offset = e._oncesink_offset
   from e join locked using (_oncesink_n)
  where t."id" = e."id"
    and (e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1))
@@ -91,8 +91,8 @@ update "public"."t" t set "doc" = case when e._oncesink_has_1 then e."doc" else 
 insert into "public"."t" as t ("id", "doc", _oncesink_source, _oncesink_offset)
 select e."id", e."doc", e._oncesink_source, e._oncesink_offset
   from (
-  select a.c1::uuid as "id", a.c2::jsonb as "doc", a.f1 as _oncesink_has_1, a.source as _oncesink_source, a."offset" as _oncesink_offset
-  from unnest($1::text[], $2::text[], $3::boolean[], $4::integer[], $5::bigint[]) as a(c1, c2, f1, source, "offset")
+  select a.c1::uuid as "id", a.c2::jsonb as "doc", a.has as _oncesink_has, a.source as _oncesink_source, a."offset" as _oncesink_offset
+  from unnest($1::text[], $2::text[], $3::bytea[], $4::integer[], $5::bigint[]) as a(c1, c2, has, source, "offset")
 ) e
  where (select false from "public"."t" t where t."id" = e."id") is not false
    and (select (e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1)) and (e._oncesink_source <> m._oncesink_source or e._oncesink_offset > m._oncesink_offset)

@@ -55,13 +55,13 @@ select e."id", e."version", e."note"
 
 -- update flagged
 with e as materialized (
-  select a.c1::bigint as "id", a.c2::integer as "version", a.c3::text as "note", a.f2 as _oncesink_has_2, a.n as _oncesink_n
-  from unnest($1::text[], $2::text[], $3::text[], $4::boolean[]) with ordinality as a(c1, c2, c3, f2, n)
+  select a.c1::bigint as "id", a.c2::integer as "version", a.c3::text as "note", a.has as _oncesink_has, a.n as _oncesink_n
+  from unnest($1::text[], $2::text[], $3::text[], $4::bytea[]) with ordinality as a(c1, c2, c3, has, n)
 ), locked as materialized (
   select e._oncesink_n from e join "public"."t" t on t."id" = e."id"
    order by e._oncesink_n for update of t
 )
-update "public"."t" t set "version" = e."version", "note" = case when e._oncesink_has_2 then e."note" else t."note" end
+update "public"."t" t set "version" = e."version", "note" = case when get_bit(e._oncesink_has, 2) = 1 then e."note" else t."note" end
   from e join locked using (_oncesink_n)
  where t."id" = e."id"
    and (t."version" is null or e."version" >= t."version");
@@ -70,8 +70,8 @@ update "public"."t" t set "version" = e."version", "note" = case when e._oncesin
 insert into "public"."t" as t ("id", "version", "note")
 select e."id", e."version", e."note"
   from (
-  select a.c1::bigint as "id", a.c2::integer as "version", a.c3::text as "note", a.f2 as _oncesink_has_2
-  from unnest($1::text[], $2::text[], $3::text[], $4::boolean[]) as a(c1, c2, c3, f2)
+  select a.c1::bigint as "id", a.c2::integer as "version", a.c3::text as "note", a.has as _oncesink_has
+  from unnest($1::text[], $2::text[], $3::text[], $4::bytea[]) as a(c1, c2, c3, has)
 ) e
  where (select false from "public"."t" t where t."id" = e."id") is not false
     on conflict ("id") do nothing;

@@ -74,13 +74,13 @@ select e."id", e."region", e."updated_at", e."amount", e."note", e._oncesink_sou
 
 -- update flagged
 with e as materialized (
-  select a.c1::bigint as "id", a.c2::character varying as "region", a.c3::timestamp(3) without time zone as "updated_at", a.c4::numeric as "amount", a.c5::text as "note", a.f3 as _oncesink_has_3, a.f4 as _oncesink_has_4, a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
-  from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::boolean[], $7::boolean[], $8::integer[], $9::bigint[]) with ordinality as a(c1, c2, c3, c4, c5, f3, f4, source, "offset", n)
+  select a.c1::bigint as "id", a.c2::character varying as "region", a.c3::timestamp(3) without time zone as "updated_at", a.c4::numeric as "amount", a.c5::text as "note", a.has as _oncesink_has, a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
+  from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::integer[], $8::bigint[]) with ordinality as a(c1, c2, c3, c4, c5, has, source, "offset", n)
 ), locked as materialized (
   select e._oncesink_n from e join "public"."t" t on t."id" = e."id" and t."region" = e."region"
    order by e._oncesink_n for update of t
 )
-update "public"."t" t set "updated_at" = e."updated_at", "amount" = case when e._oncesink_has_3 then e."amount" else t."amount" end, "note" = case when e._oncesink_has_4 then e."note" else t."note" end, _oncesink_source = e._oncesink_source, _oncesink_offset = e._oncesink_offset
+update "public"."t" t set "updated_at" = e."updated_at", "amount" = case when get_bit(e._oncesink_has, 3) = 1 then e."amount" else t."amount" end, "note" = case when get_bit(e._oncesink_has, 4) = 1 then e."note" else t."note" end, _oncesink_source = e._oncesink_source, _oncesink_offset = e._oncesink_offset
   from e join locked using (_oncesink_n)
  where t."id" = e."id" and t."region" = e."region"
    and (t."updated_at" is null or (e."updated_at", e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (t."updated_at", coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1)))
@@ -89,10 +89,10 @@ update "public"."t" t set "updated_at" = e."updated_at", "amount" = case when e.
 
 -- insert rest flagged
 insert into "public"."t" as t ("id", "region", "updated_at", "amount", "note", _oncesink_source, _oncesink_offset)
-select e."id", e."region", e."updated_at", e."amount", case when e._oncesink_has_4 then e."note" else 'none'::text end, e._oncesink_source, e._oncesink_offset
+select e."id", e."region", e."updated_at", e."amount", case when get_bit(e._oncesink_has, 4) = 1 then e."note" else 'none'::text end, e._oncesink_source, e._oncesink_offset
   from (
-  select a.c1::bigint as "id", a.c2::character varying as "region", a.c3::timestamp(3) without time zone as "updated_at", a.c4::numeric as "amount", a.c5::text as "note", a.f3 as _oncesink_has_3, a.f4 as _oncesink_has_4, a.source as _oncesink_source, a."offset" as _oncesink_offset
-  from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::boolean[], $7::boolean[], $8::integer[], $9::bigint[]) as a(c1, c2, c3, c4, c5, f3, f4, source, "offset")
+  select a.c1::bigint as "id", a.c2::character varying as "region", a.c3::timestamp(3) without time zone as "updated_at", a.c4::numeric as "amount", a.c5::text as "note", a.has as _oncesink_has, a.source as _oncesink_source, a."offset" as _oncesink_offset
+  from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::integer[], $8::bigint[]) as a(c1, c2, c3, c4, c5, has, source, "offset")
 ) e
  where (select false from "public"."t" t where t."id" = e."id" and t."region" = e."region") is not false
    and (select (m."updated_at" is null or (e."updated_at", e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (m."updated_at", coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1))) and (e._oncesink_source <> m._oncesink_source or e._oncesink_offset > m._oncesink_offset)
