@@ -17,6 +17,9 @@ import (
 // defaultSlack is what a wait on the wire may last beyond the server's own timeout.
 const defaultSlack = 10 * time.Second
 
+// defaultStuckAfter is when an error that should pass is told as one that does not.
+const defaultStuckAfter = 2 * time.Minute
+
 // transaction is one attempt to write records and positions.
 type transaction struct {
 	s       *Sink

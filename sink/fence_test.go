@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -157,6 +159,34 @@ func TestTransientErrors(t *testing.T) {
 	db.exec("create trigger f after insert on q execute function f()")
 	e.write(e.part("o", 0, ev{offset: 1, cols: "id=2 n=1"}))
 	db.want("2", "select count(*) from q")
+}
+
+// Rule 18: an error that should pass and repeats with the same text is told as what the partition is stuck at,
+// in the log and in the ledger, and no longer when it has passed.
+func TestStuck(t *testing.T) {
+	db := newDatabase(t, fenceTable)
+	cfg := fenceConfig()
+	cfg.LockTimeout = 20 * time.Millisecond
+	var log syncBuffer
+	cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	e := db.open(cfg)
+	e.stuckAfter = 100 * time.Millisecond
+	p := e.part("o", 0, ev{offset: 0, cols: "id=1 n=1"})
+	db.exec("begin; lock table q")
+	var wg sync.WaitGroup
+	wg.Go(func() { e.write(p) })
+	other := db.pool()
+	waitUntil(t, func() bool {
+		var stuck string
+		err := other.QueryRow(t.Context(), "select coalesce(stuck, '') from oncesink.status").Scan(&stuck)
+		return err == nil && strings.Contains(stuck, "SQLSTATE 55P03") && strings.Contains(stuck, "again and again since")
+	})
+	db.exec("rollback")
+	wg.Wait()
+	db.want("1|-", "select id, (select stuck from oncesink.status) from q")
+	if !strings.Contains(log.String(), "writing is stuck") {
+		t.Errorf("the log does not say so: %s", log.String())
+	}
 }
 
 // Only the position moves: control records, or records that are all tombstones

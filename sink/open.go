@@ -58,7 +58,7 @@ func Open(ctx context.Context, pool *pgxpool.Pool, ledger *offsets.Ledger, cfg C
 	cfg = cfg.withDefaults()
 	s := &Sink{
 		pool: pool, ledger: ledger, cfg: cfg, log: cfg.Logger, compiled: &compiled{},
-		beginSQL: beginStatement(&cfg), slack: defaultSlack,
+		beginSQL: beginStatement(&cfg), slack: defaultSlack, stuckAfter: defaultStuckAfter,
 		writers: &sync.Pool{New: func() any { return new(writer) }}, warned: &warned{},
 		stats:  &stats{tables: map[string]*tableStats{}},
 		claims: &claims{met: map[offsets.Partition]offsets.Token{}},

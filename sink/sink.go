@@ -23,10 +23,12 @@ type Sink struct {
 
 	beginSQL string
 	slack    time.Duration
-	writers  *sync.Pool // of *writer
-	warned   *warned
-	claims   *claims
-	stats    *stats
+	// stuckAfter is for how long the same error repeats before it is told as what holds partitions up.
+	stuckAfter time.Duration
+	writers    *sync.Pool // of *writer
+	warned     *warned
+	claims     *claims
+	stats      *stats
 }
 
 // claims are the fences under which partitions were written last.

@@ -63,6 +63,9 @@ type job struct {
 	orphansSince time.Time
 	orphans      bool     // it was waited for long enough
 	removed      removals // by the last attempt
+	// repeats is the text of the last transient error, which came first at since, and of which was told at told.
+	repeats     string
+	since, told time.Time
 }
 
 // decode makes the parts those of a mapping: what was decoded by another one is decoded again.
@@ -93,7 +96,7 @@ func (j *job) adopt(ctx context.Context) error {
 		case classOf(err) != Transient:
 			return j.s.stop(err)
 		}
-		j.s.warn("writing is delayed", err, spans{{j.parts[0], 0, int32(len(j.parts[0].records))}})
+		j.delayed(ctx, err, spans{{j.parts[0], 0, int32(len(j.parts[0].records))}})
 		j.wait(ctx)
 	}
 }
@@ -114,7 +117,7 @@ func (j *job) seal(ctx context.Context) {
 			case ctx.Err() != nil:
 				j.failed[p], open = ctx.Err(), nil
 			case classOf(err) == Transient:
-				j.s.warn("writing is delayed", err, spans{{p, 0, int32(len(p.records))}})
+				j.delayed(ctx, err, spans{{p, 0, int32(len(p.records))}})
 				j.wait(ctx)
 			default:
 				j.failed[p], open = j.s.stop(err), nil
@@ -165,7 +168,7 @@ func (j *job) write(ctx context.Context, records spans) {
 			return
 		case j.orphaned(err), classOf(err) == Transient:
 			order(err)
-			j.s.warn("writing is delayed", err, records)
+			j.delayed(ctx, err, records)
 			j.wait(ctx)
 		case len(records) > 1:
 			// Whatever it is, it stops the partitions that it concerns and no others.
@@ -312,6 +315,31 @@ func (j *job) wait(ctx context.Context) {
 	select {
 	case <-timer.C:
 	case <-ctx.Done():
+	}
+}
+
+// delayed tells of an error that is expected to pass. One that repeats with the same text for minutes is
+// told as what holds the partitions up, in the log and in the ledger's rows, for status; it is tried on.
+func (j *job) delayed(ctx context.Context, err error, records spans) {
+	j.s.warn("writing is delayed", err, records)
+	text := describe(err)
+	switch {
+	case text != j.repeats:
+		j.repeats, j.since, j.told = text, time.Now(), time.Time{}
+		return
+	case time.Since(j.since) < j.s.stuckAfter || time.Since(j.told) < j.s.stuckAfter:
+		return
+	}
+	first := records[0].part.Claim
+	j.s.log.Error("writing is stuck: the same error again and again", slog.String("error", text), slog.String("for", time.Since(j.since).Round(time.Second).String()),
+		slog.String("topic", first.Topic), slog.Int("partition", int(first.Partition.Partition)), slog.Int64("offset", first.Position.Next), slog.Int("partitions", len(records)))
+	j.told = time.Now()
+	claims := make([]offsets.Claim, len(records))
+	for i, x := range records {
+		claims[i] = x.part.Claim
+	}
+	if err := j.s.ledger.Stuck(ctx, claims, fmt.Sprintf("%s, again and again since %s", text, j.since.UTC().Format(time.RFC3339))); err != nil {
+		j.s.log.Warn("note what partitions are stuck at", slog.String("error", safe(err)))
 	}
 }
 
