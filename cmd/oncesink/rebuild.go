@@ -165,15 +165,12 @@ func (f *loadFlags) run(cmd *cobra.Command, table string, r *rebuild.Range, judg
 	show := newProgress(cmd.ErrOrStderr(), s.log)
 	result, err := rebuild.Run(ctx, rebuild.Options{
 		Pool: s.pool, Admin: s.admin, Cluster: s.meta.Cluster, Sink: s.sinkCfg, Consumer: s.consumer,
-		Table: table, Range: r, Accept: f.accept, DryRun: f.dryRun, Swap: f.swap, KeepStage: f.keepStage || f.dryRun && judge == nil,
+		Table: table, Range: r, Accept: f.accept, DryRun: f.dryRun, Verify: judge != nil, Swap: f.swap, KeepStage: f.keepStage || f.dryRun && judge == nil,
 		Progress: show.tell, Logger: s.log,
 	})
 	show.end(err)
-	if ctx.Err() != nil && err != nil {
-		return errors.New("interrupted: nothing was changed; the same command goes on where this one stopped")
-	}
-	if err != nil {
-		return s.scrub(err)
+	if result == nil {
+		return s.scrub(unfinished(ctx, err, table))
 	}
 	if f.asJSON {
 		if err := printJSON(cmd.OutOrStdout(), result); err != nil {
@@ -182,10 +179,27 @@ func (f *loadFlags) run(cmd *cobra.Command, table string, r *rebuild.Range, judg
 	} else {
 		printLoad(cmd.OutOrStdout(), result)
 	}
+	if err != nil {
+		return s.scrub(unfinished(ctx, err, table))
+	}
 	if judge == nil {
 		return nil
 	}
 	return judge(result)
+}
+
+// unfinished says what a command that failed has done to the table.
+func unfinished(ctx context.Context, err error, table string) error {
+	switch rebuild.OutcomeOf(err) {
+	case rebuild.Changed:
+		return fmt.Errorf("the table is done, and its stage is left: %w: `oncesink verify %s` removes it", err, table)
+	case rebuild.InDoubt:
+		return fmt.Errorf("either all of it is done, or nothing: %w: `oncesink verify %s` tells; the same command may be run again in either case", err, table)
+	}
+	if ctx.Err() != nil {
+		return errors.New("interrupted: nothing was changed; the same command goes on where this one stopped")
+	}
+	return err
 }
 
 // connectBoth connects to both ends, and wants a ledger.
@@ -208,6 +222,7 @@ func printLoad(w io.Writer, r *rebuild.Result) {
 	if r.Swapped {
 		fmt.Fprintf(w, "%s: exchanged for what its topics say\n", what)
 		fmt.Fprintf(w, "%d record(s) read in %.1f s; the group's positions were locked for %.2f s\n", r.Records, r.Seconds, r.Frozen)
+		printMemory(w, r)
 		return
 	}
 	if r.From != "" {
@@ -215,6 +230,7 @@ func printLoad(w io.Writer, r *rebuild.Result) {
 	}
 	fmt.Fprintf(w, "%s: %d row(s) %sadded, %d changed, %d deleted\n", what, r.Added, would, r.Changed, r.Deleted)
 	fmt.Fprintf(w, "%d record(s) read in %.1f s; the group's positions were locked for %.2f s\n", r.Records, r.Seconds, r.Frozen)
+	printMemory(w, r)
 	for _, kind := range []string{"added", "changed", "deleted"} {
 		if keys := r.Samples[kind]; len(keys) > 0 {
 			printWrapped(w, "", "to be "+kind+", for example: "+strings.Join(keys, " "))
@@ -222,5 +238,23 @@ func printLoad(w io.Writer, r *rebuild.Result) {
 	}
 	if r.DeadLetters > 0 {
 		fmt.Fprintf(w, "%d record(s) can't be written (select * from oncesink.dead_letters)\n", r.DeadLetters)
+	}
+}
+
+// printMemory says how the delete memory compares: what it decides are events to come.
+func printMemory(w io.Writer, r *rebuild.Result) {
+	m := r.Memory
+	if m == nil {
+		return
+	}
+	would, forgotten := "", "forgotten"
+	if r.DryRun {
+		would, forgotten = "to be ", "to be forgotten"
+	}
+	if m.Differ+m.Missing+m.Stray > 0 {
+		fmt.Fprintf(w, "remembered deletions: %d %sadded, %d changed, %d %s\n", m.Missing, would, m.Differ, m.Stray, forgotten)
+	}
+	if m.Unproven > 0 {
+		printWrapped(w, "", fmt.Sprintf("%d remembered deletion(s) that the topics neither prove nor refute: their tombstones are gone, or came from another topic", m.Unproven))
 	}
 }

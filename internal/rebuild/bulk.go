@@ -21,10 +21,10 @@ func (j *job) endBulk(ctx context.Context) error {
 	s.about.Bulk = ""
 	key := strings.Join(quoteAll(l.Key), ", ")
 	unique := fmt.Sprintf("create unique index on %s (%s)", s.quoted(), key)
-	err := j.inTx(ctx, unique, s.comment())
+	err := j.execute(ctx, unique, s.comment())
 	if sink.SQLState(err) == uniqueViolation {
 		folded := pgx.Identifier{"oncesink", s.name + "2"}.Sanitize()
-		err = j.inTx(ctx,
+		err = j.execute(ctx,
 			fmt.Sprintf("create table %s (like %s including all)", folded, s.quoted()),
 			fmt.Sprintf("insert into %s overriding system value select distinct on (%s) %s from %s order by %s, %s", folded, key, j.stored(), s.quoted(), key, j.latest()),
 			"drop table "+s.quoted(),
@@ -53,25 +53,4 @@ func (j *job) latest() string {
 func (j *job) stored() string {
 	columns := quoteAll(j.layout.Columns)
 	return strings.Join(append(columns, sink.SourceColumn, sink.OffsetColumn), ", ")
-}
-
-// inTx executes statements in one transaction.
-func (j *job) inTx(ctx context.Context, statements ...string) error {
-	tx, err := j.conn.Begin(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	if err := execAll(ctx, tx, statements...); err != nil {
-		return err
-	}
-	return tx.Commit(ctx)
-}
-
-func quoteAll(names []string) []string {
-	out := make([]string, len(names))
-	for i, n := range names {
-		out[i] = pgx.Identifier{n}.Sanitize()
-	}
-	return out
 }

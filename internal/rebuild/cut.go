@@ -32,13 +32,32 @@ func (j *job) cut(ctx context.Context) error {
 	j.progress("applying", 0, 0)
 	wait := backoff.NewExponentialBackOff(backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMaxInterval(3*time.Second), backoff.WithMaxElapsedTime(0))
 	for {
+		if err := j.readFeeds(ctx); err != nil {
+			return err
+		}
+		if !j.sure() { // that takes a look at the whole table: better without a lock
+			if err := j.whole(ctx); err != nil {
+				return err
+			}
+		}
+		if j.columns == nil && !j.Swap {
+			if err := j.compare(ctx); err != nil {
+				return err
+			}
+			j.progress("applying", 0, 0)
+		}
 		err := j.tryCut(ctx, sk, ledger)
 		var later *errLater
+		var anew *errAnew
 		switch {
 		case err == nil:
 			return nil
+		case OutcomeOf(err) != Unchanged:
+			return err
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case errors.As(err, &anew):
+			return err
 		case errors.As(err, &later):
 			j.log.Info("the cut has to wait", "because", later.why)
 			j.progress("waiting: "+later.why, 0, 0)
@@ -57,12 +76,10 @@ func (j *job) cut(ctx context.Context) error {
 			return err
 		}
 		if err := j.read(ctx, sk, ledger, j.bounds()); err != nil {
-			return err
-		}
-		if j.columns == nil && !j.Swap {
-			if err := j.compare(ctx); err != nil {
-				return err
+			if outdated(err) {
+				return &errAnew{err.Error()}
 			}
+			return err
 		}
 	}
 }
@@ -73,8 +90,8 @@ func transient(err error) bool {
 	return code == "55P03" || strings.HasPrefix(code, "40")
 }
 
-func (j *job) tryCut(ctx context.Context, sk *sink.Sink, ledger *offsets.Ledger) (err error) {
-	tx, err := j.conn.Begin(ctx)
+func (j *job) tryCut(ctx context.Context, sk *sink.Sink, ledger *offsets.Ledger) error {
+	tx, err := j.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: j.begin})
 	if err != nil {
 		return err
 	}
@@ -87,7 +104,10 @@ func (j *job) tryCut(ctx context.Context, sk *sink.Sink, ledger *offsets.Ledger)
 	if err := j.freeze(ctx, tx); err != nil {
 		return err
 	}
-	if err := j.catchUp(ctx, sk, ledger); err != nil {
+	if err := j.catchUp(ctx, tx, sk, ledger); err != nil {
+		return err
+	}
+	if err := j.countMemory(ctx, tx); err != nil {
 		return err
 	}
 	if j.Swap && !j.DryRun {
@@ -103,7 +123,7 @@ func (j *job) tryCut(ctx context.Context, sk *sink.Sink, ledger *offsets.Ledger)
 		return err
 	}
 	if !j.DryRun {
-		if err := tx.Commit(ctx); err != nil {
+		if err := j.commit(ctx, tx); err != nil {
 			return err
 		}
 	}
@@ -112,51 +132,93 @@ func (j *job) tryCut(ctx context.Context, sk *sink.Sink, ledger *offsets.Ledger)
 }
 
 // freeze locks the group's positions in the order in which all writers do, and reads them: no
-// transaction of the sink can write the table until the end of this one.
+// transaction of the sink can write the table until the end of this one, and nobody can alter it. It makes sure that the table, its
+// topics and their mapping are still those that the stage was made for.
 func (j *job) freeze(ctx context.Context, tx pgx.Tx) error {
-	rows, err := tx.Query(ctx, `
-		select o.topic, o.partition, o.next_offset from oncesink.offsets o
-		 where o.sink_group = $1::text
-		   and exists (select from oncesink.mappings m where m.sink_group = o.sink_group and m.topic = o.topic and m.partition = o.partition and m.target = $2::text)
-		 order by o.topic, o.partition for update of o`, j.Consumer.Group, j.result.Table)
-	if err != nil {
+	if err := j.lock.Check(ctx); err != nil {
 		return err
 	}
-	var f feed
-	j.feeds = j.feeds[:0]
-	_, err = pgx.ForEachRow(rows, []any{&f.Topic, &f.Partition.Partition, &f.next}, func() error {
-		j.feeds = append(j.feeds, f)
-		return nil
-	})
-	return err
+	before := j.feeds
+	if err := j.collectFeeds(ctx, tx, " for update of o"); err != nil {
+		return err
+	}
+	mode := "row exclusive"
+	switch {
+	case j.DryRun:
+		mode = "access share"
+	case j.Swap:
+		mode = "access exclusive"
+	}
+	if err := execAll(ctx, tx, fmt.Sprintf("lock table %s in %s mode", j.layout.Quoted(), mode)); err != nil {
+		if sink.SQLState(err) == undefinedTable {
+			return &errAnew{"the table is gone"}
+		}
+		return err
+	}
+	columns, err := columnsOf(ctx, tx, &j.layout)
+	switch {
+	case err != nil:
+		return err
+	case !slices.Equal(columns, j.stage.about.Columns):
+		return &errAnew{"the table was altered"}
+	case len(j.feeds) == 0 && len(before) > 0:
+		return &errAnew{"the group reads the table's topics no longer"}
+	}
+	for _, f := range j.feeds {
+		i := slices.IndexFunc(before, func(b feed) bool { return b.Partition == f.Partition })
+		if i >= 0 && before[i].mapping != f.mapping {
+			return &errAnew{"the group's mapping of the table was changed"}
+		}
+	}
+	return j.notBelow(ctx, tx)
 }
 
+const undefinedTable = "42P01"
+
 // catchUp brings the stage to exactly where the group stands.
-func (j *job) catchUp(ctx context.Context, sk *sink.Sink, ledger *offsets.Ledger) error {
-	at, err := j.staged(ctx)
-	if err != nil {
+func (j *job) catchUp(ctx context.Context, tx pgx.Tx, sk *sink.Sink, ledger *offsets.Ledger) error {
+	if err := j.readStaged(ctx, tx); err != nil {
 		return err
+	}
+	if f := j.otherTopic(); f != nil {
+		return &errAnew{"the group follows another topic of the name " + f.Topic}
 	}
 	var behind int64
 	for _, f := range j.feeds {
-		if at[f.Partition] > f.next {
-			return &errLater{fmt.Sprintf("the group stands at offset %d of %s, and the stage at %d: was it rewound?", f.next, f.Partition, at[f.Partition])}
+		at := j.staged[f.Partition].next
+		if at > f.next {
+			return &errLater{fmt.Sprintf("the group stands at offset %d of %s, and the stage at %d: was it rewound?", f.next, f.Partition, at)}
 		}
-		behind += f.next - at[f.Partition]
+		behind += f.next - at
 	}
-	switch {
-	case behind == 0:
-		return nil
-	case behind > 4*nearby:
+	if behind > 4*nearby {
 		return &errLater{fmt.Sprintf("the stage is %d records behind", behind)}
 	}
-	catching, cancel := context.WithTimeout(ctx, cutBudget)
-	defer cancel()
-	if err := j.read(catching, sk, ledger, j.bounds()); err != nil {
-		if catching.Err() != nil && ctx.Err() == nil {
-			return &errLater{fmt.Sprintf("the last %d records take longer than %v", behind, cutBudget)}
+	if behind > 0 {
+		catching, cancel := context.WithTimeout(ctx, cutBudget)
+		defer cancel()
+		if err := j.read(catching, sk, ledger, j.bounds()); err != nil {
+			if catching.Err() != nil && ctx.Err() == nil {
+				return &errLater{fmt.Sprintf("the last %d records take longer than %v", behind, cutBudget)}
+			}
+			if outdated(err) {
+				return &errAnew{err.Error()}
+			}
+			return err
 		}
-		return err
+		if err := j.readStaged(ctx, tx); err != nil {
+			return err
+		}
+	}
+	for _, f := range j.feeds {
+		// It may stand below the group where compaction, or an aborted transaction, has left no record between.
+		at := j.staged[f.Partition]
+		if at.next > f.next {
+			return &errLater{fmt.Sprintf("the stage stands at offset %d of %s, and the group at %d", at.next, f.Partition, f.next)}
+		}
+		if at.first > 0 && !j.accepted(PartialHistory) { // it began after the log was asked for its beginning
+			return &errAnew{fmt.Sprintf("%s was read from offset %d on", f.Partition, at.first)}
+		}
 	}
 	return nil
 }
@@ -180,7 +242,10 @@ func (j *job) apply(ctx context.Context, tx pgx.Tx) error {
 	if j.DryRun {
 		return j.foretell(ctx, tx)
 	}
-	return j.change(ctx, tx)
+	if err := j.change(ctx, tx); err != nil {
+		return err
+	}
+	return j.remember(ctx, tx)
 }
 
 // change makes rows of the table what they are in the stage.
@@ -209,13 +274,9 @@ func (j *job) change(ctx context.Context, tx pgx.Tx) error {
 			return err
 		}
 	}
-	err := execute(&j.result.Added, fmt.Sprintf("insert into %s (%s) overriding system value\nselect %s from %s s%s",
+	return execute(&j.result.Added, fmt.Sprintf("insert into %s (%s) overriding system value\nselect %s from %s s%s",
 		table, strings.Join(quoteAll(j.columns), ", "), qualified("s", j.columns), st,
 		where(j.listed("s"), j.inRange("s"), fmt.Sprintf("not exists (select from %s t where %s)", table, j.sameKey("t", "s")))))
-	if err != nil {
-		return err
-	}
-	return j.remember(ctx, tx)
 }
 
 // listed is the condition that the key of a row is among those that may differ.
@@ -224,31 +285,6 @@ func (j *job) listed(alias string) string {
 		return "" // all may
 	}
 	return fmt.Sprintf("(%s) in (select %s from %s)", qualified(alias, j.layout.Key), strings.Join(quoteAll(j.layout.Key), ", "), j.stage.differs)
-}
-
-// remember takes over what the stage remembers of deleted rows. Nothing lowers what the table's own
-// memory holds (rule 13).
-func (j *job) remember(ctx context.Context, tx pgx.Tx) error {
-	l := &j.layout
-	if l.Memory == "" {
-		return nil
-	}
-	columns := slices.Clone(l.Key)
-	if l.Version != "" {
-		columns = append(columns, l.Version)
-	}
-	columns = append(columns, sink.SourceColumn, sink.OffsetColumn)
-	var sets []string
-	for _, c := range quoteAll(columns[len(l.Key):]) {
-		sets = append(sets, fmt.Sprintf("%s = excluded.%s", c, c))
-	}
-	list := strings.Join(quoteAll(columns), ", ")
-	place := func(row string) string {
-		return fmt.Sprintf("(%[1]s.%[2]s >> 20, %[1]s.%[3]s, %[1]s.%[2]s)", row, sink.SourceColumn, sink.OffsetColumn)
-	}
-	_, err := tx.Exec(ctx, fmt.Sprintf("insert into %s as m (%s) select %s from %s s order by %s\n    on conflict (%s) do update set %s where %s > %s",
-		l.Memory, list, list, j.stage.memory(), strings.Join(quoteAll(l.Key), ", "), strings.Join(quoteAll(l.Key), ", "), strings.Join(sets, ", "), place("excluded"), place("m")))
-	return err
 }
 
 // touched adds the keys of what the stage took since the comparison.
@@ -260,17 +296,11 @@ func (j *job) touched(ctx context.Context, tx pgx.Tx) error {
 			j.stage.differs, j.eitherKey(), l.Quoted(), j.stage.quoted(), j.sameKey("t", "s"), where(j.differs("t", "s"), j.inEitherRange("t", "s"))))
 	}
 	var statements []string
+	if list := j.listMemory(); list != "" {
+		statements = append(statements, list)
+	}
 	for _, t := range j.stage.places(l) {
 		statements = append(statements, fmt.Sprintf("insert into %s select %s from %s where %s", j.stage.differs, strings.Join(quoteAll(l.Key), ", "), t, j.later))
 	}
 	return execAll(ctx, tx, statements...)
-}
-
-func execAll(ctx context.Context, tx pgx.Tx, statements ...string) error {
-	for _, s := range statements {
-		if _, err := tx.Exec(ctx, s); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -22,7 +22,7 @@ func (j *job) compare(ctx context.Context) error {
 		return err
 	}
 	if !j.DryRun { // it names some of the rows
-		if err := j.conn.QueryRow(ctx, "select not exists (select from "+l.Quoted()+")").Scan(&j.bare); err != nil {
+		if err := j.scan(ctx, "select not exists (select from "+l.Quoted()+")", nil, &j.bare); err != nil {
 			return fmt.Errorf("look for rows: %w", err)
 		}
 	}
@@ -38,7 +38,10 @@ func (j *job) compare(ctx context.Context) error {
 	}
 	statements = append(statements, fmt.Sprintf("create table %s as select %s\n  from %s t full join %s s on %s%s", s.differs, j.eitherKey(), l.Quoted(), s.quoted(), j.sameKey("t", "s"),
 		where(j.differs("t", "s"), j.inEitherRange("t", "s"))))
-	if err := j.inTx(ctx, append(statements, "analyze "+s.differs)...); err != nil {
+	if list := j.listMemory(); list != "" {
+		statements = append(statements, list)
+	}
+	if err := j.execute(ctx, append(statements, "analyze "+s.differs)...); err != nil {
 		return rights("compare", err)
 	}
 	return nil
@@ -51,18 +54,14 @@ func (j *job) mark(ctx context.Context) error {
 	if !l.Guarded {
 		return nil
 	}
-	rows, err := j.conn.Query(ctx, "select source, next_offset from oncesink.offsets where sink_group = $1::text and source is not null order by source", s.group)
-	if err != nil {
-		return fmt.Errorf("read the stage's positions: %w", err)
+	if err := j.inTx(ctx, j.readStaged); err != nil {
+		return err
 	}
-	var source int32
-	var next int64
 	var places strings.Builder
-	if _, err := pgx.ForEachRow(rows, []any{&source, &next}, func() error {
-		fmt.Fprintf(&places, " when %d then %d", source, next)
-		return nil
-	}); err != nil {
-		return fmt.Errorf("read the stage's positions: %w", err)
+	for _, at := range j.staged {
+		if at.source >= 0 {
+			fmt.Fprintf(&places, " when %d then %d", at.source, at.next)
+		}
 	}
 	j.later = "true"
 	if places.Len() > 0 {
@@ -74,7 +73,7 @@ func (j *job) mark(ctx context.Context) error {
 		statements = append(statements, "drop index if exists "+index.Sanitize(),
 			fmt.Sprintf("create index %s on %s (%s) where %s", index[1:].Sanitize(), t, strings.Join(quoteAll(l.Key), ", "), j.later))
 	}
-	if err := j.inTx(ctx, statements...); err != nil {
+	if err := j.execute(ctx, statements...); err != nil {
 		return rights("index the stage", err)
 	}
 	return nil
@@ -95,12 +94,8 @@ func (s *stage) placeIndex(i int) string {
 // seen reads which columns events fill. The others are nobody's business here: a default, or a
 // person, fills them (an absent field leaves a column as it is).
 func (j *job) seen(ctx context.Context) ([]string, error) {
-	rows, err := j.conn.Query(ctx, "select name from "+j.stage.filled)
-	if err != nil {
-		return nil, fmt.Errorf("read the columns that events fill: %w", err)
-	}
-	seen, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
+	var seen []string
+	if err := j.scan(ctx, "select coalesce(array_agg(name), '{}') from "+j.stage.filled, nil, &seen); err != nil {
 		return nil, fmt.Errorf("read the columns that events fill: %w", err)
 	}
 	var columns []string

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -60,46 +59,6 @@ func (j *job) load(ctx context.Context) error {
 		}
 		if behind <= nearby {
 			return nil
-		}
-	}
-}
-
-// whole waits until the group stands behind every event whose row is in the table, and
-// reads its positions. A group that was rewound doesn't: rows that lie ahead of it would seem to be nobody's.
-func (j *job) whole(ctx context.Context) error {
-	for told := false; ; told = true {
-		newest := map[int32]int64{}
-		if j.layout.Guarded {
-			rows, err := j.conn.Query(ctx, fmt.Sprintf("select %[1]s, max(%[2]s) from %[3]s where %[1]s is not null group by 1", sink.SourceColumn, sink.OffsetColumn, j.layout.Quoted()))
-			if err != nil {
-				return fmt.Errorf("read how far the table is: %w", err)
-			}
-			var source int32
-			var offset int64
-			if _, err = pgx.ForEachRow(rows, []any{&source, &offset}, func() error {
-				newest[source] = offset
-				return nil
-			}); err != nil {
-				return fmt.Errorf("read how far the table is: %w", err)
-			}
-		}
-		// In this order: the table can't be ahead of positions that are read later.
-		if err := j.readFeeds(ctx); err != nil {
-			return err
-		}
-		i := slices.IndexFunc(j.feeds, func(f feed) bool { at, ok := newest[f.source]; return ok && at >= f.next })
-		if i < 0 {
-			return nil
-		}
-		f := j.feeds[i]
-		if !told {
-			j.log.Info("the group was rewound: waiting until it has come back", "partition", f.Partition.String(), "position", f.next, "rows up to", newest[f.source])
-		}
-		j.progress(fmt.Sprintf("waiting for the group, which was rewound, at offset %d of %s", f.next, f.Partition), 0, 0)
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(watchInterval):
 		}
 	}
 }
@@ -192,17 +151,28 @@ func (j *job) watch(ctx context.Context, ledger *offsets.Ledger, bounds map[offs
 	}
 }
 
-// staged reads where the stage stands.
-func (j *job) staged(ctx context.Context) (map[offsets.Partition]int64, error) {
-	rows, err := offsets.New(j.Pool, j.stage.group, offsets.Options{}).Rows(ctx)
+// staged is where the stage stands in a partition.
+type staged struct {
+	first, next int64
+	source      int32
+}
+
+// readStaged reads where the stage stands.
+func (j *job) readStaged(ctx context.Context, tx pgx.Tx) error {
+	rows, err := tx.Query(ctx, "select topic, partition, first_offset, next_offset, coalesce(source, -1) from oncesink.offsets where sink_group = $1::text", j.stage.group)
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("read the stage's positions: %w", err)
 	}
-	at := map[offsets.Partition]int64{}
-	for _, r := range rows {
-		at[r.Partition] = r.Position.Next
+	j.staged = map[offsets.Partition]staged{}
+	var p offsets.Partition
+	var s staged
+	if _, err := pgx.ForEachRow(rows, []any{&p.Topic, &p.Partition, &s.first, &s.next, &s.source}, func() error {
+		j.staged[p] = s
+		return nil
+	}); err != nil {
+		return fmt.Errorf("read the stage's positions: %w", err)
 	}
-	return at, nil
+	return nil
 }
 
 // behind reads the group's positions anew and counts the offsets that the stage lacks.
@@ -210,12 +180,11 @@ func (j *job) behind(ctx context.Context) (n int64, err error) {
 	if err := j.readFeeds(ctx); err != nil {
 		return 0, err
 	}
-	at, err := j.staged(ctx)
-	if err != nil {
+	if err := j.inTx(ctx, j.readStaged); err != nil {
 		return 0, err
 	}
 	for _, f := range j.feeds {
-		n += max(0, f.next-at[f.Partition])
+		n += max(0, f.next-j.staged[f.Partition].next)
 	}
 	return n, nil
 }

@@ -53,28 +53,30 @@ func (s *stage) open(ctx context.Context, j *job, sk *sink.Sink) error {
 			want.Mapping += m.Topic + " " + m.Fingerprint + " "
 		}
 	}
-	rows, err := j.conn.Query(ctx, `select attname || ' ' || format_type(atttypid, atttypmod) from pg_attribute
-		where attrelid = $1::text::regclass and attnum > 0 and not attisdropped order by attname`, l.Quoted())
-	if err == nil {
-		want.Columns, err = pgx.CollectRows(rows, pgx.RowTo[string])
-	}
+	err := j.inTx(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
+		if want.Columns, err = columnsOf(ctx, tx, l); err != nil {
+			return err
+		}
+		return j.readStaged(ctx, tx)
+	})
 	if err != nil {
-		return fmt.Errorf("read the columns of %s: %w", j.result.Table, err)
+		return err
 	}
 	var comment *string
-	err = j.conn.QueryRow(ctx, `select obj_description(c.oid, 'pg_class') from pg_class c join pg_namespace n on n.oid = c.relnamespace
-		where n.nspname = 'oncesink' and c.relname = $1::text`, s.name).Scan(&comment)
+	err = j.scan(ctx, `select obj_description(c.oid, 'pg_class') from pg_class c join pg_namespace n on n.oid = c.relnamespace
+		where n.nspname = 'oncesink' and c.relname = $1::text`, []any{s.name}, &comment)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 	case err != nil:
 		return fmt.Errorf("look for a stage: %w", err)
 	default:
+		s.about = about{}
 		if comment != nil && json.Unmarshal([]byte(*comment), &s.about) == nil &&
-			s.about.Mapping == want.Mapping && slices.Equal(s.about.Columns, want.Columns) {
+			s.about.Mapping == want.Mapping && slices.Equal(s.about.Columns, want.Columns) && j.otherTopic() == nil {
 			j.log.Info("taking up the stage of an earlier call", "stage", s.name)
 			return nil
 		}
-		j.log.Info("the stage of an earlier call was made for another mapping: starting anew", "stage", s.name)
+		j.log.Info("the stage of an earlier call was made for another mapping, table or topic: starting anew", "stage", s.name)
 	}
 	s.about = want
 	if s.about.Bulk, err = j.uniformSet(ctx, sk); err != nil {
@@ -83,13 +85,36 @@ func (s *stage) open(ctx context.Context, j *job, sk *sink.Sink) error {
 	return s.create(ctx, j)
 }
 
+// columnsOf reads names and types of the table's columns.
+func columnsOf(ctx context.Context, tx pgx.Tx, l *sink.Layout) ([]string, error) {
+	columns, err := texts(ctx, tx, `select attname || ' ' || format_type(atttypid, atttypmod) from pg_attribute
+		where attrelid = $1::text::regclass and attnum > 0 and not attisdropped order by attname`, l.Quoted())
+	if err != nil {
+		return nil, fmt.Errorf("read the columns of %s.%s: %w", l.Schema, l.Name, err)
+	}
+	return columns, nil
+}
+
+// otherTopic returns a feed whose events in the stage are those of another topic of its name, or
+// of another generation (rule 12).
+func (j *job) otherTopic() *feed {
+	i := slices.IndexFunc(j.feeds, func(f feed) bool {
+		at, ok := j.staged[f.Partition]
+		return ok && at.source >= 0 && f.source >= 0 && at.source != f.source
+	})
+	if i < 0 {
+		return nil
+	}
+	return &j.feeds[i]
+}
+
 // uniformSet returns the columns that the topics' first records fill, where all may be loaded
 // in bulk as far as can be told now; "" otherwise.
 func (j *job) uniformSet(ctx context.Context, sk *sink.Sink) (string, error) {
 	l := &j.layout
 	var checked bool // by the row: foreign keys, further unique indexes
-	err := j.conn.QueryRow(ctx, `select exists (select from pg_constraint where conrelid = $1::text::regclass and contype in ('f', 'x'))
-		or exists (select from pg_class where oid = $1::text::regclass and relkind = 'p')`, l.Quoted()).Scan(&checked)
+	err := j.scan(ctx, `select exists (select from pg_constraint where conrelid = $1::text::regclass and contype in ('f', 'x'))
+		or exists (select from pg_class where oid = $1::text::regclass and relkind = 'p')`, []any{l.Quoted()}, &checked)
 	if err != nil {
 		return "", fmt.Errorf("read the constraints of %s: %w", j.result.Table, err)
 	}
@@ -139,40 +164,40 @@ func (s *stage) create(ctx context.Context, j *job) error {
 	if !s.about.InBulk {
 		like += " including indexes"
 	}
-	if err := s.drop(ctx, j.conn); err != nil {
+	if err := j.inTx(ctx, s.drop); err != nil {
 		return fmt.Errorf("drop the stage: %w", err)
 	}
-	tx, err := j.conn.Begin(ctx)
-	if err != nil {
-		return fmt.Errorf("make the stage: %w", err)
-	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	statements := []string{
-		fmt.Sprintf("create table %s (like %s %s)", s.quoted(), l.Quoted(), like),
-		fmt.Sprintf("create table %s (name text primary key)", s.filled),
-		s.comment(),
-	}
-	for i, c := range l.Columns {
-		if s.about.InBulk && s.about.Bulk[i] == '1' {
-			statements = append(statements, fmt.Sprintf("insert into %s values (%s)", s.filled, sink.Literal(c)))
+	err := j.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		statements := []string{
+			fmt.Sprintf("create table %s (like %s %s)", s.quoted(), l.Quoted(), like),
+			fmt.Sprintf("create table %s (name text primary key)", s.filled),
+			s.comment(),
 		}
-	}
-	if !s.about.InBulk {
-		keys, err := foreignKeys(ctx, tx, l)
-		if err != nil {
+		for i, c := range l.Columns {
+			if s.about.InBulk && s.about.Bulk[i] == '1' {
+				statements = append(statements, fmt.Sprintf("insert into %s values (%s)", s.filled, sink.Literal(c)))
+			}
+		}
+		if !s.about.InBulk {
+			keys, err := texts(ctx, tx, "select pg_get_constraintdef(oid) from pg_constraint where conrelid = $1::text::regclass and contype = 'f' order by conname", l.Quoted())
+			if err != nil {
+				return fmt.Errorf("read foreign keys: %w", err)
+			}
+			for _, k := range keys {
+				statements = append(statements, fmt.Sprintf("alter table %s add %s", s.quoted(), k))
+			}
+		}
+		if err := execAll(ctx, tx, statements...); err != nil {
 			return err
 		}
-		for _, k := range keys {
-			statements = append(statements, fmt.Sprintf("alter table %s add %s", s.quoted(), k))
+		made, err := columnsOf(ctx, tx, &sink.Layout{Schema: "oncesink", Name: s.name})
+		if err == nil && !slices.Equal(made, s.about.Columns) {
+			return &errAnew{"the table was altered"}
 		}
-	}
-	for _, statement := range statements {
-		if _, err := tx.Exec(ctx, statement); err != nil {
-			return rights("make the stage", err)
-		}
-	}
-	if err := tx.Commit(ctx); err != nil {
-		return fmt.Errorf("make the stage: %w", err)
+		return err
+	})
+	if err != nil {
+		return rights("make the stage", err)
 	}
 	return nil
 }
@@ -185,23 +210,9 @@ func (s *stage) comment() string {
 	return fmt.Sprintf("comment on table %s is %s", s.quoted(), sink.Literal(string(b)))
 }
 
-// foreignKeys are those of the table, as constraints of another one.
-func foreignKeys(ctx context.Context, tx pgx.Tx, l *sink.Layout) ([]string, error) {
-	rows, err := tx.Query(ctx, "select pg_get_constraintdef(oid) from pg_constraint where conrelid = $1::text::regclass and contype = 'f' order by conname", l.Quoted())
-	if err != nil {
-		return nil, fmt.Errorf("read foreign keys: %w", err)
-	}
-	return pgx.CollectRows(rows, pgx.RowTo[string])
-}
-
 // drop removes the stage with everything that belongs to it. It may be called for one that
 // is not there, or only in part.
-func (s *stage) drop(ctx context.Context, conn *pgx.Conn) error {
-	tx, err := conn.Begin(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+func (s *stage) drop(ctx context.Context, tx pgx.Tx) error {
 	for _, statement := range []string{
 		"delete from oncesink.offsets where sink_group = $1::text",
 		"delete from oncesink.mappings where sink_group = $1::text",
@@ -216,7 +227,7 @@ func (s *stage) drop(ctx context.Context, conn *pgx.Conn) error {
 			return rights("drop the stage", err)
 		}
 	}
-	return tx.Commit(ctx)
+	return nil
 }
 
 // config is the sink's for the stage: the table's mapping, into the stage.

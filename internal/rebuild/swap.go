@@ -44,11 +44,11 @@ var obstacles = []string{
 func (j *job) refuseSwap(ctx context.Context) error {
 	var problems []error
 	for _, o := range obstacles {
-		rows, err := j.conn.Query(ctx, strings.ReplaceAll(o, "$1", sink.Literal(j.layout.Quoted())+"::regclass"))
 		var whys []string
-		if err == nil {
-			whys, err = pgx.CollectRows(rows, pgx.RowTo[string])
-		}
+		err := j.inTx(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
+			whys, err = texts(ctx, tx, strings.ReplaceAll(o, "$1", sink.Literal(j.layout.Quoted())+"::regclass"))
+			return err
+		})
 		if err != nil {
 			return fmt.Errorf("look for what hangs on the table: %w", err)
 		}
@@ -67,21 +67,17 @@ type twin struct {
 
 // furnish gives the stage what the table has besides rows, without locking the table.
 func (j *job) furnish(ctx context.Context) error {
-	columns, err := j.seen(ctx)
-	if err != nil {
+	if err := j.allFilled(ctx); err != nil {
 		return err
 	}
-	for _, c := range j.layout.Columns {
-		if !slices.Contains(columns, c) {
-			return &sink.ConfigError{Problem: fmt.Sprintf("table %s can't be swapped: no event fills column %s, whose values would be lost", j.result.Table, c), Fix: "rebuild it without --swap"}
-		}
-	}
+	var err error
 	j.progress("indexing", 0, 0)
 	if j.twins, err = j.indexes(ctx); err != nil {
 		return rights("index the stage", err)
 	}
 	var statements []string
-	rows, err := j.conn.Query(ctx, `
+	err = j.inTx(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
+		statements, err = texts(ctx, tx, `
 		select format('alter table %1$s set (%2$s)', $2::text, array_to_string(reloptions, ', ')) from pg_class where oid = $1::text::regclass and reloptions is not null
 		union all
 		select format('comment on column %s.%I is %L', $2::text, attname, col_description(attrelid, attnum)) from pg_attribute
@@ -92,14 +88,27 @@ func (j *job) furnish(ctx context.Context) error {
 		  from pg_class c, aclexplode(c.relacl) a where c.oid = $1::text::regclass and a.grantee <> c.relowner
 		union all
 		select format('alter table %s owner to %s', $2::text, relowner::regrole) from pg_class where oid = $1::text::regclass`, j.layout.Quoted(), j.stage.quoted())
-	if err == nil {
-		statements, err = pgx.CollectRows(rows, pgx.RowTo[string])
-	}
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("read what the table has: %w", err)
 	}
-	if err := j.inTx(ctx, append(statements, "analyze "+j.stage.quoted())...); err != nil {
+	if err := j.execute(ctx, append(statements, "analyze "+j.stage.quoted())...); err != nil {
 		return rights("prepare the swap", err)
+	}
+	return nil
+}
+
+// allFilled refuses a swap that would lose the values of columns which no event fills.
+func (j *job) allFilled(ctx context.Context) error {
+	columns, err := j.seen(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range j.layout.Columns {
+		if !slices.Contains(columns, c) {
+			return &sink.ConfigError{Problem: fmt.Sprintf("table %s can't be swapped: no event fills column %s, whose values would be lost", j.result.Table, c), Fix: "rebuild it without --swap"}
+		}
 	}
 	return nil
 }
@@ -107,16 +116,19 @@ func (j *job) furnish(ctx context.Context) error {
 // indexes gives the stage those of the table's indexes that it lacks, and says which is whose.
 func (j *job) indexes(ctx context.Context) (twins []twin, err error) {
 	type index struct{ name, definition, constraint, kind string }
-	read := func(table string) ([]index, error) {
-		rows, err := j.conn.Query(ctx, `
+	read := func(table string) (found []index, err error) {
+		return found, j.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+			rows, err := tx.Query(ctx, `
 			select i.relname, regexp_replace(pg_get_indexdef(x.indexrelid), '^(CREATE (?:UNIQUE )?INDEX) .*? (USING .*)$', '\1 ON TABLE \2'), coalesce(c.conname, ''), coalesce(c.contype::text, '')
 			  from pg_index x join pg_class i on i.oid = x.indexrelid left join pg_constraint c on c.conindid = x.indexrelid and c.conrelid = x.indrelid
 			 where x.indrelid = $1::text::regclass order by i.relname`, table)
-		if err != nil {
-			return nil, err
-		}
-		return pgx.CollectRows(rows, func(row pgx.CollectableRow) (x index, err error) {
-			return x, row.Scan(&x.name, &x.definition, &x.constraint, &x.kind)
+			if err != nil {
+				return err
+			}
+			found, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (x index, err error) {
+				return x, row.Scan(&x.name, &x.definition, &x.constraint, &x.kind)
+			})
+			return err
 		})
 	}
 	want, err := read(j.layout.Quoted())
@@ -146,7 +158,7 @@ func (j *job) indexes(ctx context.Context) (twins []twin, err error) {
 		if pass > 0 {
 			return nil, fmt.Errorf("the stage does not take the index %s", missing[0])
 		}
-		if err := j.inTx(ctx, missing...); err != nil {
+		if err := j.execute(ctx, missing...); err != nil {
 			return nil, err
 		}
 	}
@@ -169,7 +181,6 @@ func (j *job) exchange(ctx context.Context, tx pgx.Tx) error {
 		said = sink.Literal(*comment)
 	}
 	statements := []string{
-		fmt.Sprintf("lock table %s in access exclusive mode", l.Quoted()),
 		"drop table " + l.Quoted(),
 		fmt.Sprintf("comment on table %s is %s", s.quoted(), said),
 		fmt.Sprintf("alter table %s set schema %s", s.quoted(), pgx.Identifier{l.Schema}.Sanitize()),

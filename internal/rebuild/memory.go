@@ -1,0 +1,129 @@
+package rebuild
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/oncesink/oncesink/sink"
+)
+
+// The delete memory is a state like the table's rows: which event of a key comes next in depends on both (rule
+// 13). With the stage at exactly the group's positions its memory is what building the table from zero would have left;
+// so the cut makes the table's say the same, also where that is lower. Live, nothing lowers it: there
+// a later version may be another partition's.
+
+// memoryColumns are the memory's key columns, and the others.
+func (j *job) memoryColumns() (key, state []string) {
+	if j.layout.Version != "" {
+		state = append(state, j.layout.Version)
+	}
+	return j.layout.Key, append(state, sink.SourceColumn, sink.OffsetColumn)
+}
+
+// memoryPlace is where a remembered deletion stands among those of a key.
+func memoryPlace(row string) string {
+	return fmt.Sprintf("(%[1]s.%[2]s >> 20, %[1]s.%[3]s, %[1]s.%[2]s)", row, sink.SourceColumn, sink.OffsetColumn)
+}
+
+// proven is the condition that the topics, as the stage has read them, say whether a deletion took place: it
+// lies where the stage has read. In a log that begins later (rule 22), or of a topic that is gone, they don't, and the memory alone knows.
+func (j *job) proven(alias string) string {
+	var cases strings.Builder
+	for _, at := range j.staged {
+		if at.source >= 0 {
+			fmt.Fprintf(&cases, " when %d then %s.%s >= %d", at.source, alias, sink.OffsetColumn, at.first)
+		}
+	}
+	if cases.Len() == 0 {
+		return "false"
+	}
+	return fmt.Sprintf("(case %s.%s%s else false end)", alias, sink.SourceColumn, cases.String())
+}
+
+// mayBeCompacted is the condition that a deletion is of a compacted topic, which forgets tombstones after a while.
+func (j *job) mayBeCompacted(alias string) string {
+	var sources []string
+	for p, at := range j.staged {
+		if j.compacted[p.Topic] {
+			sources = append(sources, fmt.Sprint(at.source))
+		}
+	}
+	if len(sources) == 0 {
+		return "false"
+	}
+	return fmt.Sprintf("%s.%s in (%s)", alias, sink.SourceColumn, strings.Join(sources, ", "))
+}
+
+// compareMemory is the beginning of each statement over both memories: m is the table's row, s the stage's.
+func (j *job) compareMemory() (from, gone, missing, unlike string) {
+	key, state := j.memoryColumns()
+	var same, differ []string
+	for _, c := range quoteAll(key) {
+		same = append(same, fmt.Sprintf("m.%s = s.%s", c, c))
+	}
+	for _, c := range quoteAll(state) {
+		differ = append(differ, fmt.Sprintf("m.%s is distinct from s.%s", c, c))
+	}
+	first := quoteAll(key)[0]
+	from = fmt.Sprintf("%s m full join %s s on %s", j.layout.Memory, j.stage.memory(), strings.Join(same, " and "))
+	return from, "s." + first + " is null", "m." + first + " is null", "(" + strings.Join(differ, " or ") + ")"
+}
+
+// kept is the condition that a row m of the memory stays, whatever the stage's row says.
+func (j *job) kept(stage string) string {
+	return fmt.Sprintf("(not %s and (%s > %s) is not true)", j.proven("m"), memoryPlace(stage), memoryPlace("m"))
+}
+
+// listMemory adds the keys whose deletions differ to those of rows that differ: the next event of such a key may
+// become a row in the table and none in the stage, where it leaves no trace. Empty without a memory.
+func (j *job) listMemory() string {
+	if j.layout.Memory == "" {
+		return ""
+	}
+	from, _, _, unlike := j.compareMemory()
+	var keys []string
+	for _, c := range quoteAll(j.layout.Key) {
+		keys = append(keys, fmt.Sprintf("coalesce(m.%[1]s, s.%[1]s)", c))
+	}
+	return fmt.Sprintf("insert into %s select %s from %s where %s", j.stage.differs, strings.Join(keys, ", "), from, unlike)
+}
+
+// countMemory counts the rows of the memory that are not what the stage says.
+func (j *job) countMemory(ctx context.Context, tx pgx.Tx) error {
+	if j.layout.Memory == "" {
+		return nil
+	}
+	from, gone, missing, unlike := j.compareMemory()
+	unproven := fmt.Sprintf("(not %s and (%s or %s and %s))", missing, j.kept("s"), gone, j.mayBeCompacted("m"))
+	m := &Memory{}
+	j.result.Memory = m
+	return tx.QueryRow(ctx, fmt.Sprintf(`select count(*) filter (where not %[1]s and not %[2]s and not %[3]s),
+		count(*) filter (where %[2]s), count(*) filter (where %[1]s and not %[3]s), count(*) filter (where %[3]s)
+		  from %[4]s where %[5]s`, gone, missing, unproven, from, unlike)).Scan(&m.Differ, &m.Missing, &m.Stray, &m.Unproven)
+}
+
+// remember makes the table's memory what the stage's says, except for what the topics can't prove.
+func (j *job) remember(ctx context.Context, tx pgx.Tx) error {
+	if j.layout.Memory == "" {
+		return nil
+	}
+	key, state := j.memoryColumns()
+	var same, alike, sets []string
+	for _, c := range quoteAll(key) {
+		same = append(same, fmt.Sprintf("m.%s = s.%s", c, c))
+	}
+	for _, c := range quoteAll(state) {
+		alike = append(alike, fmt.Sprintf("m.%s is not distinct from s.%s", c, c))
+		sets = append(sets, fmt.Sprintf("%s = excluded.%s", c, c))
+	}
+	memory, stage, names := j.layout.Memory, j.stage.memory(), strings.Join(quoteAll(slices.Concat(key, state)), ", ")
+	keys := strings.Join(quoteAll(key), ", ")
+	return execAll(ctx, tx,
+		fmt.Sprintf("delete from %s m where %s and not exists (select from %s s where %s)", memory, j.proven("m"), stage, strings.Join(same, " and ")),
+		fmt.Sprintf("insert into %s as m (%s) select %s from %s s\n where not exists (select from %s m where %s)\n    on conflict (%s) do update set %s where not %s",
+			memory, names, names, stage, memory, strings.Join(append(same, alike...), " and "), keys, strings.Join(sets, ", "), j.kept("excluded")))
+}

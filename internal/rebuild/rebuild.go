@@ -1,0 +1,254 @@
+package rebuild
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"github.com/oncesink/oncesink/consumer"
+	"github.com/oncesink/oncesink/internal/oplock"
+	"github.com/oncesink/oncesink/offsets"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// What has to be accepted by name, because it deletes rows that no event brings back (rule 22).
+const (
+	PartialHistory = "partial-history" // the log no longer begins at its beginning
+	Compacted      = "compacted"       // it keeps the last event of a key, which need not be the one with the highest version
+	ForeignRows    = "foreign-rows"    // rows that no topic produced
+)
+
+// Accepts lists what can be accepted.
+var Accepts = []string{PartialHistory, Compacted, ForeignRows}
+
+// Options say what is to be loaded again. Pool, Admin and the two configurations are those of the
+// running group.
+type Options struct {
+	Pool     *pgxpool.Pool
+	Admin    *kadm.Client
+	Cluster  string // the Kafka cluster's id
+	Sink     sink.Config
+	Consumer consumer.Config
+	// Table is the table's name in Sink.Tables.
+	Table string
+	// Range restricts the work to rows with a value of one column; nil: the whole table.
+	Range *Range
+	// Accept names what would be refused otherwise: see [Accepts].
+	Accept []string
+	// DryRun does everything and commits nothing to the table.
+	DryRun bool
+	// Verify is a DryRun after which nothing is to be done by the same role.
+	Verify bool
+	// KeepStage leaves the stage for the next time, which then reads only what is new.
+	KeepStage bool
+	// Swap exchanges the tables instead of changing the rows that differ: for when nearly all do.
+	Swap bool
+	// Progress is told how far a phase is; nil: nobody is. Calls come from several goroutines,
+	// one at a time.
+	Progress func(Progress)
+	Logger   *slog.Logger
+}
+
+// Range is From <= Column < To, in any text that PostgreSQL takes for the column's type.
+type Range struct{ Column, From, To string }
+
+// Progress is how far a phase is.
+type Progress struct {
+	Phase string
+	// Done and Total count records; Total is 0 if a phase can't say.
+	Done, Total int64
+}
+
+// Result is what was done to the table, or, after a dry run, what would be.
+type Result struct {
+	Table   string  `json:"table"`
+	From    string  `json:"from,omitempty"`
+	To      string  `json:"to,omitempty"`
+	DryRun  bool    `json:"dry_run,omitempty"`
+	Added   int64   `json:"added"`
+	Changed int64   `json:"changed"`
+	Deleted int64   `json:"deleted"`
+	Seconds float64 `json:"seconds"`
+	// Frozen is for how many seconds the group's positions were locked.
+	Frozen float64 `json:"frozen_seconds"`
+	// Records is how many were read, DeadLetters how many of them can't be written.
+	Records     int64 `json:"records"`
+	DeadLetters int64 `json:"dead_letters"`
+	// Memory is what was, or would be, done to the delete memory; nil: there is none.
+	Memory *Memory `json:"memory,omitempty"`
+	// Swapped tells that the tables were exchanged: nothing is counted then.
+	Swapped bool `json:"swapped,omitempty"`
+	// Bulk tells that the stage was loaded without an index.
+	Bulk bool `json:"bulk"`
+	// Samples are keys of rows to be added, changed and deleted, a few of each, after a dry run.
+	Samples map[string][]string `json:"samples,omitempty"`
+}
+
+// Memory counts rows of the delete memory (rule 13) that are not what the topics make of them.
+type Memory struct {
+	// Differ have another version or place, Missing are not there, Stray are there and should not be.
+	Differ  int64 `json:"differ"`
+	Missing int64 `json:"missing"`
+	Stray   int64 `json:"stray"`
+	// Unproven are rows that the topics can neither prove nor refute: their place lies below the log, or in
+	// another one, or compaction may have taken the tombstone. They are no difference.
+	Unproven int64 `json:"unproven"`
+}
+
+func (m *Memory) differs() bool { return m.Differ+m.Missing+m.Stray > 0 }
+
+// Differs reports whether anything was, or would be, done.
+func (r *Result) Differs() bool {
+	return r.Added+r.Changed+r.Deleted > 0 || r.Memory != nil && r.Memory.differs()
+}
+
+// Outcome is what a call that failed has done to the table.
+type Outcome uint8
+
+// The outcomes.
+const (
+	// Unchanged: nothing was done to the table.
+	Unchanged Outcome = iota
+	// Changed: all of it was done, and something after it failed.
+	Changed
+	// InDoubt: all of it was done, or nothing: the answer to COMMIT is missing.
+	InDoubt
+)
+
+// Error is an error that leaves the table other than [Unchanged], or perhaps so.
+type Error struct {
+	Outcome Outcome
+	err     error
+}
+
+func (e *Error) Error() string { return e.err.Error() }
+func (e *Error) Unwrap() error { return e.err }
+
+// OutcomeOf says what the call of [Run] that returned the error has done to the table.
+func OutcomeOf(err error) Outcome {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Outcome
+	}
+	return Unchanged
+}
+
+// job is one call of Run.
+type job struct {
+	Options
+	log    *slog.Logger
+	layout sink.Layout
+	feeds  []feed
+	stage  stage
+	result Result
+	pool   *pgxpool.Pool // of the operator: comparison, cut
+	lock   *oplock.Lock
+	begin  string // begins its transactions
+
+	met       map[offsets.Partition]offsets.Token // fences under which no row is ahead of the position
+	highest   map[offsets.Partition]int64         // position that was seen
+	staged    map[offsets.Partition]staged        // where the stage stands, as last read
+	compacted map[string]bool                     // topics
+	twins     []twin                              // of a swap
+	rangeType string                              // of Range.Column
+	columns   []string                            // that events fill, and the guard's
+	later     string                              // condition of rows that the stage took after the comparison
+	bare      bool                                // the table had no row: nothing was compared, any row may differ
+}
+
+// errAnew says that the stage is of no use any more: the table or a topic has become another one.
+type errAnew struct{ why string }
+
+func (e *errAnew) Error() string { return e.why }
+
+// maxAnew is how often a call begins anew.
+const maxAnew = 3
+
+// Run brings the table to what its topics say. It returns a *sink.ConfigError where a person has to decide or to
+// change something first, and any other error if it failed on the way. [OutcomeOf] tells what the table is then:
+// as it was, unless the error is an [*Error]. That the result comes beside an error says that only what follows the
+// table, the removal of the stage, has failed. In each case the same call may be made again, and takes
+// up where this one stopped.
+func Run(ctx context.Context, o Options) (*Result, error) {
+	j := &job{Options: o, log: o.Logger}
+	if j.log == nil {
+		j.log = slog.New(slog.DiscardHandler)
+	}
+	began := time.Now()
+	if err := j.connect(); err != nil {
+		return nil, err
+	}
+	defer j.pool.Close()
+	held, err := j.alone(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer j.lock.Release()
+	for tries := 0; ; tries++ {
+		err := j.once(held)
+		var anew *errAnew
+		switch {
+		case err == nil:
+		case OutcomeOf(err) == Unchanged && lostLock(held) != nil:
+			return nil, lostLock(held)
+		case !errors.As(err, &anew):
+			return nil, err
+		case tries == maxAnew:
+			return nil, &sink.ConfigError{Problem: fmt.Sprintf("began %d times, and each time %s", tries+1, anew.why), Fix: "wait until nobody changes the table or its topics, and run it again"}
+		default:
+			j.log.Info("beginning anew", "because", anew.why)
+			continue
+		}
+		break
+	}
+	// Done is done: an interruption leaves no stage behind.
+	dropping, cancel := context.WithTimeout(context.WithoutCancel(ctx), dropTimeout)
+	defer cancel()
+	if !j.KeepStage {
+		err = j.inTx(dropping, j.stage.drop)
+	}
+	j.result.Seconds = time.Since(began).Seconds()
+	switch {
+	case err == nil:
+		return &j.result, nil
+	case j.DryRun:
+		return &j.result, fmt.Errorf("drop the stage: %w", err)
+	}
+	return &j.result, &Error{Changed, fmt.Errorf("drop the stage: %w", err)}
+}
+
+// dropTimeout bounds the removal of the stage.
+const dropTimeout = 30 * time.Second
+
+// lostLock returns the error of a lock that was lost, if that is what ended the context.
+func lostLock(held context.Context) error {
+	var lost *oplock.LostError
+	if errors.As(context.Cause(held), &lost) {
+		return lost
+	}
+	return nil
+}
+
+// once goes all the way, up to the commit.
+func (j *job) once(ctx context.Context) error {
+	j.met, j.highest, j.columns = map[offsets.Partition]offsets.Token{}, map[offsets.Partition]int64{}, nil
+	if err := j.plan(ctx); err != nil {
+		return err
+	}
+	if err := j.load(ctx); err != nil {
+		return err
+	}
+	next := j.compare
+	if j.Swap && !j.DryRun {
+		next = j.furnish
+	}
+	if err := next(ctx); err != nil {
+		return err
+	}
+	return j.cut(ctx)
+}

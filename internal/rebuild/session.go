@@ -1,0 +1,128 @@
+package rebuild
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/oncesink/oncesink/internal/oplock"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// sessionName is unlike that of the sink's sessions, which end each other when one
+// seems stuck.
+const sessionName = "oncesink-rebuild"
+
+// maxConns is how many connections a call takes at once beside those of the stage's sink and its lock: one in the cut,
+// and one that looks.
+const maxConns = 3
+
+// connect makes the operator's pool.
+func (j *job) connect() error {
+	cfg := j.Pool.Config()
+	cfg.ConnConfig.RuntimeParams["application_name"] = sessionName
+	cfg.MinConns, cfg.MinIdleConns, cfg.MaxConns = 0, 0, maxConns
+	pool, err := pgxpool.NewWithConfig(context.Background(), cfg) // connects when it is used
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	j.pool = pool
+	return nil
+}
+
+// lockClass is the first key of the advisory locks of operators: "oncf".
+const lockClass = 0x6f6e6366
+
+// alone waits until no other operator works on the table. The context ends if the lock is lost.
+func (j *job) alone(ctx context.Context) (context.Context, error) {
+	if _, err := j.open(ctx); err != nil {
+		return nil, err
+	}
+	held, lock, err := oplock.Hold(ctx, j.pool.Config().ConnConfig, "$1::int, $2::int", []any{int32(lockClass), j.layout.Lock}, func() {
+		j.log.Info("another rebuild or backfill of the table is running: waiting for its end", "table", j.result.Table)
+		j.progress("waiting for another rebuild or backfill", 0, 0)
+	})
+	if err != nil {
+		return nil, err
+	}
+	j.lock = lock
+	return held, nil
+}
+
+// open reads the table, and prepares the beginning of transactions in which texts mean what they mean to the
+// sink's own (rule 15). Whatever they set ends with them: nothing stays on a connection of a pooler.
+func (j *job) open(ctx context.Context) (*sink.Sink, error) {
+	sk, err := sink.Open(ctx, j.Pool, nil, j.Sink)
+	if err != nil {
+		return nil, err
+	}
+	var ok bool
+	if j.layout, ok = sk.Layout(j.Table); !ok {
+		return nil, &sink.ConfigError{Problem: fmt.Sprintf("the configuration has no table %q", j.Table), Fix: "it has " + tableNames(j.Sink)}
+	}
+	j.result = Result{Table: j.layout.Schema + "." + j.layout.Name, DryRun: j.DryRun}
+	j.begin = sk.Session() + `; select set_config(name, value, true)
+  from (values ('statement_timeout', '0'), ('transaction_timeout', '0'), ('synchronous_commit', 'on'), ('work_mem', '256MB'), ('maintenance_work_mem', '256MB')) v(name, value)
+ where name in (select name from pg_catalog.pg_settings)`
+	return sk, nil
+}
+
+// inTx calls f in a transaction, and commits it unless f fails.
+func (j *job) inTx(ctx context.Context, f func(ctx context.Context, tx pgx.Tx) error) error {
+	tx, err := j.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: j.begin})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	if err := f(ctx, tx); err != nil {
+		return err
+	}
+	return tx.Commit(ctx)
+}
+
+// execute executes statements in one transaction.
+func (j *job) execute(ctx context.Context, statements ...string) error {
+	return j.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error { return execAll(ctx, tx, statements...) })
+}
+
+// scan reads one row, or a value, in a transaction of its own.
+func (j *job) scan(ctx context.Context, sql string, args []any, into ...any) error {
+	return j.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error { return tx.QueryRow(ctx, sql, args...).Scan(into...) })
+}
+
+func execAll(ctx context.Context, tx pgx.Tx, statements ...string) error {
+	for _, s := range statements {
+		if _, err := tx.Exec(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// texts reads a column of texts.
+func texts(ctx context.Context, tx pgx.Tx, sql string, args ...any) ([]string, error) {
+	rows, err := tx.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}
+
+func quoteAll(names []string) []string {
+	out := make([]string, len(names))
+	for i, n := range names {
+		out[i] = pgx.Identifier{n}.Sanitize()
+	}
+	return out
+}
+
+func tableNames(c sink.Config) string {
+	var names []string
+	for _, t := range c.Tables {
+		names = append(names, t.Name)
+	}
+	return strings.Join(names, ", ")
+}
