@@ -65,10 +65,11 @@ const userTimeout = 25 * time.Second
 
 // keepServerAlive makes the server, too, notice that this process's machine
 // vanished: a session that reads from a dead client keeps its locks for two hours
-// otherwise. They are no start-up parameters, because PgBouncer refuses unknown ones.
+// otherwise. They are no start-up parameters, because PgBouncer refuses unknown ones; and where a pooler
+// stands between, which shows another process id than the server's, they would stay on its connection.
 func keepServerAlive(ctx context.Context, conn *pgx.Conn) error {
-	_, err := conn.Exec(ctx, `select set_config('tcp_keepalives_idle', '10', false), set_config('tcp_keepalives_interval', '5', false),
-		set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '25000', false)`)
+	_, err := conn.Exec(ctx, fmt.Sprintf(`select set_config('tcp_keepalives_idle', '10', false), set_config('tcp_keepalives_interval', '5', false),
+		set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '25000', false) where pg_backend_pid() = %d`, int32(conn.PgConn().PID())))
 	if err != nil && sqlState(err) == "" {
 		return err // the connection; a server that can't set them does without
 	}

@@ -73,6 +73,8 @@ func (l *Lock) take(ctx context.Context, key string, args []any, waiting func())
 	if _, err := l.conn.Exec(ctx, begin, pgx.QueryExecModeSimpleProtocol); err != nil {
 		return err
 	}
+	// In the simple protocol: in the other one the answer's portal stays open, and keeps its snapshot.
+	args = append([]any{pgx.QueryExecModeSimpleProtocol}, args...)
 	for told := false; ; told = true {
 		var got bool
 		if err := l.conn.QueryRow(ctx, "select pg_try_advisory_xact_lock("+key+")", args...).Scan(&got); err != nil || got {
@@ -116,7 +118,7 @@ func (l *Lock) Check(ctx context.Context) error {
 	}
 	asking, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	_, err := l.conn.Exec(asking, "select 1")
+	_, err := l.conn.Exec(asking, "select 1", pgx.QueryExecModeSimpleProtocol)
 	if err == nil && l.conn.PgConn().TxStatus() != 'T' {
 		err = errors.New("its transaction has ended")
 	}
