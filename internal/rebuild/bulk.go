@@ -26,7 +26,7 @@ func (j *job) endBulk(ctx context.Context) error {
 		folded := pgx.Identifier{"oncesink", s.name + "2"}.Sanitize()
 		err = j.execute(ctx,
 			fmt.Sprintf("create table %s (like %s including all)", folded, s.quoted()),
-			fmt.Sprintf("insert into %s overriding system value select distinct on (%s) %s from %s order by %s, %s", folded, key, j.stored(), s.quoted(), key, j.latest()),
+			fmt.Sprintf("insert into %s (%s) overriding system value select distinct on (%s) %s from %s order by %s, %s", folded, j.stored(), key, j.stored(), s.quoted(), key, j.latest()),
 			"drop table "+s.quoted(),
 			fmt.Sprintf("alter table %s rename to %s", folded, pgx.Identifier{s.name}.Sanitize()),
 			unique, s.comment())

@@ -24,6 +24,7 @@ func (j *job) commit(ctx context.Context, tx pgx.Tx) error {
 	if err := tx.QueryRow(ctx, "select pg_current_xact_id()::text").Scan(&number); err != nil {
 		return err
 	}
+	j.progress("committing", 0, 0)
 	committing, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
 	err := tx.Commit(committing)

@@ -165,8 +165,7 @@ func (j *job) freeze(ctx context.Context, tx pgx.Tx) error {
 		return &errAnew{"the group reads the table's topics no longer"}
 	}
 	for _, f := range j.feeds {
-		i := slices.IndexFunc(before, func(b feed) bool { return b.Partition == f.Partition })
-		if i >= 0 && before[i].mapping != f.mapping {
+		if f.mapping != j.mapping[f.Topic] && !j.DryRun {
 			return &errAnew{"the group's mapping of the table was changed"}
 		}
 	}

@@ -77,14 +77,14 @@ func (j *job) checkRange(ctx context.Context) error {
 
 // sameMapping wants the group to write the table as this configuration does: what comes after the cut is the group's.
 func (j *job) sameMapping(sk *sink.Sink) error {
-	want := map[string]string{}
+	j.mapping = map[string]string{}
 	for _, m := range sk.Mappings() {
 		if m.Target == j.result.Table {
-			want[m.Topic] = m.Fingerprint
+			j.mapping[m.Topic] = m.Fingerprint
 		}
 	}
 	for _, f := range j.feeds {
-		if f.mapping != want[f.Topic] && !j.DryRun {
+		if f.mapping != j.mapping[f.Topic] && !j.DryRun {
 			return &sink.ConfigError{Problem: fmt.Sprintf("group %s writes table %s by another mapping of topic %s than this configuration has", j.Consumer.Group, j.result.Table, f.Topic),
 				Fix: "`oncesink init --accept-mapping` makes it the group's; --dry-run shows the difference before"}
 		}

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/twmb/franz-go/pkg/kadm"
 
@@ -154,6 +156,7 @@ type job struct {
 	highest   map[offsets.Partition]int64         // position that was seen
 	staged    map[offsets.Partition]staged        // where the stage stands, as last read
 	compacted map[string]bool                     // topics
+	mapping   map[string]string                   // fingerprint of each topic's mapping
 	twins     []twin                              // of a swap
 	rangeType string                              // of Range.Column
 	columns   []string                            // that events fill, and the guard's
@@ -191,6 +194,9 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	defer j.lock.Release()
 	for tries := 0; ; tries++ {
 		err := j.once(held)
+		if sink.Classify(err) == sink.Configuration && j.altered(held) {
+			err = &errAnew{"the table was altered"}
+		}
 		var anew *errAnew
 		switch {
 		case err == nil:
@@ -232,6 +238,16 @@ func lostLock(held context.Context) error {
 		return lost
 	}
 	return nil
+}
+
+// altered reports whether the table's columns are others than the stage was made for.
+func (j *job) altered(ctx context.Context) bool {
+	var now []string
+	err := j.inTx(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
+		now, err = columnsOf(ctx, tx, &j.layout)
+		return err
+	})
+	return err == nil && j.stage.about.Columns != nil && !slices.Equal(now, j.stage.about.Columns)
 }
 
 // once goes all the way, up to the commit.

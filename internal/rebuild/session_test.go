@@ -87,7 +87,7 @@ func TestLostLock(t *testing.T) {
 					t.Errorf("%d sessions keep others out without a snapshot, want 1", held)
 				}
 				r.eventually("it is gone", func() bool {
-					return value[int](r, `select count(*) from pg_locks where locktype = 'advisory' and classid = 1869505382`) == 0
+					return value[int](r, `select count(*) from pg_locks where locktype = 'advisory' and classid = 1869505382 and database = (select oid from pg_database where datname = current_database())`) == 0
 				})
 			})
 		}

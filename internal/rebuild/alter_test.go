@@ -1,0 +1,177 @@
+package rebuild_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/oncesink/oncesink/internal/rebuild"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// A table that is altered between the making of its stage and the cut is loaded anew, with the columns that it has
+// then: no column keeps what another type made of it, none is left out.
+func TestAlteredMeanwhile(t *testing.T) {
+	for _, tc := range []struct {
+		name, sql string
+		change    func(*rebuild.Options)
+	}{
+		{"add", `alter table orders add coupon text`, nil},
+		{"drop", `alter table orders drop note`, nil},
+		{"retype", `alter table orders alter amount type numeric(12, 4)`, nil},
+		{"replace", `alter table orders drop note; alter table orders add note varchar(40)`, nil},
+		{"swap", `alter table orders add coupon text`, swap},
+		{"in bulk, numbers", `alter table orders add coupon int`, func(*rebuild.Options) {}},
+		{"in bulk", `alter table orders add coupon text`, func(*rebuild.Options) {}},
+	} {
+		for _, phase := range []string{"loading", "comparing", "applying"} {
+			t.Run(tc.name+" while "+phase, func(t *testing.T) {
+				t.Parallel()
+				r := newRig(t, upserts, ordersTable)
+				one := func(id int64) event {
+					e := r.mixed(id)
+					if tc.change != nil {
+						e = r.uniform(id)
+					}
+					if e != nil {
+						e["coupon"] = 7
+					}
+					return e
+				}
+				r.history(1500, 200, one)
+				r.sync()
+				var once sync.Once
+				altered := false
+				res := r.rebuilt(func(o *rebuild.Options) {
+					if tc.change != nil {
+						tc.change(o)
+					}
+					o.Progress = func(p rebuild.Progress) {
+						if p.Phase == phase || o.Swap && p.Phase == "indexing" || phase == "loading" && (p.Phase == "indexing" || p.Phase == "comparing") {
+							once.Do(func() {
+								altered = true
+								r.exec(tc.sql)
+							})
+						}
+					}
+				})
+				select {
+				case <-r.says("beginning anew"):
+				default:
+					t.Errorf("did not begin anew: %+v", res)
+				}
+				if !altered {
+					t.Error("was not altered")
+				}
+				r.fromScratch(r.state())
+				r.clean()
+			})
+		}
+	}
+}
+
+// The mapping that the group goes on with counts, also if it changes on the way.
+func TestMappingChangedMeanwhile(t *testing.T) {
+	r := newRig(t, upserts, ordersTable)
+	r.history(500, 100, r.mixed)
+	r.sync()
+	want := r.state()
+	var once sync.Once
+	_, err := r.rebuild(func(o *rebuild.Options) {
+		o.Progress = func(p rebuild.Progress) {
+			if p.Phase == "applying" {
+				once.Do(func() { r.exec(`update oncesink.mappings set fingerprint = 'another' where sink_group = $1`, group) })
+			}
+		}
+	})
+	var config *sink.ConfigError
+	if !errors.As(err, &config) || !strings.Contains(err.Error(), "another mapping") || r.state() != want {
+		t.Errorf("%v", err)
+	}
+	if res := r.rebuilt(func(o *rebuild.Options) { o.DryRun = true }); res.Differs() {
+		t.Errorf("a dry run may show another mapping's difference: %+v", res)
+	}
+}
+
+// A topic that is adopted meanwhile has other events: the call begins anew, and says so if it can't end.
+func TestAdoptedMeanwhile(t *testing.T) {
+	r := newRig(t, upserts, ordersTable)
+	r.history(500, 100, r.mixed)
+	r.sync()
+	want := r.state()
+	var once sync.Once
+	_, err := r.rebuild(func(o *rebuild.Options) {
+		o.Progress = func(p rebuild.Progress) {
+			if p.Phase == "applying" {
+				once.Do(func() { r.exec(`select oncesink.adopt($1, 'orders', gen_random_uuid())`, group) })
+			}
+		}
+	})
+	var config *sink.ConfigError
+	if !errors.As(err, &config) || rebuild.OutcomeOf(err) != rebuild.Unchanged || r.state() != want {
+		t.Errorf("%v", err)
+	}
+}
+
+// What an error means for the table: as it was until the commit is sent, done afterwards, and between the two whatever
+// the server says.
+func TestOutcome(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		phase string
+		do    func(r *rig, cancel context.CancelFunc)
+		want  rebuild.Outcome
+		fails bool
+		done  bool
+	}{
+		{"interrupted before", "applying", func(_ *rig, cancel context.CancelFunc) { cancel() }, rebuild.Unchanged, true, false},
+		{"interrupted at the commit", "committing", func(_ *rig, cancel context.CancelFunc) { cancel() }, rebuild.Unchanged, false, true},
+		{"a stage that stays", "committing", func(r *rig, _ context.CancelFunc) {
+			tx, err := r.pool.Begin(context.Background())
+			r.must(err)
+			_, err = tx.Exec(context.Background(), `lock oncesink.dead_letters in access share mode; lock oncesink."public.orders stage" in access share mode`)
+			r.must(err)
+			r.Cleanup(func() { _ = tx.Rollback(context.Background()) })
+		}, rebuild.Changed, true, true},
+		{"the answer is lost, and asked for", "committing", func(r *rig, _ context.CancelFunc) { r.endCut() }, rebuild.Unchanged, true, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, upserts, ordersTable)
+			r.history(500, 100, r.mixed)
+			r.sync()
+			want := r.state()
+			r.exec(`update orders set note = 'damaged'`)
+			damaged := r.state()
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			o := r.options()
+			met := false
+			o.Progress = func(p rebuild.Progress) {
+				if p.Phase == tc.phase && !met {
+					met = true
+					tc.do(r, cancel)
+				}
+			}
+			res, err := rebuild.Run(ctx, o)
+			if (err != nil) != tc.fails || rebuild.OutcomeOf(err) != tc.want || !met {
+				t.Errorf("%v: outcome %v, want %v", err, rebuild.OutcomeOf(err), tc.want)
+			}
+			if tc.done != (r.state() == want) || !tc.done != (r.state() == damaged) || tc.done != (res != nil) {
+				t.Errorf("done: %v, result %+v", r.state() == want, res)
+			}
+		})
+	}
+}
+
+// endCut ends the session that holds the cut, and waits for its end.
+func (r *rig) endCut() {
+	r.Helper()
+	pid := value[int32](r, `select pid from pg_locks where relation = 'orders'::regclass and mode = 'RowExclusiveLock' and database = (select oid from pg_database where datname = current_database()) limit 1`)
+	r.exec(`select pg_terminate_backend($1)`, pid)
+	r.eventually("it is gone", func() bool {
+		return !value[bool](r, `select exists (select from pg_stat_activity where pid = $1)`, pid)
+	})
+}
