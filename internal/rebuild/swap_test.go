@@ -110,7 +110,6 @@ func TestSwapRefused(t *testing.T) {
 		"belongs to it":                `alter table orders add n serial`,
 		"no event fills column remark": `alter table orders add remark text`,
 		"depends on its row type":      `create table bag (o orders)`,
-		"has children":                 `create table child () inherits (orders)`,
 		"extended statistics":          `create statistics s on status, note from orders`,
 		"privileges, options":          `grant select (note) on orders to public`,
 		"replica identity":             `alter table orders replica identity full`,
