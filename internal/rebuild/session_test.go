@@ -1,45 +1,17 @@
 package rebuild_test
 
 import (
-	"context"
 	"errors"
-	"regexp"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/oncesink/oncesink/internal/oplock"
 	"github.com/oncesink/oncesink/internal/rebuild"
+	"github.com/oncesink/oncesink/internal/testpg"
 )
-
-// outside notes statements that a pooler in transaction mode would leave on one of its connections, or
-// that count on finding what another one has left.
-type outside struct {
-	mu   sync.Mutex
-	seen []string
-}
-
-var begins = regexp.MustCompile(`(?i)^\s*begin`)
-var stays = regexp.MustCompile(`(?i)set_config\([^()]*,\s*false\)|pg_(try_)?advisory_lock(_shared)?\(`)
-var ofASession = regexp.MustCompile(`(?i)\bset_config\(|^\s*set\s|pg_(try_)?advisory_lock|^\s*(listen|prepare|declare|load|discard)\s|\btemp(orary)?\s`)
-
-func (o *outside) TraceQueryStart(ctx context.Context, conn *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
-	alone := conn.PgConn().TxStatus() == 'I' && !begins.MatchString(data.SQL) && ofASession.MatchString(data.SQL)
-	if (alone || stays.MatchString(data.SQL)) && !keepsAlive.MatchString(data.SQL) {
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		o.seen = append(o.seen, data.SQL)
-	}
-	return ctx
-}
-
-func (o *outside) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
-
-// keepsAlive is what offsets.NewPool sets on a connection that is no pooler's.
-var keepsAlive = regexp.MustCompile(`(?s)^select set_config\('tcp_.*where pg_backend_pid\(\) = `)
 
 // Nothing of a command outlives its transactions: behind a pooler the next one to get the connection would have it.
 func TestNothingStaysOnAConnection(t *testing.T) {
@@ -48,7 +20,7 @@ func TestNothingStaysOnAConnection(t *testing.T) {
 	r.sync()
 	r.exec(`update orders set note = 'damaged'`)
 	cfg := r.pool.Config()
-	o := &outside{}
+	o := &testpg.Outside{}
 	cfg.ConnConfig.Tracer = o
 	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
 	r.must(err)
@@ -57,10 +29,9 @@ func TestNothingStaysOnAConnection(t *testing.T) {
 		"rebuild": func(*rebuild.Options) {}, "verify": func(o *rebuild.Options) { o.DryRun, o.Verify = true, true }, "backfill": days("2026-11-01", "2026-11-30"), "swap": swap,
 	} {
 		r.rebuilt(change, func(o *rebuild.Options) { o.Pool = pool })
-		for _, sql := range o.seen {
-			t.Errorf("%s: outside of a transaction: %s", name, sql)
+		for _, sql := range o.Seen() {
+			t.Errorf("%s: outlives its transaction: %s", name, sql)
 		}
-		o.seen = nil
 	}
 	if n := value[int](r, `select count(*) from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())`); n != 0 {
 		t.Errorf("%d locks are left", n)

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/oncesink/oncesink/internal/oplock"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -38,46 +39,47 @@ func Build(ctx context.Context, pool *pgxpool.Pool, r *Rollup) (groups int64, er
 	return groups, nil
 }
 
-func (r *Rollup) buildOn(ctx context.Context, operator, reader *pgx.Conn) (int64, error) {
-	release, err := r.alone(ctx, operator)
-	if err != nil {
-		return 0, err
-	}
-	defer release()
-	err = operator.QueryRow(ctx, "select build from oncesink.rollups where name = $1", r.view).Scan(&r.build)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return 0, err
-	}
-	last := r.at(r.build)
-	next := r.at(r.build + 1)
-	if err := retry(ctx, func() error { return next.drop(ctx, operator) }); err != nil { // what a stopped build left
-		return 0, err
-	}
-	snapshot, err := next.start(ctx, operator, reader)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = snapshot.Rollback(context.WithoutCancel(ctx)) }()
-	groups, err := next.fill(ctx, snapshot, operator)
-	if err != nil {
-		return 0, err
-	}
-	err = retry(ctx, func() error { return next.changeOver(ctx, operator, last) })
+func (r *Rollup) buildOn(ctx context.Context, operator, reader *pgx.Conn) (groups int64, err error) {
+	err = r.alone(ctx, operator, func(ctx context.Context, still func() error) error {
+		err := operator.QueryRow(ctx, "select build from oncesink.rollups where name = $1", r.view).Scan(&r.build)
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			return err
+		}
+		last := r.at(r.build)
+		next := r.at(r.build + 1)
+		if err := retry(ctx, func() error { return next.drop(ctx, operator) }); err != nil { // what a stopped build left
+			return err
+		}
+		snapshot, err := next.start(ctx, operator, reader)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = snapshot.Rollback(context.WithoutCancel(ctx)) }()
+		if groups, err = next.fill(ctx, snapshot, operator); err != nil {
+			return err
+		}
+		if err := still(); err != nil {
+			return err
+		}
+		return retry(ctx, func() error { return next.changeOver(ctx, operator, last) })
+	})
 	return groups, err
 }
 
-// alone holds the lock of builds of this rollup.
-func (r *Rollup) alone(ctx context.Context, conn *pgx.Conn) (release func(), err error) {
-	const lock = "select pg_advisory_lock(hashtextextended($1, 0))"
-	if _, err := conn.Exec(ctx, lock, "oncesink rollup "+r.view); err != nil {
-		return nil, err
+// alone calls f with the lock of builds of this rollup, whose transaction is on a connection of its own, made as conn
+// was. The context of f ends when the lock is lost; still returns an error then.
+func (r *Rollup) alone(ctx context.Context, conn *pgx.Conn, f func(ctx context.Context, still func() error) error) error {
+	held, lock, err := oplock.Hold(ctx, conn.Config(), "hashtextextended($1, 0)", []any{"oncesink rollup " + r.view}, nil)
+	if err != nil {
+		return err
 	}
-	return func() {
-		_, err := conn.Exec(context.WithoutCancel(ctx), strings.Replace(lock, "lock", "unlock", 1), "oncesink rollup "+r.view)
-		if err != nil {
-			_ = conn.Close(context.WithoutCancel(ctx)) // which releases it
-		}
-	}, nil
+	defer lock.Release()
+	err = f(held, func() error { return lock.Check(held) })
+	var lost *oplock.LostError
+	if err != nil && errors.As(context.Cause(held), &lost) {
+		return lost
+	}
+	return err
 }
 
 // at is another build of the rollup.
@@ -194,30 +196,30 @@ func (r *Rollup) replaceView(ctx context.Context, tx pgx.Tx) error {
 
 // Drop removes a rollup, whatever its definition.
 func Drop(ctx context.Context, conn *pgx.Conn, r *Rollup) error {
-	release, err := r.alone(ctx, conn)
-	if err != nil {
-		return err
-	}
-	defer release()
-	for _, build := range []int{r.build, r.build + 1} {
-		if build == 0 {
-			continue
-		}
-		b := r.at(build)
-		err := retry(ctx, func() error {
-			if build == r.build {
-				if _, err := conn.Exec(ctx, "drop view if exists "+b.view); err != nil {
-					return err
-				}
+	return r.alone(ctx, conn, func(ctx context.Context, still func() error) error {
+		for _, build := range []int{r.build, r.build + 1} {
+			if build == 0 {
+				continue
 			}
-			return b.drop(ctx, conn)
-		})
-		if err != nil {
-			return fmt.Errorf("drop rollup %s: %w", r.Definition.Name, err)
+			b := r.at(build)
+			if err := still(); err != nil {
+				return err
+			}
+			err := retry(ctx, func() error {
+				if build == r.build {
+					if _, err := conn.Exec(ctx, "drop view if exists "+b.view); err != nil {
+						return err
+					}
+				}
+				return b.drop(ctx, conn)
+			})
+			if err != nil {
+				return fmt.Errorf("drop rollup %s: %w", r.Definition.Name, err)
+			}
 		}
-	}
-	_, err = conn.Exec(ctx, "delete from oncesink.rollups where name = $1", r.view)
-	return err
+		_, err := conn.Exec(ctx, "delete from oncesink.rollups where name = $1", r.view)
+		return err
+	})
 }
 
 func execAll(ctx context.Context, tx pgx.Tx, statements ...string) error {

@@ -13,7 +13,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/oncesink/oncesink/internal/testpg"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -193,6 +195,50 @@ func TestTakeTurns(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.right(x, 1)
+	}
+}
+
+// Nothing that builds, compares or drops outlives its transactions: a pooler would leave it on a connection, and the next
+// build would wait for ever. While a build works nobody else builds.
+func TestNothingStaysOnAConnection(t *testing.T) {
+	r := newRig(t)
+	cfg := r.pool.Config()
+	outside := &testpg.Outside{}
+	cfg.ConnConfig.Tracer = outside
+	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	for _, mode := range []Mode{Incremental, Recompute} {
+		for range 2 { // two builds at once, twice
+			var building sync.WaitGroup
+			for range 2 {
+				opened := r.open(sales(mode))
+				building.Go(func() {
+					if _, err := Build(t.Context(), pool, opened); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			building.Wait()
+		}
+		err := pool.AcquireFunc(t.Context(), func(c *pgxpool.Conn) error {
+			opened := r.open(sales(mode))
+			if _, err := Verify(t.Context(), c.Conn(), opened); err != nil {
+				return err
+			}
+			return Drop(t.Context(), c.Conn(), opened)
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	for _, sql := range outside.Seen() {
+		t.Errorf("outlives its transaction: %s", sql)
+	}
+	if n := r.text(`select count(*)::text from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())`); n != "0" {
+		t.Errorf("%s locks are left", n)
 	}
 }
 
