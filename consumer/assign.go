@@ -99,7 +99,7 @@ func (m *member) firstClaims(ctx context.Context, lanes []*lane) map[offsets.Par
 		}
 		starts[l.Partition] = claimed[i].Position
 		if m.claimEnded(l, claimed[i]) {
-			if l.start(claimed[i].Claim) {
+			if !m.outlived(claimed[i].Claim) && l.start(claimed[i].Claim) {
 				m.resume(l)
 			}
 		} else if l.view().state == claiming {
@@ -124,6 +124,13 @@ func (m *member) claim(ctx context.Context, lanes []*lane) ([]offsets.Claimed, e
 	if err != nil {
 		return nil, err
 	}
+	m.mu.Lock()
+	for topic, id := range ids {
+		if m.topics[topic].IsZero() {
+			m.topics[topic] = id
+		}
+	}
+	m.mu.Unlock()
 	if err := m.firstPositions(ctx, lanes, ids); err != nil {
 		return nil, err
 	}
@@ -207,5 +214,8 @@ func (m *member) drop(gone map[string][]int32, grace time.Duration) {
 	m.client.ResumeFetchPartitions(partitionsOf(lanes...)) // suspension outlives an assignment
 	if grace > 0 {
 		m.mirror.flush(context.Background(), m)
+	}
+	for _, l := range lanes {
+		m.mirror.forget(l.Partition) // the next owner's position is the group's
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/offsets"
+	"github.com/oncesink/oncesink/sink"
 )
 
 // dispatch hands fetched records to their lanes and turns every error that
@@ -32,7 +33,7 @@ func (m *member) dispatch(fetches kgo.Fetches) {
 				continue
 			}
 			if id := offsets.Token(t.TopicID); !id.IsZero() && id != l.topicID {
-				m.halt(l, &offsets.TopicChangedError{Partition: at, Was: l.topicID, Is: id})
+				m.halt(l, &offsets.TopicChangedError{Group: m.cfg.Group, Partition: at, Was: l.topicID, Is: id})
 				continue
 			}
 			// Offsets may have holes, but records below the log's start are gone:
@@ -63,8 +64,8 @@ type GapError struct {
 }
 
 func (e *GapError) Error() string {
-	return fmt.Sprintf("%s: offsets %d to %d are missing: %s. If they can be done without: select oncesink.accept_gap('%s', '%s', %d, %d)",
-		e.Partition, e.From, e.To-1, e.Why, e.Group, e.Topic, e.Partition.Partition, e.To)
+	return fmt.Sprintf("%s: offsets %d to %d are missing: %s. If they can be done without: %s",
+		e.Partition, e.From, e.To-1, e.Why, offsets.Command("accept_gap", e.Group, e.Topic, e.Partition.Partition, e.To))
 }
 
 // TruncatedError says that the log ends before the position: records that were
@@ -77,8 +78,8 @@ type TruncatedError struct {
 
 func (e *TruncatedError) Error() string {
 	return fmt.Sprintf("%s: the position %d lies past the log's end %d: the log was truncated (an unclean leader election, or a restored broker), and the rows of offsets %d to %d are in the tables. "+
-		"To read on from the end: select oncesink.rewind('%s', '%s', %d, %d)",
-		e.Partition, e.Position, e.End, e.End, e.Position-1, e.Group, e.Topic, e.Partition.Partition, e.End)
+		"To read on from the end: %s",
+		e.Partition, e.Position, e.End, e.End, e.Position-1, offsets.Command("rewind", e.Group, e.Topic, e.Partition.Partition, e.End))
 }
 
 func (c *Config) gap(at offsets.Partition, from, to int64) error {
@@ -159,9 +160,9 @@ func (m *member) topicGone(l *lane, cause error) {
 		switch id := ids[l.Topic]; {
 		case l.view().state != running:
 		case id.IsZero():
-			m.halt(l, fmt.Errorf("%s: the topic is gone: %v. Create it again and adopt it, or remove it from the configuration", l.Partition, cause))
+			m.halt(l, fmt.Errorf("%s: the topic is gone: %v. Create it again, and adopt it by the statement that `oncesink check` then prints; or remove it from the configuration", l.Partition, cause))
 		case id != l.topicID:
-			m.halt(l, &offsets.TopicChangedError{Partition: l.Partition, Was: l.topicID, Is: id})
+			m.halt(l, &offsets.TopicChangedError{Group: m.cfg.Group, Partition: l.Partition, Was: l.topicID, Is: id})
 		default:
 			m.lose(l)
 		}
@@ -187,19 +188,44 @@ func (m *member) halt(l *lane, cause error) {
 	})
 }
 
-// noteHalt writes the reason into the ledger, for people. A lane whose claim was
-// refused remembers the row as it is, so that the watch sees it change.
+// noteHalt writes the reason into the ledger, for people: into the row that the lane
+// claimed, or, if a claim was refused, into the row as it is.
 func (m *member) noteHalt(l *lane, cause error) error {
 	ctx, cancel := context.WithTimeout(m.work, 10*time.Second)
 	defer cancel()
-	claim := l.view().claim
-	if claim.ID.IsZero() {
+	v := l.view()
+	claim := v.claim
+	if claim.ID.IsZero() || refusal(cause) {
 		rows, err := m.ledger.Rows(ctx, l.Partition)
-		if err != nil || len(rows) == 0 {
+		switch {
+		case err != nil:
 			return err
+		case l.view().turns != v.turns:
+			return nil
+		case len(rows) == 0:
+			l.see(v, nil)
+			return nil
+		case v.changed(&rows[0]):
+			m.lookAgain(l)
+			return nil
 		}
-		claim = offsets.Claim{Partition: l.Partition, ID: rows[0].ClaimID, Fence: rows[0].Fence, Position: rows[0].Position}
-		l.hold(claim)
+		l.see(v, &rows[0])
+		claim = offsets.Claim{Partition: l.Partition, ID: rows[0].ClaimID}
+	}
+	// Whoever claims the row from here on, this process too, names another claim.
+	if now := l.view(); now.turns != v.turns || now.state != halted {
+		return nil
+	}
+	var halt *sink.HaltError
+	if errors.As(cause, &halt) {
+		cause = halt.Err // that it halted is what the row says
 	}
 	return m.ledger.Halt(ctx, claim, cause.Error())
+}
+
+// refusal reports whether a lane halted because of what its row says.
+func refusal(cause error) bool {
+	var topic *offsets.TopicChangedError
+	var cluster *offsets.ClusterChangedError
+	return errors.As(cause, &topic) || errors.As(cause, &cluster) || errors.Is(cause, offsets.ErrNoPosition)
 }

@@ -28,14 +28,16 @@ const (
 // two transactions at a time.
 //
 // A lane accepts records only while it is running. Whoever makes it leave that
-// state drops what it holds; only the poll loop makes it run again, together
-// with SetOffsets, so that nothing polled before can slip in behind it.
+// state drops what it holds. It begins to run before its first fetch, or in the poll loop,
+// together with SetOffsets, so that nothing polled before can slip in behind it.
 type lane struct {
 	offsets.Partition
 	mu      sync.Mutex
 	changed *sync.Cond // on mu: any change of the fields below
 	state   state
 	cause   error // why halted
+	turns   int   // how often it left a state
+	sight   sight // the ledger's row since it halted
 
 	topicID offsets.Token // of the first claim; set once
 	claim   offsets.Claim // what we hold; its position is the last committed one
@@ -176,7 +178,8 @@ func (l *lane) leave(to state, cause error) (from state) {
 	if from == closed {
 		return from
 	}
-	l.state, l.cause = to, cause
+	l.state, l.cause, l.sight = to, cause, sight{}
+	l.turns++
 	l.raw, l.rawBytes, l.part, l.throttle, l.beyond = nil, 0, new(sink.Part), false, false
 	l.changed.Broadcast()
 	return from
@@ -192,7 +195,9 @@ func (l *lane) hold(c offsets.Claim) {
 	l.claim = c
 }
 
-// start makes the lane run under a claim. Only the poll loop calls it.
+// start makes the lane run under a claim. It is called before the first fetch of the
+// partition (firstClaims), or by the poll loop right after it moved the fetch position
+// (begin): what was polled before must not be offered to a lane that runs.
 func (l *lane) start(c offsets.Claim) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -237,19 +242,30 @@ func (l *lane) abort() {
 	}
 }
 
+// see notes the row of a lane that has halted, unless the lane moved on since the look v.
+func (l *lane) see(v view, row *offsets.Row) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.turns == v.turns && l.state == halted {
+		l.sight = sight{known: true, row: row}
+	}
+}
+
 // view is a consistent look at a lane.
 type view struct {
 	state    state
+	turns    int
 	claim    offsets.Claim
 	inFlight bool
 	next     int64
 	cause    error
+	sight    sight
 }
 
 func (l *lane) view() view {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return view{l.state, l.claim, l.inFlight, l.next, l.cause}
+	return view{l.state, l.turns, l.claim, l.inFlight, l.next, l.cause, l.sight}
 }
 
 // rawBytes is roughly what a record that waits to be decoded holds in memory.

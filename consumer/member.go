@@ -30,8 +30,9 @@ type member struct {
 
 	mu       sync.Mutex
 	lanes    map[offsets.Partition]*lane
-	controls []func()           // run by the poll loop while rebalances are blocked
-	wakePoll context.CancelFunc // ends the poll in progress
+	topics   map[string]offsets.Token // their ids when this life first met them, which the client goes by
+	controls []func()                 // run by the poll loop while rebalances are blocked
+	wakePoll context.CancelFunc       // ends the poll in progress
 
 	opened chan struct{} // closed when client and admin are set
 	failed chan error    // the first error that ends this life
@@ -43,6 +44,7 @@ func newMember(c *Consumer) *member {
 		ready:    newReadyQueue(),
 		mirror:   newMirror(&c.cfg),
 		lanes:    map[offsets.Partition]*lane{},
+		topics:   map[string]offsets.Token{},
 		opened:   make(chan struct{}),
 		failed:   make(chan error, 1),
 	}

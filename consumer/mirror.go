@@ -28,11 +28,11 @@ type mirror struct {
 	off    bool
 
 	mu    sync.Mutex
-	dirty map[offsets.Partition]offsets.Position
+	dirty map[offsets.Partition]offsets.Claim // whose position the group does not have yet
 }
 
 func newMirror(cfg *Config) *mirror {
-	return &mirror{group: cfg.Group, byHand: len(cfg.Assign) > 0, off: cfg.NoMirror, dirty: map[offsets.Partition]offsets.Position{}}
+	return &mirror{group: cfg.Group, byHand: len(cfg.Assign) > 0, off: cfg.NoMirror, dirty: map[offsets.Partition]offsets.Claim{}}
 }
 
 // moved notes a committed position.
@@ -42,7 +42,7 @@ func (mi *mirror) moved(c offsets.Claim) {
 	}
 	mi.mu.Lock()
 	defer mi.mu.Unlock()
-	mi.dirty[c.Partition] = c.Position
+	mi.dirty[c.Partition] = c
 }
 
 func (mi *mirror) run(ctx context.Context, m *member) {
@@ -58,20 +58,48 @@ func (mi *mirror) run(ctx context.Context, m *member) {
 	}
 }
 
-// flush commits what moved since the last flush.
+// flush commits what moved since the last flush that succeeded.
 func (mi *mirror) flush(ctx context.Context, m *member) {
 	mi.mu.Lock()
 	dirty := mi.dirty
-	mi.dirty = map[offsets.Partition]offsets.Position{}
+	mi.dirty = map[offsets.Partition]offsets.Claim{}
 	mi.mu.Unlock()
 	if len(dirty) == 0 {
 		return
 	}
+	at := make(map[offsets.Partition]offsets.Position, len(dirty))
+	for p, c := range dirty {
+		at[p] = c.Position
+	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	if err := mi.commit(ctx, m, dirty); err != nil {
+	if err := mi.commit(ctx, m, at); err != nil {
 		m.log.Debug("mirror positions to the group", "error", err)
+		mi.again(m, dirty)
 	}
+}
+
+// again keeps what was not committed for the next flush: on a quiet topic nothing else
+// would bring it. Not where the partition moved on meanwhile, or is no longer held by
+// that claim: what its next owner commits must not be overwritten by an older position.
+func (mi *mirror) again(m *member, failed map[offsets.Partition]offsets.Claim) {
+	for p, c := range failed {
+		if l := m.lane(p); l == nil || l.view().claim.ID != c.ID {
+			continue
+		}
+		mi.mu.Lock()
+		if _, newer := mi.dirty[p]; !newer {
+			mi.dirty[p] = c
+		}
+		mi.mu.Unlock()
+	}
+}
+
+// forget drops what was noted of a partition that went away.
+func (mi *mirror) forget(p offsets.Partition) {
+	mi.mu.Lock()
+	defer mi.mu.Unlock()
+	delete(mi.dirty, p)
 }
 
 func (mi *mirror) commit(ctx context.Context, m *member, at map[offsets.Partition]offsets.Position) error {

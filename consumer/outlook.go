@@ -89,7 +89,7 @@ func (c *Consumer) Look(ctx context.Context, client *kgo.Client) (*Outlook, erro
 			o.Warnings = append(o.Warnings, fmt.Sprintf("%s is halted, and the next start tries again: %s", r.Partition, r.Halted))
 		}
 		if r.Paused {
-			o.Warnings = append(o.Warnings, fmt.Sprintf("%s is paused: select oncesink.resume('%s', '%s', %d)", r.Partition, c.cfg.Group, r.Topic, r.Partition.Partition))
+			o.Warnings = append(o.Warnings, fmt.Sprintf("%s is paused: %s", r.Partition, offsets.Command("resume", c.cfg.Group, r.Topic, r.Partition.Partition)))
 		}
 	}
 	o.First, err = m.firsts(ctx, sound, ids, rows)

@@ -27,7 +27,7 @@ func (r *rig) look(change ...func(*Config, *offsets.Options)) *Outlook {
 	pool, _, err := offsets.NewPool(r.t.Context(), r.url, 2)
 	r.must(err)
 	r.t.Cleanup(pool.Close)
-	c, err := New(cfg, offsets.New(pool, group, opts), nil)
+	c, err := New(cfg, offsets.New(pool, cfg.Group, opts), nil)
 	r.must(err)
 	client, err := kgo.NewClient(kgo.SeedBrokers(r.brokers...))
 	r.must(err)

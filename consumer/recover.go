@@ -64,12 +64,23 @@ func (m *member) tryRecover(ctx context.Context, l *lane) (done bool, err error)
 	if !m.claimEnded(l, claimed[0]) {
 		return l.view().state != claiming, nil
 	}
-	if l.topicID != claimed[0].TopicID {
-		m.fail(errRestart) // an adopted topic: the client still has the old one in mind
+	if m.outlived(claimed[0].Claim) {
 		return true, nil
 	}
 	m.control(func() { m.begin(l, claimed[0].Claim) })
 	return true, nil
+}
+
+// outlived reports whether the claim is for another topic than the one that this life met under the
+// name: one that was adopted. The client has the old one in mind, so its life ends.
+func (m *member) outlived(c offsets.Claim) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.topics[c.Topic] == c.TopicID {
+		return false
+	}
+	m.fail(errRestart)
+	return true
 }
 
 // begin sets the fetch position of a claimed lane and lets it run. It runs in the
@@ -141,16 +152,19 @@ func (e *TwoOwnersError) Error() string {
 // false when the work has ended. The first attempt does not wait.
 func (m *member) pause(attempt int) bool {
 	if attempt > 0 {
-		b := backoff.NewExponentialBackOff()
-		b.InitialInterval, b.MaxInterval = 100*time.Millisecond, 10*time.Second
-		var d time.Duration
-		for range min(attempt, 16) {
-			d = b.NextBackOff()
-		}
 		select {
 		case <-m.work.Done():
-		case <-time.After(d):
+		case <-time.After(delay(attempt)):
 		}
 	}
 	return m.work.Err() == nil
+}
+
+// delay is how long the nth attempt waits: 100 ms before the second one, give or take half of it.
+func delay(attempt int) (d time.Duration) {
+	b := backoff.NewExponentialBackOff(backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMaxInterval(10*time.Second), backoff.WithMaxElapsedTime(0))
+	for range min(attempt, 16) {
+		d = b.NextBackOff()
+	}
+	return d
 }

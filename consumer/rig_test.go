@@ -160,7 +160,7 @@ func (r *rig) start(change ...func(*Config, *sink.Config)) *process {
 	pool, _, err := offsets.NewPool(ctx, r.url, 8)
 	r.must(err)
 	p.pool = pool
-	ledger := offsets.New(pool, group, offsets.Options{ClusterID: "test", Logger: cfg.Logger})
+	ledger := offsets.New(pool, cfg.Group, offsets.Options{ClusterID: "test", Logger: cfg.Logger})
 	s, err := sink.Open(ctx, pool, ledger, scfg)
 	r.must(err)
 	p.Consumer, err = New(cfg, ledger, s)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -108,9 +109,9 @@ func (m *member) atEnd(rows []offsets.Row, ends map[offsets.Partition]int64) (do
 			stopped = append(stopped, l.view().cause)
 		case ok && r.Position.Next >= end:
 		case ok && r.Paused:
-			stopped = append(stopped, fmt.Errorf("%s: paused by an operator at offset %d: select oncesink.resume('%s', '%s', %d)", p, r.Position.Next, m.cfg.Group, p.Topic, p.Partition))
+			stopped = append(stopped, fmt.Errorf("%s: paused by an operator at offset %d: %s", p, r.Position.Next, offsets.Command("resume", m.cfg.Group, p.Topic, p.Partition)))
 		case ok && r.Halted != "":
-			stopped = append(stopped, errors.New(r.Halted))
+			stopped = append(stopped, errors.New(p.String()+": "+strings.TrimPrefix(r.Halted, p.String()+": ")))
 		default:
 			return false, nil
 		}

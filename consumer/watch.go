@@ -2,6 +2,8 @@ package consumer
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/oncesink/oncesink/offsets"
@@ -24,13 +26,20 @@ func (m *member) watch(ctx context.Context) {
 	}
 }
 
+// sight is the row of a halted lane as the lane last saw it: a lane may halt without
+// ever having claimed it, and any change of it is a reason to look again.
+type sight struct {
+	known bool
+	row   *offsets.Row // nil: there is none
+}
+
 // watchOnce compares every lane that rests with its row, in one query.
 func (m *member) watchOnce(ctx context.Context) {
 	before := map[offsets.Partition]view{}
 	var at []offsets.Partition
 	for _, l := range m.all() {
 		v := l.view()
-		if v.inFlight || v.claim.ID.IsZero() || v.state == claiming || v.state == closed {
+		if v.inFlight || v.state == claiming || v.state == closed {
 			continue
 		}
 		before[l.Partition] = v
@@ -41,27 +50,67 @@ func (m *member) watchOnce(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	rows, err := m.ledger.Rows(ctx, at...)
+	found, err := m.ledger.Rows(ctx, at...)
 	if err != nil {
 		m.log.Warn("look at the ledger", "error", err)
 		return
 	}
-	for _, r := range rows {
-		v := before[r.Partition]
-		delete(before, r.Partition)
-		if r.Fence == v.claim.Fence && r.Position.Next == v.claim.Position.Next {
-			continue
-		}
-		if l := m.rested(r.Partition, v); l != nil {
-			m.log.Info("the ledger was changed: reading it again", "topic", r.Topic, "partition", r.Partition.Partition)
-			m.lose(l)
-		}
+	rows := map[offsets.Partition]*offsets.Row{}
+	for i := range found {
+		rows[found[i].Partition] = &found[i]
 	}
 	for p, v := range before {
-		if l := m.rested(p, v); l != nil && v.state != halted {
-			m.halt(l, offsets.ErrNoPosition)
+		l, row := m.rested(p, v), rows[p]
+		switch {
+		case l == nil:
+		case row == nil && v.state != halted:
+			m.halt(l, fmt.Errorf("%s: %w", p, offsets.ErrNoPosition))
+		case v.changed(row):
+			m.lookAgain(l)
+		case v.state == halted:
+			l.see(v, row)
 		}
 	}
+}
+
+// lookAgain makes a lane whose row was changed read the ledger and claim.
+func (m *member) lookAgain(l *lane) {
+	m.log.Info("the ledger was changed: reading it again", "topic", l.Topic, "partition", l.Partition.Partition)
+	m.lose(l)
+}
+
+// changed reports whether the row (nil: none) differs from what the lane knows of it.
+func (v view) changed(row *offsets.Row) bool {
+	if v.state != halted {
+		return !unmoved(row, v.claim)
+	}
+	if was := v.sight.row; v.sight.known {
+		if was == nil || row == nil {
+			return row != nil // one that is gone can't be claimed; once it is back it can
+		}
+		return row.Fence != was.Fence || row.ClaimID != was.ClaimID || row.TopicID != was.TopicID || row.ClusterID != was.ClusterID ||
+			// Who else owns the row may move it; our own is moved by people.
+			row.ClaimID == v.claim.ID && row.Position.Next != was.Position.Next
+	}
+	// The first look since the lane halted: does what it halted for still hold?
+	var topic *offsets.TopicChangedError
+	var cluster *offsets.ClusterChangedError
+	switch {
+	case errors.Is(v.cause, offsets.ErrNoPosition):
+		return row != nil
+	case row == nil:
+		return false
+	case errors.As(v.cause, &topic):
+		return row.TopicID != topic.Was
+	case errors.As(v.cause, &cluster):
+		return row.ClusterID != cluster.Was
+	}
+	return !v.claim.ID.IsZero() && !unmoved(row, v.claim)
+}
+
+// unmoved reports whether the row is as the claim's owner left it.
+func unmoved(row *offsets.Row, c offsets.Claim) bool {
+	return row.Fence == c.Fence && row.Position.Next == c.Position.Next
 }
 
 // rested returns the lane if nothing happened to it since the look v.
@@ -71,7 +120,7 @@ func (m *member) rested(p offsets.Partition, v view) *lane {
 		return nil
 	}
 	now := l.view()
-	if now.inFlight || now.state != v.state || now.claim.Fence != v.claim.Fence || now.claim.Position.Next != v.claim.Position.Next {
+	if now.inFlight || now.turns != v.turns || now.state != v.state || now.claim.Fence != v.claim.Fence || now.claim.Position.Next != v.claim.Position.Next {
 		return nil
 	}
 	return l

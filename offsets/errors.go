@@ -11,7 +11,8 @@ import (
 // Sentinels that a caller branches on.
 var (
 	// ErrNoPosition: the partition has no row and none was asked to be made.
-	ErrNoPosition = errors.New("the partition has no row in oncesink.offsets")
+	ErrNoPosition = errors.New("the partition has no row in oncesink.offsets: somebody deleted it, or an older database was restored. " +
+		"Put it back from a backup: it is read on from as soon as it is there")
 	// ErrNoLedger: the schema is missing or older than this program.
 	ErrNoLedger = errors.New("the ledger is missing or out of date: run `oncesink init`")
 )
@@ -50,8 +51,8 @@ type TopicChangedError struct {
 
 func (e *TopicChangedError) Error() string {
 	return fmt.Sprintf("%s: the topic was recreated: its id was %s and is %s; the stored position means nothing in the new log. "+
-		"To count the new topic's events from its beginning: select oncesink.adopt(%s, %s, '%s')",
-		e.Partition, e.Was, e.Is, quote(e.Group), quote(e.Topic), e.Is)
+		"To count the new topic's events from its beginning: %s",
+		e.Partition, e.Was, e.Is, Command("adopt", e.Group, e.Topic, e.Is))
 }
 
 // ClusterChangedError says that the brokers belong to another Kafka cluster than
@@ -66,8 +67,8 @@ type ClusterChangedError struct {
 
 func (e *ClusterChangedError) Error() string {
 	return fmt.Sprintf("%s: the position counts offsets of Kafka cluster %s, the brokers are cluster %s. "+
-		"Connect to the other brokers or use another group; or, to count this cluster's topic from its beginning: select oncesink.adopt(%s, %s, '%s')",
-		e.Partition, e.Was, e.Is, quote(e.Group), quote(e.Topic), e.TopicID)
+		"Connect to the other brokers or use another group; or, to count this cluster's topic from its beginning: %s",
+		e.Partition, e.Was, e.Is, Command("adopt", e.Group, e.Topic, e.TopicID))
 }
 
 // MappingError says that the partition was written with another mapping.
