@@ -111,7 +111,7 @@ func (m *member) atEnd(rows []offsets.Row, ends map[offsets.Partition]int64) (do
 		case ok && r.Paused:
 			stopped = append(stopped, fmt.Errorf("%s: paused by an operator at offset %d: %s", p, r.Position.Next, offsets.Command("resume", m.cfg.Group, p.Topic, p.Partition)))
 		case ok && r.Halted != "":
-			stopped = append(stopped, errors.New(p.String()+": "+strings.TrimPrefix(r.Halted, p.String()+": ")))
+			stopped = append(stopped, errors.New(p.String()+" halted: "+strings.TrimPrefix(r.Halted, p.String()+": ")))
 		default:
 			return false, nil
 		}

@@ -83,7 +83,7 @@ func TestReplayPlan(t *testing.T) {
 		"time":                                {from: march, want: 6, next: 10, to: 6},
 		"time, after the last applied record": {from: march, want: 12, next: 10, to: 10, stays: "it has applied nothing of 2026-03-01T00:00:00Z or later"},
 		"time, before a log that was trimmed": {from: march, want: 4, start: 4, next: 10, to: 4, warnings: []string{"the log no longer has offsets 0 to 3: not read again"}},
-		"paused":                              {next: 10, paused: true, warnings: []string{"it is paused: select oncesink.resume('shop', 'orders', 1)"}},
+		"paused":                              {next: 10, paused: true, warnings: []string{"it is paused. To have it read again: select oncesink.resume('shop', 'orders', 1)"}},
 		"halted, and sent back":               {next: 10, halted: "a full disk"},
 		"halted, and left":                    {halted: "a full disk", stays: "the log begins there", warnings: []string{"it has halted"}},
 	} {
@@ -134,7 +134,7 @@ func TestReplayWait(t *testing.T) {
 		"back":                           {now: []offsets.Row{at(p0, 10), at(p1, 10)}, read: 12, done: true},
 		"and on":                         {now: []offsets.Row{at(p0, 99), at(p1, 11)}, read: 12, done: true},
 		"sent back once more":            {now: []offsets.Row{at(p0, 0), at(p1, 10)}, read: 6},
-		"halted":                         {now: []offsets.Row{at(p0, 10), at(p1, 5, halted)}, read: 7, done: true, why: "orders/1: a full disk"},
+		"halted":                         {now: []offsets.Row{at(p0, 10), at(p1, 5, halted)}, read: 7, done: true, why: "orders/1 halted: a full disk"},
 		"halted, the other on its way":   {now: []offsets.Row{at(p0, 9), at(p1, 5, halted)}, read: 6},
 		"halted when it was back":        {now: []offsets.Row{at(p0, 10), at(p1, 10, halted)}, read: 12, done: true},
 		"halted before":                  {old: "a full disk", now: []offsets.Row{at(p0, 10), at(p1, 4, halted)}, read: 6},

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -252,11 +253,14 @@ func (s *session) scrub(err error) error {
 	return &scrubbed{err, s.cfg.Scrub(err.Error())}
 }
 
+// word is what printWrapped does not break: a statement can be copied as it stands.
+var word = regexp.MustCompile(`(?:select oncesink\.\w+\((?:'(?:[^']|'')*'|[^'()])*\)|\S)+`)
+
 // printWrapped writes a sentence in lines that fit a narrow terminal, all but the first indented further.
 func printWrapped(w io.Writer, indent, text string) {
 	const width = 80
 	line := indent
-	for i, word := range strings.Fields(text) {
+	for i, word := range word.FindAllString(text, -1) {
 		switch {
 		case i == 0:
 			line += word

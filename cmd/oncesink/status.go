@@ -149,13 +149,12 @@ func partitionOf(row offsets.Row, ends kadm.ListedOffsets, now time.Time) partit
 	return p
 }
 
-// note says why a partition is in a state; the reason may name both already.
-func (p partitionStatus) note(state, reason string) string {
-	name := fmt.Sprintf("%s/%d", p.Topic, p.Partition)
-	for _, said := range []string{state + ": ", name + ": "} {
+// standsStill says why a partition is in a state; the reason may name both already.
+func standsStill(p offsets.Partition, state, reason string) string {
+	for _, said := range []string{state + ": ", p.String() + ": "} {
 		reason = strings.TrimPrefix(reason, said)
 	}
-	return name + " " + state + ": " + reason
+	return p.String() + " " + state + ": " + reason
 }
 
 func (r *statusReport) print(w io.Writer) {
@@ -167,6 +166,7 @@ func (r *statusReport) print(w io.Writer) {
 	t.SetColumnConfigs([]table.ColumnConfig{{Name: "owner", WidthMax: 32}, {Name: "topic", WidthMax: 24}})
 	var notes []string
 	for _, p := range r.Partitions {
+		at := offsets.Partition{Topic: p.Topic, Partition: p.Partition}
 		state, lag, seconds := "ok", "?", "?"
 		if p.Lag != nil {
 			lag = fmt.Sprint(*p.Lag)
@@ -177,7 +177,7 @@ func (r *statusReport) print(w io.Writer) {
 		switch {
 		case p.Halted != "":
 			state = "HALTED"
-			notes = append(notes, p.note("halted", p.Halted))
+			notes = append(notes, standsStill(at, "halted", p.Halted))
 		case p.Paused:
 			state = "paused"
 		case p.Owner == "":
@@ -186,7 +186,7 @@ func (r *statusReport) print(w io.Writer) {
 			state = "stopped"
 		case p.Stuck != "":
 			state = "STUCK"
-			notes = append(notes, p.note("stuck", p.Stuck))
+			notes = append(notes, standsStill(at, "stuck", p.Stuck))
 		}
 		t.AppendRow(table.Row{p.Topic, p.Partition, p.Position, lag, seconds, state, p.Owner})
 	}

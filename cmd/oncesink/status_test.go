@@ -1,8 +1,11 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/oncesink/oncesink/offsets"
 )
 
 // Why a partition stands still is said once, with its name, whatever the reason begins with.
@@ -29,5 +32,16 @@ func TestStatusNotes(t *testing.T) {
 		if state := strings.Fields(test.want)[1]; !strings.Contains(b.String(), " "+strings.TrimSuffix(strings.ToUpper(state), ":")+" ") {
 			t.Errorf("the table does not show %s:\n%s", state, b.String())
 		}
+	}
+}
+
+// A statement that a message ends with is printed in one piece, whatever the names in it.
+func TestStatementsAreNotBroken(t *testing.T) {
+	statement := offsets.Command("accept_gap", "a group's (long) name  with spaces", "orders", int32(0), int64(25))
+	var b strings.Builder
+	printWrapped(&b, "", "orders/0 halted: offsets 10 to 24 are missing: retention removed them before they were read. If they can be done without: "+statement+". Or not")
+	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
+	if !slices.ContainsFunc(lines, func(line string) bool { return strings.Contains(line, statement+".") }) || len(lines) < 3 {
+		t.Errorf("printed as\n%s", b.String())
 	}
 }

@@ -234,8 +234,7 @@ func execAll(ctx context.Context, tx pgx.Tx, statements ...string) error {
 // retry tries again where a lock was not had: each try lets the writers go on who
 // wait behind it.
 func retry(ctx context.Context, f func() error) error {
-	b := backoff.NewExponentialBackOff()
-	b.InitialInterval, b.MaxInterval, b.MaxElapsedTime = 100*time.Millisecond, 2*time.Second, 0
+	b := backoff.NewExponentialBackOff(backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMaxInterval(2*time.Second), backoff.WithMaxElapsedTime(0))
 	return backoff.Retry(func() error {
 		err := f()
 		if err == nil || sink.Classify(err) == sink.Transient && sink.SQLState(err) != "" && ctx.Err() == nil {
