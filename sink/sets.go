@@ -14,9 +14,12 @@ import (
 // the set. So sets come out the same in whatever order events arrive, and an event that is seen again finds
 // its set, and puts back what is missing of it.
 
+// setsName names the set memory of a table of children in schema oncesink.
+func setsName(schema, table string) string { return ShortName(schema+"."+table, " sets") }
+
 // setMemory is that of a table of children.
 func setMemory(schema, name string, tc *TableConfig, parentSchema, parentName string, parent *TableConfig) memory {
-	return memory{what: "set memory", name: ShortName(schema+"."+name, " sets"), schema: parentSchema, table: parentName,
+	return memory{what: "set memory", name: setsName(schema, name), schema: parentSchema, table: parentName,
 		key: parent.Key, version: parent.Version, privileges: []string{"SELECT", "INSERT", "UPDATE", "DELETE"},
 		fill: setFill(pgx.Identifier{schema, name}.Sanitize(), tc, pgx.Identifier{parentSchema, parentName}.Sanitize(), parent)}
 }

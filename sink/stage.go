@@ -150,6 +150,11 @@ func MemoryOf(schema, name string) string {
 	return pgx.Identifier{"oncesink", memoryName(schema, name)}.Sanitize()
 }
 
+// SetsOf returns the quoted name of the set memory that [Init] makes for a table of children.
+func SetsOf(schema, name string) string {
+	return pgx.Identifier{"oncesink", setsName(schema, name)}.Sanitize()
+}
+
 // StageSet says which columns of a table a record fills: a mark for each column,
 // in their order. It is empty if the record fills no row of the table, or one that
 // could not be inserted on its own.

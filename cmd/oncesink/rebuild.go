@@ -118,7 +118,8 @@ func newVerifyCommand() *cobra.Command {
 		Short: "Compare a table with its topics",
 		Long: `Reads the topics of TABLE from offset zero and compares, at one position, what they say with
 what the table has. It changes nothing, and may run beside oncesink run. It ends with 0 if
-they agree and with 1 if rows differ: oncesink rebuild corrects them.
+they agree and with 1 if rows differ: oncesink rebuild corrects them. The memory of deleted rows,
+which decides about events to come, and tables of children are compared with their table.
 ` + acceptHelp,
 		Args: oneName("table"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -230,6 +231,12 @@ func printLoad(w io.Writer, r *rebuild.Result) {
 	}
 	fmt.Fprintf(w, "%s: %d row(s) %sadded, %d changed, %d deleted\n", what, r.Added, would, r.Changed, r.Deleted)
 	fmt.Fprintf(w, "%d record(s) read in %.1f s; the group's positions were locked for %.2f s\n", r.Records, r.Seconds, r.Frozen)
+	for _, c := range r.Children {
+		fmt.Fprintf(w, "%s: %d row(s) %sadded, %d changed, %d deleted\n", c.Table, c.Added, would, c.Changed, c.Deleted)
+		if c.Sets > 0 {
+			fmt.Fprintf(w, "%s: remembered for %d parent(s) otherwise than the topics say\n", c.Table, c.Sets)
+		}
+	}
 	printMemory(w, r)
 	for _, kind := range []string{"added", "changed", "deleted"} {
 		if keys := r.Samples[kind]; len(keys) > 0 {

@@ -149,13 +149,17 @@ func (j *job) freeze(ctx context.Context, tx pgx.Tx) error {
 	case j.Swap:
 		mode = "access exclusive"
 	}
-	if err := execAll(ctx, tx, fmt.Sprintf("lock table %s in %s mode", j.layout.Quoted(), mode)); err != nil {
+	tables := j.layout.Quoted()
+	for _, c := range j.children {
+		tables += ", " + c.layout.Quoted()
+	}
+	if err := execAll(ctx, tx, fmt.Sprintf("lock table %s in %s mode", tables, mode)); err != nil {
 		if sink.SQLState(err) == undefinedTable {
 			return &errAnew{"the table is gone"}
 		}
 		return err
 	}
-	columns, err := columnsOf(ctx, tx, &j.layout)
+	columns, err := j.allColumns(ctx, tx)
 	switch {
 	case err != nil:
 		return err
@@ -239,9 +243,18 @@ func (j *job) apply(ctx context.Context, tx pgx.Tx) error {
 		}
 	}
 	if j.DryRun {
-		return j.foretell(ctx, tx)
+		if err := j.foretell(ctx, tx); err != nil {
+			return err
+		}
+		return j.countChildren(ctx, tx)
+	}
+	if err := j.dropChildren(ctx, tx); err != nil {
+		return err
 	}
 	if err := j.change(ctx, tx); err != nil {
+		return err
+	}
+	if err := j.changeChildren(ctx, tx); err != nil {
 		return err
 	}
 	return j.remember(ctx, tx)

@@ -136,10 +136,12 @@ func (j *job) differs(a, b string) string {
 
 // unlike is the condition that two rows of a key are not the same, byte for byte: *<> compares any type so, and takes
 // longer than the types' own operators where these say the same.
-func (j *job) unlike(a, b string) string {
+func (j *job) unlike(a, b string) string { return unlike(&j.layout, j.columns, a, b) }
+
+func unlike(l *sink.Layout, columns []string, a, b string) string {
 	var conds, rest []string
-	for _, c := range j.columns {
-		if c != sink.SourceColumn && c != sink.OffsetColumn && !slices.Contains(j.layout.Bytewise, c) {
+	for _, c := range columns {
+		if c != sink.SourceColumn && c != sink.OffsetColumn && !slices.Contains(l.Bytewise, c) {
 			rest = append(rest, c)
 			continue
 		}

@@ -141,6 +141,9 @@ func (j *job) newest(ctx context.Context, tx pgx.Tx, feeds []feed) (map[int32]in
 	if l.Memory != "" {
 		tables = append(tables, l.Memory)
 	}
+	for _, c := range j.children { // an event may bring children without winning its row
+		tables = append(tables, c.layout.Sets)
+	}
 	for _, t := range tables {
 		rows, err := tx.Query(ctx, fmt.Sprintf("select %[1]s, max(%[2]s) from %[3]s where %[1]s = any ($1::int[]) and %[2]s is not null group by 1", sink.SourceColumn, sink.OffsetColumn, t), sources)
 		if err != nil {

@@ -60,6 +60,11 @@ func (j *job) mayBeCompacted(alias string) string {
 
 // compareMemory is the beginning of each statement over both memories: m is the table's row, s the stage's.
 func (j *job) compareMemory() (from, gone, missing, unlike string) {
+	return j.compareMemories(j.layout.Memory, j.stage.memory())
+}
+
+// compareMemories is compareMemory for any two tables that remember events by the table's key.
+func (j *job) compareMemories(memory, stage string) (from, gone, missing, unlike string) {
 	key, state := j.memoryColumns()
 	var same, differ []string
 	for _, c := range quoteAll(key) {
@@ -69,7 +74,7 @@ func (j *job) compareMemory() (from, gone, missing, unlike string) {
 		differ = append(differ, fmt.Sprintf("m.%s is distinct from s.%s", c, c))
 	}
 	first := quoteAll(key)[0]
-	from = fmt.Sprintf("%s m full join %s s on %s", j.layout.Memory, j.stage.memory(), strings.Join(same, " and "))
+	from = fmt.Sprintf("%s m full join %s s on %s", memory, stage, strings.Join(same, " and "))
 	return from, "s." + first + " is null", "m." + first + " is null", "(" + strings.Join(differ, " or ") + ")"
 }
 
@@ -111,6 +116,12 @@ func (j *job) remember(ctx context.Context, tx pgx.Tx) error {
 	if j.layout.Memory == "" {
 		return nil
 	}
+	_, err := j.rememberAs(ctx, tx, j.layout.Memory, j.stage.memory())
+	return err
+}
+
+// rememberAs is remember for any two tables that remember events by the table's key. It says how many rows it wrote.
+func (j *job) rememberAs(ctx context.Context, tx pgx.Tx, memory, stage string) (wrote int64, err error) {
 	key, state := j.memoryColumns()
 	var same, alike, sets []string
 	for _, c := range quoteAll(key) {
@@ -120,10 +131,18 @@ func (j *job) remember(ctx context.Context, tx pgx.Tx) error {
 		alike = append(alike, fmt.Sprintf("m.%s is not distinct from s.%s", c, c))
 		sets = append(sets, fmt.Sprintf("%s = excluded.%s", c, c))
 	}
-	memory, stage, names := j.layout.Memory, j.stage.memory(), strings.Join(quoteAll(slices.Concat(key, state)), ", ")
+	names := strings.Join(quoteAll(slices.Concat(key, state)), ", ")
 	keys := strings.Join(quoteAll(key), ", ")
-	return execAll(ctx, tx,
+	for _, statement := range []string{
 		fmt.Sprintf("delete from %s m where %s and not exists (select from %s s where %s)", memory, j.proven("m"), stage, strings.Join(same, " and ")),
 		fmt.Sprintf("insert into %s as m (%s) select %s from %s s\n where not exists (select from %s m where %s)\n    on conflict (%s) do update set %s where not %s",
-			memory, names, names, stage, memory, strings.Join(append(same, alike...), " and "), keys, strings.Join(sets, ", "), j.kept("excluded")))
+			memory, names, names, stage, memory, strings.Join(append(same, alike...), " and "), keys, strings.Join(sets, ", "), j.kept("excluded")),
+	} {
+		var n int64
+		if err := affected(ctx, tx, &n, statement); err != nil {
+			return wrote, err
+		}
+		wrote += n
+	}
+	return wrote, nil
 }

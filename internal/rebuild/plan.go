@@ -21,9 +21,11 @@ func (j *job) plan(ctx context.Context) error {
 	l := &j.layout
 	switch {
 	case l.Parent != "":
-		return &sink.ConfigError{Problem: fmt.Sprintf("table %s holds children of %s, which come with their parent's event", j.result.Table, l.Parent), Fix: "empty both and " + l.Sets + ", and run `oncesink replay`"}
-	case len(l.Children) > 0 && !j.DryRun:
-		return &sink.ConfigError{Problem: fmt.Sprintf("table %s has children in %s, which would not be loaded with it", j.result.Table, strings.Join(l.Children, ", ")), Fix: "empty all of them and their set memories, and run `oncesink replay`; `oncesink verify` compares the parent alone"}
+		return &sink.ConfigError{Problem: fmt.Sprintf("table %s holds children of %s, which come with their parent's event", j.result.Table, l.Parent), Fix: "name " + l.Parent + ": its children are compared, and corrected, with it"}
+	case len(l.Children) > 0 && j.Range != nil:
+		return &sink.ConfigError{Problem: fmt.Sprintf("table %s has children in %s, which have no date of their own", j.result.Table, strings.Join(l.Children, ", ")), Fix: "`oncesink rebuild` corrects all of them together"}
+	case len(l.Children) > 0 && j.Swap:
+		return &sink.ConfigError{Problem: fmt.Sprintf("table %s has children in %s, and can't be exchanged", j.result.Table, strings.Join(l.Children, ", ")), Fix: "run it without --swap"}
 	case len(l.Key) == 0:
 		return &sink.ConfigError{Problem: fmt.Sprintf("table %s appends without a guard: nothing tells its rows apart", j.result.Table), Fix: "empty it and rewind the group"}
 	case j.Range != nil && !slices.Contains(l.Columns, j.Range.Column):
@@ -39,6 +41,9 @@ func (j *job) plan(ctx context.Context) error {
 		return err
 	}
 	if err := j.sameMapping(sk); err != nil {
+		return err
+	}
+	if err := j.sameChildMapping(ctx, sk); err != nil {
 		return err
 	}
 	if err := j.refuse(ctx); err != nil {

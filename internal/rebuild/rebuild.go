@@ -83,6 +83,8 @@ type Result struct {
 	DeadLetters int64 `json:"dead_letters"`
 	// Memory is what was, or would be, done to the delete memory; nil: there is none.
 	Memory *Memory `json:"memory,omitempty"`
+	// Children is what was, or would be, done to each table of children.
+	Children []Children `json:"children,omitempty"`
 	// Swapped tells that the tables were exchanged: nothing is counted then.
 	Swapped bool `json:"swapped,omitempty"`
 	// Bulk tells that the stage was loaded without an index.
@@ -106,7 +108,8 @@ func (m *Memory) differs() bool { return m.Differ+m.Missing+m.Stray > 0 }
 
 // Differs reports whether anything was, or would be, done.
 func (r *Result) Differs() bool {
-	return r.Added+r.Changed+r.Deleted > 0 || r.Memory != nil && r.Memory.differs()
+	return r.Added+r.Changed+r.Deleted > 0 || r.Memory != nil && r.Memory.differs() ||
+		slices.ContainsFunc(r.Children, func(c Children) bool { return c.differs() })
 }
 
 // Outcome is what a call that failed has done to the table.
@@ -145,12 +148,14 @@ type job struct {
 	Options
 	log    *slog.Logger
 	layout sink.Layout
-	feeds  []feed
-	stage  stage
-	result Result
-	pool   *pgxpool.Pool // of the operator: comparison, cut
-	lock   *oplock.Lock
-	begin  string // begins its transactions
+	// children are the tables that hold the table's.
+	children []child
+	feeds    []feed
+	stage    stage
+	result   Result
+	pool     *pgxpool.Pool // of the operator: comparison, cut
+	lock     *oplock.Lock
+	begin    string // begins its transactions
 
 	met       map[offsets.Partition]offsets.Token // fences under which no row is ahead of the position
 	highest   map[offsets.Partition]int64         // position that was seen
@@ -216,7 +221,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	dropping, cancel := context.WithTimeout(context.WithoutCancel(ctx), dropTimeout)
 	defer cancel()
 	if !j.KeepStage {
-		err = j.inTx(dropping, j.stage.drop)
+		err = j.inTx(dropping, j.dropStage)
 	}
 	j.result.Seconds = time.Since(began).Seconds()
 	switch {
@@ -244,7 +249,7 @@ func lostLock(held context.Context) error {
 func (j *job) altered(ctx context.Context) bool {
 	var now []string
 	err := j.inTx(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
-		now, err = columnsOf(ctx, tx, &j.layout)
+		now, err = j.allColumns(ctx, tx)
 		return err
 	})
 	return err == nil && j.stage.about.Columns != nil && !slices.Equal(now, j.stage.about.Columns)

@@ -64,6 +64,7 @@ func (j *job) open(ctx context.Context) (*sink.Sink, error) {
 		return nil, &sink.ConfigError{Problem: fmt.Sprintf("the configuration has no table %q", j.Table), Fix: "it has " + tableNames(j.Sink)}
 	}
 	j.result = Result{Table: j.layout.Schema + "." + j.layout.Name, DryRun: j.DryRun}
+	j.readChildren(sk)
 	j.begin = sk.Session() + `; select set_config(name, value, true)
   from (values ('statement_timeout', '0'), ('transaction_timeout', '0'), ('synchronous_commit', 'on'), ('work_mem', '256MB'), ('maintenance_work_mem', '256MB')) v(name, value)
  where name in (select name from pg_catalog.pg_settings)`

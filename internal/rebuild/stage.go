@@ -47,14 +47,9 @@ func (s *stage) open(ctx context.Context, j *job, sk *sink.Sink) error {
 	s.group = j.Consumer.Group + " stage of " + l.Schema + "." + l.Name
 	s.filled = pgx.Identifier{"oncesink", s.name[:len(s.name)-len("stage")] + "seen"}.Sanitize()
 	s.differs = pgx.Identifier{"oncesink", s.name[:len(s.name)-len("stage")] + "diff"}.Sanitize()
-	want := about{}
-	for _, m := range sk.Mappings() {
-		if m.Target == j.result.Table {
-			want.Mapping += m.Topic + " " + m.Fingerprint + " "
-		}
-	}
+	want := about{Mapping: j.stageMappings(sk.Mappings())}
 	err := j.inTx(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
-		if want.Columns, err = columnsOf(ctx, tx, l); err != nil {
+		if want.Columns, err = j.allColumns(ctx, tx); err != nil {
 			return err
 		}
 		return j.readStaged(ctx, tx)
@@ -83,6 +78,16 @@ func (s *stage) open(ctx context.Context, j *job, sk *sink.Sink) error {
 		return err
 	}
 	return s.create(ctx, j)
+}
+
+// allColumns reads names and types of the columns of the table and its children.
+func (j *job) allColumns(ctx context.Context, tx pgx.Tx) ([]string, error) {
+	columns, err := columnsOf(ctx, tx, &j.layout)
+	if err != nil {
+		return nil, err
+	}
+	more, err := j.childColumns(ctx, tx)
+	return append(columns, more...), err
 }
 
 // columnsOf reads names and types of the table's columns.
@@ -118,7 +123,7 @@ func (j *job) uniformSet(ctx context.Context, sk *sink.Sink) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read the constraints of %s: %w", j.result.Table, err)
 	}
-	if checked || len(l.Others) > 0 || !l.Guarded {
+	if checked || len(l.Others) > 0 || !l.Guarded || len(j.children) > 0 {
 		return "", nil
 	}
 	client, err := kgo.NewClient(append([]kgo.Opt{
@@ -164,7 +169,7 @@ func (s *stage) create(ctx context.Context, j *job) error {
 	if !s.about.InBulk {
 		like += " including indexes"
 	}
-	if err := j.inTx(ctx, s.drop); err != nil {
+	if err := j.inTx(ctx, j.dropStage); err != nil {
 		return fmt.Errorf("drop the stage: %w", err)
 	}
 	err := j.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
@@ -187,11 +192,15 @@ func (s *stage) create(ctx context.Context, j *job) error {
 				statements = append(statements, fmt.Sprintf("alter table %s add %s", s.quoted(), k))
 			}
 		}
+		for i := range j.children {
+			c := &j.children[i]
+			statements = append(statements, fmt.Sprintf("create table %s (like %s %s)", c.staged(), c.layout.Quoted(), like))
+		}
 		if err := execAll(ctx, tx, statements...); err != nil {
 			return err
 		}
 		made, err := columnsOf(ctx, tx, &sink.Layout{Schema: "oncesink", Name: s.name})
-		if err == nil && !slices.Equal(made, s.about.Columns) {
+		if err == nil && !slices.Equal(made, s.about.Columns[:min(len(made), len(s.about.Columns))]) {
 			return &errAnew{"the table was altered"}
 		}
 		return err
@@ -208,6 +217,20 @@ func (s *stage) comment() string {
 		panic(err) // strings
 	}
 	return fmt.Sprintf("comment on table %s is %s", s.quoted(), sink.Literal(string(b)))
+}
+
+// dropStage removes the stage and those of the children.
+func (j *job) dropStage(ctx context.Context, tx pgx.Tx) error {
+	if err := j.stage.drop(ctx, tx); err != nil {
+		return err
+	}
+	for i := range j.children {
+		c := &j.children[i]
+		if _, err := tx.Exec(ctx, fmt.Sprintf("drop table if exists %s, %s", c.staged(), c.sets())); err != nil {
+			return rights("drop the stage", err)
+		}
+	}
+	return nil
 }
 
 // drop removes the stage with everything that belongs to it. It may be called for one that
@@ -237,6 +260,10 @@ func (s *stage) config(j *job) sink.Config {
 	// A crash of PostgreSQL takes the stage's last rows and its positions, or neither. The cut waits for the log.
 	c.SynchronousCommit = "off"
 	for _, t := range j.Sink.Tables {
+		if i := slices.IndexFunc(j.children, func(x child) bool { return x.entry == t.Name }); i >= 0 {
+			t.Name, t.Create, t.Parent, t.Stage = j.children[i].staged(), "", s.quoted(), sink.IndexedStage
+			c.Tables = append(c.Tables, t)
+		}
 		if t.Name != j.Table {
 			continue
 		}

@@ -1,0 +1,115 @@
+package rebuild_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/oncesink/oncesink/internal/rebuild"
+	"github.com/oncesink/oncesink/sink"
+)
+
+const itemsTable = `create table items (order_id bigint references orders, sku text, pieces int, line int, primary key (order_id, sku))`
+
+// withChildren are orders with their items.
+func withChildren(t *testing.T) *rig {
+	r := newRig(t, upserts, ordersTable)
+	r.exec(itemsTable)
+	r.tables = append(r.tables, sink.TableConfig{Name: "items", Strategy: sink.Children, Parent: "orders", Each: "items", Key: []string{"order_id", "sku"},
+		Columns: map[string]sink.ColumnConfig{"line": {From: "$index"}}})
+	conn, err := r.pool.Acquire(t.Context())
+	r.must(err)
+	defer conn.Release()
+	r.must(sink.Init(t.Context(), conn.Conn(), r.sink()))
+	return r
+}
+
+// basket is a mixed event, with or without its items.
+func (r *rig) basket(id int64) event {
+	e := r.mixed(id)
+	if e == nil || r.rand.IntN(3) == 0 {
+		return e
+	}
+	items := []map[string]any{}
+	for n := range r.rand.IntN(4) {
+		items = append(items, map[string]any{"sku": fmt.Sprint("s", n), "pieces": r.rand.IntN(9)})
+	}
+	e["items"] = items
+	return e
+}
+
+// all is the state of parents, children and both memories.
+func (r *rig) all() string {
+	r.Helper()
+	return r.state() + "\n" + value[string](r, `select coalesce(string_agg(i::text, E'\n' order by i::text), '') from items i`) + "\n" +
+		value[string](r, `select coalesce(string_agg(s::text, E'\n' order by s::text), '') from oncesink."public.items sets" s`)
+}
+
+// Rules 16 and 23: verify finds damaged, missing and stray children, also where their parents are right; a rebuild puts them
+// right in the same cut, beside a group that goes on; and the next event of every key finds all as if built from zero.
+func TestChildrenAreCorrected(t *testing.T) {
+	r := withChildren(t)
+	verify := func(o *rebuild.Options) { o.DryRun, o.Verify = true, true }
+	for round := range 3 {
+		r.history(1200, 150, r.basket)
+		r.sync()
+		want := r.all()
+		if res := r.rebuilt(verify); res.Differs() || len(res.Children) != 1 {
+			t.Fatalf("round %d: differs before anything was done: %+v", round, res)
+		}
+		damaged := value[int64](r, `with x as (update items set pieces = 77 where order_id % 5 = 1 and pieces <> 77 returning 1) select count(*) from x`)
+		missing := value[int64](r, `with x as (delete from items where order_id % 5 = 2 returning 1) select count(*) from x`)
+		stray := value[int64](r, `with x as (insert into items (order_id, sku, pieces, _oncesink_source, _oncesink_offset)
+			select order_id, 'stray', 1, _oncesink_source, _oncesink_offset from orders where order_id % 5 = 3 returning 1) select count(*) from x`)
+		sets := value[int64](r, `with x as (delete from oncesink."public.items sets" where order_id % 5 = 4 returning 1) select count(*) from x`)
+		if damaged*missing*stray*sets == 0 {
+			t.Fatal("nothing to damage")
+		}
+		found := rebuild.Children{Table: "public.items", Added: missing, Changed: damaged, Deleted: stray, Sets: sets}
+		res := r.rebuilt(verify)
+		if !res.Differs() || res.Children[0] != found || res.Added+res.Changed+res.Deleted > 0 {
+			t.Errorf("round %d: found %+v, want %+v", round, res, found)
+		}
+		stop := r.live()
+		if res := r.rebuilt(); res.Children[0] != found {
+			t.Errorf("round %d: corrected %+v, want %+v", round, res.Children, found)
+		}
+		if got := r.all(); got != want {
+			t.Errorf("round %d: got\n%.600s\nwant\n%.600s", round, got, want)
+		}
+		// Parents as well, and beside a group that writes.
+		r.exec(`delete from items where order_id % 7 = 1; delete from orders where order_id % 7 = 1; update orders set note = 'by hand' where order_id % 7 = 2`)
+		r.history(300, 150, r.basket)
+		r.rebuilt()
+		for id := range int64(150) {
+			r.produce(id, r.basket(id))
+		}
+		r.must(r.client.Flush(context.Background()))
+		r.caughtUp()
+		stop()
+		was := r.all()
+		r.exec(`truncate orders, items, ` + memory + `, oncesink."public.items sets"; delete from oncesink.offsets where sink_group = '` + group + `'`)
+		r.sync()
+		if got := r.all(); got != was {
+			t.Errorf("round %d: not as from zero: got\n%.600s\nwant\n%.600s", round, was, got)
+		}
+	}
+	left := value[string](r, `select coalesce(string_agg(relname, ', '), '') from pg_class where relnamespace = 'oncesink'::regnamespace and relname like '%stage%'`)
+	if left != "" {
+		t.Errorf("left behind: %s", left)
+	}
+	for _, tc := range []struct {
+		change func(*rebuild.Options)
+		says   string
+	}{
+		{swap, "can't be exchanged"},
+		{days("2026-11-01", "2026-11-30"), "`oncesink rebuild` corrects all of them"},
+		{func(o *rebuild.Options) { days("2026-11-01", "2026-11-30")(o); o.DryRun = true }, "`oncesink rebuild` corrects all of them"},
+		{func(o *rebuild.Options) { o.Table, o.DryRun = "items", true }, "name orders"},
+	} {
+		if _, err := r.rebuild(tc.change); err == nil || !strings.Contains(err.Error(), tc.says) {
+			t.Errorf("%v, want an error that says %q", err, tc.says)
+		}
+	}
+}
