@@ -237,6 +237,9 @@ func (w *writer) children(t *table, events []event) {
 		}
 		w.statement(t, func(s shape) string { return t.claimSQL(c, s) }, t.lookShape(), parents)
 		w.statement(t, func(s shape) string { return t.staleSQL(c, s) }, shape{columns: t.key}, parents)
+		if c.cfg.StageSeen != "" {
+			w.seen(c, rows)
+		}
 		w.insert(c, c.childSQL, rows)
 	}
 }

@@ -25,6 +25,11 @@ type child struct {
 
 func (c *child) staged() string { return pgx.Identifier{"oncesink", c.stage}.Sanitize() }
 
+// seen is the quoted name of the table that has the columns which events fill.
+func (c *child) seen() string {
+	return pgx.Identifier{"oncesink", c.stage[:len(c.stage)-len("stage")] + "seen"}.Sanitize()
+}
+
 // sets is the quoted name of the stage's set memory.
 func (c *child) sets() string { return sink.SetsOf("oncesink", c.stage) }
 
@@ -74,8 +79,8 @@ func (j *job) childColumns(ctx context.Context, tx pgx.Tx) (all []string, err er
 }
 
 // sameChildMapping wants the group to write the children as this configuration does.
-func (j *job) sameChildMapping(ctx context.Context, sk *sink.Sink) error {
-	for _, m := range sk.Mappings() {
+func (j *job) sameChildMapping(ctx context.Context) error {
+	for _, m := range j.mappings {
 		if !slices.Contains(j.targets()[1:], m.Target) || j.DryRun {
 			continue
 		}
@@ -99,19 +104,15 @@ type comparison struct {
 	same, unlike, lost string   // the key is one; the rest is not; a key column, to tell a row that is not there
 }
 
-// compareChild finds the columns that events fill: those that have a value somewhere in the stage.
+// compareChild finds the columns that events fill: the others are a person's, or a default's.
 func (j *job) compareChild(ctx context.Context, tx pgx.Tx, c *child) (*comparison, error) {
 	x := &comparison{child: c, lost: pgx.Identifier{c.layout.Key[0]}.Sanitize()}
-	var filled []string
-	for _, name := range c.layout.Columns {
-		filled = append(filled, fmt.Sprintf("coalesce(bool_or(%s is not null), false)", pgx.Identifier{name}.Sanitize()))
-	}
-	var has []bool
-	if err := tx.QueryRow(ctx, fmt.Sprintf("select array[%s] from %s", strings.Join(filled, ", "), c.staged())).Scan(&has); err != nil {
+	seen, err := texts(ctx, tx, "select name from "+c.seen())
+	if err != nil {
 		return nil, err
 	}
-	for i, name := range c.layout.Columns {
-		if has[i] || slices.Contains(c.layout.Key, name) {
+	for _, name := range c.layout.Columns {
+		if slices.Contains(seen, name) || slices.Contains(c.layout.Key, name) {
 			x.columns = append(x.columns, name)
 		}
 	}

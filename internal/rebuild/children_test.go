@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/oncesink/oncesink/internal/rebuild"
@@ -111,5 +112,44 @@ func TestChildrenAreCorrected(t *testing.T) {
 		if _, err := r.rebuild(tc.change); err == nil || !strings.Contains(err.Error(), tc.says) {
 			t.Errorf("%v, want an error that says %q", err, tc.says)
 		}
+	}
+}
+
+// What a person keeps in a column of the children that no event fills is no difference, and stays; and children that no event made are
+// deleted by name only (rule 22).
+func TestChildrenOfOthersStay(t *testing.T) {
+	r := withChildren(t)
+	r.exec(`alter table items add remark text default 'none', add seen_at timestamptz default clock_timestamp(), add never int`)
+	r.history(800, 100, r.basket)
+	r.sync()
+	r.exec(`update items set remark = 'by hand', never = 1 where order_id % 2 = 0`)
+	want := r.all()
+	if res := r.rebuilt(); res.Differs() || r.all() != want {
+		t.Errorf("found a difference: %+v", res)
+	}
+	r.exec(`update items set pieces = 77`)
+	if res := r.rebuilt(); res.Children[0].Changed == 0 || r.all() != want {
+		t.Errorf("not as it was: %+v", res)
+	}
+	var once sync.Once
+	_, err := r.rebuild(func(o *rebuild.Options) {
+		o.Progress = func(p rebuild.Progress) {
+			if p.Phase == "applying" {
+				once.Do(func() {
+					r.exec(`update oncesink.mappings set fingerprint = 'x' || fingerprint where target = 'public.items'`)
+				})
+			}
+		}
+	})
+	if err == nil || !strings.Contains(err.Error(), "writes table public.items by another mapping") || r.all() != want {
+		t.Errorf("another mapping of the children: %v", err)
+	}
+	r.exec(`update oncesink.mappings set fingerprint = substr(fingerprint, 2) where target = 'public.items'`)
+	r.exec(`insert into items (order_id, sku) select order_id, 'by hand' from orders limit 3`)
+	if _, err := r.rebuild(); err == nil || !strings.Contains(err.Error(), "3 row(s) of public.items were made by no topic") {
+		t.Errorf("deletes children that no event made: %v", err)
+	}
+	if res := r.rebuilt(func(o *rebuild.Options) { o.Accept = []string{rebuild.ForeignRows} }); res.Children[0].Deleted != 3 || r.all() != want {
+		t.Errorf("accepted: %+v", res)
 	}
 }

@@ -173,6 +173,10 @@ func (j *job) freeze(ctx context.Context, tx pgx.Tx) error {
 			return &errAnew{"the group's mapping of the table was changed"}
 		}
 	}
+	// Who accepts another mapping of the children locks the positions as well.
+	if err := j.sameChildMapping(ctx); err != nil {
+		return err
+	}
 	return j.notBelow(ctx, tx)
 }
 

@@ -43,7 +43,7 @@ func (j *job) plan(ctx context.Context) error {
 	if err := j.sameMapping(sk); err != nil {
 		return err
 	}
-	if err := j.sameChildMapping(ctx, sk); err != nil {
+	if err := j.sameChildMapping(ctx); err != nil {
 		return err
 	}
 	if err := j.refuse(ctx); err != nil {
@@ -83,7 +83,8 @@ func (j *job) checkRange(ctx context.Context) error {
 // sameMapping wants the group to write the table as this configuration does: what comes after the cut is the group's.
 func (j *job) sameMapping(sk *sink.Sink) error {
 	j.mapping = map[string]string{}
-	for _, m := range sk.Mappings() {
+	j.mappings = sk.Mappings()
+	for _, m := range j.mappings {
 		if m.Target == j.result.Table {
 			j.mapping[m.Topic] = m.Fingerprint
 		}
@@ -107,26 +108,8 @@ func (j *job) refuse(ctx context.Context) error {
 			problems = append(problems, &sink.ConfigError{Problem: problem, Fix: "see what that means with --dry-run --accept " + what + ", and go on with --accept " + what})
 		}
 	}
-	var filtered bool
-	var lacks []string
-	if err := j.scan(ctx, `select row_security_active($1::text::regclass),
-		array(select lower(x) from unnest(array['SELECT', 'INSERT', 'UPDATE', 'DELETE']) x where not has_table_privilege($1::text::regclass, x))`, []any{j.layout.Quoted()}, &filtered, &lacks); err != nil {
-		return fmt.Errorf("read the table's rights: %w", err)
-	}
-	if j.layout.Memory != "" {
-		var lacksMemory []string
-		if err := j.scan(ctx, "select array(select lower(x) from unnest(array['SELECT', 'INSERT', 'UPDATE', 'DELETE']) x where not has_table_privilege($1::text::regclass, x))", []any{j.layout.Memory}, &lacksMemory); err != nil {
-			return fmt.Errorf("read the memory's rights: %w", err)
-		}
-		for _, right := range lacksMemory {
-			lacks = append(lacks, right+" (of "+j.layout.Memory+")")
-		}
-	}
-	if len(lacks) > 0 && !j.Verify { // a dry run refuses what the command itself would
-		return &sink.ConfigError{Problem: fmt.Sprintf("the role lacks %s on table %s", strings.Join(lacks, ", "), j.result.Table), Fix: "use the table's owner"}
-	}
-	if filtered {
-		return &sink.ConfigError{Problem: fmt.Sprintf("row level security hides rows of table %s from the role", j.result.Table), Fix: "use its owner, or a role with bypassrls"}
+	if err := j.rights(ctx); err != nil {
+		return err
 	}
 	starts, err := j.Admin.ListStartOffsets(ctx, j.layout.Topics...)
 	if err = errors.Join(err, starts.Error()); err != nil {
@@ -160,28 +143,65 @@ func (j *job) refuse(ctx context.Context) error {
 		}
 	}
 	if j.layout.Guarded {
-		foreign, older, err := j.strangers(ctx)
-		if err != nil {
-			return err
-		}
-		if foreign > 0 {
-			refuse(ForeignRows, fmt.Sprintf("%d row(s) of %s were made by no topic (%s is null): they would be deleted, or changed", foreign, j.result.Table, sink.SourceColumn))
-		}
-		if older > 0 {
-			refuse(PartialHistory, fmt.Sprintf("%d row(s) of %s came from topics or partitions that the group no longer reads: they would be deleted", older, j.result.Table))
+		for i, table := range j.tables() {
+			foreign, older, err := j.strangers(ctx, table)
+			if err != nil {
+				return err
+			}
+			if foreign > 0 {
+				refuse(ForeignRows, fmt.Sprintf("%d row(s) of %s were made by no topic (%s is null): they would be deleted, or changed", foreign, j.targets()[i], sink.SourceColumn))
+			}
+			if older > 0 {
+				refuse(PartialHistory, fmt.Sprintf("%d row(s) of %s came from topics or partitions that the group no longer reads: they would be deleted", older, j.targets()[i]))
+			}
 		}
 	}
 	return errors.Join(problems...)
 }
 
-// strangers counts rows, in the range, that the present topics did not make.
-func (j *job) strangers(ctx context.Context) (foreign, older int64, err error) {
+// tables are the quoted names of the table and of its children.
+func (j *job) tables() []string {
+	tables := []string{j.layout.Quoted()}
+	for _, c := range j.children {
+		tables = append(tables, c.layout.Quoted())
+	}
+	return tables
+}
+
+// rights finds out whether the role sees all rows, and may change them: a dry run refuses what the command itself would.
+func (j *job) rights(ctx context.Context) error {
+	all := j.tables()
+	if j.layout.Memory != "" {
+		all = append(all, j.layout.Memory)
+	}
+	for _, c := range j.children {
+		all = append(all, c.layout.Sets)
+	}
+	for _, table := range all {
+		var filtered bool
+		var lacks []string
+		if err := j.scan(ctx, `select row_security_active($1::text::regclass),
+			array(select lower(x) from unnest(array['SELECT', 'INSERT', 'UPDATE', 'DELETE']) x where not has_table_privilege($1::text::regclass, x))`, []any{table}, &filtered, &lacks); err != nil {
+			return fmt.Errorf("read the rights on %s: %w", table, err)
+		}
+		switch {
+		case len(lacks) > 0 && !j.Verify:
+			return &sink.ConfigError{Problem: fmt.Sprintf("the role lacks %s on table %s", strings.Join(lacks, ", "), table), Fix: "use the table's owner"}
+		case filtered:
+			return &sink.ConfigError{Problem: fmt.Sprintf("row level security hides rows of table %s from the role", table), Fix: "use its owner, or a role with bypassrls"}
+		}
+	}
+	return nil
+}
+
+// strangers counts rows of the table, in the range, or of a table of its children, that the present topics did not make.
+func (j *job) strangers(ctx context.Context, table string) (foreign, older int64, err error) {
 	sources := make([]int32, len(j.feeds))
 	for i, f := range j.feeds {
 		sources[i] = f.source
 	}
 	err = j.scan(ctx, fmt.Sprintf("select count(*) filter (where t.%[1]s is null), count(*) filter (where t.%[1]s <> all ($1::int[])) from %[2]s t%[3]s",
-		sink.SourceColumn, j.layout.Quoted(), where(j.inRange("t"))), []any{sources}, &foreign, &older)
+		sink.SourceColumn, table, where(j.inRange("t"))), []any{sources}, &foreign, &older)
 	if err != nil {
 		return 0, 0, fmt.Errorf("look for rows of other origin: %w", err)
 	}

@@ -162,6 +162,7 @@ type job struct {
 	staged    map[offsets.Partition]staged        // where the stage stands, as last read
 	compacted map[string]bool                     // topics
 	mapping   map[string]string                   // fingerprint of each topic's mapping
+	mappings  []offsets.Mapping                   // of the configuration
 	twins     []twin                              // of a swap
 	rangeType string                              // of Range.Column
 	columns   []string                            // that events fill, and the guard's

@@ -194,7 +194,8 @@ func (s *stage) create(ctx context.Context, j *job) error {
 		}
 		for i := range j.children {
 			c := &j.children[i]
-			statements = append(statements, fmt.Sprintf("create table %s (like %s %s)", c.staged(), c.layout.Quoted(), like))
+			statements = append(statements, fmt.Sprintf("create table %s (like %s %s)", c.staged(), c.layout.Quoted(), like),
+				fmt.Sprintf("create table %s (name text primary key)", c.seen()))
 		}
 		if err := execAll(ctx, tx, statements...); err != nil {
 			return err
@@ -226,7 +227,7 @@ func (j *job) dropStage(ctx context.Context, tx pgx.Tx) error {
 	}
 	for i := range j.children {
 		c := &j.children[i]
-		if _, err := tx.Exec(ctx, fmt.Sprintf("drop table if exists %s, %s", c.staged(), c.sets())); err != nil {
+		if _, err := tx.Exec(ctx, fmt.Sprintf("drop table if exists %s, %s, %s", c.staged(), c.sets(), c.seen())); err != nil {
 			return rights("drop the stage", err)
 		}
 	}
@@ -262,6 +263,7 @@ func (s *stage) config(j *job) sink.Config {
 	for _, t := range j.Sink.Tables {
 		if i := slices.IndexFunc(j.children, func(x child) bool { return x.entry == t.Name }); i >= 0 {
 			t.Name, t.Create, t.Parent, t.Stage = j.children[i].staged(), "", s.quoted(), sink.IndexedStage
+			t.StageSeen = j.children[i].seen()
 			c.Tables = append(c.Tables, t)
 		}
 		if t.Name != j.Table {
