@@ -99,7 +99,7 @@ func TestBesideTheLiveGroup(t *testing.T) {
 				defer pace.Stop()
 				for ctx.Err() == nil {
 					<-pace.C
-					r.history(20, 500, func(id int64) event { return tc.one(r, id) })
+					r.trickle(500, func(id int64) event { return tc.one(r, id) })
 				}
 			})
 			if tc.name == "uniform" {

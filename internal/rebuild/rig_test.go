@@ -202,6 +202,20 @@ func (r *rig) caughtUp() {
 	})
 }
 
+// trickle produces a few events, unless the group is far behind already: on a slow machine it would never come back.
+func (r *rig) trickle(orders int, one func(int64) event) {
+	ends, err := r.admin.ListEndOffsets(context.Background(), "orders")
+	if err != nil {
+		r.Error(err)
+		return
+	}
+	var end int64
+	ends.Each(func(o kadm.ListedOffset) { end += o.Offset })
+	if end-value[int64](r, `select coalesce(sum(next_offset), 0)::bigint from oncesink.offsets where sink_group = $1`, group) < 500 {
+		r.history(20, orders, one)
+	}
+}
+
 func (r *rig) eventually(what string, ok func() bool) {
 	r.Helper()
 	deadline := time.NewTimer(60 * time.Second)

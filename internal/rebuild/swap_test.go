@@ -57,7 +57,7 @@ func TestSwap(t *testing.T) {
 				defer pace.Stop()
 				for ctx.Err() == nil {
 					<-pace.C
-					r.history(20, 300, func(id int64) event { return tc.one(r, id) })
+					r.trickle(300, func(id int64) event { return tc.one(r, id) })
 				}
 			})
 			for range 2 {
