@@ -209,11 +209,11 @@ func (m *member) drop(gone map[string][]int32, grace time.Duration) {
 	})
 	defer impatience.Stop()
 	for _, l := range lanes {
-		l.waitIdle()
+		l.waitIdle(m.life)
 	}
 	m.client.ResumeFetchPartitions(partitionsOf(lanes...)) // suspension outlives an assignment
 	if grace > 0 {
-		m.mirror.flush(context.Background(), m)
+		m.mirror.flush(m.life, m)
 	}
 	for _, l := range lanes {
 		m.mirror.forget(l.Partition) // the next owner's position is the group's

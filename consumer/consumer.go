@@ -58,6 +58,9 @@ func New(cfg Config, ledger *offsets.Ledger, s *sink.Sink) (*Consumer, error) {
 	if cfg.Writers < 1 || cfg.MaxBatchRecords < 1 || cfg.MaxBatchBytes < 1 {
 		problem("writers and batch limits must be at least 1")
 	}
+	if ledger != nil && ledger.Group() != cfg.Group {
+		problem("the ledger is that of group %q, the consumer's group is %q", ledger.Group(), cfg.Group)
+	}
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
 	}
@@ -69,7 +72,8 @@ var errRestart = errors.New("the client must start anew")
 
 // Run reads and writes until ctx ends or, with UntilEnd, the end is reached.
 // It then finishes the transactions in flight and leaves the group, within
-// StopTimeout. It returns nil after that; a *sink.ConfigError when a person has
+// StopTimeout, and returns at its end even if a server answers nothing: what still
+// runs then ends by itself within seconds. It returns nil after that; a *sink.ConfigError when a person has
 // to act; with UntilEnd, the joined errors of the partitions that halted.
 // Everything else is retried for as long as it takes.
 func (c *Consumer) Run(ctx context.Context) error {
@@ -128,6 +132,8 @@ func (m *member) clientOptions() []kgo.Opt {
 			kgo.BlockRebalanceOnPoll(),
 			kgo.SessionTimeout(cfg.SessionTimeout),
 			kgo.AdjustFetchOffsetsFn(m.adjust),
+			// Being there is what counts: with such a callback the client keeps a new assignment
+			// waiting, as it does a revocation, until the poll loop allows a rebalance.
 			kgo.OnPartitionsAssigned(func(context.Context, *kgo.Client, map[string][]int32) {}),
 			kgo.OnPartitionsRevoked(m.revoked),
 			kgo.OnPartitionsLost(m.lost),

@@ -20,9 +20,10 @@
 // Each partition is a lane with a goroutine of its own that decodes while a
 // writer commits what came before. A lane has at most one transaction in
 // flight; lanes with little share one. A lane that is not running drops what is
-// polled for it, and begins to run only in the poll loop, right after the client's
-// fetch position was set and before a rebalance can happen: a record that was
-// polled and dropped is therefore polled again, and nothing is skipped.
+// polled for it. It begins to run in the hook, before the client fetches the partition for
+// the first time, or in the poll loop, right after the client's fetch position was set and
+// before a rebalance can happen: a record that was polled and dropped is therefore
+// polled again, and nothing is skipped.
 //
 // # What stops a partition
 //
@@ -30,6 +31,6 @@
 // truncated, records deleted unread, a topic that was recreated: the lane
 // halts, says which range it is about and what to do, and notes it in the
 // ledger for `oncesink status`. The other lanes go on. When somebody changes the
-// row (oncesink.accept_gap, rewind, adopt), the lane notices within a second and
-// goes on from there.
+// row (oncesink.accept_gap, rewind, adopt, a row put back), the lane notices within a
+// second and goes on from there, whether it ever held the row or not.
 package consumer

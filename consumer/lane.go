@@ -224,11 +224,17 @@ func (l *lane) landed(c offsets.Claim, ok bool) {
 	l.changed.Broadcast()
 }
 
-// waitIdle waits until no transaction is in flight.
-func (l *lane) waitIdle() {
+// waitIdle waits until no transaction is in flight, or ctx ends.
+func (l *lane) waitIdle(ctx context.Context) {
+	wake := context.AfterFunc(ctx, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.changed.Broadcast()
+	})
+	defer wake()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.inFlight {
+	for l.inFlight && ctx.Err() == nil {
 		l.changed.Wait()
 	}
 }

@@ -26,6 +26,8 @@ type member struct {
 
 	work    context.Context // ends when transactions and claims must end
 	endWork context.CancelFunc
+	life    context.Context // ends when nothing is waited for any more
+	endLife context.CancelFunc
 	routine sync.WaitGroup // every goroutine of this life but the poll loop
 
 	mu       sync.Mutex
@@ -48,7 +50,8 @@ func newMember(c *Consumer) *member {
 		opened:   make(chan struct{}),
 		failed:   make(chan error, 1),
 	}
-	m.work, m.endWork = context.WithCancel(context.Background())
+	m.life, m.endLife = context.WithCancel(context.Background())
+	m.work, m.endWork = context.WithCancel(m.life)
 	return m
 }
 
@@ -194,33 +197,45 @@ func (m *member) all() []*lane {
 	return lanes
 }
 
-// shutdown ends the life in order: no new transactions, the running ones within
-// the bound, the last positions mirrored, the group left.
+// shutdown ends the life in order: no new transactions, the running ones within half of the
+// bound, the last positions mirrored, the group left. What a server that answers nothing
+// keeps from ending by then ends by itself, without anybody waiting: it holds nothing that
+// the next claim can't take.
 func (m *member) shutdown() {
-	bound, cancel := context.WithTimeout(context.Background(), m.cfg.StopTimeout)
-	defer cancel()
+	end := time.AfterFunc(m.cfg.StopTimeout, m.endLife)
+	defer end.Stop()
+	defer m.endLife()
 	lanes := m.all()
 	for _, l := range lanes {
 		l.leave(closed, nil)
 	}
 	patience := time.AfterFunc(m.cfg.StopTimeout/2, m.endWork)
 	for _, l := range lanes {
-		l.waitIdle()
+		l.waitIdle(m.life)
 	}
 	patience.Stop()
-	m.mirror.flush(bound, m)
+	m.mirror.flush(m.life, m)
 	m.endWork()
-	if len(m.cfg.Assign) == 0 && m.cfg.InstanceID == "" {
-		m.client.AllowRebalance()
-		if err := m.client.LeaveGroupContext(bound); err != nil {
-			m.log.Warn("leave group", "error", err)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if len(m.cfg.Assign) == 0 && m.cfg.InstanceID == "" {
+			m.client.AllowRebalance()
+			if err := m.client.LeaveGroupContext(m.life); err != nil {
+				m.log.Warn("leave group", "error", err)
+			}
 		}
+		m.client.CloseAllowingRebalance()
+		for _, l := range m.all() { // assigned while we were leaving
+			l.leave(closed, nil)
+		}
+		m.routine.Wait()
+	}()
+	select {
+	case <-ended:
+	case <-m.life.Done():
+		m.log.Warn("stopped without an answer of all servers", "after", m.cfg.StopTimeout)
 	}
-	m.client.CloseAllowingRebalance()
-	for _, l := range m.all() { // assigned while we were leaving
-		l.leave(closed, nil)
-	}
-	m.routine.Wait()
 }
 
 func partitionsOf(ls ...*lane) map[string][]int32 {

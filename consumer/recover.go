@@ -30,7 +30,7 @@ func (m *member) lose(l *lane) {
 // a sign of the group that we are a member, asked for after the loss, allows us
 // to claim again.
 func (m *member) recover(l *lane) {
-	l.waitIdle()
+	l.waitIdle(m.life)
 	for attempt := 0; m.pause(attempt) && l.view().state == claiming; attempt++ {
 		ctx, cancel := context.WithTimeout(m.work, 30*time.Second)
 		done, err := m.tryRecover(ctx, l)

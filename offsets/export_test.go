@@ -1,6 +1,11 @@
 package offsets
 
-import "time"
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
 
 // SetPatience shortens how long claims and resolutions wait.
 func (l *Ledger) SetPatience(stuckAfter, giveUp time.Duration) {
@@ -16,3 +21,6 @@ func (l *Ledger) AdvanceCall(steps []Step) (string, []any, error) {
 
 // LedgerMigrations are those of the ledger, for tests that begin with an older one.
 func LedgerMigrations() []string { return ledgerMigrations() }
+
+// Connect is the connection that claims and resolutions wait on.
+func (l *Ledger) Connect(ctx context.Context) (*pgx.Conn, error) { return l.connect(ctx) }

@@ -116,9 +116,9 @@ func (l *Ledger) Alive(ctx context.Context, instance string) (bool, error) {
 	return alive, nil
 }
 
-// connect opens a connection beside the pool, as the pool would: what waits for
-// a lock or asks after a broken connection must not depend on a free or a
-// healthy one there.
+// connect opens a connection beside the pool, as the pool would, keepalives included:
+// what waits for a lock or asks after a broken connection must not depend on a free or
+// a healthy one there.
 func (l *Ledger) connect(ctx context.Context) (*pgx.Conn, error) {
 	cfg := l.pool.Config()
 	if cfg.BeforeConnect != nil {
@@ -126,5 +126,13 @@ func (l *Ledger) connect(ctx context.Context) (*pgx.Conn, error) {
 			return nil, err
 		}
 	}
-	return pgx.ConnectConfig(ctx, cfg.ConnConfig)
+	conn, err := pgx.ConnectConfig(ctx, cfg.ConnConfig)
+	if err != nil || cfg.AfterConnect == nil {
+		return conn, err
+	}
+	if err := cfg.AfterConnect(ctx, conn); err != nil {
+		_ = conn.Close(ctx) // err says why
+		return nil, err
+	}
+	return conn, nil
 }

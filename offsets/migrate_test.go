@@ -1,6 +1,7 @@
 package offsets_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"sync"
@@ -83,5 +84,22 @@ func TestMappingIsPartOfThePosition(t *testing.T) {
 	r.must(err)
 	if len(history) != 1 || history[0].Target != "b" || history[0].Since != 10 {
 		t.Errorf("history %+v, want table b since 10", history)
+	}
+}
+
+// Who waits for a lock, beside the pool, is noticed to have vanished as the pool's connections are.
+func TestWaitingConnectionIsKeptAlive(t *testing.T) {
+	r := newRig(t)
+	p := r.process()
+	conn, err := p.Connect(t.Context())
+	r.must(err)
+	defer conn.Close(context.Background())
+	const settings = `select format('%s %s %s %s', current_setting('tcp_keepalives_idle'), current_setting('tcp_keepalives_interval'),
+		current_setting('tcp_keepalives_count'), current_setting('tcp_user_timeout'))`
+	var got, want string
+	r.must(conn.QueryRow(t.Context(), settings).Scan(&got))
+	r.must(p.pool.QueryRow(t.Context(), settings).Scan(&want))
+	if got != want || want == value[string](r, settings) {
+		t.Errorf("%q, in the pool %q", got, want)
 	}
 }

@@ -128,7 +128,11 @@ func (t *transaction) begin(ctx context.Context) error {
 // end gives the connection back, without a transaction on it, and marks the
 // error of a connection that is gone.
 func (t *transaction) end(ctx context.Context, err error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.s.slack)
+	slack := t.s.slack
+	if ctx.Err() != nil { // somebody waits for this; a connection that is closed rolls back, too
+		slack = min(slack, time.Second)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), slack)
 	defer cancel()
 	err = lost(t.conn, err)
 	_ = t.tx.Rollback(ctx) // after COMMIT, or on a closed connection, it does nothing

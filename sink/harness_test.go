@@ -54,7 +54,7 @@ func (db *database) exec(sql string, args ...any) {
 	}
 }
 
-// table returns the result of a query, one line a row, values separated by "|".
+// query returns the result of a query, one line a row, values separated by "|".
 func (db *database) query(sql string, args ...any) string {
 	db.t.Helper()
 	rows, err := db.Query(db.t.Context(), sql, append([]any{pgx.QueryExecModeSimpleProtocol}, args...)...)

@@ -94,8 +94,17 @@ func (s *session) close() {
 	if s.client != nil {
 		s.client.Close()
 	}
-	if s.pool != nil {
+	if s.pool == nil {
+		return
+	}
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
 		s.pool.Close()
+	}()
+	select { // it waits for connections on which a server answers nothing
+	case <-closed:
+	case <-time.After(time.Second):
 	}
 }
 

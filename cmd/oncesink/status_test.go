@@ -4,7 +4,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/oncesink/oncesink/internal/testpg"
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -43,5 +45,28 @@ func TestStatementsAreNotBroken(t *testing.T) {
 	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
 	if !slices.ContainsFunc(lines, func(line string) bool { return strings.Contains(line, statement+".") }) || len(lines) < 3 {
 		t.Errorf("printed as\n%s", b.String())
+	}
+}
+
+// A connection on which nothing is answered does not keep a command from ending.
+func TestCloseIsBounded(t *testing.T) {
+	pool, _, err := offsets.NewPool(t.Context(), testpg.URL(t), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Release)
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		(&session{pool: pool}).close()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(10 * time.Second):
+		t.Error("it waits for a connection that is held")
 	}
 }
