@@ -3,9 +3,14 @@ package rebuild_test
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/oncesink/oncesink/internal/rebuild"
 	"github.com/oncesink/oncesink/sink"
@@ -174,4 +179,57 @@ func (r *rig) endCut() {
 	r.eventually("it is gone", func() bool {
 		return !value[bool](r, `select exists (select from pg_stat_activity where pid = $1)`, pid)
 	})
+}
+
+// deaf is a connection that hears no answer any more once the count has moved on.
+type deaf struct {
+	net.Conn
+	count *atomic.Int32
+	born  int32
+}
+
+func (d *deaf) Read(b []byte) (int, error) {
+	n, err := d.Conn.Read(b)
+	if d.count.Load() != d.born {
+		_ = d.Close()
+		return 0, io.EOF
+	}
+	return n, err
+}
+
+// A commit whose answer is lost, and that took place, is one that took place.
+func TestLostAnswer(t *testing.T) {
+	r := newRig(t, upserts, ordersTable)
+	r.history(500, 100, r.mixed)
+	r.sync()
+	want := r.state()
+	r.exec(`update orders set note = 'damaged'`)
+	cfg := r.pool.Config()
+	dial, count := cfg.ConnConfig.DialFunc, &atomic.Int32{}
+	cfg.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return &deaf{conn, count, count.Load()}, nil
+	}
+	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
+	r.must(err)
+	defer pool.Close()
+	asked := false
+	res := r.rebuilt(func(o *rebuild.Options) {
+		o.Pool = pool
+		o.Progress = func(p rebuild.Progress) {
+			switch p.Phase {
+			case "committing":
+				count.Add(1)
+			case "asking what became of the commit":
+				asked = true
+			}
+		}
+	})
+	if r.state() != want || res.Changed == 0 || !asked {
+		t.Errorf("asked %v; %+v", asked, res)
+	}
+	r.clean()
 }

@@ -128,11 +128,11 @@ const (
 // Error is an error that leaves the table other than [Unchanged], or perhaps so.
 type Error struct {
 	Outcome Outcome
-	err     error
+	Err     error
 }
 
-func (e *Error) Error() string { return e.err.Error() }
-func (e *Error) Unwrap() error { return e.err }
+func (e *Error) Error() string { return e.Err.Error() }
+func (e *Error) Unwrap() error { return e.Err }
 
 // OutcomeOf says what the call of [Run] that returned the error has done to the table.
 func OutcomeOf(err error) Outcome {
