@@ -43,12 +43,13 @@ func (v *validator) table(path string, t *Table) {
 }
 
 func (v *validator) tableName(path, name string) {
-	switch parts := strings.Split(name, "."); {
+	schema, _, err := sink.SplitName(name) // which everything else reads names by
+	switch {
 	case name == "":
 		v.problem(path, "is required: TABLE or SCHEMA.TABLE")
-	case len(parts) > 2 || slices.Contains(parts, ""):
-		v.problem(path, "must be TABLE or SCHEMA.TABLE")
-	case len(parts) == 2 && parts[0] == "oncesink":
+	case err != nil:
+		v.problem(path, `must be TABLE or SCHEMA.TABLE, a name with a dot in double quotes, as in "a.b"`)
+	case schema == "oncesink":
 		v.problem(path, "is in the schema oncesink, which holds the positions: use another schema")
 	}
 }
