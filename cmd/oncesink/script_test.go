@@ -54,7 +54,7 @@ func TestScripts(t *testing.T) {
 		Setup: setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "refused": refused, "normalise": normalise,
-			"topic": createTopic, "produce": produce, "trim": trim, "drop": drop, "sql": sql, "gone": gone,
+			"topic": createTopic, "produce": produce, "transact": transact, "trim": trim, "drop": drop, "sql": sql, "gone": gone,
 		},
 	})
 }
@@ -259,6 +259,19 @@ func produce(ts *testscript.TestScript, _ bool, args []string) {
 			r.Value = []byte(line)
 		}
 		ts.Check(c.ProduceSync(ctx, r).FirstErr())
+	}
+}
+
+// transact: transact TOPIC PARTITION N produces N records in a transaction, and leaves it open.
+func transact(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	c, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(ts.Getenv("BROKERS"), ",")...), kgo.TransactionalID("open"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	ts.Check(err)
+	ts.Defer(c.Close)
+	ts.Check(c.BeginTransaction())
+	for range number(ts, args[2]) {
+		ts.Check(c.ProduceSync(ctx, &kgo.Record{Topic: args[0], Partition: int32(number(ts, args[1])), Value: []byte("{}")}).FirstErr())
 	}
 }
 

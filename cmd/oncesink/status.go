@@ -33,6 +33,8 @@ type partitionStatus struct {
 	Partition  int32      `json:"partition"`
 	Position   int64      `json:"position"`
 	Lag        *int64     `json:"lag"`         // records up to the last stable offset
+	// Open are records that nobody may read yet: they lie behind a transaction that is open.
+	Open       *int64     `json:"open"`
 	LagSeconds *float64   `json:"lag_seconds"` // age of the last applied record if there are newer ones, else 0
 	Owner      string     `json:"owner"`
 	OwnerAlive bool       `json:"owner_alive"` // the owner has a session in the database now
@@ -52,7 +54,8 @@ func newStatusCommand() *cobra.Command {
 apply), the lag in records and in seconds, who owns it, and whether it is paused, halted,
 stuck at something that its owner keeps trying, or its owner has stopped; then dead letters
 per topic. The lag in seconds is the age of the last applied record, 0 at the end of the
-log. Works without Kafka, but for the lag.`,
+log. Records behind a transaction that is open, which nobody may read yet, are counted apart: it
+may hang. Works without Kafka, but for the lag.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := load(f, cmd.ErrOrStderr())
@@ -93,15 +96,17 @@ func (s *session) status(ctx context.Context) (*statusReport, error) {
 		return nil, s.scrub(err)
 	}
 	r := &statusReport{Group: s.consumer.Group, Partitions: []partitionStatus{}, DeadLetters: map[string]int64{}, History: historyReports(histories)}
-	var ends kadm.ListedOffsets
+	var stable, ends kadm.ListedOffsets
 	if err := s.connectKafka(ctx); err != nil {
 		r.KafkaError = err.Error()
-	} else if ends, err = s.admin.ListCommittedOffsets(ctx, s.meta.Topics.Names()...); err != nil {
+	} else if stable, err = s.admin.ListCommittedOffsets(ctx, s.meta.Topics.Names()...); err != nil {
+		r.KafkaError = s.kafkaError(err).Error()
+	} else if ends, err = s.admin.ListEndOffsets(ctx, s.meta.Topics.Names()...); err != nil {
 		r.KafkaError = s.kafkaError(err).Error()
 	}
 	alive := map[string]bool{}
 	for _, row := range rows {
-		p := partitionOf(row, ends, time.Now())
+		p := partitionOf(row, stable, ends, time.Now())
 		if _, known := alive[row.Instance]; !known && row.Owner != "" {
 			if alive[row.Instance], err = ledger.Alive(ctx, row.Instance); err != nil {
 				return nil, s.scrub(err)
@@ -125,7 +130,8 @@ func (s *session) status(ctx context.Context) (*statusReport, error) {
 	})
 }
 
-func partitionOf(row offsets.Row, ends kadm.ListedOffsets, now time.Time) partitionStatus {
+// partitionOf tells how far a row of the ledger is behind the last stable offset, and that behind the log's end.
+func partitionOf(row offsets.Row, stable, ends kadm.ListedOffsets, now time.Time) partitionStatus {
 	p := partitionStatus{
 		Topic: row.Topic, Partition: row.Partition.Partition, Position: row.Position.Next,
 		Owner: row.Owner, Paused: row.Paused, Halted: row.Halted, Stuck: row.Stuck,
@@ -133,12 +139,16 @@ func partitionOf(row offsets.Row, ends kadm.ListedOffsets, now time.Time) partit
 	if !row.MovedAt.IsZero() {
 		p.MovedAt = &row.MovedAt
 	}
-	end, ok := ends.Lookup(row.Topic, row.Partition.Partition)
-	if !ok || end.Err != nil {
+	last, ok := stable.Lookup(row.Topic, row.Partition.Partition)
+	if !ok || last.Err != nil {
 		return p
 	}
-	lag, seconds := max(0, end.Offset-row.Position.Next), 0.0
+	lag, seconds := max(0, last.Offset-row.Position.Next), 0.0
 	p.Lag = &lag
+	if end, ok := ends.Lookup(row.Topic, row.Partition.Partition); ok && end.Err == nil {
+		open := max(0, end.Offset-last.Offset)
+		p.Open = &open
+	}
 	switch {
 	case lag == 0:
 		p.LagSeconds = &seconds
@@ -170,6 +180,9 @@ func (r *statusReport) print(w io.Writer) {
 		state, lag, seconds := "ok", "?", "?"
 		if p.Lag != nil {
 			lag = fmt.Sprint(*p.Lag)
+		}
+		if p.Open != nil && *p.Open > 0 {
+			notes = append(notes, fmt.Sprintf("%s: %d more offset(s) lie behind an open transaction, and can't be read before it ends: if it hangs, kafka-transactions.sh finds and aborts it", at, *p.Open))
 		}
 		if p.LagSeconds != nil {
 			seconds = fmt.Sprintf("%.0f", *p.LagSeconds)
