@@ -21,6 +21,10 @@ func force(s *Sink) {
 	}
 }
 
+// onRoute reports whether this is one of the processes of routes. Tests of what is the same on each, or that take
+// the routes themselves, are left to the process that started them.
+func onRoute() bool { return os.Getenv(routeEnv) != "" }
+
 // Rule 19: all that the tests of this package say holds on every route. Each route runs
 // the whole suite in a process of its own; this test's own process lets the learner choose,
 // which with so few rows means statements.
