@@ -35,7 +35,7 @@ func TestEveryRoute(t *testing.T) {
 	for name := range routes {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.count=1", "-test.timeout=10m")
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.count=1", "-test.timeout=15m")
 			cmd.Env = append(os.Environ(), routeEnv+"="+name)
 			out, err := cmd.CombinedOutput()
 			if err != nil {
