@@ -29,10 +29,10 @@ type statusReport struct {
 
 // partitionStatus is one partition. Lags are null where they are not known.
 type partitionStatus struct {
-	Topic      string     `json:"topic"`
-	Partition  int32      `json:"partition"`
-	Position   int64      `json:"position"`
-	Lag        *int64     `json:"lag"`         // records up to the last stable offset
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+	Position  int64  `json:"position"`
+	Lag       *int64 `json:"lag"` // records up to the last stable offset
 	// Open are records that nobody may read yet: they lie behind a transaction that is open.
 	Open       *int64     `json:"open"`
 	LagSeconds *float64   `json:"lag_seconds"` // age of the last applied record if there are newer ones, else 0
