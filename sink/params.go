@@ -7,7 +7,6 @@ import (
 
 // OIDs of the parameters' types.
 const (
-	oidBoolArray  = 1000
 	oidByteaArray = 1001
 	oidInt4Array  = 1007
 	oidTextArray  = 1009
@@ -22,7 +21,7 @@ const (
 
 // elements are the types of the elements of arrays.
 var elements = map[uint32]uint32{
-	oidBoolArray: oidBool, oidByteaArray: oidBytea, oidInt4Array: oidInt4, oidTextArray: oidText, oidInt8Array: oidInt8,
+	oidByteaArray: oidBytea, oidInt4Array: oidInt4, oidTextArray: oidText, oidInt8Array: oidInt8,
 }
 
 // maxStatementBytes bounds the parameters of one statement; a message of the
