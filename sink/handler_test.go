@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -100,4 +101,33 @@ func TestHandlersAlone(t *testing.T) {
 	if e.ReplayRefused() == "" {
 		t.Error("handlers that are not declared replay-safe refuse a replay")
 	}
+}
+
+// Whoever waits for a context that ended does not wait for a server that answers nothing: the rollback has a second.
+func TestRollbackAfterAnInterruptionIsShort(t *testing.T) {
+	wire := &scissors{}
+	db := newDatabase(t, "create table q (id int primary key)")
+	ctx, interrupt := context.WithCancel(t.Context())
+	e := db.open(Config{
+		Tables: []TableConfig{{Name: "q", Topics: []string{"o"}, Key: []string{"id"}}},
+		Handlers: []Handler{func(ctx context.Context, tx pgx.Tx, _ []Record) error {
+			tx.Conn().PgConn().Conn().(*cutConn).hole = true
+			interrupt()
+			return ctx.Err()
+		}},
+	}, wire.install)
+	e.shortSlack(20 * time.Second) // unless it is cut short
+	e.claim("o", 0)
+	parts := []*Part{e.part("o", 0, ev{offset: 0, cols: "id=1"})}
+	written := make(chan error, 1)
+	go func() { written <- e.Write(ctx, parts)[0].Err }()
+	select {
+	case err := <-written:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v, want the context's error", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it waits for the server")
+	}
+	db.want("0", "select count(*) from q")
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/goccy/go-yaml/token"
 	"github.com/jackc/pgx/v5"
+
+	"github.com/oncesink/oncesink/sink"
 )
 
 // validator looks for what is wrong within the file alone; what needs the
@@ -119,16 +122,14 @@ func (v *validator) tables() {
 	}
 }
 
-// qualified is the table's name with its schema, as far as the file tells.
+// qualified is the table's name with its schema, as far as the file tells, in one spelling: "orders", orders and
+// public.orders are one table.
 func (v *validator) qualified(name string) string {
-	if strings.Contains(name, ".") {
-		return name
+	schema, table, err := sink.Qualify(name, cmp.Or(v.cfg.Postgres.SearchPath, "public"))
+	if err != nil {
+		return name // tableName tells
 	}
-	schema, _, _ := strings.Cut(v.cfg.Postgres.SearchPath, ",")
-	if schema = strings.TrimSpace(schema); schema == "" {
-		schema = "public"
-	}
-	return schema + "." + name
+	return pgx.Identifier{schema, table}.Sanitize()
 }
 
 func (v *validator) topics() {

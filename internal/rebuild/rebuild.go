@@ -265,6 +265,11 @@ func (j *job) once(ctx context.Context) error {
 	if err := j.load(ctx); err != nil {
 		return err
 	}
+	if j.Swap {
+		if err := j.allFilled(ctx); err != nil {
+			return err
+		}
+	}
 	next := j.compare
 	if j.Swap && !j.DryRun {
 		next = j.furnish

@@ -67,9 +67,6 @@ type twin struct {
 
 // furnish gives the stage what the table has besides rows, without locking the table.
 func (j *job) furnish(ctx context.Context) error {
-	if err := j.allFilled(ctx); err != nil {
-		return err
-	}
 	var err error
 	j.progress("indexing", 0, 0)
 	if j.twins, err = j.indexes(ctx); err != nil {

@@ -121,13 +121,15 @@ func TestSwapRefused(t *testing.T) {
 			r.history(100, 50, r.uniform)
 			r.sync()
 			want := r.state()
-			_, err := r.rebuild(swap)
-			var config *sink.ConfigError
-			if !errors.As(err, &config) || !strings.Contains(err.Error(), why) || !strings.Contains(config.Fix+err.Error(), "without --swap") {
-				t.Errorf("%v", err)
-			}
-			if r.state() != want {
-				t.Error("refused, and changed the table")
+			for _, dry := range []bool{true, false} {
+				_, err := r.rebuild(swap, func(o *rebuild.Options) { o.DryRun = dry })
+				var config *sink.ConfigError
+				if !errors.As(err, &config) || !strings.Contains(err.Error(), why) || !strings.Contains(config.Fix+err.Error(), "without --swap") {
+					t.Errorf("dry run %v: %v", dry, err)
+				}
+				if r.state() != want {
+					t.Error("refused, and changed the table")
+				}
 			}
 		})
 	}
