@@ -159,6 +159,7 @@ func (f *loadFlags) run(cmd *cobra.Command, table string, r *rebuild.Range, judg
 		return err
 	}
 	defer s.close()
+	table = s.cfg.TableName(table)
 	if err := s.connectBoth(ctx); err != nil {
 		return err
 	}

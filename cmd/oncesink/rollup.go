@@ -129,6 +129,7 @@ func (f *flags) withRollup(cmd *cobra.Command, name string, do func(context.Cont
 		return err
 	}
 	defer s.close()
+	name = s.cfg.RollupName(name)
 	var found []rollup.Definition
 	var names []string
 	for _, d := range s.rollups {

@@ -62,7 +62,11 @@ func (c *Config) ToSink() sink.Config {
 		ForeignKeyWait:    time.Duration(p.ForeignKeyWait),
 	}
 	for i := range c.Tables {
-		out.Tables = append(out.Tables, c.Tables[i].toSink())
+		t := c.Tables[i].toSink()
+		if t.Parent != "" {
+			t.Parent = c.TableName(t.Parent)
+		}
+		out.Tables = append(out.Tables, t)
 	}
 	return out
 }

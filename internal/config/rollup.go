@@ -39,14 +39,14 @@ func (v *validator) rollups() {
 	tables := map[string]bool{}
 	var names []string
 	for i := range v.cfg.Tables {
-		tables[v.qualified(v.cfg.Tables[i].Name)] = true
+		tables[v.cfg.qualified(v.cfg.Tables[i].Name)] = true
 		names = append(names, v.cfg.Tables[i].Name)
 	}
 	seen := map[string]string{}
 	for i := range v.cfg.Rollups {
 		path, r := fmt.Sprintf("rollups[%d]", i), &v.cfg.Rollups[i]
 		v.tableName(path+".name", r.Name)
-		name := v.qualified(r.Name)
+		name := v.cfg.qualified(r.Name)
 		switch first, again := seen[name]; {
 		case r.Name == "":
 		case again:
@@ -58,7 +58,7 @@ func (v *validator) rollups() {
 		switch {
 		case r.Table == "":
 			v.problem(path+".table", "is required: the table whose rows are counted and summed")
-		case !tables[v.qualified(r.Table)]:
+		case !tables[v.cfg.qualified(r.Table)]:
 			v.problem(path+".table", "is not under tables%s", Suggest(r.Table, names))
 		}
 		v.fields(path+".group_by", r.GroupBy, `the groups, such as {day: "(placed_at at time zone 'UTC')::date"}`)
@@ -99,10 +99,9 @@ func (c *Config) ToRollups() []rollup.Definition {
 		}
 		return out
 	}
-	v := &validator{cfg: c}
 	var out []rollup.Definition
 	for _, r := range c.Rollups {
-		guarded := slices.ContainsFunc(c.Tables, func(t Table) bool { return v.qualified(t.Name) == v.qualified(r.Table) && t.Guard != "none" })
+		guarded := slices.ContainsFunc(c.Tables, func(t Table) bool { return c.qualified(t.Name) == c.qualified(r.Table) && t.Guard != "none" })
 		out = append(out, rollup.Definition{
 			Name: r.Name, Table: r.Table, GroupBy: columns(r.GroupBy), Columns: columns(r.Columns), Where: r.Where,
 			Mode: rollup.Mode(cmp.Or(r.Mode, string(rollup.Incremental))), SearchPath: cmp.Or(c.Postgres.SearchPath, "public"), Guarded: guarded,

@@ -106,7 +106,7 @@ func (v *validator) childrenTable(path string, t *Table) {
 	switch {
 	case t.Parent == "":
 		v.problem(path+".parent", "is required: the table of the events' own rows, listed before")
-	case !slices.Contains(before, t.Parent):
+	case !slices.ContainsFunc(before, func(name string) bool { return v.cfg.qualified(name) == v.cfg.qualified(t.Parent) }):
 		v.problem(path+".parent", "is no table that is listed before%s", Suggest(t.Parent, before))
 	}
 }

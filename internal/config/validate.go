@@ -1,7 +1,6 @@
 package config
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"net"
@@ -13,8 +12,6 @@ import (
 
 	"github.com/goccy/go-yaml/token"
 	"github.com/jackc/pgx/v5"
-
-	"github.com/oncesink/oncesink/sink"
 )
 
 // validator looks for what is wrong within the file alone; what needs the
@@ -114,22 +111,12 @@ func (v *validator) tables() {
 	for i := range v.cfg.Tables {
 		path, t := fmt.Sprintf("tables[%d]", i), &v.cfg.Tables[i]
 		v.table(path, t)
-		name := v.qualified(t.Name)
+		name := v.cfg.qualified(t.Name)
 		if first, again := seen[name]; again && t.Name != "" {
 			v.problem(path+".name", "is the table of %s, too: list it once, with all its topics", first)
 		}
 		seen[name] = path
 	}
-}
-
-// qualified is the table's name with its schema, as far as the file tells, in one spelling: "orders", orders and
-// public.orders are one table.
-func (v *validator) qualified(name string) string {
-	schema, table, err := sink.Qualify(name, cmp.Or(v.cfg.Postgres.SearchPath, "public"))
-	if err != nil {
-		return name // tableName tells
-	}
-	return pgx.Identifier{schema, table}.Sanitize()
 }
 
 func (v *validator) topics() {

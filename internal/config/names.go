@@ -1,0 +1,40 @@
+package config
+
+import (
+	"cmp"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/oncesink/oncesink/sink"
+)
+
+// qualified is a table's name with its schema, as far as the file tells, in one spelling: "orders", orders and
+// public.orders are one table. Without a schema it is in the first one of the search path.
+func (c *Config) qualified(name string) string {
+	schema, table, err := sink.Qualify(name, cmp.Or(c.Postgres.SearchPath, "public"))
+	if err != nil {
+		return name // tableName tells
+	}
+	return pgx.Identifier{schema, table}.Sanitize()
+}
+
+// TableName returns the name that the file gives to a table which may be spelled otherwise here, as in public."orders"
+// for orders. It returns name if the file has no such table.
+func (c *Config) TableName(name string) string {
+	for i := range c.Tables {
+		if c.qualified(c.Tables[i].Name) == c.qualified(name) {
+			return c.Tables[i].Name
+		}
+	}
+	return name
+}
+
+// RollupName does for rollups what TableName does for tables.
+func (c *Config) RollupName(name string) string {
+	for i := range c.Rollups {
+		if c.qualified(c.Rollups[i].Name) == c.qualified(name) {
+			return c.Rollups[i].Name
+		}
+	}
+	return name
+}
