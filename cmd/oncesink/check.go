@@ -248,7 +248,7 @@ func (r *checkReport) print(w io.Writer, sql bool) {
 	if r.Sample != nil {
 		r.Sample.print(w)
 	}
-	if n := r.count(sink.Changes); n > 0 {
+	if n := len(r.of(sink.Changes)); n > 0 {
 		fmt.Fprintln(w)
 		printWrapped(w, "", fmt.Sprintf("ready to run; %d finding(s) keep the same events from giving the same rows: docs/lint.md", n))
 		return
@@ -256,27 +256,27 @@ func (r *checkReport) print(w io.Writer, sql bool) {
 	fmt.Fprintln(w, "\nready to run")
 }
 
-// count counts the findings of a severity.
-func (r *checkReport) count(s sink.Severity) (n int) {
+// of returns the findings of a severity.
+func (r *checkReport) of(s sink.Severity) (found []sink.Finding) {
 	for _, t := range r.Tables {
 		for _, f := range t.Findings {
 			if f.Severity == s {
-				n++
+				found = append(found, f)
 			}
 		}
 	}
-	return n
+	return found
 }
 
 // found is the error that findings, and the dead letters of a sample, are; nil if there are none that count.
 func (r *checkReport) found(strict bool) error {
-	n := r.count(sink.Changes)
+	findings := r.of(sink.Changes)
 	if strict {
-		n += r.count(sink.Surprises)
+		findings = append(findings, r.of(sink.Surprises)...)
 	}
 	var errs []error
-	if n > 0 {
-		errs = append(errs, &findingsError{n})
+	if len(findings) > 0 {
+		errs = append(errs, &findingsError{findings})
 	}
 	if r.Sample != nil {
 		errs = append(errs, r.Sample.found(strict))
@@ -285,8 +285,12 @@ func (r *checkReport) found(strict bool) error {
 }
 
 // findingsError ends a check that found what it looks for.
-type findingsError struct{ n int }
+type findingsError struct{ findings []sink.Finding }
 
 func (e *findingsError) Error() string {
-	return fmt.Sprintf("%d finding(s): correct them, or accept them in the table's entry, as in accept: [volatile-default:made_at]", e.n)
+	accept := e.findings[0].Code
+	if object := e.findings[0].Object; object != "" {
+		accept += ":" + object
+	}
+	return fmt.Sprintf("%d finding(s): correct them, or accept them in the table's entry, as in accept: [%q]", len(e.findings), accept)
 }
