@@ -78,7 +78,7 @@ func TestBinaryIsTheText(t *testing.T) {
 			var forms [][]byte
 			for range 3000 {
 				text := speller(random)
-				if b, ok := form(c, nil, []byte(text)); ok && !strings.Contains(text, "\x00") {
+				if b, ok := form(&c.Type, nil, []byte(text)); ok && !strings.Contains(text, "\x00") {
 					texts, forms = append(texts, text), append(forms, b)
 				}
 			}
@@ -177,7 +177,7 @@ func FuzzBinary(f *testing.F) {
 	for _, s := range []string{"0", "-1.50", "10000", "0.0001", "-", ".", "1.", ".1", "99999999999999999999.000000001", "2026-01-02T03:04:05.678Z", "2026-02-30", `\x00`, "1e5", "\x00"} {
 		f.Add(s)
 	}
-	columns := []*column{{kind: kindInt, base: "smallint"}, {kind: kindInt, base: "integer"}, {kind: kindInt, base: "bigint"}, {kind: kindNumeric, base: "numeric"}, {kind: kindFloat, base: "real"},
+	columns := []*Type{{kind: kindInt, base: "smallint"}, {kind: kindInt, base: "integer"}, {kind: kindInt, base: "bigint"}, {kind: kindNumeric, base: "numeric"}, {kind: kindFloat, base: "real"},
 		{kind: kindBool, base: "boolean"}, {kind: kindUUID, base: "uuid"}, {kind: kindDate, base: "date"}, {kind: kindTimeTZ, base: "timestamp with time zone"}, {kind: kindBytea, base: "bytea"}}
 	f.Fuzz(func(t *testing.T, text string) {
 		for _, c := range columns {

@@ -26,7 +26,7 @@ import (
 // canonicalKey returns the canonical text of a column's text. It may be the text
 // itself. It is not ok if only PostgreSQL can tell what the text is, or that it is
 // nothing: see canonicalSQL.
-func (c *column) canonicalKey(text []byte) (canon []byte, ok bool) {
+func (c *Type) canonicalKey(text []byte) (canon []byte, ok bool) {
 	switch c.kind {
 	case kindInt:
 		return c.canonicalInt(text)
@@ -56,7 +56,7 @@ func (c *column) canonicalKey(text []byte) (canon []byte, ok bool) {
 // canonicalSQL is the expression for the canonical text of the text "x". It fails
 // for a text that is no value of the type, with an error of class 22. The session
 // has the settings of a transaction of the sink.
-func (c *column) canonicalSQL() string {
+func (c *Type) canonicalSQL() string {
 	switch c.kind {
 	case kindInt:
 		return "x::" + c.base + "::text"
@@ -83,7 +83,7 @@ func (c *column) canonicalSQL() string {
 }
 
 // modified is a type with the column's length, precision or scale.
-func (c *column) modified(name string) string {
+func (c *Type) modified(name string) string {
 	if c.typmod < 0 {
 		return name
 	}
@@ -101,27 +101,27 @@ func (c *column) modified(name string) string {
 const typmodHeader = 4
 
 // limit is the length in characters that the column's type has; 0 without one.
-func (c *column) limit() int { return max(0, int(c.typmod)-typmodHeader) }
+func (c *Type) limit() int { return max(0, int(c.typmod)-typmodHeader) }
 
 // numericLimits are a numeric column's precision and scale, which may be negative.
-func (c *column) numericLimits() (precision, scale int) {
+func (c *Type) numericLimits() (precision, scale int) {
 	m := int(c.typmod) - typmodHeader
 	return m >> 16 & 0xffff, (m&0x7ff ^ 1024) - 1024
 }
 
-func (c *column) isChar() bool { return c.base == "bpchar" || c.base == "character" }
+func (c *Type) isChar() bool { return c.base == "bpchar" || c.base == "character" }
 
-// compareVersions compares two canonical texts as PostgreSQL compares the values.
-func compareVersions(c *column, a, b []byte) int {
+// compare compares two canonical texts as PostgreSQL compares the values.
+func (c *Type) compare(a, b []byte) int {
 	if c.kind == kindText {
 		return bytes.Compare(a, b) // collation C
 	}
 	return compareDecimals(a, b)
 }
 
-// keyTypeSupported reports whether the column's values have canonical texts. A
+// canBeKey reports whether the column's values have canonical texts. A
 // collation must be deterministic beside that.
-func keyTypeSupported(c *column) bool {
+func (c *Type) canBeKey() bool {
 	if c.array {
 		return false
 	}
@@ -132,9 +132,9 @@ func keyTypeSupported(c *column) bool {
 	return c.isText() || c.isTimestamp()
 }
 
-// versionTypeSupported reports whether canonical texts can be compared as the
+// canBeVersion reports whether canonical texts can be compared as the
 // column's values. A text needs collation C beside that.
-func versionTypeSupported(c *column) bool {
+func (c *Type) canBeVersion() bool {
 	if c.array {
 		return false
 	}
@@ -146,13 +146,13 @@ func versionTypeSupported(c *column) bool {
 }
 
 // isText leaves out citext, whose equality is not that of its bytes, and name.
-func (c *column) isText() bool {
+func (c *Type) isText() bool {
 	return c.kind == kindText && (c.isChar() || c.base == "text" || c.base == "character varying")
 }
 
 // equalsBytewise reports whether values of the column are equal only if their bytes are; not
 // so numbers with a scale or two zeros, char(n), and text under some collations.
-func (c *column) equalsBytewise() bool {
+func (c *Type) equalsBytewise() bool {
 	if c.array {
 		return false
 	}
@@ -165,11 +165,11 @@ func (c *column) equalsBytewise() bool {
 	return c.enum || c.isTimestamp()
 }
 
-func (c *column) isTimestamp() bool {
+func (c *Type) isTimestamp() bool {
 	return (c.kind == kindTime || c.kind == kindTimeTZ) && strings.HasPrefix(c.base, "timestamp")
 }
 
-func (c *column) canonicalText(text []byte) []byte {
+func (c *Type) canonicalText(text []byte) []byte {
 	if c.isChar() {
 		return bytes.TrimRight(text, " ")
 	}

@@ -9,7 +9,7 @@ import (
 // trimSpace removes what PostgreSQL's number types skip around a number.
 func trimSpace(text []byte) []byte { return bytes.Trim(text, " \t\n\v\f\r") }
 
-func (c *column) canonicalInt(text []byte) ([]byte, bool) {
+func (c *Type) canonicalInt(text []byte) ([]byte, bool) {
 	if c.plainInt(text) {
 		return text, true
 	}
@@ -28,7 +28,7 @@ func (c *column) canonicalInt(text []byte) ([]byte, bool) {
 }
 
 // plainInt reports whether a text is canonical, and surely within range.
-func (c *column) plainInt(text []byte) bool {
+func (c *Type) plainInt(text []byte) bool {
 	size := 18
 	switch c.base {
 	case "smallint":
@@ -107,7 +107,7 @@ func parseDecimal(text []byte) (d decimal, ok bool) {
 }
 
 // canonicalNumeric leaves rounding, and what is too large, to PostgreSQL.
-func (c *column) canonicalNumeric(text []byte) ([]byte, bool) {
+func (c *Type) canonicalNumeric(text []byte) ([]byte, bool) {
 	d, ok := parseDecimal(text)
 	if !ok {
 		return nil, false

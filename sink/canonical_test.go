@@ -111,7 +111,7 @@ func keyColumns(t *testing.T, db *database) map[string]*column {
 	t.Helper()
 	columns := columnsOf(t, db, spellers)
 	for _, c := range columns {
-		if !keyTypeSupported(c) {
+		if !c.canBeKey() {
 			t.Errorf("%s is no key type", c.name)
 		}
 	}
@@ -203,13 +203,13 @@ func TestRule14Canonical(t *testing.T) {
 			if byGo == 0 || len(kept) < 20 {
 				t.Fatalf("%d of %d texts are values, Go reads %d: nothing is shown", len(kept), n, byGo)
 			}
-			compareAll(t, db, r, typ, c, kept, canon)
+			compareAll(t, db, r, typ, &c.Type, kept, canon)
 		})
 	}
 }
 
 // compareAll compares random pairs of texts with what PostgreSQL says of the stored values.
-func compareAll(t *testing.T, db *database, r *rand.Rand, typ string, c *column, kept []string, canon map[string]string) {
+func compareAll(t *testing.T, db *database, r *rand.Rand, typ string, c *Type, kept []string, canon map[string]string) {
 	const n = 2000
 	a, b := make([]string, n), make([]string, n)
 	for i := range n {
@@ -231,10 +231,10 @@ func compareAll(t *testing.T, db *database, r *rand.Rand, typ string, c *column,
 		if a[i] != b[i] && x == y {
 			equal++
 		}
-		if !versionTypeSupported(c) {
+		if !c.canBeVersion() {
 			continue
 		}
-		if got := strconv.Itoa(compareVersions(c, []byte(x), []byte(y))); got != *want[i] {
+		if got := strconv.Itoa(c.compare([]byte(x), []byte(y))); got != *want[i] {
 			t.Errorf("%q and %q: compared %s, PostgreSQL %s", a[i], b[i], got, *want[i])
 		}
 	}
@@ -260,27 +260,27 @@ func column1(t *testing.T, db *database, sql string, args ...any) []*string {
 // Rule 14: the spellings that events have need no question to PostgreSQL.
 func TestRule14WithoutAsking(t *testing.T) {
 	for _, tt := range []struct {
-		c          column
+		c          Type
 		text, want string
 	}{
-		{column{kind: kindInt, base: "bigint"}, "7", "7"},
-		{column{kind: kindInt, base: "bigint"}, "07", "7"},
-		{column{kind: kindInt, base: "bigint"}, "+7", "7"},
-		{column{kind: kindInt, base: "bigint"}, " 7 ", "7"},
-		{column{kind: kindInt, base: "bigint"}, "-0", "0"},
-		{column{kind: kindInt, base: "bigint"}, "-9223372036854775808", "-9223372036854775808"},
-		{column{kind: kindNumeric, typmod: -1}, "1.50", "1.5"},
-		{column{kind: kindNumeric, typmod: -1}, "1e3", "1000"},
-		{column{kind: kindNumeric, typmod: -1}, "-0.0", "0"},
-		{column{kind: kindText, base: "text", typmod: -1}, "A ", "A "},
-		{column{kind: kindText, base: "bpchar", typmod: 9}, "A ", "A"},
-		{column{kind: kindUUID, base: "uuid"}, "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"},
-		{column{kind: kindDate, base: "date"}, "1970-01-02", "1"},
-		{column{kind: kindTimeTZ, typmod: -1}, "1970-01-01T01:00:00.000001+01:00", "1"},
-		{column{kind: kindTime, typmod: -1}, "1970-01-01 00:00:01+05", "1000000"},
-		{column{kind: kindTime, typmod: 3}, "1970-01-01 00:00:00.001000", "1000"},
-		{column{kind: kindBool}, "true", "true"},
-		{column{kind: kindBytea}, `\x00ff`, `\x00ff`},
+		{Type{kind: kindInt, base: "bigint"}, "7", "7"},
+		{Type{kind: kindInt, base: "bigint"}, "07", "7"},
+		{Type{kind: kindInt, base: "bigint"}, "+7", "7"},
+		{Type{kind: kindInt, base: "bigint"}, " 7 ", "7"},
+		{Type{kind: kindInt, base: "bigint"}, "-0", "0"},
+		{Type{kind: kindInt, base: "bigint"}, "-9223372036854775808", "-9223372036854775808"},
+		{Type{kind: kindNumeric, typmod: -1}, "1.50", "1.5"},
+		{Type{kind: kindNumeric, typmod: -1}, "1e3", "1000"},
+		{Type{kind: kindNumeric, typmod: -1}, "-0.0", "0"},
+		{Type{kind: kindText, base: "text", typmod: -1}, "A ", "A "},
+		{Type{kind: kindText, base: "bpchar", typmod: 9}, "A ", "A"},
+		{Type{kind: kindUUID, base: "uuid"}, "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"},
+		{Type{kind: kindDate, base: "date"}, "1970-01-02", "1"},
+		{Type{kind: kindTimeTZ, typmod: -1}, "1970-01-01T01:00:00.000001+01:00", "1"},
+		{Type{kind: kindTime, typmod: -1}, "1970-01-01 00:00:01+05", "1000000"},
+		{Type{kind: kindTime, typmod: 3}, "1970-01-01 00:00:00.001000", "1000"},
+		{Type{kind: kindBool}, "true", "true"},
+		{Type{kind: kindBytea}, `\x00ff`, `\x00ff`},
 	} {
 		got, ok := tt.c.canonicalKey([]byte(tt.text))
 		if !ok || string(got) != tt.want {
@@ -303,10 +303,10 @@ func TestRule14Types(t *testing.T) {
 	}
 	for i := range r.columns {
 		c := &r.columns[i].column
-		if got, want := keyTypeSupported(c), strings.Contains("ijk", c.name); got != want {
+		if got, want := c.canBeKey(), strings.Contains("ijk", c.name); got != want {
 			t.Errorf("key of type %s: %v", c.typ, got)
 		}
-		if versionTypeSupported(c) {
+		if c.canBeVersion() {
 			t.Errorf("version of type %s", c.typ)
 		}
 	}
@@ -325,7 +325,7 @@ func FuzzCompareDecimals(f *testing.F) {
 			} else {
 				n += fraction
 			}
-			c := column{kind: kindNumeric, typmod: -1}
+			c := Type{kind: kindNumeric, typmod: -1}
 			canon, ok := c.canonicalKey(fmt.Appendf(nil, "%s%d.%06d", sign, whole, fraction))
 			return bytes.Clone(canon), n, ok
 		}

@@ -24,7 +24,7 @@ func daysOf(text []byte) (days int64, ok bool) {
 	return daysSince1970(year, month, day), validDate(year, month, day)
 }
 
-func (c *column) canonicalTimestamp(text []byte) ([]byte, bool) {
+func (c *Type) canonicalTimestamp(text []byte) ([]byte, bool) {
 	micros, ok := c.microsOf(text)
 	if !ok {
 		return nil, false
@@ -34,7 +34,7 @@ func (c *column) canonicalTimestamp(text []byte) ([]byte, bool) {
 
 // microsOf counts the microseconds since 1970 of a timestamp. It leaves rounding, and times in
 // a session's zone that isn't UTC, to PostgreSQL.
-func (c *column) microsOf(text []byte) (micros int64, ok bool) {
+func (c *Type) microsOf(text []byte) (micros int64, ok bool) {
 	ts, ok := parseTimestamp(text)
 	if !ok || !ts.valid() || ts.digits > c.fractionDigits() {
 		return 0, false
@@ -61,7 +61,7 @@ func daysSince1970(year, month, day int) int64 {
 }
 
 // fractionDigits is the precision of a timestamp column.
-func (c *column) fractionDigits() int {
+func (c *Type) fractionDigits() int {
 	if c.typmod < 0 {
 		return 6
 	}

@@ -91,7 +91,7 @@ func readRelation(ctx context.Context, tx pgx.Tx, schema, name string) (*relatio
 	return r, nil
 }
 
-// readColumns reads the columns with their types, see [types.column]. Whether a default is the same at each load is
+// readColumns reads the columns with their types, see [types.describe]. Whether a default is the same at each load is
 // read from its parse tree, where functions and types stand by their oid: one is not
 // immutable if a function of it is not, if it is of SQL's own (current_date), or if
 // it casts by way of text from or to a type whose text depends on the session.
@@ -160,7 +160,7 @@ func (r *relation) readColumns(ctx context.Context, tx pgx.Tx) error {
 
 // describe fills in what the column's type is made of.
 func (c *relationColumn) describe(all types) {
-	t := all.column(c.typeOID, c.typmod)
+	t := all.describe(c.typeOID, c.typmod)
 	c.base, c.typmod, c.kind, c.enum = t.base, t.typmod, t.kind, t.enum
 	c.form, c.array, c.parts, c.delimiter = t.form, t.array, t.parts, t.delimiter
 }

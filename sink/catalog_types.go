@@ -63,18 +63,18 @@ func readTypes(ctx context.Context, tx pgx.Tx, oids []uint32) (types, error) {
 	return out, nil
 }
 
-// column describes values of a type, and of what it is made of, domains followed down to
+// describe says what values of a type are made of, domains followed down to
 // their base type: that is the one whose input function reads a text.
-func (ts types) column(oid uint32, typmod int32) column {
+func (ts types) describe(oid uint32, typmod int32) Type {
 	t := ts[oid]
 	for ; t.domainOf != 0; t = ts[t.domainOf] {
 		if typmod == -1 {
 			typmod = t.typmod
 		}
 	}
-	c := column{base: t.base, typmod: typmod, enum: t.enum, kind: kindOf(t.name), delimiter: ','}
+	c := Type{base: t.base, typmod: typmod, enum: t.enum, kind: kindOf(t.name), delimiter: ','}
 	part := func(oid uint32, typmod int32) {
-		p := ts.column(oid, typmod)
+		p := ts.describe(oid, typmod)
 		p.typ = p.base
 		c.parts = append(c.parts, p)
 	}

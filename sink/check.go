@@ -166,7 +166,7 @@ func (t *table) mapKey(r *relation, cfg TableConfig, ps *problems) {
 			continue
 		}
 		c := &t.columns[i]
-		if !keyTypeSupported(c) {
+		if !c.canBeKey() {
 			ps.add(fmt.Sprintf("key column %s of %s has type %s", name, r.qualified(), c.typ), "a key is made of integer, numeric, text, uuid, boolean, date or time columns")
 		}
 		if !r.column(name).deterministic {
@@ -207,7 +207,7 @@ func (t *table) mapVersion(r *relation, cfg TableConfig, ps *problems) {
 	switch {
 	case slices.Contains(cfg.Key, cfg.Version):
 		ps.add(fmt.Sprintf("version column %s of %s is part of the key", cfg.Version, r.qualified()), "a version orders the events of one key")
-	case !versionTypeSupported(c):
+	case !c.canBeVersion():
 		ps.add(fmt.Sprintf("version column %s of %s has type %s", cfg.Version, r.qualified(), c.typ), `a version is an integer, numeric, date, timestamp, or text with collation "C"`)
 	case c.kind == kindText && !rc.codePointOrder:
 		ps.add(fmt.Sprintf("version column %s of %s has collation %s", cfg.Version, r.qualified(), rc.collation),

@@ -102,7 +102,7 @@ func inputColumn(ctx context.Context, tx pgx.Tx, typ string) (c column, refusal 
 	if err != nil {
 		return c, "", err
 	}
-	c = all.column(*oid, -1)
+	c.Type = all.describe(*oid, -1)
 	c.typ = c.base
 	return c, "", nil
 }

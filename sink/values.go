@@ -29,7 +29,7 @@ const (
 )
 
 // appendValue appends the text of a JSON value that is there and not null.
-func (c *column) appendValue(dst []byte, v fields.Value) ([]byte, *refusal) {
+func (c *Type) appendValue(dst []byte, v fields.Value) ([]byte, *refusal) {
 	if !c.array {
 		return c.appendScalar(dst, v)
 	}
@@ -49,7 +49,7 @@ func (c *column) appendValue(dst []byte, v fields.Value) ([]byte, *refusal) {
 
 // appendScalar is appendValue for a column that is not an array, or for the
 // elements of one that is.
-func (c *column) appendScalar(dst []byte, v fields.Value) ([]byte, *refusal) {
+func (c *Type) appendScalar(dst []byte, v fields.Value) ([]byte, *refusal) {
 	if c.kind == kindJSON {
 		if hasNUL(v.Raw) {
 			return dst, refuse(badEscape, `\u0000 in a JSON value`)
@@ -122,7 +122,7 @@ func appendString(dst, raw []byte) ([]byte, *refusal) {
 
 // fit checks dst[start:], a text that the column is going to read, and brings it
 // into the form that PostgreSQL reads.
-func (c *column) fit(dst []byte, start int) ([]byte, *refusal) {
+func (c *Type) fit(dst []byte, start int) ([]byte, *refusal) {
 	if c.plain {
 		return dst, nil
 	}
@@ -141,7 +141,7 @@ func (c *column) fit(dst []byte, start int) ([]byte, *refusal) {
 }
 
 // checkText checks a text that is for a type that is made of no others, and that needs no other form.
-func (c *column) checkText(text []byte) *refusal {
+func (c *Type) checkText(text []byte) *refusal {
 	switch c.kind {
 	case kindText, kindOther:
 		return c.fitName(text)
@@ -166,7 +166,7 @@ func (c *column) checkText(text []byte) *refusal {
 // maxNameBytes is what fits into PostgreSQL's type name; the type's input cuts off the rest.
 const maxNameBytes = 63
 
-func (c *column) fitName(text []byte) *refusal {
+func (c *Type) fitName(text []byte) *refusal {
 	switch c.base {
 	case "name":
 		if len(text) > maxNameBytes {

@@ -9,7 +9,7 @@ import (
 // appendArray appends a JSON array as PostgreSQL writes its arrays, element by
 // element; nested arrays are dimensions, except of json and jsonb, whose elements
 // are documents as they came, and of domains over arrays, which are elements.
-func (c *column) appendArray(dst, raw []byte) ([]byte, *refusal) {
+func (c *Type) appendArray(dst, raw []byte) ([]byte, *refusal) {
 	e := c.element()
 	delimiter := c.delimiter
 	if delimiter == 0 {
@@ -66,7 +66,7 @@ func quoteElement(dst []byte, start int) []byte {
 }
 
 // checkArrayText checks an array that came as PostgreSQL's own text for one.
-func (c *column) checkArrayText(text []byte) *refusal {
+func (c *Type) checkArrayText(text []byte) *refusal {
 	switch {
 	case c.kind == kindDate, c.kind == kindBytea, c.unit != "":
 		// Elements may need another form.

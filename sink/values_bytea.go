@@ -9,7 +9,7 @@ import (
 
 // decodeBytes replaces dst[start:], bytes in the column's encoding, by
 // PostgreSQL's text for them: \x and hexadecimal digits in lower case.
-func (c *column) decodeBytes(dst []byte, start int) ([]byte, *refusal) {
+func (c *Type) decodeBytes(dst []byte, start int) ([]byte, *refusal) {
 	end := len(dst)
 	text := dst[start:end]
 	var err error

@@ -4,10 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
-
-	"github.com/oncesink/oncesink/internal/fields"
 )
 
 // check refuses a source, an encoding or a zone that the column's type can't
@@ -20,14 +17,12 @@ func (c *column) check() error {
 		return err
 	}
 	if c.unit != "" {
-		if problem := c.unitProblem(c.unit); problem != "" {
-			return errors.New(problem)
+		problem := c.unitProblem(c.unit)
+		if problem == "" && c.source.meta == metaTimestamp {
+			problem = "$timestamp is a time, and no number that has a unit"
 		}
-	}
-	if c.kind == kindJSON && c.source.raw() {
-		var err error
-		if c.json, err = fields.New(nil); err != nil {
-			return err
+		if problem != "" {
+			return errors.New(problem)
 		}
 	}
 	return c.checkMeta()
@@ -72,28 +67,6 @@ func (c *column) checkRounding(rounding string) error {
 		return fmt.Errorf("rounding is for numeric, time and timestamp, and the column's type is %s", c.typ)
 	}
 	return nil
-}
-
-// unitProblem says why numbers for the column can't have a unit; "" if they can.
-func (c *column) unitProblem(unit string) string {
-	if !slices.Contains(units, unit) {
-		return fmt.Sprintf("unit is %s, not %q", strings.Join(units, ", "), unit)
-	}
-	e := c
-	if c.array {
-		e = c.element()
-	}
-	switch {
-	case !e.isTemporal() || e.base == "time with time zone" || e.array:
-		return fmt.Sprintf("unit is for numbers of date, time, timestamp and interval, and the column's type is %s", c.typ)
-	case c.source.meta == metaTimestamp:
-		return "$timestamp is a time, and no number that has a unit"
-	case e.kind == kindDate && unit != "days" && c.location == nil:
-		return fmt.Sprintf("a date from a number of %s names its zone, as in zone: UTC (rule 28)", unit)
-	case e.base == "time without time zone" && unit == "days":
-		return "a time of day is counted in s, ms, us or ns, not in days"
-	}
-	return ""
 }
 
 // checkMeta checks that the record's place or time is something for the column.

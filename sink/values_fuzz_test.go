@@ -54,7 +54,7 @@ func FuzzArray(f *testing.F) {
 				return
 			}
 		}
-		c := &column{kind: kindText, base: "text[]", array: true}
+		c := &Type{kind: kindText, base: "text[]", array: true}
 		text, r := value(c, string(doc))
 		if r != nil || bytes.Equal(bytes.TrimSpace(doc), []byte("null")) {
 			return
@@ -74,7 +74,7 @@ func FuzzArray(f *testing.F) {
 // Rule 27: PostgreSQL reads the arrays as they were meant.
 func TestRule27ArraysOnServer(t *testing.T) {
 	db := newDatabase(t)
-	c := &column{kind: kindText, base: "text[]", array: true}
+	c := &Type{kind: kindText, base: "text[]", array: true}
 	for _, doc := range []string{`[]`, `["a",null,"NULL","null",""," "]`, `["\"","\\","{,}","\\\"","\\\\","a\\"]`, `["é","😀\n\t","'","''"]`, `[["a","\""],[null,"{}"]]`} {
 		text, r := value(c, doc)
 		if r != nil {
@@ -96,13 +96,13 @@ func FuzzBytea(f *testing.F) {
 			{"base64", base64.StdEncoding.EncodeToString(b)}, {"base64", base64.RawStdEncoding.EncodeToString(b)},
 			{"hex", hex.EncodeToString(b)}, {"hex", strings.ToUpper(hex.EncodeToString(b))}, {"hex", want},
 		} {
-			c := &column{kind: kindBytea, base: "bytea", encoding: tt.encoding}
+			c := &Type{kind: kindBytea, base: "bytea", encoding: tt.encoding}
 			got, r := c.fit(append([]byte("before"), tt.text...), len("before"))
 			if r != nil || string(got) != "before"+want {
 				t.Fatalf("%s %q: got %q, %v, want %q", tt.encoding, tt.text, got, r, want)
 			}
 			// As a text of its own: refused, or read in one way only.
-			c = &column{kind: kindBytea, base: "bytea", encoding: tt.encoding}
+			c = &Type{kind: kindBytea, base: "bytea", encoding: tt.encoding}
 			if got, r := c.fit(bytes.Clone(b), 0); r == nil {
 				back, err := hex.DecodeString(strings.TrimPrefix(string(got), `\x`))
 				if err != nil {
@@ -125,10 +125,10 @@ func FuzzValue(f *testing.F) {
 	for _, doc := range []string{`1.50`, `"now"`, `"2026-01-02T23:00:00Z"`, `["a",["b"]]`, `{"a":"\u0000"}`, `"\ud83d\ude00"`, `true`, `"{\"[\\\"to\\\\day\\\",)\"}"`, `"Jan 2 2026"`, `""`} {
 		f.Add([]byte(doc))
 	}
-	columns := []*column{}
+	columns := []*Type{}
 	for k := kindOther; k <= kindNested; k++ {
 		for _, array := range []bool{false, true} {
-			c := &column{kind: k, base: "text", array: array}
+			c := &Type{kind: k, base: "text", array: array}
 			if k == kindBytea {
 				c.encoding = "hex"
 			}
@@ -157,7 +157,7 @@ func FuzzUnit(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		for _, base := range []string{"date", "timestamp without time zone", "timestamp with time zone", "time without time zone", "interval"} {
 			for _, unit := range units {
-				c := &column{kind: kindOf(map[string]string{"date": "date", "timestamp without time zone": "timestamp", "timestamp with time zone": "timestamptz", "time without time zone": "time", "interval": "interval"}[base]),
+				c := &Type{kind: kindOf(map[string]string{"date": "date", "timestamp without time zone": "timestamp", "timestamp with time zone": "timestamptz", "time without time zone": "time", "interval": "interval"}[base]),
 					base: base, typmod: -1, unit: unit, location: time.UTC, session: time.UTC}
 				c.prepare()
 				got, r := c.fit(append([]byte("before"), text...), len("before"))
@@ -183,10 +183,10 @@ func FuzzLiteral(f *testing.F) {
 	for _, s := range []string{"{}", `{"a\"b",c}`, "[1:2]={a,b}", "{[a,b),empty}", `("a""b",)`, "(", `{"`, `{\`, "[,", "{{", "(a,b)x", " ( , ) "} {
 		f.Add(s)
 	}
-	text := column{kind: kindText, base: "name"}
+	text := Type{kind: kindText, base: "name"}
 	f.Fuzz(func(t *testing.T, s string) {
 		for form := formScalar; form <= formComposite; form++ {
-			c := &column{form: form, array: form == formArray, delimiter: ',', parts: []column{text, text}}
+			c := &Type{form: form, array: form == formArray, delimiter: ',', parts: []Type{text, text}}
 			if form != formComposite {
 				c.parts = c.parts[:1]
 			}

@@ -3,6 +3,8 @@ package sink
 import (
 	"bytes"
 	"strings"
+
+	"github.com/oncesink/oncesink/internal/fields"
 )
 
 // literalForm is how a type's text is made of other texts.
@@ -21,7 +23,7 @@ const (
 // checked as if it stood alone. What can't be taken apart, PostgreSQL would refuse as well.
 
 // prepare hands the column's settings to what it is made of, and notes whether there is anything to look for.
-func (c *column) prepare() {
+func (c *Type) prepare() {
 	c.watched = c.kind == kindDate || c.kind == kindTime || c.kind == kindTimeTZ || c.kind == kindInterval ||
 		c.base == "name" || c.base == `"char"` || c.kind == kindNumeric && c.strict && c.typmod >= 0
 	if c.form != formScalar {
@@ -37,10 +39,13 @@ func (c *column) prepare() {
 		c.watched = c.watched || p.watched
 	}
 	c.plain = !c.watched && c.kind != kindBytea
+	if c.kind == kindJSON && c.json == nil {
+		c.json, _ = fields.New(nil) // no path can be wrong
+	}
 }
 
 // element describes the elements of an array column.
-func (c *column) element() *column {
+func (c *Type) element() *Type {
 	if len(c.parts) > 0 {
 		return &c.parts[0]
 	}
@@ -50,14 +55,14 @@ func (c *column) element() *column {
 }
 
 // look checks a text of the column's type at any depth.
-func (c *column) look(text []byte) *refusal {
+func (c *Type) look(text []byte) *refusal {
 	if !c.watched {
 		return nil
 	}
 	if c.form == formScalar {
 		return c.checkText(text)
 	}
-	l := literal{text: text, each: (*column).look}
+	l := literal{text: text, each: (*Type).look}
 	return l.apart(c)
 }
 
@@ -65,10 +70,10 @@ func (c *column) look(text []byte) *refusal {
 type literal struct {
 	text []byte
 	at   int
-	each func(c *column, text []byte) *refusal // is called for each piece that is not null
+	each func(c *Type, text []byte) *refusal // is called for each piece that is not null
 }
 
-func (l *literal) apart(c *column) (r *refusal) {
+func (l *literal) apart(c *Type) (r *refusal) {
 	switch c.form {
 	case formArray:
 		r = l.array(c)
@@ -85,7 +90,7 @@ func (l *literal) apart(c *column) (r *refusal) {
 	return r
 }
 
-func (l *literal) malformed(c *column) *refusal {
+func (l *literal) malformed(c *Type) *refusal {
 	return refuse(badText, "malformed text for type "+c.base)
 }
 
@@ -115,7 +120,7 @@ func (l *literal) take(b byte) bool {
 }
 
 // array looks at the elements, of whatever dimension: their texts are quoted whole, or not at all.
-func (l *literal) array(c *column) *refusal {
+func (l *literal) array(c *Type) *refusal {
 	e := c.element()
 	l.space()
 	for l.take('[') { // bounds, such as [0:1]=
@@ -209,7 +214,7 @@ func (l *literal) elementText(delimiter byte) (text []byte, isNull, ok bool) {
 }
 
 // composite looks at the attributes; an empty one is null.
-func (l *literal) composite(c *column) *refusal {
+func (l *literal) composite(c *Type) *refusal {
 	l.space()
 	if !l.take('(') {
 		return l.malformed(c)
@@ -236,7 +241,7 @@ func (l *literal) composite(c *column) *refusal {
 }
 
 // bounds looks at those of a range.
-func (l *literal) bounds(c *column) *refusal {
+func (l *literal) bounds(c *Type) *refusal {
 	l.space()
 	if rest := l.text[l.at:]; len(rest) >= len("empty") && bytes.EqualFold(rest[:len("empty")], []byte("empty")) {
 		l.at += len("empty")
@@ -263,7 +268,7 @@ func (l *literal) bounds(c *column) *refusal {
 	return nil
 }
 
-func (l *literal) ranges(c *column) *refusal {
+func (l *literal) ranges(c *Type) *refusal {
 	l.space()
 	if !l.take('{') {
 		return l.malformed(c)

@@ -108,11 +108,11 @@ func TestLiterals(t *testing.T) {
 		read++
 		c := columns[names[i]]
 		var found strings.Builder
-		l := literal{text: []byte(texts[i]), each: func(_ *column, text []byte) *refusal {
+		l := literal{text: []byte(texts[i]), each: func(_ *Type, text []byte) *refusal {
 			fmt.Fprintf(&found, "<%s>", text)
 			return nil
 		}}
-		if refused := l.apart(c); refused != nil {
+		if refused := l.apart(&c.Type); refused != nil {
 			t.Errorf("%s %q: refused: %s", names[i], texts[i], refused.message)
 		} else if found.String() != *want {
 			t.Errorf("%s %q: got %s, PostgreSQL reads %s", names[i], texts[i], found.String(), *want)

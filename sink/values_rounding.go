@@ -18,7 +18,7 @@ const numberTooFine = "22003" // numeric_value_out_of_range
 
 // rounds reports whether values of the column, or what these are made of, may be rounded and
 // can be refused for it.
-func (c *column) rounds() bool {
+func (c *Type) rounds() bool {
 	for i := range c.parts {
 		if c.parts[i].rounds() {
 			return true
@@ -28,7 +28,7 @@ func (c *column) rounds() bool {
 }
 
 // checkScale refuses a number with digits beyond the scale.
-func (c *column) checkScale(text []byte) *refusal {
+func (c *Type) checkScale(text []byte) *refusal {
 	if !c.strict || c.typmod < 0 {
 		return nil
 	}
@@ -64,7 +64,7 @@ func isSpecialNumber(text []byte) bool {
 
 // checkSecond refuses a time with more digits of a second than the column keeps. In a spelling that only
 // PostgreSQL reads, any digits after a point count.
-func (c *column) checkSecond(text []byte) *refusal {
+func (c *Type) checkSecond(text []byte) *refusal {
 	if !c.strict {
 		return nil
 	}
@@ -87,7 +87,7 @@ func (c *column) checkSecond(text []byte) *refusal {
 }
 
 // checkFraction refuses more digits of a second than the column keeps; an interval is taken to keep six.
-func (c *column) checkFraction(digits int) *refusal {
+func (c *Type) checkFraction(digits int) *refusal {
 	keeps := 6
 	if c.kind != kindInterval {
 		keeps = c.fractionDigits()

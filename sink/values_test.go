@@ -339,7 +339,7 @@ func TestCheckRefusesSources(t *testing.T) {
 }
 
 // value decodes one value into a column without a server.
-func value(c *column, json string) (string, *refusal) {
+func value(c *Type, json string) (string, *refusal) {
 	set, err := fields.New([]string{"v"})
 	if err != nil {
 		return "", refuse("", err.Error())

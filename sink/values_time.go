@@ -13,7 +13,7 @@ var clockWords = [...]string{"now", "today", "tomorrow", "yesterday"}
 const clockMessage = "now, today, tomorrow and yesterday would be the wall clock of the day they are read (rule 15)"
 
 // checkTime refuses texts whose value depends on when they are read.
-func (c *column) checkTime(text []byte) *refusal {
+func (c *Type) checkTime(text []byte) *refusal {
 	switch {
 	case c.isDigits(text):
 		return refuse(badTime, digitsMessage(c.base))
@@ -59,7 +59,7 @@ func readsClock(text []byte) bool {
 
 // fixedOffset reports whether a text for timetz says its offset in numbers, or
 // needs none because the session's zone is UTC all year.
-func (c *column) fixedOffset(text []byte) bool {
+func (c *Type) fixedOffset(text []byte) bool {
 	signed := false
 	for i := 0; i < len(text); {
 		switch b := text[i]; {
@@ -94,7 +94,7 @@ func isLetter(b byte) bool {
 // fitDate lets dst[start:] pass if it is a date. A date and time is brought to
 // the date in the column's zone, if it names one (rule 28): PostgreSQL would cut
 // the time off, and the zone with it.
-func (c *column) fitDate(dst []byte, start int) ([]byte, *refusal) {
+func (c *Type) fitDate(dst []byte, start int) ([]byte, *refusal) {
 	text := dst[start:]
 	if isISODate(text) {
 		return dst, nil

@@ -109,7 +109,7 @@ func TestRule15RandomClockWords(t *testing.T) {
 		}
 		read++
 		raw, _ := json.Marshal(texts[i])
-		if s, refused := value(columns[i], string(raw)); refused == nil {
+		if s, refused := value(&columns[i].Type, string(raw)); refused == nil {
 			t.Errorf("%s: PostgreSQL reads %q as %s, and the decoder lets it pass as %q", names[i], texts[i], text, s)
 		}
 	}
@@ -149,7 +149,7 @@ func TestRule28RandomDates(t *testing.T) {
 	// The same text as a time tells what a date cuts off: a time of day, or a zone.
 	got := strings.Split(db.query(`select coalesce(try_cast(x, 'timestamp'), '-') || ',' || coalesce(try_cast(x, 'date'), '-') || ',' ||
 		coalesce((try_cast(x, 'timestamptz')::timestamp = try_cast(x, 'timestamp')::timestamp)::text, '-') from unnest($1::text[]) as a(x)`, texts), "\n")
-	c := &column{kind: kindDate, base: "date"}
+	c := &Type{kind: kindDate, base: "date"}
 	passed := 0
 	for i, line := range got {
 		f := strings.Split(line, ",")

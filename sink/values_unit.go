@@ -22,14 +22,14 @@ func digitsMessage(typ string) string {
 }
 
 // isTemporal reports whether the column's values are dates, times or lengths of time.
-func (c *column) isTemporal() bool {
+func (c *Type) isTemporal() bool {
 	return c.kind == kindDate || c.kind == kindTime || c.kind == kindTimeTZ || c.kind == kindInterval
 }
 
 // isDigits reports whether a text for a date or time is digits alone, and not in one of the forms that say
 // what they mean: YYYYMMDD, and of a time of day HHMM and HHMMSS. Nine digits and more are none where a zone
 // follows them, either.
-func (c *column) isDigits(text []byte) bool {
+func (c *Type) isDigits(text []byte) bool {
 	if len(text) > 10 && isISODate(text[:10]) {
 		return false // as nearly all are
 	}
@@ -173,7 +173,7 @@ var (
 
 // fitUnit replaces dst[start:], a number, by the text of the date, time or length that it is so
 // many units of: from 1970 in UTC, from midnight, or of themselves.
-func (c *column) fitUnit(dst []byte, start int) ([]byte, *refusal) {
+func (c *Type) fitUnit(dst []byte, start int) ([]byte, *refusal) {
 	if m, ok := momentOf(dst[start:], c.unit); ok && c.strict && c.kind != kindDate {
 		if r := c.checkFraction(len(m.fraction)); r != nil {
 			return dst, r
@@ -188,7 +188,7 @@ func (c *column) fitUnit(dst []byte, start int) ([]byte, *refusal) {
 }
 
 // appendUnits appends the text of a number of units. It is not ok if the type has no such value.
-func (c *column) appendUnits(dst, number []byte, unit string) (text []byte, ok bool) {
+func (c *Type) appendUnits(dst, number []byte, unit string) (text []byte, ok bool) {
 	m, ok := momentOf(number, unit)
 	if !ok {
 		return dst, false
@@ -229,8 +229,28 @@ func appendInterval(dst []byte, seconds, micros int64, unit string) []byte {
 	return append(strconv.AppendInt(dst, total, 10), " microseconds"...)
 }
 
+// unitProblem says why numbers for the type can't have a unit; "" if they can.
+func (c *Type) unitProblem(unit string) string {
+	if !slices.Contains(units, unit) {
+		return fmt.Sprintf("unit is %s, not %q", strings.Join(units, ", "), unit)
+	}
+	e := c
+	if c.array {
+		e = c.element()
+	}
+	switch {
+	case !e.isTemporal() || e.base == "time with time zone" || e.array:
+		return fmt.Sprintf("unit is for numbers of date, time, timestamp and interval, and the column's type is %s", c.typ)
+	case e.kind == kindDate && unit != "days" && c.location == nil:
+		return fmt.Sprintf("a date from a number of %s names its zone, as in zone: UTC (rule 28)", unit)
+	case e.base == "time without time zone" && unit == "days":
+		return "a time of day is counted in s, ms, us or ns, not in days"
+	}
+	return ""
+}
+
 // noTime refuses a number, and names a unit by which it would be a value of the type.
-func (c *column) noTime(number []byte) *refusal {
+func (c *Type) noTime(number []byte) *refusal {
 	message := "in the column's unit the number lies beyond the years 1 to 9999"
 	switch {
 	case c.kind == kindDate && c.unit == "days" && bytes.IndexByte(number, '.') >= 0:

@@ -141,7 +141,7 @@ func TestUnitMessages(t *testing.T) {
 		c := *columns[tt.typ]
 		c.unit = tt.unit
 		c.prepare()
-		if _, r := value(&c, tt.value); r == nil || !strings.Contains(r.message, tt.want) {
+		if _, r := value(&c.Type, tt.value); r == nil || !strings.Contains(r.message, tt.want) {
 			t.Errorf("%s in %s: %s: got %+v, want %s", tt.typ, tt.unit, tt.value, r, tt.want)
 		}
 	}
@@ -188,12 +188,12 @@ func TestUnitsAreExact(t *testing.T) {
 		numbers[i] = number
 		with := *c
 		with.unit = unit
-		text, refused := value(&with, number)
+		text, refused := value(&with.Type, number)
 		if refused != nil {
 			t.Fatalf("%s %s: %s", number, unit, refused.message)
 		}
 		texts[i] = text
-		if _, ok := wireTimestamp(&with, nil, []byte(text)); !ok {
+		if _, ok := wireTimestamp(&with.Type, nil, []byte(text)); !ok {
 			t.Errorf("%s %s: %q has no binary form", number, unit, text)
 		}
 	}
