@@ -74,24 +74,24 @@ func TestRetypedColumn(t *testing.T) {
 		}
 		id += 2 * len(values)
 		p := e.decoded(int64(id), records...)
-		db.exec("alter table m alter v type " + types[to] + " using null")
-		db.exec("truncate sent")
-		db.exec("update m set v = null")
-		db.exec("insert into sent values " + strings.Join(sent, ", "))
+		db.Do("alter table m alter v type " + types[to] + " using null")
+		db.Do("truncate sent")
+		db.Do("update m set v = null")
+		db.Do("insert into sent values " + strings.Join(sent, ", "))
 		e.write(p)
 		text := map[string]string{"jsonb": "raw", "int[]": "(case when raw like '[%' then translate(raw, '[]', '{}') else txt end)"}[types[to]]
 		if text == "" {
 			text = "txt"
 		}
 		// The last event of a key that is a value counts; those that are dead letters don't.
-		wrong := db.query(fmt.Sprintf(`select m.id, m.v, (select string_agg(raw, ' ') from sent where sent.id = m.id) from m
+		wrong := db.Lines(fmt.Sprintf(`select m.id, m.v, (select string_agg(raw, ' ') from sent where sent.id = m.id) from m
 			where v is not null and not exists (select from sent where sent.id = m.id and raw <> 'null'
 				and case when sent.id::text || raw not in (select (convert_from(value, 'UTF8')::jsonb ->> 'id') || regexp_replace(convert_from(value, 'UTF8'), '^.*"v": (.*)}$', '\1') from oncesink.dead_letters where "offset" >= %d)
 					then %s::%s::text = m.v::text end)`, id, text, types[to]))
 		if wrong != "" {
 			t.Fatalf("seed %d: %s -> %s: rows that no event says:\n%.500s", seed, types[at], types[to], wrong)
 		}
-		written := db.query("select count(distinct id) from sent where id in (select id from m)")
+		written := db.Lines("select count(distinct id) from sent where id in (select id from m)")
 		if written == "0" {
 			t.Fatalf("seed %d: %s -> %s: nothing was written", seed, types[at], types[to])
 		}
@@ -122,11 +122,11 @@ func TestRetypedCopy(t *testing.T) {
 			}
 			e.write(e.decoded(0, batch(0, 400, "1")...))
 			p := e.decoded(400, batch(400, 800, tt.value)...)
-			db.exec("alter table m alter " + tt.column + " type " + tt.to)
+			db.Do("alter table m alter " + tt.column + " type " + tt.to)
 			e.write(p)
 			e.write(e.decoded(800, batch(800, 1200, tt.value)...))
-			db.want("800|"+tt.want+"|"+tt.want, "select count(*), min(v), max(v) from m where id >= 400")
-			db.want("0", "select count(*) from oncesink.dead_letters")
+			db.Want("800|"+tt.want+"|"+tt.want, "select count(*), min(v), max(v) from m where id >= 400")
+			db.Want("0", "select count(*) from oncesink.dead_letters")
 		})
 	}
 }
@@ -192,19 +192,19 @@ func TestAlteredTable(t *testing.T) {
 					}
 					e.write(e.decoded(0, first...))
 					p := e.decoded(n, append([]string{tt.event}, second...)...)
-					db.exec(tt.change)
+					db.Do(tt.change)
 					out := e.Write(t.Context(), []*Part{p})
 					var config *ConfigError
 					switch {
 					case tt.halts == "" && out[0].Err != nil:
 						t.Fatalf("stopped: %v", out[0].Err)
 					case tt.halts == "":
-						db.want(tt.want, tt.query+" limit 1")
+						db.Want(tt.want, tt.query+" limit 1")
 					case !errors.As(out[0].Err, &config) || !strings.Contains(out[0].Err.Error(), tt.halts):
 						t.Fatalf("got %v, want a *ConfigError that says %q", out[0].Err, tt.halts)
 					default:
-						db.want(fmt.Sprint(n), "select next_offset from oncesink.offsets")
-						db.want("0", "select count(*) from oncesink.dead_letters")
+						db.Want(fmt.Sprint(n), "select next_offset from oncesink.offsets")
+						db.Want("0", "select count(*) from oncesink.dead_letters")
 					}
 				})
 			}
@@ -219,17 +219,17 @@ func TestRightRevoked(t *testing.T) {
 		for i, n := range []int{1, 300} {
 			at := 1000 * i
 			e.write(e.part("o", 0, orders(int64(at), 1, at, at+n)...))
-			db.exec("revoke insert on q from oncesink_revoked")
+			db.Do("revoke insert on q from oncesink_revoked")
 			p := e.part("o", 0, orders(int64(at+n), 1, at+n, at+2*n)...)
 			out := e.Write(t.Context(), []*Part{p})
 			var config *ConfigError
 			if !errors.As(out[0].Err, &config) || !strings.Contains(out[0].Err.Error(), "INSERT on public.q: grant insert on") {
 				t.Errorf("got %v", out[0].Err)
 			}
-			db.exec("grant insert on q to oncesink_revoked")
+			db.Do("grant insert on q to oncesink_revoked")
 			e.write(p)
 		}
-		db.want("0", "select count(*) from oncesink.dead_letters")
+		db.Want("0", "select count(*) from oncesink.dead_letters")
 	})
 }
 
@@ -244,7 +244,7 @@ func TestRetypedKeyWithMemory(t *testing.T) {
 			e.write(e.decoded(0, `{"id":1,"version":1}`))
 			p := e.decoded(1, fmt.Sprintf(`{"id":%s,"version":%s}`, tt.id, tt.version))
 			e.Add(p, Record{Topic: "o", Offset: 2, Epoch: -1, Timestamp: time.Unix(1_700_000_000, 0), Key: []byte(tt.id)})
-			db.exec("alter table q alter " + tt.column + " type bigint")
+			db.Do("alter table q alter " + tt.column + " type bigint")
 			out := e.Write(t.Context(), []*Part{p})
 			var config *ConfigError
 			if !errors.As(out[0].Err, &config) || !strings.Contains(out[0].Err.Error(), "oncesink init") {
@@ -254,8 +254,8 @@ func TestRetypedKeyWithMemory(t *testing.T) {
 				t.Fatal(err)
 			}
 			e.write(p)
-			db.want("1|0", "select count(*), (select count(*) from oncesink.dead_letters) from q")
-			db.want(tt.id+"|"+tt.version, `select id, version from oncesink."public.q deletes"`)
+			db.Want("1|0", "select count(*), (select count(*) from oncesink.dead_letters) from q")
+			db.Want(tt.id+"|"+tt.version, `select id, version from oncesink."public.q deletes"`)
 		})
 	}
 }

@@ -48,7 +48,7 @@ func BenchmarkWrite(b *testing.B) {
 				})
 			}
 			measure("fresh", func() int { next++; return next })
-			db.exec("vacuum analyze orders")
+			db.Do("vacuum analyze orders")
 			r := rand.New(rand.NewPCG(1, 2))
 			measure("updates", func() int { return 1 + r.IntN(next) })
 			version = -1

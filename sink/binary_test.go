@@ -70,10 +70,10 @@ func TestBinaryIsTheText(t *testing.T) {
 				t.Fatal("it has no binary form")
 			}
 			random := rand.New(rand.NewPCG(seed, 0))
-			db.exec(fmt.Sprintf(`create temp table a (n int, v %[1]s); create temp table b (n int, v %[1]s);
+			db.Do(fmt.Sprintf(`create temp table a (n int, v %[1]s); create temp table b (n int, v %[1]s);
 				create function pg_temp.store(n int, x text) returns void language plpgsql as $$
 				begin execute format('insert into a values (%%L, %%L)', n, x); exception when others then null; end $$`, c.name))
-			defer db.exec("drop table a, b; drop function pg_temp.store")
+			defer db.Do("drop table a, b; drop function pg_temp.store")
 			var texts []string
 			var forms [][]byte
 			for range 3000 {
@@ -82,9 +82,9 @@ func TestBinaryIsTheText(t *testing.T) {
 					texts, forms = append(texts, text), append(forms, b)
 				}
 			}
-			db.exec("select count(pg_temp.store(n::int, x)) from unnest($1::text[]) with ordinality as u(x, n)", texts)
+			db.Do("select count(pg_temp.store(n::int, x)) from unnest($1::text[]) with ordinality as u(x, n)", texts)
 			stored := map[int]bool{}
-			for _, n := range column1(t, db, "select n::text from a") {
+			for _, n := range db.Texts("select n::text from a") {
 				k, _ := strconv.Atoi(*n)
 				stored[k-1] = true
 			}
@@ -106,7 +106,7 @@ func TestBinaryIsTheText(t *testing.T) {
 			if _, err := db.PgConn().CopyFrom(t.Context(), bytes.NewReader(data), "copy b from stdin with (format binary)"); err != nil {
 				t.Fatalf("refused in binary, and not as text: %v", err)
 			}
-			for _, n := range column1(t, db, "select n::text from a full join b using (n) where row(a.v)::record *<> row(b.v)::record and not (a.v is null and b.v is null) limit 5") {
+			for _, n := range db.Texts("select n::text from a full join b using (n) where row(a.v)::record *<> row(b.v)::record and not (a.v is null and b.v is null) limit 5") {
 				k, _ := strconv.Atoi(*n)
 				t.Errorf("%q: binary %x is another value", texts[k-1], forms[k-1])
 			}
@@ -145,9 +145,9 @@ func TestOddValueGoesInText(t *testing.T) {
 		}
 		evs[100].cols = strings.Replace(evs[100].cols, "n=", "n="+odd, 1)
 		evs[101].cols = fmt.Sprintf("id=%d n=null note=null", evs[101].offset)
-		db.exec("truncate ways")
+		db.Do("truncate ways")
 		e.write(e.part("o", 0, evs...))
-		db.want(want, "select way from ways")
+		db.Want(want, "select way from ways")
 	}
 	write("", "binary")
 	write("+", "text")
@@ -155,8 +155,8 @@ func TestOddValueGoesInText(t *testing.T) {
 		write("", "text")
 	}
 	write("", "binary")
-	db.want(fmt.Sprint(at), "select count(*) from q where n = id or n is null and note is null")
-	db.want(fmt.Sprint(patience+3), "select count(*) from q where n is null")
+	db.Want(fmt.Sprint(at), "select count(*) from q where n = id or n is null and note is null")
+	db.Want(fmt.Sprint(patience+3), "select count(*) from q where n is null")
 }
 
 // A round that is larger than a chunk takes several COPYs.
@@ -169,7 +169,7 @@ func TestBinaryChunks(t *testing.T) {
 		evs = append(evs, ev{offset: int64(i), cols: fmt.Sprintf("id=%d note=%s", i, strings.Repeat("x", 10_000+i))})
 	}
 	e.write(e.part("o", 0, evs...))
-	db.want("300", "select count(*) from q where length(note) = 10000 + id and _oncesink_offset = id")
+	db.Want("300", "select count(*) from q where length(note) = 10000 + id and _oncesink_offset = id")
 }
 
 // FuzzBinary: a text has a binary form, or it has none; numbers come back as they were.

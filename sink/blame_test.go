@@ -34,15 +34,15 @@ func TestValueErrorsOfAnyClass(t *testing.T) {
 			t.Parallel()
 			db := newDatabase(t)
 			if tt.setup != "" {
-				db.exec(tt.setup)
+				db.Do(tt.setup)
 			}
-			db.exec("create table q (id int primary key, v " + tt.typ + ")")
+			db.Do("create table q (id int primary key, v " + tt.typ + ")")
 			e := db.open(Config{Tables: []TableConfig{{Name: "q", Topics: []string{"o"}, Key: []string{"id"}}}})
 			bad, good := strings.ReplaceAll(tt.bad, " ", "_"), tt.good
 			e.write(e.part("o", 0, ev{offset: 0, cols: "id=1 v=" + bad}))
 			e.write(e.part("o", 0, ev{offset: 1, cols: "id=2 v=" + good}, ev{offset: 2, cols: "id=3 v=" + bad}, ev{offset: 3, cols: "id=4 v=" + good}))
-			db.want("2\n4", "select id from q order by 1")
-			db.want("0|public.q|t\n2|public.q|t", `select "offset", target, coalesce(column_name, 'v') = 'v' from oncesink.dead_letters order by 1`)
+			db.Want("2\n4", "select id from q order by 1")
+			db.Want("0|public.q|t\n2|public.q|t", `select "offset", target, coalesce(column_name, 'v') = 'v' from oncesink.dead_letters order by 1`)
 		})
 	}
 }
@@ -61,7 +61,7 @@ func TestSharedCausesAreConfiguration(t *testing.T) {
 			t.Parallel()
 			db := newDatabase(t, "create table q (id int primary key, v text)")
 			e := db.open(Config{Tables: []TableConfig{{Name: "q", Topics: []string{"o"}, Key: []string{"id"}}}})
-			db.exec(tt.setup)
+			db.Do(tt.setup)
 			var evs []ev
 			for i := range int64(200) {
 				evs = append(evs, ev{offset: i, cols: fmt.Sprintf("id=%d v=x", i)})
@@ -73,10 +73,10 @@ func TestSharedCausesAreConfiguration(t *testing.T) {
 					t.Errorf("%d records: got %v, want a *ConfigError of SQLSTATE %s", n, out[0].Err, tt.says)
 				}
 			}
-			db.want("0|0", "select (select count(*) from q), (select count(*) from oncesink.dead_letters)")
-			db.exec("drop trigger f on q")
+			db.Want("0|0", "select (select count(*) from q), (select count(*) from oncesink.dead_letters)")
+			db.Do("drop trigger f on q")
 			e.write(e.part("o", 0, evs...))
-			db.want("200", "select count(*) from q")
+			db.Want("200", "select count(*) from q")
 		})
 	}
 }
@@ -101,9 +101,9 @@ func TestWideTables(t *testing.T) {
 				evs = append(evs, ev{offset: i, cols: fmt.Sprintf("id=%d c%d=1 c%d=null", i, i, columns-1-int(i))})
 			}
 			e.write(e.part("o", 0, evs...)) // twelve sets of fields in one round
-			db.want("12|0", "select (select count(*) from q), (select count(*) from oncesink.dead_letters)")
-			db.want("1|7|-|7", fmt.Sprintf("select c0, c1, c%d, c%d from q where id = 0", columns-1, columns-2))
-			db.want("7|1|7|-", fmt.Sprintf("select c0, c1, c%d, c%d from q where id = 1", columns-1, columns-2))
+			db.Want("12|0", "select (select count(*) from q), (select count(*) from oncesink.dead_letters)")
+			db.Want("1|7|-|7", fmt.Sprintf("select c0, c1, c%d, c%d from q where id = 0", columns-1, columns-2))
+			db.Want("7|1|7|-", fmt.Sprintf("select c0, c1, c%d, c%d from q where id = 1", columns-1, columns-2))
 		})
 	}
 }
@@ -121,7 +121,7 @@ func TestIdentityBesideTheKey(t *testing.T) {
 		}
 		e.write(e.part("o", 0, evs...))
 	}
-	db.want("10|10|0", "select count(*), count(distinct sid), (select count(*) from oncesink.dead_letters) from m where sid < 99")
+	db.Want("10|10|0", "select count(*), count(distinct sid), (select count(*) from oncesink.dead_letters) from m where sid < 99")
 	cfg.Columns = map[string]ColumnConfig{"sid": {From: "n"}}
 	_, err := Open(t.Context(), e.pool, nil, Config{Tables: []TableConfig{cfg}})
 	checkProblems(t, err, []string{"column sid of public.m is generated always as identity"})
@@ -134,11 +134,11 @@ func TestInheritanceIsRefused(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "has tables that inherit from it: m_arch") {
 		t.Errorf("got %v", err)
 	}
-	db.exec("alter table m_arch no inherit m")
+	db.Do("alter table m_arch no inherit m")
 	e := db.open(Config{Tables: []TableConfig{{Name: "m", Topics: []string{"o"}, Key: []string{"id"}}}})
 	e.write(e.part("o", 0, ev{offset: 0, cols: "id=1 v=a"}))
-	db.exec("alter table m_arch add _oncesink_source int, add _oncesink_offset bigint")
-	db.exec("alter table m_arch inherit m")
+	db.Do("alter table m_arch add _oncesink_source int, add _oncesink_offset bigint")
+	db.Do("alter table m_arch inherit m")
 	out := e.Write(t.Context(), []*Part{e.part("o", 0, ev{offset: 1, cols: "id=2 v=b"})})
 	var config *ConfigError
 	if !errors.As(out[0].Err, &config) || !strings.Contains(config.Problem, "inherit from it: m_arch") {

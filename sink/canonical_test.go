@@ -121,19 +121,19 @@ func keyColumns(t *testing.T, db *database) map[string]*column {
 // columnsOf makes a table with a column of each type, and reads these from the catalog.
 func columnsOf(t *testing.T, db *database, spellers map[string]func(r *rand.Rand) string) map[string]*column {
 	t.Helper()
-	db.exec("create domain price as numeric(6,2); create domain code as varchar(3); create domain birthday as date")
+	db.Do("create domain price as numeric(6,2); create domain code as varchar(3); create domain birthday as date")
 	return db.columns(slices.Collect(maps.Keys(spellers))...)
 }
 
 // columns makes a table with a column of each type, named as the type, and reads these from the catalog.
 func (db *database) columns(types ...string) map[string]*column {
-	t := db.t
+	t := db.T
 	t.Helper()
 	var list []string
 	for _, typ := range types {
 		list = append(list, pgx.Identifier{typ}.Sanitize()+" "+typ)
 	}
-	db.exec("create table k (" + strings.Join(list, ", ") + ")")
+	db.Do("create table k (" + strings.Join(list, ", ") + ")")
 	tx, err := db.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -173,12 +173,12 @@ func TestRule14Canonical(t *testing.T) {
 				texts[i] = spellers[typ](r)
 			}
 			// What PostgreSQL stores: an assignment, which refuses what a cast would cut off.
-			db.exec("create temp table stored (x text, v " + typ + `);
+			db.Do("create temp table stored (x text, v " + typ + `);
 				create or replace function pg_temp.store(x text) returns text language plpgsql as $$
 				begin execute format('insert into stored values (%L, %L)', x, x); return 'stored'; exception when others then return null; end $$`)
-			defer db.exec("drop table stored")
-			stored := column1(t, db, "select pg_temp.store(x) from unnest($1::text[]) x", texts)
-			asked := column1(t, db, "select try_sql($2, x) from unnest($1::text[]) x", texts, "select "+c.canonicalSQL()+" from (select $1 as x) a")
+			defer db.Do("drop table stored")
+			stored := db.Texts("select pg_temp.store(x) from unnest($1::text[]) x", texts)
+			asked := db.Texts("select try_sql($2, x) from unnest($1::text[]) x", texts, "select "+c.canonicalSQL()+" from (select $1 as x) a")
 			canon, byGo := map[string]string{}, 0
 			var kept []string
 			for i, x := range texts {
@@ -219,7 +219,7 @@ func compareAll(t *testing.T, db *database, r *rand.Rand, typ string, c *Type, k
 	if c.kind == kindText {
 		collate = ` collate "C"`
 	}
-	want := column1(t, db, fmt.Sprintf(`select (case when l.v = r.v then 0 when l.v < r.v%[1]s then -1 else 1 end)::text
+	want := db.Texts(fmt.Sprintf(`select (case when l.v = r.v then 0 when l.v < r.v%[1]s then -1 else 1 end)::text
 		from unnest($1::text[], $2::text[]) with ordinality as p(a, b, n)
 		join lateral (select v from stored where x = p.a limit 1) l on true join lateral (select v from stored where x = p.b limit 1) r on true order by n`, collate), a, b)
 	equal := 0
@@ -241,20 +241,6 @@ func compareAll(t *testing.T, db *database, r *rand.Rand, typ string, c *Type, k
 	if equal == 0 && typ != "text" && typ != "varchar" {
 		t.Error("no two spellings of one value: nothing is shown")
 	}
-}
-
-// column1 returns a query's first column; nil is NULL.
-func column1(t *testing.T, db *database, sql string, args ...any) []*string {
-	t.Helper()
-	rows, err := db.Query(t.Context(), sql, args...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := pgx.CollectRows(rows, pgx.RowTo[*string])
-	if err != nil {
-		t.Fatalf("%s: %v", sql, err)
-	}
-	return out
 }
 
 // Rule 14: the spellings that events have need no question to PostgreSQL.

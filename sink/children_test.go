@@ -84,9 +84,9 @@ func TestChildren(t *testing.T) {
 				`{"id": 4, "version": 0, "status": "late", "items": [{"sku": "a"}]}`, // remembered
 			}
 			e.write(e.add(0, 0, values...))
-			e.db.want("1|a 2 1, b 1 2\n2|a - 1", itemRows)
-			e.db.want("1|big new", "select order_id, string_agg(tag, ' ' order by tag) from tags group by 1")
-			e.db.want("x", "select distinct shop from items where order_id = 1")
+			e.db.Want("1|a 2 1, b 1 2\n2|a - 1", itemRows)
+			e.db.Want("1|big new", "select order_id, string_agg(tag, ' ' order by tag) from tags group by 1")
+			e.db.Want("x", "select distinct shop from items where order_id = 1")
 			more := []string{
 				`{"id": 1, "version": 2, "status": "paid"}`,                                   // keeps the children
 				`{"id": 2, "version": 6, "items": [{"sku": "c"}, {"sku": "d", "pieces": 3}]}`, // without status
@@ -95,24 +95,24 @@ func TestChildren(t *testing.T) {
 				`{"id": 3, "version": 3, "status": "done", "items": null}`,
 			}
 			e.write(e.add(0, 7, more...))
-			e.db.want("1|z 1 1\n2|c 1 1, d 3 2", itemRows)
-			e.db.want("", "select tag from tags")
-			e.db.want("1|paid\n2|new\n3|done", "select id, status from orders order by 1")
+			e.db.Want("1|z 1 1\n2|c 1 1, d 3 2", itemRows)
+			e.db.Want("", "select tag from tags")
+			e.db.Want("1|paid\n2|new\n3|done", "select id, status from orders order by 1")
 
-			before := e.db.query(shopPhysical)
+			before := e.db.Lines(shopPhysical)
 			for range 2 { // a replay, in one piece and event by event, writes and locks nothing
 				e.rewind("o", 0, 0)
 				e.write(e.add(0, 0, append(append([]string{}, values...), more...)...))
-				e.db.want(before, shopPhysical)
+				e.db.Want(before, shopPhysical)
 			}
 			e.rewind("o", 0, 0)
 			for i, v := range append(append([]string{}, values...), more...) {
 				e.write(e.add(0, int64(i), v))
-				e.db.want(before, shopPhysical)
+				e.db.Want(before, shopPhysical)
 			}
 			e.write(e.add(0, 12, `-2`, `-1`))
-			e.db.want("", itemRows)
-			e.db.want("0", "select count(*) from oncesink.dead_letters")
+			e.db.Want("", itemRows)
+			e.db.Want("0", "select count(*) from oncesink.dead_letters")
 		})
 	}
 }
@@ -129,12 +129,12 @@ func TestChildrenDeadLetters(t *testing.T) {
 		`{"id": 6, "version": 1, "items": [{"sku": "a", "pieces": 99999999999}]}`,
 		`{"id": 7, "version": 1, "items": [{"sku": "a"}], "tags": ["a", {"b": 1}, null]}`,
 		`{"id": 8, "version": 1, "items": [{"sku": "a"}]}`))
-	e.db.want("0|public.items|the field items is no array\n1|public.items|element 2 of items has no value for this column of the key\n"+
+	e.db.Want("0|public.items|the field items is no array\n1|public.items|element 2 of items has no value for this column of the key\n"+
 		"3|public.items|element 1 of items has no value for this column of the key\n4|public.items|two elements of items have one key",
 		`select "offset", target, message from oncesink.dead_letters where "offset" in (0, 1, 3, 4) order by 1`)
-	e.db.want("0 1 2 3 4 5 6", `select string_agg("offset"::text, ' ' order by "offset") from oncesink.dead_letters`)
-	e.db.want("8", "select string_agg(id::text, ' ') from orders")
-	e.db.want("8|a 1 1", itemRows)
+	e.db.Want("0 1 2 3 4 5 6", `select string_agg("offset"::text, ' ' order by "offset") from oncesink.dead_letters`)
+	e.db.Want("8", "select string_agg(id::text, ' ') from orders")
+	e.db.Want("8|a 1 1", itemRows)
 }
 
 // TestChildrenRace: one partition brings new events of orders while another one's are read again. The children
@@ -174,9 +174,9 @@ func TestChildrenRace(t *testing.T) {
 			}
 			e.claims[o.Claim.Partition] = o.Claim
 		}
-		e.db.want("t|0", `select count(*) = 2 * (select count(*) from orders), count(*) filter (where i.pieces <> o.version or i._oncesink_source <> o._oncesink_source)
+		e.db.Want("t|0", `select count(*) = 2 * (select count(*) from orders), count(*) filter (where i.pieces <> o.version or i._oncesink_source <> o._oncesink_source)
 			from orders o join items i on i.order_id = o.id`)
-		e.db.want("0", `select count(*) from orders o left join oncesink."public.items sets" s on s.id = o.id and s.version = o.version and s._oncesink_offset = o._oncesink_offset where s.id is null`)
+		e.db.Want("0", `select count(*) from orders o left join oncesink."public.items sets" s on s.id = o.id and s.version = o.version and s._oncesink_offset = o._oncesink_offset where s.id is null`)
 		if t.Failed() {
 			t.Fatalf("round %d", round)
 		}
@@ -189,12 +189,12 @@ func TestChildrenWaitForTheirSet(t *testing.T) {
 	e := shop(t, "")
 	value := `{"id": 1, "version": 1, "items": [{"sku": "a"}]}`
 	e.write(e.add(0, 0, value))
-	e.db.exec("delete from items")
+	e.db.Do("delete from items")
 	e.rewind("o", 0, 0)
 	e.write(e.add(0, 0, value))
-	e.db.want("1|a 1 1", itemRows)
+	e.db.Want("1|a 1 1", itemRows)
 
-	e.db.exec("delete from items")
+	e.db.Do("delete from items")
 	e.rewind("o", 0, 0)
 	other, err := e.pool.Begin(t.Context())
 	if err != nil {
@@ -223,7 +223,7 @@ func TestChildrenWaitForTheirSet(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	e.db.want("", itemRows)
+	e.db.Want("", itemRows)
 }
 
 // TestChildrenRefused: what can't be kept right is refused at the start.

@@ -12,13 +12,13 @@ import (
 
 // openErr opens one table and returns what Open says.
 func (db *database) openErr(table string, tc TableConfig) error {
-	db.t.Helper()
+	db.T.Helper()
 	tc.Name, tc.Topics = table, []string{"o"}
 	cfg := Config{Tables: []TableConfig{tc}}
-	if err := Init(db.t.Context(), db.Conn, cfg); err != nil {
-		db.t.Fatal(err)
+	if err := Init(db.T.Context(), db.Conn, cfg); err != nil {
+		db.T.Fatal(err)
 	}
-	_, err := Open(db.t.Context(), db.pool(), nil, cfg)
+	_, err := Open(db.T.Context(), db.pool(), nil, cfg)
 	return err
 }
 
@@ -45,11 +45,11 @@ func TestComputed(t *testing.T) {
 	e.write(parts())
 	const rows = "select id, version, n, m, ratio, sample = " + sample + " from q order by id"
 	want := "1|2|4|7|25|t\n4|1|-|-|-|t"
-	db.want(want, rows)
-	db.want("3|22012|public.q", "select \"offset\", code, target from oncesink.dead_letters")
+	db.Want(want, rows)
+	db.Want("3|22012|public.q", "select \"offset\", code, target from oncesink.dead_letters")
 	e.rewind("o", 0, 0)
 	e.write(parts())
-	db.want(want, rows)
+	db.Want(want, rows)
 
 	var many []ev // of so many sets of fields that a statement has flags
 	for i := range 64 {
@@ -63,7 +63,7 @@ func TestComputed(t *testing.T) {
 		many = append(many, ev{offset: int64(7 + i), cols: fields})
 	}
 	e.write(e.part("o", 0, many...))
-	db.want("32|-\n32|10", "select count(*), ratio from q where id >= 100 group by 2 order by 2 nulls first")
+	db.Want("32|-\n32|10", "select count(*), ratio from q where id >= 100 group by 2 order by 2 nulls first")
 	if way := e.Describe()[0].Way; !strings.Contains(way, "computes sample, ratio") {
 		t.Errorf("way: %s", way)
 	}
@@ -81,7 +81,7 @@ func TestComputedDecoded(t *testing.T) {
 	e.Add(p, Record{Topic: "o", Timestamp: at, Value: []byte(`{"id": 1, "item": {"price": 2.505}, "pieces": 3, "total": 99}`)},
 		Record{Topic: "o", Offset: 1, Timestamp: at, Value: []byte(`{"id": 2, "pieces": 3, "total": 99}`)})
 	e.write(p)
-	db.want("1|7.52|2026-07-01\n2|-|2026-07-01", "select id, total, day from q order by id")
+	db.Want("1|7.52|2026-07-01\n2|-|2026-07-01", "select id, total, day from q order by id")
 }
 
 // TestComputedFlagged: with more sets of fields than statements are made for, presence decides row by row.
@@ -99,7 +99,7 @@ func TestComputedFlagged(t *testing.T) {
 		events = append(events, ev{offset: int64(i), cols: fields})
 	}
 	e.write(e.part("o", 0, events...))
-	db.want("32|16|16", "select count(*), count(*) filter (where twice = 2 * a), count(*) filter (where a is null and twice = -1) from q")
+	db.Want("32|16|16", "select count(*), count(*) filter (where twice = 2 * a), count(*) filter (where a is null and twice = -1) from q")
 }
 
 // TestComputedGrants: a role that may do nothing but what the script for a DBA grants can open and write.
@@ -115,7 +115,7 @@ func TestComputedGrants(t *testing.T) {
 	if _, err := Open(t.Context(), db.pool(as), nil, cfg); err != nil {
 		t.Error(err)
 	}
-	db.exec("do $$ begin execute format('revoke temporary on database %I from \"computing role\"', current_database()); end $$")
+	db.Do("do $$ begin execute format('revoke temporary on database %I from \"computing role\"', current_database()); end $$")
 	if _, err := Open(t.Context(), db.pool(as), nil, cfg); err == nil || !strings.Contains(err.Error(), "grant temporary on database") {
 		t.Errorf("got %v", err)
 	}

@@ -36,28 +36,28 @@ func TestLearnedRoute(t *testing.T) {
 	var at int64
 	write := func(evs []ev, want string) {
 		t.Helper()
-		db.exec("truncate ways")
+		db.Do("truncate ways")
 		e.write(e.part("o", 0, evs...))
-		db.want(want, "select way from ways order by n")
+		db.Want(want, "select way from ways order by n")
 		at = evs[len(evs)-1].offset + 1
 	}
 	write(orders(at, 1, 0, n), fmt.Sprint("copy INSERT ", n))   // a look found nothing
 	write(orders(at, 1, n, 2*n), fmt.Sprint("copy INSERT ", n)) // without a look
 	// Half of these exist: the COPY is undone, with what its trigger wrote.
 	write(orders(at, 2, n, 3*n), fmt.Sprintf("copy INSERT %d\ninsert INSERT 0", n))
-	db.want(fmt.Sprintf("%d|1\n%d|2", n, 2*n), "select count(*), version from q group by 2 order by 2")
+	db.Want(fmt.Sprintf("%d|1\n%d|2", n, 2*n), "select count(*), version from q group by 2 order by 2")
 	first := at
 	write(orders(at, 3, 0, 3*n), "insert INSERT 0\ninsert INSERT 0") // updates alone: two statements of at most 4,096
 	for v := range 3 {                                               // without a look, with one, and without one again
 		write(orders(at, 4+v, 0, 3*n), "insert INSERT 0\ninsert INSERT 0")
 	}
 	e.rewind("o", 0, first)
-	db.exec("truncate ways")
+	db.Do("truncate ways")
 	// The claim is new: what it brings is looked at first, and not sent.
 	e.write(e.part("o", 0, append(orders(first, 3, 0, 3*n), orders(first+3*n, 4, 0, 3*n)...)...))
-	db.want("t", "select next_offset = $1 from oncesink.offsets", first+6*n)
-	db.want("", "select way from ways")
-	db.want(fmt.Sprintf("%d|6|v6", 3*n), "select count(*), version, note from q group by 2, 3")
+	db.Want("t", "select next_offset = $1 from oncesink.offsets", first+6*n)
+	db.Want("", "select way from ways")
+	db.Want(fmt.Sprintf("%d|6|v6", 3*n), "select count(*), version, note from q group by 2, 3")
 }
 
 // A tombstone in every batch does not keep new keys from being copied.
@@ -73,7 +73,7 @@ func TestCopyBesideTombstones(t *testing.T) {
 	if !e.tables[0].learn.copying {
 		t.Error("new keys are not copied")
 	}
-	db.want(fmt.Sprint(3*n-2), "select count(*) from q")
+	db.Want(fmt.Sprint(3*n-2), "select count(*) from q")
 }
 
 // A batch in which nothing is newer takes no row lock, and writes to the log no more than its
@@ -87,19 +87,19 @@ func TestReplayWritesNoLog(t *testing.T) {
 	for i := range 4 {
 		e.write(e.part("o", 0, orders(int64(i*n), 1, i*n, (i+1)*n)...))
 	}
-	db.exec("checkpoint") // every page that is touched from here on would be logged whole
-	rows := db.query("select md5(string_agg(q::text || ctid || xmin || xmax, ',' order by id)) from q")
+	db.Do("checkpoint") // every page that is touched from here on would be logged whole
+	rows := db.Lines("select md5(string_agg(q::text || ctid || xmin || xmax, ',' order by id)) from q")
 	e.rewind("o", 0, 0)
-	before := db.query("select pg_current_wal_insert_lsn()")
+	before := db.Lines("select pg_current_wal_insert_lsn()")
 	for i := range 4 {
 		e.write(e.part("o", 0, orders(int64(i*n), 1, i*n, (i+1)*n)...))
 	}
-	log := db.query("select ceil((pg_current_wal_insert_lsn() - $1::pg_lsn) / $2::numeric)::int", before, 4*n)
+	log := db.Lines("select ceil((pg_current_wal_insert_lsn() - $1::pg_lsn) / $2::numeric)::int", before, 4*n)
 	t.Logf("%s bytes of log a row", log)
 	if len(log) > 1 || log > "5" {
 		t.Errorf("a replay wrote %s bytes of log a row, want at most 5", log)
 	}
-	db.want(rows, "select md5(string_agg(q::text || ctid || xmin || xmax, ',' order by id)) from q")
+	db.Want(rows, "select md5(string_agg(q::text || ctid || xmin || xmax, ',' order by id)) from q")
 }
 
 // What COPY can't do is written by statements, and said so; also when it begins while we run.
@@ -113,10 +113,10 @@ func TestCopyRefused(t *testing.T) {
 		if !e.tables[0].learn.copying {
 			t.Error("new keys are not copied")
 		}
-		db.exec("alter table q enable row level security")
-		db.exec("create policy p on q using (true) with check (true)")
+		db.Do("alter table q enable row level security")
+		db.Do("create policy p on q using (true) with check (true)")
 		e.write(e.part("o", 0, orders(1000, 1, 1000, 1500)...))
-		db.want("1500", "select count(*) from q")
+		db.Want("1500", "select count(*) from q")
 		if e.tables[0].learn.copying {
 			t.Error("COPY is tried again at once")
 		}
@@ -142,8 +142,8 @@ func TestPoisonInCopy(t *testing.T) {
 	evs := orders(500, 1, 500, 1000)
 	evs[77].cols = "id=577 version=1 note=too_long"
 	e.write(e.part("o", 0, evs...))
-	db.want("999", "select count(*) from q")
-	db.want("577|22001", `select "offset", code from oncesink.dead_letters`)
+	db.Want("999", "select count(*) from q")
+	db.Want("577|22001", `select "offset", code from oncesink.dead_letters`)
 	if e.tables[0].learn.copying {
 		t.Error("COPY is tried again at once")
 	}

@@ -181,9 +181,9 @@ func TestRule14OneKey(t *testing.T) {
 		at(7, `10`, "2026-01-02T00:00:00.5Z"), at(8, `10`, "2026-01-02 00:00:00"),
 		incoming("k", 9, "0011", ""))
 	e.write(p)
-	db.want("7|2026-01-02 00:00:00+00|1\n8|2026-01-02 00:00:00+00|4\n9|2026-01-02 00:00:00+00|6\n10|2026-01-02 00:00:01+00|7", "select id, at, note from k order by id")
-	db.want("11", `select id from oncesink."public.k deletes"`)
-	db.want("0", "select count(*) from oncesink.dead_letters")
+	db.Want("7|2026-01-02 00:00:00+00|1\n8|2026-01-02 00:00:00+00|4\n9|2026-01-02 00:00:00+00|6\n10|2026-01-02 00:00:01+00|7", "select id, at, note from k order by id")
+	db.Want("11", `select id from oncesink."public.k deletes"`)
+	db.Want("0", "select count(*) from oncesink.dead_letters")
 }
 
 // The same records decode to the same part, however they are added.
@@ -244,18 +244,18 @@ func TestKeyJSON(t *testing.T) {
 		e.Add(p, incoming("p", int64(i), key, `{"n":1}`))
 	}
 	e.write(p)
-	db.want("7.0|7.0|7.0\nann|\"ann\"|\"ann\"\nböb| \"b\\u00f6b\" |\"böb\"\ntrue|true|true\n{\"id\": 1}|{\"id\": 1}|{\"id\": 1}", `select name, raw, doc from people order by name collate "C"`)
-	db.want("5|22P02|name\n6|22P02|name\n7|23502|name\n8|22P02|name", `select "offset", code, column_name from oncesink.dead_letters order by 1`)
-	db.want("4", "select count(*) from oncesink.dead_letters where message like '%$key takes a key as it is%' or code = '23502'")
+	db.Want("7.0|7.0|7.0\nann|\"ann\"|\"ann\"\nböb| \"b\\u00f6b\" |\"böb\"\ntrue|true|true\n{\"id\": 1}|{\"id\": 1}|{\"id\": 1}", `select name, raw, doc from people order by name collate "C"`)
+	db.Want("5|22P02|name\n6|22P02|name\n7|23502|name\n8|22P02|name", `select "offset", code, column_name from oncesink.dead_letters order by 1`)
+	db.Want("4", "select count(*) from oncesink.dead_letters where message like '%$key takes a key as it is%' or code = '23502'")
 	p = &Part{Claim: e.claims[offsets.Partition{Topic: "p"}]}
 	for i, key := range []string{`"ann"`, `7.0`, `böb`, `null`} {
 		e.Add(p, incoming("p", int64(9+i), key, ""))
 	}
 	e.write(p)
-	db.want("böb\ntrue\n{\"id\": 1}", `select name from people order by name collate "C"`)
-	db.want("11|22P02\n12|23502", `select "offset", code from oncesink.dead_letters where "offset" > 8 order by 1`)
+	db.Want("böb\ntrue\n{\"id\": 1}", `select name from people order by name collate "C"`)
+	db.Want("11|22P02\n12|23502", `select "offset", code from oncesink.dead_letters where "offset" > 8 order by 1`)
 	p = &Part{Claim: e.claim("d", 0)}
 	e.Add(p, incoming("d", 0, "", `{"day":19737}`), incoming("d", 1, "", `{"day":19738}`), incoming("d", 2, "19737", ""), incoming("d", 3, `"2024-01-16"`, ""))
 	e.write(p)
-	db.want("0|2", `select (select count(*) from days), (select count(*) from oncesink."public.days deletes")`)
+	db.Want("0|2", `select (select count(*) from days), (select count(*) from oncesink."public.days deletes")`)
 }

@@ -18,12 +18,12 @@ func TestEncodings(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			admin := newDatabase(t)
-			name := admin.query("select current_database() || '_other'")
-			admin.exec(fmt.Sprintf(tt.create, name))
+			name := admin.Lines("select current_database() || '_other'")
+			admin.Do(fmt.Sprintf(tt.create, name))
 			if tt.set != "" {
-				admin.exec(fmt.Sprintf(tt.set, name))
+				admin.Do(fmt.Sprintf(tt.set, name))
 			}
-			db := databaseAt(t, strings.Replace(admin.url, admin.query("select current_database()"), name, 1), "set client_encoding = 'UTF8'",
+			db := databaseAt(t, strings.Replace(admin.URL, admin.Lines("select current_database()"), name, 1), "set client_encoding = 'UTF8'",
 				`create table q (id text primary key, "größe" text)`)
 			e := db.upsert("q", TableConfig{Key: []string{"id"}})
 			const n = 200
@@ -33,9 +33,9 @@ func TestEncodings(t *testing.T) {
 			}
 			evs[7].cols = "id=€7 größe=äöü"
 			e.write(e.part("o", 0, evs...))
-			db.want(fmt.Sprintf("%d|%d", n-tt.lacks, 3*(n-tt.lacks)), `select count(*), sum(length("größe")) from q`)
-			db.want(fmt.Sprint(n-1), "select count(*) from q where left(id, 1) = 'é'")
-			db.want(fmt.Sprint(tt.lacks), "select count(*) from oncesink.dead_letters where code = '22P05'")
+			db.Want(fmt.Sprintf("%d|%d", n-tt.lacks, 3*(n-tt.lacks)), `select count(*), sum(length("größe")) from q`)
+			db.Want(fmt.Sprint(n-1), "select count(*) from q where left(id, 1) = 'é'")
+			db.Want(fmt.Sprint(tt.lacks), "select count(*) from oncesink.dead_letters where code = '22P05'")
 		})
 	}
 }

@@ -34,14 +34,14 @@ func TestZombieWritesNothing(t *testing.T) {
 	if !errors.As(out[0].Err, &fenced) {
 		t.Fatalf("got %v, want a *FencedError", out[0].Err)
 	}
-	db.want("0|0|0", "select (select count(*) from q), (select count(*) from oncesink.dead_letters), next_offset from oncesink.offsets")
+	db.Want("0|0|0", "select (select count(*) from q), (select count(*) from oncesink.dead_letters), next_offset from oncesink.offsets")
 	// The same goes for a position that is not where the part begins (rule 2: fence and expected offset).
 	ahead := e.part("o", 0, ev{offset: 7, cols: "id=1 n=1"})
 	ahead.Claim.Position.Next = 5
 	if out := e.Write(t.Context(), []*Part{ahead}); !errors.As(out[0].Err, &fenced) {
 		t.Fatalf("got %v, want a *FencedError", out[0].Err)
 	}
-	db.want("0", "select count(*) from q")
+	db.Want("0", "select count(*) from q")
 }
 
 // Rule 2: the server itself raises. Whatever is sent behind the advance in one
@@ -59,8 +59,8 @@ func TestFenceFailsInServer(t *testing.T) {
 	if err := db.SendBatch(t.Context(), &b).Close(); SQLState(err) != "OS001" {
 		t.Errorf("got %v, want SQLSTATE OS001", err)
 	}
-	db.exec("rollback")
-	db.want("0", "select count(*) from q")
+	db.Do("rollback")
+	db.Want("0", "select count(*) from q")
 }
 
 // Rule 4: if some partitions of a transaction are fenced, the others are written
@@ -84,8 +84,8 @@ func TestFencedSubset(t *testing.T) {
 			t.Errorf("partition %d: fenced %v", i, fenced.Partitions)
 		}
 	}
-	db.want("0\n2\n4", "select id from q order by 1")
-	db.want("1\n0\n1\n0\n1", "select next_offset from oncesink.offsets order by partition")
+	db.Want("0\n2\n4", "select id from q order by 1")
+	db.Want("1\n0\n1\n0\n1", "select next_offset from oncesink.offsets order by partition")
 }
 
 // An operator's rewind while a transaction is under way fences it.
@@ -94,12 +94,12 @@ func TestRewindFences(t *testing.T) {
 	e := db.open(fenceConfig())
 	e.write(e.part("o", 0, ev{offset: 0, cols: "id=1 n=1"}))
 	p := e.part("o", 0, ev{offset: 1, cols: "id=2 n=1"})
-	db.exec("select oncesink.rewind('g', 'o', 0, 0)")
+	db.Do("select oncesink.rewind('g', 'o', 0, 0)")
 	var fenced *offsets.FencedError
 	if out := e.Write(t.Context(), []*Part{p}); !errors.As(out[0].Err, &fenced) {
 		t.Fatalf("got %v, want a *FencedError", out[0].Err)
 	}
-	db.want("1", "select id from q")
+	db.Want("1", "select id from q")
 }
 
 // When ctx ends, the transaction is rolled back, the connection is given back,
@@ -108,22 +108,22 @@ func TestContextEnds(t *testing.T) {
 	db := newDatabase(t, fenceTable)
 	e := db.open(fenceConfig())
 	p := e.part("o", 0, ev{offset: 0, cols: "id=1 n=1"})
-	db.exec("begin; lock table q")
+	db.Do("begin; lock table q")
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	var out []Outcome
 	wg.Go(func() { out = e.Write(ctx, []*Part{p}) })
-	other := databaseAt(t, db.url)
+	other := databaseAt(t, db.URL)
 	waitUntil(t, func() bool {
-		return other.query("select count(*) from pg_locks where not granted") == "1"
+		return other.Lines("select count(*) from pg_locks where not granted") == "1"
 	})
 	cancel()
 	wg.Wait()
 	if out[0].Err != context.Canceled {
 		t.Errorf("got %v, want context.Canceled", out[0].Err)
 	}
-	db.exec("commit")
-	db.want("0", "select count(*) from q")
+	db.Do("commit")
+	db.Want("0", "select count(*) from q")
 	waitUntil(t, func() bool { return e.pool.Stat().AcquiredConns() == 0 })
 	e.claim("o", 0)
 	e.write(e.part("o", 0, ev{offset: 0, cols: "id=1 n=1"}))
@@ -137,28 +137,28 @@ func TestTransientErrors(t *testing.T) {
 	cfg.LockTimeout = 50 * time.Millisecond
 	e := db.open(cfg)
 	p := e.part("o", 0, ev{offset: 0, cols: "id=1 n=1"})
-	db.exec("begin; lock table q")
+	db.Do("begin; lock table q")
 	var wg sync.WaitGroup
 	var out []Outcome
 	wg.Go(func() { out = e.Write(t.Context(), []*Part{p}) })
 	waitUntil(t, func() bool { return e.warnings() >= 2 })
-	db.exec("rollback")
+	db.Do("rollback")
 	wg.Wait()
 	if out[0].Err != nil {
 		t.Fatal(out[0].Err)
 	}
 	e.claims[p.Claim.Partition] = out[0].Claim
-	db.want("1|1", "select id, next_offset from q, oncesink.offsets")
+	db.Want("1|1", "select id, next_offset from q, oncesink.offsets")
 
-	db.exec(`create function f() returns trigger language plpgsql as $$ begin
+	db.Do(`create function f() returns trigger language plpgsql as $$ begin
 		if (select count(*) from tries) < 3 then
 			perform pg_terminate_backend(pg_backend_pid());
 		end if; return null; end $$`)
-	db.exec("create sequence s")
-	db.exec("create view tries as select generate_series(1, nextval('s'))")
-	db.exec("create trigger f after insert on q execute function f()")
+	db.Do("create sequence s")
+	db.Do("create view tries as select generate_series(1, nextval('s'))")
+	db.Do("create trigger f after insert on q execute function f()")
 	e.write(e.part("o", 0, ev{offset: 1, cols: "id=2 n=1"}))
-	db.want("2", "select count(*) from q")
+	db.Want("2", "select count(*) from q")
 }
 
 // Rule 18: an error that should pass and repeats with the same text is told as what the partition is stuck at,
@@ -172,7 +172,7 @@ func TestStuck(t *testing.T) {
 	e := db.open(cfg)
 	e.stuckAfter = 100 * time.Millisecond
 	p := e.part("o", 0, ev{offset: 0, cols: "id=1 n=1"})
-	db.exec("begin; lock table q")
+	db.Do("begin; lock table q")
 	var wg sync.WaitGroup
 	wg.Go(func() { e.write(p) })
 	other := db.pool()
@@ -181,9 +181,9 @@ func TestStuck(t *testing.T) {
 		err := other.QueryRow(t.Context(), "select coalesce(stuck, '') from oncesink.status").Scan(&stuck)
 		return err == nil && strings.Contains(stuck, "SQLSTATE 55P03") && strings.Contains(stuck, "again and again since")
 	})
-	db.exec("rollback")
+	db.Do("rollback")
 	wg.Wait()
-	db.want("1|-", "select id, (select stuck from oncesink.status) from q")
+	db.Want("1|-", "select id, (select stuck from oncesink.status) from q")
 	if !strings.Contains(log.String(), "writing is stuck") {
 		t.Errorf("the log does not say so: %s", log.String())
 	}
@@ -197,7 +197,7 @@ func TestPositionAlone(t *testing.T) {
 	p := e.part("o", 0)
 	p.To = offsets.Position{Next: 3, Epoch: 1}
 	e.write(p)
-	db.want("3|1", "select next_offset, leader_epoch from oncesink.offsets")
+	db.Want("3|1", "select next_offset, leader_epoch from oncesink.offsets")
 	// A part that moves nothing is no transaction, and no error.
 	p = e.part("o", 0)
 	p.To = offsets.Position{Next: 3, Epoch: 1}
@@ -211,5 +211,5 @@ func TestRecordsBelowThePosition(t *testing.T) {
 	e := db.open(Config{Tables: []TableConfig{{Name: "log", Topics: []string{"o"}, Strategy: Append, Guard: "none"}}})
 	e.write(e.part("o", 0, ev{offset: 0, cols: "n=0"}, ev{offset: 1, cols: "n=1"}))
 	e.write(e.part("o", 0, ev{offset: 0, cols: "n=0"}, ev{offset: 1, cols: "n=1"}, ev{offset: 2, cols: "n=2"}))
-	db.want("0\n1\n2", "select n from log order by n")
+	db.Want("0\n1\n2", "select n from log order by n")
 }

@@ -11,7 +11,7 @@ func TestPartitionsAreFoldedApart(t *testing.T) {
 		e := db.upsert("q", TableConfig{Key: []string{"id"}, Version: "v", RecordKey: map[string]string{"id": "$key"}})
 		// Partition 0 starts at its tombstone, and is read from the beginning later.
 		e.claim("o", 0)
-		db.exec("select oncesink.accept_gap('g', 'o', 0, 10)")
+		db.Do("select oncesink.accept_gap('g', 'o', 0, 10)")
 		e.claim("o", 0)
 		e.write(e.part("o", 0, ev{offset: 10, cols: "id=1", gone: true}))
 		e.rewind("o", 0, 0)
@@ -22,6 +22,6 @@ func TestPartitionsAreFoldedApart(t *testing.T) {
 			e.write(one)
 			e.write(two)
 		}
-		db.want("1|1|3", "select id, v, _oncesink_offset from q")
+		db.Want("1|1|3", "select id, v, _oncesink_offset from q")
 	}
 }

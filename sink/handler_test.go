@@ -61,9 +61,9 @@ func TestHandlers(t *testing.T) {
 			t.Fatalf("%s: %v", m, err)
 		}
 	}
-	db.want("0 1 2 3 4 10 11 12 14 20 21 22 24", "select string_agg(o::text, ' ' order by o) from seen")
-	db.want("0 1 2 3 4 10 11 12 14 20 21 22 24", "select string_agg(id::text, ' ' order by id) from q")
-	db.want("5|ONS01|no JSON\n13|-|handler 0: threes are not liked\n15|ONS01|no JSON\n23|22012|division by zero\n25|ONS01|no JSON",
+	db.Want("0 1 2 3 4 10 11 12 14 20 21 22 24", "select string_agg(o::text, ' ' order by o) from seen")
+	db.Want("0 1 2 3 4 10 11 12 14 20 21 22 24", "select string_agg(id::text, ' ' order by id) from q")
+	db.Want("5|ONS01|no JSON\n13|-|handler 0: threes are not liked\n15|ONS01|no JSON\n23|22012|division by zero\n25|ONS01|no JSON",
 		`select "offset", code, message from oncesink.dead_letters order by 1`)
 	for _, m := range []string{"else", "commit", "rollback"} {
 		mode = m
@@ -71,8 +71,8 @@ func TestHandlers(t *testing.T) {
 		if err := write(30); !errors.As(err, &halt) {
 			t.Errorf("%s: got %v, want a *HaltError", m, err)
 		}
-		db.want("26", "select next_offset from oncesink.offsets")
-		db.want("0", "select count(*) from seen where o >= 30")
+		db.Want("26", "select next_offset from oncesink.offsets")
+		db.Want("0", "select count(*) from seen where o >= 30")
 	}
 }
 
@@ -95,9 +95,9 @@ func TestHandlersAlone(t *testing.T) {
 		e.Add(p, Record{Topic: "any", Offset: o, Value: []byte("not JSON"), Control: o == 3})
 	}
 	e.write(p)
-	db.want("0\n2", "select o from seen order by o")
-	db.want("1", `select "offset" from oncesink.dead_letters`)
-	db.want("4", "select next_offset from oncesink.offsets")
+	db.Want("0\n2", "select o from seen order by o")
+	db.Want("1", `select "offset" from oncesink.dead_letters`)
+	db.Want("4", "select next_offset from oncesink.offsets")
 	if e.ReplayRefused() == "" {
 		t.Error("handlers that are not declared replay-safe refuse a replay")
 	}
@@ -129,5 +129,5 @@ func TestRollbackAfterAnInterruptionIsShort(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("it waits for the server")
 	}
-	db.want("0", "select count(*) from q")
+	db.Want("0", "select count(*) from q")
 }

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/oncesink/oncesink/internal/testpg"
@@ -19,11 +18,7 @@ import (
 func TestMain(m *testing.M) { os.Exit(testpg.Main(m)) }
 
 // database is a database with a ledger and a connection of the test's own.
-type database struct {
-	t   testing.TB
-	url string
-	*pgx.Conn
-}
+type database struct{ *testpg.Database }
 
 func newDatabase(t testing.TB, statements ...string) *database {
 	t.Helper()
@@ -32,57 +27,14 @@ func newDatabase(t testing.TB, statements ...string) *database {
 
 func databaseAt(t testing.TB, url string, statements ...string) *database {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close(context.Background()) })
-	db := &database{t, url, conn}
-	if err := offsets.Init(t.Context(), conn); err != nil {
+	db := testpg.Open(t, url)
+	if err := offsets.Init(t.Context(), db.Conn); err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range statements {
-		db.exec(s)
+		db.Do(s)
 	}
-	return db
-}
-
-func (db *database) exec(sql string, args ...any) {
-	db.t.Helper()
-	if _, err := db.Exec(db.t.Context(), sql, args...); err != nil {
-		db.t.Fatalf("%s: %v", sql, err)
-	}
-}
-
-// query returns the result of a query, one line a row, values separated by "|".
-func (db *database) query(sql string, args ...any) string {
-	db.t.Helper()
-	rows, err := db.Query(db.t.Context(), sql, append([]any{pgx.QueryExecModeSimpleProtocol}, args...)...)
-	if err != nil {
-		db.t.Fatalf("%s: %v", sql, err)
-	}
-	lines, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (string, error) {
-		var out []string
-		for _, v := range row.RawValues() {
-			if v == nil {
-				out = append(out, "-")
-			} else {
-				out = append(out, string(v))
-			}
-		}
-		return strings.Join(out, "|"), nil
-	})
-	if err != nil {
-		db.t.Fatalf("%s: %v", sql, err)
-	}
-	return strings.Join(lines, "\n")
-}
-
-func (db *database) want(want, sql string, args ...any) {
-	db.t.Helper()
-	if got := db.query(sql, args...); got != want {
-		db.t.Errorf("%s\ngot:\n%s\nwant:\n%s", sql, got, want)
-	}
+	return &database{db}
 }
 
 // engine is a sink, its ledger and what a consumer does with them.
@@ -99,10 +51,10 @@ type engine struct {
 }
 
 func (db *database) pool(configure ...func(*pgxpool.Config)) *pgxpool.Pool {
-	db.t.Helper()
-	pool, _, err := offsets.NewPool(db.t.Context(), db.url, 8)
+	db.T.Helper()
+	pool, _, err := offsets.NewPool(db.T.Context(), db.URL, 8)
 	if err != nil {
-		db.t.Fatal(err)
+		db.T.Fatal(err)
 	}
 	if len(configure) > 0 {
 		cfg := pool.Config()
@@ -110,28 +62,28 @@ func (db *database) pool(configure ...func(*pgxpool.Config)) *pgxpool.Pool {
 		for _, f := range configure {
 			f(cfg)
 		}
-		if pool, err = pgxpool.NewWithConfig(db.t.Context(), cfg); err != nil {
-			db.t.Fatal(err)
+		if pool, err = pgxpool.NewWithConfig(db.T.Context(), cfg); err != nil {
+			db.T.Fatal(err)
 		}
 	}
-	db.t.Cleanup(pool.Close)
+	db.T.Cleanup(pool.Close)
 	return pool
 }
 
 // open runs init and opens a sink.
 func (db *database) open(cfg Config, configure ...func(*pgxpool.Config)) *engine {
-	db.t.Helper()
-	if err := Init(db.t.Context(), db.Conn, cfg); err != nil {
-		db.t.Fatal(err)
+	db.T.Helper()
+	if err := Init(db.T.Context(), db.Conn, cfg); err != nil {
+		db.T.Fatal(err)
 	}
 	pool := db.pool(configure...)
-	s, err := Open(db.t.Context(), pool, nil, cfg)
+	s, err := Open(db.T.Context(), pool, nil, cfg)
 	if err != nil {
-		db.t.Fatal(err)
+		db.T.Fatal(err)
 	}
 	force(s)
 	l := offsets.New(pool, "g", offsets.Options{Mappings: s.Mappings()})
-	return &engine{s.WithLedger(l), db.t, db, pool, l, map[offsets.Partition]offsets.Claim{}, s.mapping().tables, map[string]int{}}
+	return &engine{s.WithLedger(l), db.T, db, pool, l, map[offsets.Partition]offsets.Claim{}, s.mapping().tables, map[string]int{}}
 }
 
 // topicID is the id of the n-th incarnation of a topic.
@@ -254,7 +206,7 @@ func (e *engine) write(parts ...*Part) {
 func (e *engine) recreate(topic string) {
 	e.t.Helper()
 	e.incarnations[topic]++
-	e.db.exec("select oncesink.adopt('g', $1::text, $2::text::uuid)", topic, topicID(topic, e.incarnations[topic]).String())
+	e.db.Do("select oncesink.adopt('g', $1::text, $2::text::uuid)", topic, topicID(topic, e.incarnations[topic]).String())
 	for p := range e.claims {
 		if p.Topic == topic {
 			e.claim(topic, p.Partition)
@@ -265,6 +217,6 @@ func (e *engine) recreate(topic string) {
 // rewind moves a partition back, as an operator does, and claims it again.
 func (e *engine) rewind(topic string, partition int32, offset int64) {
 	e.t.Helper()
-	e.db.exec("select oncesink.rewind('g', $1::text, $2::int, $3::bigint)", topic, partition, offset)
+	e.db.Do("select oncesink.rewind('g', $1::text, $2::int, $3::bigint)", topic, partition, offset)
 	e.claim(topic, partition)
 }

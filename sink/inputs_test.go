@@ -42,12 +42,12 @@ func TestInputs(t *testing.T) {
 	write()
 	const rows = "select id, n, total, late, tag, note from q order by id"
 	want := "1|3|7.50|t|A!|neither total nor late\n4|1|-|-|-|-"
-	db.want(want, rows)
+	db.Want(want, rows)
 	// Under its own name: PostgreSQL's word is about the input, not about a column.
-	db.want("5|22P02|total\n7|22007|-", `select "offset", code, case column_name when 'cents' then 'total' else '-' end from oncesink.dead_letters where target = 'public.q' and code <> 'ONS01' order by 1`)
+	db.Want("5|22P02|total\n7|22007|-", `select "offset", code, case column_name when 'cents' then 'total' else '-' end from oncesink.dead_letters where target = 'public.q' and code <> 'ONS01' order by 1`)
 	e.rewind("o", 0, 0)
 	write()
-	db.want(want, rows)
+	db.Want(want, rows)
 	var columns []string
 	for _, c := range e.Describe()[0].Columns {
 		columns = append(columns, c.Name+" "+c.From)
@@ -81,8 +81,8 @@ func TestInputsFlagged(t *testing.T) {
 			e.Add(p, r)
 		}
 		e.write(p)
-		db.want("0", "select count(*) from oncesink.dead_letters")
-		db.want("64|0", `select count(*), count(*) filter (where
+		db.Want("0", "select count(*) from oncesink.dead_letters")
+		db.Want("64|0", `select count(*), count(*) filter (where
 			total is distinct from case when id & 3 = 3 then 2.00 end or late is distinct from case when id & 12 = 12 then true end
 			or tag <> case when id & 16 > 0 and id >= 32 then 'Xk' else '-' end or note <> $1::text) from q`, fmt.Sprint(round))
 	}
@@ -102,7 +102,7 @@ func TestInputsOfChildren(t *testing.T) {
 	p := &Part{Claim: e.claim("o", 0)}
 	e.Add(p, incoming("o", 0, "", `{"id":1,"tax":0.5,"items":[{"price":10,"t":0},{"price":2}]}`), incoming("o", 1, "", `{"id":2,"items":[{"price":10}]}`))
 	e.write(p)
-	db.want("1|1|15.0|1970-01-01 00:00:00+00\n1|2|3.0|-\n2|1|-|-", "select id, line, total, at from i order by 1, 2")
+	db.Want("1|1|15.0|1970-01-01 00:00:00+00\n1|2|3.0|-\n2|1|-|-", "select id, line, total, at from i order by 1, 2")
 }
 
 // A bulk stage knows the table's columns only, and what an event fills of them.

@@ -71,7 +71,7 @@ func TestChildrenShareTheEventsTexts(t *testing.T) {
 			if got := most.Load() >> 20; got > 450 {
 				t.Errorf("%d MiB of memory at most, want no more than a few statements'", got)
 			}
-			e.db.want(fmt.Sprintf("%d|%d", elements, size), "select count(*), min(length(body)) from items where body = repeat('x', length(body))")
+			e.db.Want(fmt.Sprintf("%d|%d", elements, size), "select count(*), min(length(body)) from items where body = repeat('x', length(body))")
 		})
 	}
 }
@@ -90,9 +90,9 @@ func TestTooLargeRecordsAreFaults(t *testing.T) {
 			e := largeShop(t, tt.from)
 			e.mapping().decoders["o"].limit = 4096
 			e.write(e.add(0, 0, largeOrder(1, 3, 10), tt.large, largeOrder(3, 3, 10)))
-			e.db.want("1|3\n3|3", "select order_id, count(*) from items group by 1 order by 1")
-			e.db.want("1|54000|public.items|t", `select "offset", code, target, message ~ 'takes more than' from oncesink.dead_letters`)
-			e.db.want("1 3", "select string_agg(id::text, ' ' order by id) from orders")
+			e.db.Want("1|3\n3|3", "select order_id, count(*) from items group by 1 order by 1")
+			e.db.Want("1|54000|public.items|t", `select "offset", code, target, message ~ 'takes more than' from oncesink.dead_letters`)
+			e.db.Want("1 3", "select string_agg(id::text, ' ' order by id) from orders")
 		})
 	}
 	// A row of no children.
@@ -101,8 +101,8 @@ func TestTooLargeRecordsAreFaults(t *testing.T) {
 	e := db.open(Config{Tables: []TableConfig{{Name: "q", Topics: []string{"o"}, Key: []string{"id"}, Columns: map[string]ColumnConfig{"a": from, "b": from, "c": from}}}})
 	e.mapping().decoders["o"].limit = 4096
 	e.write(e.add(0, 0, `{"id": 1}`, fmt.Sprintf(`{"id": 2, "x": "%s"}`, strings.Repeat("x", 1500)), `{"id": 3}`))
-	db.want("1|{\"id\": 1}\n3|{\"id\": 3}", "select id, c from q order by 1")
-	db.want("1|54000", `select "offset", code from oncesink.dead_letters`)
+	db.Want("1|{\"id\": 1}\n3|{\"id\": 3}", "select id, c from q order by 1")
+	db.Want("1|54000", `select "offset", code from oncesink.dead_letters`)
 }
 
 // The texts of a part may be more than a cell can count: it counts from its record on. So what a part holds together is
@@ -119,5 +119,5 @@ func TestCellsCountFromTheirRecord(t *testing.T) {
 		}
 	}
 	e.write(part)
-	e.db.want("1|3|10\n2|3|10", "select order_id, count(*), max(length(body)) from items group by 1 order by 1")
+	e.db.Want("1|3|10\n2|3|10", "select order_id, count(*), max(length(body)) from items group by 1 order by 1")
 }

@@ -21,11 +21,11 @@ func TestCascadesAndReplay(t *testing.T) {
 			db := newDatabase(t, parent, "create table t (id int primary key, p int references p "+tt.action+")")
 			e := db.upsert("t", keyed)
 			e.write(e.part("o", 0, lines...))
-			db.exec(tt.between)
-			db.want(tt.first, "select id, p from t")
+			db.Do(tt.between)
+			db.Want(tt.first, "select id, p from t")
 			e.rewind("o", 0, 0)
 			e.write(e.part("o", 0, lines...))
-			db.want(tt.again, "select id, p from t")
+			db.Want(tt.again, "select id, p from t")
 		})
 	}
 	for _, tt := range []struct{ name, action, want string }{
@@ -37,23 +37,23 @@ func TestCascadesAndReplay(t *testing.T) {
 			e := db.upsert("t", keyed)
 			events := []ev{{offset: 0, cols: "id=1"}, {offset: 1, cols: "id=1", gone: true}, {offset: 2, cols: "id=1"}}
 			e.write(e.part("o", 0, events[:1]...))
-			db.exec("insert into o values (1)")
+			db.Do("insert into o values (1)")
 			e.write(e.part("o", 0, events[1:]...))
-			db.want(tt.want, "select t from o")
+			db.Want(tt.want, "select t from o")
 			e.rewind("o", 0, 0)
 			e.write(e.part("o", 0, events...))
-			db.want(tt.want, "select t from o")
-			db.want("1", "select id from t")
+			db.Want(tt.want, "select t from o")
+			db.Want("1", "select id from t")
 		})
 	}
 	t.Run("to: update of the key", func(t *testing.T) {
 		db := newDatabase(t, "create table t (id numeric primary key, n int)", "create table o (t numeric references t on update cascade)")
 		e := db.upsert("t", keyed)
 		e.write(e.part("o", 0, ev{offset: 0, cols: "id=1.0 n=1"}))
-		db.exec("insert into o values (1.0)")
+		db.Do("insert into o values (1.0)")
 		e.write(e.part("o", 0, ev{offset: 1, cols: "id=1.00 n=2"}))
-		db.want("1.0", "select t from o")
-		db.want("1.0|2", "select id, n from t")
+		db.Want("1.0", "select t from o")
+		db.Want("1.0|2", "select id, n from t")
 	})
 }
 
@@ -64,8 +64,8 @@ func TestFurtherUniqueAndReplay(t *testing.T) {
 	e := db.upsert("t", TableConfig{Key: []string{"id"}})
 	events := []ev{{offset: 0, cols: "id=1 mail=x"}, {offset: 1, cols: "id=2 mail=x"}, {offset: 2, cols: "id=1 mail=y"}}
 	e.write(e.part("o", 0, events...))
-	db.want("1|y", "select id, mail from t order by id")
+	db.Want("1|y", "select id, mail from t order by id")
 	e.rewind("o", 0, 0)
 	e.write(e.part("o", 0, events...))
-	db.want("1|y\n2|x", "select id, mail from t order by id")
+	db.Want("1|y\n2|x", "select id, mail from t order by id")
 }

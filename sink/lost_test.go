@@ -40,7 +40,7 @@ func TestLostInBegin(t *testing.T) {
 				}
 				cuts.Store(2)
 				e.write(e.part("o", 0, events...))
-				db.want("9", "select count(*) from "+tt.table.Name)
+				db.Want("9", "select count(*) from "+tt.table.Name)
 				if n := cuts.Load(); n > 0 {
 					t.Errorf("%d cuts have not fired", n)
 				}

@@ -83,7 +83,7 @@ func TestOpenProblems(t *testing.T) {
 				t.Fatal(err)
 			}
 			if tt.create != "" {
-				db.exec(tt.create)
+				db.Do(tt.create)
 			}
 			if tt.table.Name == "" {
 				tt.table.Name = "t"
@@ -145,7 +145,7 @@ func TestTwoEntriesForOneTable(t *testing.T) {
 	}
 	// Two topics of one entry: one order for both.
 	e.write(e.part("a", 0, ev{offset: 5, cols: "id=1 a=1"}), e.part("b", 0, ev{offset: 4, cols: "id=1 b=1"}))
-	db.want("1|1|-", "select id, a, b from t")
+	db.Want("1|1|-", "select id, a, b from t")
 }
 
 // Rule 9: what changes a fingerprint, and what does not.
@@ -168,8 +168,8 @@ func TestFingerprint(t *testing.T) {
 		"timeouts":                    func(c *Config) { c.LockTimeout = 1e9 },
 		"the default strategy":        func(c *Config) { c.Tables[0].Strategy = Upsert },
 		"asynchronous commit":         func(c *Config) { c.SynchronousCommit = "off" },
-		"a column that was added":     func(*Config) { db.exec("alter table t add column if not exists b int") },
-		"a column that takes a value": func(*Config) { db.exec("alter table t alter column a type bigint") },
+		"a column that was added":     func(*Config) { db.Do("alter table t add column if not exists b int") },
+		"a column that takes a value": func(*Config) { db.Do("alter table t alter column a type bigint") },
 	} {
 		if got := print(change); got != want {
 			t.Errorf("%s: changes the fingerprint", name)

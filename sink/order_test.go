@@ -82,7 +82,7 @@ func newHistoryRig(t *testing.T, notNull bool, tc TableConfig) *historyRig {
 	db := newDatabase(t, create)
 	tc.Name, tc.Topics, tc.Key = "h", []string{"o"}, []string{"id"}
 	if tc.Guard == "none" { // the columns exist, and nothing keeps them
-		db.exec("alter table h add column _oncesink_source int, add column _oncesink_offset bigint")
+		db.Do("alter table h add column _oncesink_source int, add column _oncesink_offset bigint")
 	}
 	return &historyRig{t: t, e: db.open(Config{Tables: []TableConfig{tc}}), notNull: notNull, guarded: tc.Guard != "none"}
 }
@@ -109,17 +109,17 @@ func (r *historyRig) run(seed uint64, partitions int32) string {
 	rnd := rand.New(rand.NewPCG(seed, 11))
 	r.n++
 	topic := fmt.Sprintf("o%d", r.n)
-	r.e.db.exec("truncate h")
+	r.e.db.Do("truncate h")
 	memory := r.e.tables[0].memory
 	if memory != "" {
-		r.e.db.exec("truncate " + memory)
+		r.e.db.Do("truncate " + memory)
 	}
 	logs := r.logs(rnd, partitions)
 	for p := range logs {
 		r.e.claim(topic, int32(p))
 		if rnd.IntN(4) == 0 { // a start in the middle of the log
 			first := logs[p][rnd.IntN(len(logs[p]))].offset
-			r.e.db.exec("select oncesink.accept_gap('g', $1::text, $2::int, $3::bigint + 1)", topic, p, first)
+			r.e.db.Do("select oncesink.accept_gap('g', $1::text, $2::int, $3::bigint + 1)", topic, p, first)
 			r.e.claim(topic, int32(p))
 		}
 	}
@@ -251,13 +251,13 @@ func (r *historyRig) feed(rnd *rand.Rand, topic string, logs [][]happening, step
 }
 
 func (r *historyRig) dump(more string) string {
-	s := r.e.db.query("select " + more + "id, v, a, b, c, _oncesink_source, _oncesink_offset from h order by id")
+	s := r.e.db.Lines("select " + more + "id, v, a, b, c, _oncesink_source, _oncesink_offset from h order by id")
 	if t := r.e.tables[0]; t.memory != "" {
 		v := "null"
 		if t.version >= 0 {
 			v = "v"
 		}
-		s += "\nmemory\n" + r.e.db.query("select "+more+"id, "+v+", _oncesink_source, _oncesink_offset from "+t.memory+" order by id")
+		s += "\nmemory\n" + r.e.db.Lines("select "+more+"id, "+v+", _oncesink_source, _oncesink_offset from "+t.memory+" order by id")
 	}
 	return s
 }

@@ -13,7 +13,7 @@ func TestRule16RefusedEventsOutdoNobody(t *testing.T) {
 		for _, b := range batches {
 			e.write(e.part("o", 0, b...))
 		}
-		db.want("1|3|z|y|z", "select k, v, a, b, c from o")
-		db.want("0", `select "offset" from oncesink.dead_letters`)
+		db.Want("1|3|z|y|z", "select k, v, a, b, c from o")
+		db.Want("0", `select "offset" from oncesink.dead_letters`)
 	}
 }

@@ -31,12 +31,12 @@ func TestPlanInit(t *testing.T) {
 			pool, cfg := db.pool(), Config{Tables: tt.tables}
 			plan := func() []string {
 				t.Helper()
-				before := db.query(catalog)
+				before := db.Lines(catalog)
 				steps, err := PlanInit(t.Context(), pool, cfg)
 				if err != nil {
 					t.Fatal(err)
 				}
-				db.want(before, catalog)
+				db.Want(before, catalog)
 				return steps
 			}
 			_, err := PlanInit(t.Context(), pool, cfg)
@@ -49,7 +49,7 @@ func TestPlanInit(t *testing.T) {
 			if !strings.Contains(created, "creates it, by its `create:` statement") {
 				t.Errorf("with create: %s", created)
 			}
-			db.exec(tt.create)
+			db.Do(tt.create)
 			steps := plan()
 			if guarded := tt.tables[0].Guard != "none"; !strings.Contains(strings.Join(steps, "\n"), "oncesink.dead_letters: creates it") || guarded != (len(steps) > 1) {
 				t.Errorf("before: %q", steps)
@@ -84,5 +84,5 @@ func TestPlanInitRefuses(t *testing.T) {
 		`table public.loose has no unique index over exactly (id): alter table "public"."loose" add primary key ("id")`,
 		`table public.loose has no column "att"`, "public.seen is a view", "table gone does not exist",
 	})
-	db.want("0", "select count(*) from pg_attribute where attname like '_oncesink%' and attrelid = 'fine'::regclass")
+	db.Want("0", "select count(*) from pg_attribute where attname like '_oncesink%' and attrelid = 'fine'::regclass")
 }

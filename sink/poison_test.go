@@ -31,11 +31,11 @@ func TestBisectKeepsGoodEventOfKey(t *testing.T) {
 		ev{offset: 105, cols: "id=11 version=2 qty=5 note=c"},
 	)
 	e.write(e.part("o", 0, evs...))
-	db.want("7|2|2|b\n8|1|1|a\n9|1|1|a\n10|1|1|a\n11|2|5|c", "select id, version, qty, note from q where id between 7 and 11 order by 1")
-	db.want("100", "select count(*) from q")
-	db.want("101|23514|public.q|-|q_qty_check\n102|22001|public.q|-|-\n103|22P02|public.q|-|-\n104|22003|public.q|-|-",
+	db.Want("7|2|2|b\n8|1|1|a\n9|1|1|a\n10|1|1|a\n11|2|5|c", "select id, version, qty, note from q where id between 7 and 11 order by 1")
+	db.Want("100", "select count(*) from q")
+	db.Want("101|23514|public.q|-|q_qty_check\n102|22001|public.q|-|-\n103|22P02|public.q|-|-\n104|22003|public.q|-|-",
 		`select "offset", code, target, column_name, constraint_name from oncesink.dead_letters order by 1`)
-	db.want("106", "select next_offset from oncesink.offsets")
+	db.Want("106", "select next_offset from oncesink.offsets")
 }
 
 // Rule 17: a record's rows in all tables succeed, or become one dead letter together.
@@ -49,9 +49,9 @@ func TestBisectTakesRecordWhole(t *testing.T) {
 		return []ev{{offset: offset, cols: fmt.Sprintf("id=%d", offset)}, {offset: offset, table: "b", cols: fmt.Sprintf("id=%d n=%s", offset, n)}}
 	}
 	e.write(e.part("o", 0, append(append(both(1, "1"), both(2, "null")...), both(3, "3")...)...))
-	db.want("1\n3", "select id from a order by 1")
-	db.want("1\n3", "select id from b order by 1")
-	db.want("2|23502|public.b|n", `select "offset", code, target, column_name from oncesink.dead_letters`)
+	db.Want("1\n3", "select id from a order by 1")
+	db.Want("1\n3", "select id from b order by 1")
+	db.Want("2|23502|public.b|n", `select "offset", code, target, column_name from oncesink.dead_letters`)
 }
 
 // Promise 5: the dead letter is the whole record. A replay meets it again and
@@ -68,15 +68,15 @@ func TestDeadLetterIsWhole(t *testing.T) {
 		return p
 	}
 	e.write(bad())
-	db.exec("set timezone = 'UTC'")
-	db.want(fmt.Sprintf(`g|%s|o|0|2|5|2023-11-14 22:13:25+00|\xff00|\x7b226964223a2278227d|[["trace", "AAE="], ["null", null], [null, "eA==", "YmFkAP8="]]|22P02|new`, topicID("o", 0))+"\n"+
+	db.Do("set timezone = 'UTC'")
+	db.Want(fmt.Sprintf(`g|%s|o|0|2|5|2023-11-14 22:13:25+00|\xff00|\x7b226964223a2278227d|[["trace", "AAE="], ["null", null], [null, "eA==", "YmFkAP8="]]|22P02|new`, topicID("o", 0))+"\n"+
 		fmt.Sprintf("g|%s|o|0|2|6|-|-|-|[]|ONS01|new", topicID("o", 0)),
 		`select sink_group, topic_id, topic, generation, partition, "offset", recorded, key, value, headers, code, status from oncesink.dead_letters order by "offset"`)
-	db.want("not JSON \uFFFD\uFFFD|public.q|id", "select message, target, column_name from oncesink.dead_letters where code = 'ONS01'")
-	db.exec(`update oncesink.dead_letters set status = 'done' where "offset" = 5`)
+	db.Want("not JSON \uFFFD\uFFFD|public.q|id", "select message, target, column_name from oncesink.dead_letters where code = 'ONS01'")
+	db.Do(`update oncesink.dead_letters set status = 'done' where "offset" = 5`)
 	e.rewind("o", 2, 0)
 	e.write(bad())
-	db.want("done\nnew", `select status from oncesink.dead_letters order by "offset"`)
+	db.Want("done\nnew", `select status from oncesink.dead_letters order by "offset"`)
 }
 
 // Rule 18: each SQLSTATE has its class.
@@ -131,10 +131,10 @@ func TestForeignKeyWait(t *testing.T) {
 		}()
 		// At least one attempt has failed before the parent is there.
 		waitUntil(t, func() bool { return e.warnings() > 0 })
-		e.db.exec("insert into parent values (7)")
+		e.db.Do("insert into parent values (7)")
 		<-done
-		e.db.want("1|7", "select id, parent from child")
-		e.db.want("0", "select count(*) from oncesink.dead_letters")
+		e.db.Want("1|7", "select id, parent from child")
+		e.db.Want("0", "select count(*) from oncesink.dead_letters")
 	})
 	t.Run("the parent does not come", func(t *testing.T) {
 		e := setup(t, 300*time.Millisecond)
@@ -143,8 +143,8 @@ func TestForeignKeyWait(t *testing.T) {
 		if d := time.Since(start); d < 300*time.Millisecond {
 			t.Errorf("waited %v only", d)
 		}
-		e.db.want("2|-", "select id, parent from child")
-		e.db.want("0|23503", `select "offset", code from oncesink.dead_letters`)
+		e.db.Want("2|-", "select id, parent from child")
+		e.db.Want("0|23503", `select "offset", code from oncesink.dead_letters`)
 	})
 }
 
@@ -185,8 +185,8 @@ func TestDeferredConstraint(t *testing.T) {
 		ev{offset: 3, cols: "id=4 parent=1"},
 		ev{offset: 4, cols: "id=5 parent=6"},
 		ev{offset: 5, cols: "id=6"}))
-	db.want("1|2\n2|-\n4|1\n5|6\n6|-", "select id, parent from tree order by 1")
-	db.want("2|23503", `select "offset", code from oncesink.dead_letters order by 1`)
+	db.Want("1|2\n2|-\n4|1\n5|6\n6|-", "select id, parent from tree order by 1")
+	db.Want("2|23503", `select "offset", code from oncesink.dead_letters order by 1`)
 }
 
 // Rule 18: a row for which there is no partition is nobody's fault but the DBA's.
@@ -198,10 +198,10 @@ func TestNoPartitionForRow(t *testing.T) {
 	if !errors.As(out[0].Err, &config) || !strings.Contains(config.Fix, "partition") {
 		t.Errorf("got %v, want a *ConfigError that speaks of partitions", out[0].Err)
 	}
-	db.want("0|0", "select (select count(*) from p), (select count(*) from oncesink.dead_letters)")
-	db.exec("create table p2 partition of p default")
+	db.Want("0|0", "select (select count(*) from p), (select count(*) from oncesink.dead_letters)")
+	db.Do("create table p2 partition of p default")
 	e.write(e.part("o", 0, ev{offset: 0, cols: "id=1"}, ev{offset: 1, cols: "id=11"}))
-	db.want("1\n11", "select id from p order by 1")
+	db.Want("1\n11", "select id from p order by 1")
 }
 
 // Rule 18: what is too much for the server at once is written in halves, each a
@@ -221,8 +221,8 @@ func TestHalveWhatIsTooMuch(t *testing.T) {
 				parts[1] = append(parts[1], ev{offset: 10 * i, cols: fmt.Sprintf("id=%d", 100+i)})
 			}
 			e.write(e.part("o", 0, parts[0]...), e.part("o", 1, parts[1]...))
-			db.want("18", "select count(*) from q")
-			db.want("81\n81", "select next_offset from oncesink.offsets")
+			db.Want("18", "select count(*) from q")
+			db.Want("81\n81", "select next_offset from oncesink.offsets")
 		})
 	}
 }
@@ -239,12 +239,12 @@ func TestTriggerErrors(t *testing.T) {
 			if new.id in (2, 8) then perform currval('drawn'); end if; -- 55000: not yet in this session
 			return new;
 		end $$`, "create trigger f before insert on q for each row execute function f()")
-	db.exec("create sequence drawn")
+	db.Do("create sequence drawn")
 	e := db.open(Config{Tables: []TableConfig{{Name: "q", Topics: []string{"o"}, Key: []string{"id"}}}})
 	e.write(e.part("o", 0, ev{offset: 0, cols: "id=1"}, ev{offset: 1, cols: "id=3"}))
 	e.write(e.part("o", 0, ev{offset: 2, cols: "id=5"}))
 	e.write(e.part("o", 0, ev{offset: 3, cols: "id=7"}))
-	db.want("0|P0001|no ones\n2|23514|no fives\n3|P0004|no sevens", `select "offset", code, message from oncesink.dead_letters order by 1`)
+	db.Want("0|P0001|no ones\n2|23514|no fives\n3|P0004|no sevens", `select "offset", code, message from oncesink.dead_letters order by 1`)
 
 	out := e.Write(t.Context(), []*Part{
 		e.part("o", 0, ev{offset: 4, cols: "id=2"}),
@@ -256,21 +256,21 @@ func TestTriggerErrors(t *testing.T) {
 	}
 	e.claims[out[1].Claim.Partition] = out[1].Claim
 	e.write(e.part("o", 0, ev{offset: 4, cols: "id=2"}, ev{offset: 5, cols: "id=8"}), e.part("o", 1, ev{offset: 1, cols: "id=4"}))
-	db.want("4|55000\n5|55000", `select "offset", code from oncesink.dead_letters where code like '55%' order by 1`)
-	db.want("3\n4", "select id from q order by 1")
+	db.Want("4|55000\n5|55000", `select "offset", code from oncesink.dead_letters where code like '55%' order by 1`)
+	db.Want("3\n4", "select id from q order by 1")
 }
 
 // Errors of our own tables never become dead letters: the partition halts.
 func TestOwnTablesAreNobodysFault(t *testing.T) {
 	db := newDatabase(t, "create table q (id int primary key)")
 	e := db.open(Config{Tables: []TableConfig{{Name: "q", Topics: []string{"o"}, Key: []string{"id"}, RecordKey: map[string]string{"id": "$key"}}}})
-	db.exec(`alter table oncesink."public.q deletes" add constraint no_fives check (id <> 5)`)
+	db.Do(`alter table oncesink."public.q deletes" add constraint no_fives check (id <> 5)`)
 	out := e.Write(t.Context(), []*Part{e.part("o", 0, ev{offset: 0, cols: "id=5", gone: true})})
 	var halt *HaltError
 	if !errors.As(out[0].Err, &halt) {
 		t.Errorf("got %v, want a *HaltError", out[0].Err)
 	}
-	db.want("0", "select count(*) from oncesink.dead_letters")
+	db.Want("0", "select count(*) from oncesink.dead_letters")
 }
 
 // Rule 18: a table with another unique index is written one record at a time, in
@@ -285,12 +285,12 @@ func TestOtherUniqueIndex(t *testing.T) {
 		ev{offset: 3, cols: "id=1 email=a"}, // folded, this would come before id 2 lets go of it
 		ev{offset: 4, cols: "id=2 email=b"},
 		ev{offset: 5, cols: "id=3 email=b"})) // taken: a dead letter
-	db.want("1|a\n2|b", "select id, email from u order by 1")
-	db.want("5|23505|u_email_key", `select "offset", code, constraint_name from oncesink.dead_letters`)
+	db.Want("1|a\n2|b", "select id, email from u order by 1")
+	db.Want("5|23505|u_email_key", `select "offset", code, constraint_name from oncesink.dead_letters`)
 	// A value that is taken when the event comes is taken, even if it is free at the end of the batch.
 	e.write(e.part("o", 0, ev{offset: 6, cols: "id=4 email=z"}, ev{offset: 7, cols: "id=5 email=z"}, ev{offset: 8, cols: "id=4 email=y"}))
-	db.want("4|y", "select id, email from u where id > 3")
-	db.want("7|23505|u_email_key", `select "offset", code, constraint_name from oncesink.dead_letters where "offset" > 5`)
+	db.Want("4|y", "select id, email from u where id > 3")
+	db.Want("7|23505|u_email_key", `select "offset", code, constraint_name from oncesink.dead_letters where "offset" > 5`)
 	if w := fmt.Sprint(e.Describe()[0].Findings); !strings.Contains(w, "unique index u_email_key (email)") {
 		t.Errorf("warnings %q do not name the index", w)
 	}

@@ -47,7 +47,7 @@ func TestTombstoneRacesUpsert(t *testing.T) {
 			e.claims[o.Claim.Partition] = o.Claim
 		}
 		// Odd keys: the upsert stands after the tombstone. Even keys: before it.
-		db.want(fmt.Sprintf("%d|0", keys/2), "select count(*) filter (where id % 2 = 1 and v = 2), count(*) filter (where id % 2 = 0) from q")
+		db.Want(fmt.Sprintf("%d|0", keys/2), "select count(*) filter (where id % 2 = 1 and v = 2), count(*) filter (where id % 2 = 0) from q")
 		if t.Failed() {
 			t.Fatalf("round %d", round)
 		}
@@ -100,7 +100,7 @@ func TestMixedWritersStopDeadlocking(t *testing.T) {
 	if n := e.warnings(); n > 0 {
 		t.Errorf("%d transactions were tried again", n)
 	}
-	db.want("100", "select count(*) from q where a = 1 and b = 1")
+	db.Want("100", "select count(*) from q where a = 1 and b = 1")
 }
 
 // Rule 4: writers that meet on the same rows lock them in one order: however
@@ -121,7 +121,7 @@ func TestWritersDoNotDeadlock(t *testing.T) {
 			t.Parallel()
 			db := newDatabase(t, "create table q (id int primary key, a int, b int not null)")
 			if tt.name == "partial" || tt.name == "unguarded tombstones" {
-				db.exec("insert into q select g, 0, 0 from generate_series(0, 400) g")
+				db.Do("insert into q select g, 0, 0 from generate_series(0, 400) g")
 			}
 			cfg := tt.cfg
 			cfg.Name, cfg.Topics, cfg.Key = "q", []string{"o"}, []string{"id"}
@@ -157,11 +157,11 @@ func TestWritersDoNotDeadlock(t *testing.T) {
 					e.claims[o.Claim.Partition] = o.Claim
 				}
 			}
-			db.exec("select pg_stat_force_next_flush()")
+			db.Do("select pg_stat_force_next_flush()")
 			waitUntil(t, func() bool { // the statistics are those of sessions that reported
-				return db.query("select xact_commit > 0 from pg_stat_database where datname = current_database()") == "t"
+				return db.Lines("select xact_commit > 0 from pg_stat_database where datname = current_database()") == "t"
 			})
-			db.want("0", "select deadlocks from pg_stat_database where datname = current_database()")
+			db.Want("0", "select deadlocks from pg_stat_database where datname = current_database()")
 			if n := e.warnings(); n > 0 {
 				t.Errorf("%d transactions were tried again", n)
 			}

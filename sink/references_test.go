@@ -43,7 +43,7 @@ func TestReferencedTablesFirst(t *testing.T) {
 				all = append(all, event(i, i))
 			}
 			write(0, all...)
-			db.want(fmt.Sprintf("%d|%d|0", n, n), "select (select count(*) from orders), (select count(*) from customers), (select count(*) from oncesink.dead_letters)")
+			db.Want(fmt.Sprintf("%d|%d|0", n, n), "select (select count(*) from orders), (select count(*) from customers), (select count(*) from oncesink.dead_letters)")
 
 			// Written, deleted, written again and deleted, in one batch.
 			all = nil
@@ -59,7 +59,7 @@ func TestReferencedTablesFirst(t *testing.T) {
 				}
 			}
 			write(n, all...)
-			db.want(fmt.Sprintf("%d|%d|0", n, n), "select (select count(*) from orders), (select count(*) from customers), (select count(*) from oncesink.dead_letters)")
+			db.Want(fmt.Sprintf("%d|%d|0", n, n), "select (select count(*) from orders), (select count(*) from customers), (select count(*) from oncesink.dead_letters)")
 			all = nil
 			for i := range n {
 				r := event(at, i)
@@ -68,7 +68,7 @@ func TestReferencedTablesFirst(t *testing.T) {
 				at++
 			}
 			write(at, all...)
-			db.want("0|0|0", "select (select count(*) from orders), (select count(*) from customers), (select count(*) from oncesink.dead_letters)")
+			db.Want("0|0|0", "select (select count(*) from orders), (select count(*) from customers), (select count(*) from oncesink.dead_letters)")
 		})
 	}
 }
@@ -84,8 +84,8 @@ func TestSelfReference(t *testing.T) {
 			e.write(e.part("o", 0,
 				ev{offset: 0, cols: "id=9"}, ev{offset: 1, cols: "id=5 boss=9 a=1"}, ev{offset: 2, cols: "id=3 boss=5 a=1 b=2"},
 				ev{offset: 3, cols: "id=4 boss=77"}, ev{offset: 4, cols: "id=2 boss=3 b=1"}))
-			db.want("2|3\n3|5\n5|9\n9|-", "select id, boss from staff order by 1")
-			db.want("3|23503", `select "offset", code from oncesink.dead_letters`)
+			db.Want("2|3\n3|5\n5|9\n9|-", "select id, boss from staff order by 1")
+			db.Want("3|23503", `select "offset", code from oncesink.dead_letters`)
 		})
 	}
 }
@@ -98,13 +98,13 @@ func TestReferenceAddedLater(t *testing.T) {
 	p := &Part{Claim: e.claim("o", 0)}
 	e.Add(p, incoming("o", 0, "1", `{"order_id": 1, "customer_id": 1}`))
 	e.write(p)
-	db.exec("alter table orders add foreign key (customer_id) references customers")
+	db.Do("alter table orders add foreign key (customer_id) references customers")
 	p = &Part{Claim: e.claims[p.Claim.Partition]}
 	for i := int64(1); i < 50; i++ {
 		e.Add(p, incoming("o", i, fmt.Sprint(i), fmt.Sprintf(`{"order_id": %[1]d, "customer_id": %[1]d}`, 100-i)))
 	}
 	e.write(p)
-	db.want("50|50|0", "select (select count(*) from orders), (select count(*) from customers), (select count(*) from oncesink.dead_letters)")
+	db.Want("50|50|0", "select (select count(*) from orders), (select count(*) from customers), (select count(*) from oncesink.dead_letters)")
 }
 
 // The order of tables that refer to each other in a circle is the configuration's.

@@ -41,7 +41,7 @@ func TestRehearse(t *testing.T) {
 				t.Fatal(err)
 			}
 			if tt.as != "" {
-				db.exec(grants)
+				db.Do(grants)
 			}
 			e := db.open(Config{Tables: []TableConfig{tt.table}}, func(c *pgxpool.Config) {
 				if tt.as != "" {

@@ -62,8 +62,8 @@ func TestSample(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			db := newDatabase(t, "create type size as enum ('s', 'l')", "create domain state as char(2) check (value ~ '^[A-Z]+$')", orders)
 			e := db.open(Config{Tables: []TableConfig{{Name: "orders", Topics: []string{"orders"}, Key: []string{"id"}, RecordKey: map[string]string{"id": "$key"}}}})
-			db.exec("insert into orders (id, status, n) values (7, 'old', 0)")
-			before := db.query("select md5(string_agg(o::text, '')), (select (last_value, is_called)::text from orders_n_seq), (select count(*) from pg_class) from orders o")
+			db.Do("insert into orders (id, status, n) values (7, 'old', 0)")
+			before := db.Lines("select md5(string_agg(o::text, '')), (select (last_value, is_called)::text from orders_n_seq), (select count(*) from pg_class) from orders o")
 			x := e.NewSample()
 			if err := x.Add(t.Context(), sampleRecords("orders", tt.lines...)...); err != nil || x.Untried != "" {
 				t.Fatalf("%v, untried: %s", err, x.Untried)
@@ -75,7 +75,7 @@ func TestSample(t *testing.T) {
 			if r.Tables[0].Rows != tt.rows || r.Records != len(tt.lines) || r.Refused != r.Records-tt.rows {
 				t.Errorf("got %+v", r)
 			}
-			db.want(before, "select md5(string_agg(o::text, '')), (select (last_value, is_called)::text from orders_n_seq), (select count(*) from pg_class) from orders o")
+			db.Want(before, "select md5(string_agg(o::text, '')), (select (last_value, is_called)::text from orders_n_seq), (select count(*) from pg_class) from orders o")
 			if s := fmt.Sprintf("%+v", r); strings.Contains(s, "secret") || strings.Contains(s, "nowhere") {
 				t.Errorf("values are in the report: %s", s)
 			}
@@ -90,9 +90,9 @@ func TestSample(t *testing.T) {
 			}
 			slices.Sort(want)
 			if r.Refused == len(r.Letters) { // each one is told
-				db.want(strings.Join(want, "\n"), `select code, "offset" from oncesink.dead_letters order by code || '|' || "offset"`)
+				db.Want(strings.Join(want, "\n"), `select code, "offset" from oncesink.dead_letters order by code || '|' || "offset"`)
 			}
-			db.want(fmt.Sprint(r.Refused), "select count(*) from oncesink.dead_letters")
+			db.Want(fmt.Sprint(r.Refused), "select count(*) from oncesink.dead_letters")
 		})
 	}
 }

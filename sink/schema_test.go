@@ -44,7 +44,7 @@ func TestInit(t *testing.T) {
 	var wg sync.WaitGroup
 	errs := make([]error, 10)
 	for i := range errs {
-		conn, err := pgx.Connect(t.Context(), db.url)
+		conn, err := pgx.Connect(t.Context(), db.URL)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -55,15 +55,15 @@ func TestInit(t *testing.T) {
 	if err := errors.Join(errs...); err != nil {
 		t.Fatal(err)
 	}
-	dump := db.query(schemaDump)
+	dump := db.Lines(schemaDump)
 	golden(t, "schema.txt", dump+"\n")
 	// A second init takes no lock that a reader of the tables would wait for.
-	reader := databaseAt(t, db.url, "begin", `select from orders, sales."Big Table", log, plain_log, bare`)
+	reader := databaseAt(t, db.URL, "begin", `select from orders, sales."Big Table", log, plain_log, bare`)
 	if err := Init(t.Context(), db.Conn, schemaConfig()); err != nil {
 		t.Fatal(err)
 	}
-	reader.exec("commit")
-	db.want(dump, schemaDump)
+	reader.Do("commit")
+	db.Want(dump, schemaDump)
 	if _, err := Open(t.Context(), db.pool(), nil, schemaConfig()); err != nil {
 		t.Error(err)
 	}
@@ -75,24 +75,19 @@ func TestInitSQL(t *testing.T) {
 	script := InitSQL(schemaConfig(), "nobody")
 	golden(t, "init.sql", script)
 	const role = "oncesink_writer"
-	conn, err := pgx.Connect(t.Context(), testpg.URL(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	db := &database{t, conn.Config().ConnString(), conn}
-	t.Cleanup(func() { _ = conn.Close(context.Background()) })
-	db.exec(fmt.Sprintf("do $$ begin if not exists (select from pg_roles where rolname = '%s') then create role %[1]s; end if; end $$", role))
+	db := &database{testpg.Open(t, testpg.URL(t))}
+	db.Do(fmt.Sprintf("do $$ begin if not exists (select from pg_roles where rolname = '%s') then create role %[1]s; end if; end $$", role))
 	t.Cleanup(func() { db.dropRole(role) })
-	db.exec("revoke all on schema public from public; grant usage on schema public to " + role)
-	db.exec(offsets.SQL(role))
+	db.Do("revoke all on schema public from public; grant usage on schema public to " + role)
+	db.Do(offsets.SQL(role))
 	for range 2 {
-		db.exec(InitSQL(schemaConfig(), role))
+		db.Do(InitSQL(schemaConfig(), role))
 	}
 	reference := newDatabase(t)
 	if err := Init(t.Context(), reference.Conn, schemaConfig()); err != nil {
 		t.Fatal(err)
 	}
-	db.want(reference.query(schemaDump), schemaDump)
+	db.Want(reference.Lines(schemaDump), schemaDump)
 	// What Init migrates later, it does not create again.
 	if err := Init(t.Context(), db.Conn, schemaConfig()); err != nil {
 		t.Fatal(err)
@@ -105,19 +100,19 @@ func TestInitSQL(t *testing.T) {
 	}
 	l := offsets.New(pool, "g", offsets.Options{})
 	e := &engine{s.WithLedger(l), t, db, pool, l, map[offsets.Partition]offsets.Claim{}, s.mapping().tables, nil}
-	db.exec("create table log_all partition of log default")
+	db.Do("create table log_all partition of log default")
 	e.write(e.part("o", 0,
 		ev{offset: 0, cols: "id=1 region=eu updated_at=2026-01-01"}, ev{offset: 0, table: "Big Table", cols: "ID=6f202020-2020-2020-2020-202020202030"},
 		ev{offset: 0, table: "log", cols: "n=1"}, ev{offset: 0, table: "bare", cols: "id=1"}, ev{offset: 0, table: "upserted", cols: "id=1"},
 		ev{offset: 1, cols: "id=1 region=eu", gone: true}, ev{offset: 1, table: "bare", cols: "id=1", gone: true},
 		ev{offset: 2, table: "upserted", cols: "id=x"}))
-	db.want("0|1|1|0|1|1", `select (select count(*) from orders), (select count(*) from sales."Big Table"), (select count(*) from log), (select count(*) from bare),
+	db.Want("0|1|1|0|1|1", `select (select count(*) from orders), (select count(*) from sales."Big Table"), (select count(*) from log), (select count(*) from bare),
 		(select count(*) from upserted), (select count(*) from oncesink.dead_letters)`)
 
 	// Each right that is missing is a problem of its own.
-	db.exec(`revoke all on bare, log, oncesink.dead_letters, oncesink."public.orders deletes" from ` + role)
-	db.exec("grant select (n) on log to " + role)
-	db.exec("revoke usage on schema sales from " + role)
+	db.Do(`revoke all on bare, log, oncesink.dead_letters, oncesink."public.orders deletes" from ` + role)
+	db.Do("grant select (n) on log to " + role)
+	db.Do("revoke usage on schema sales from " + role)
 	_, err = Open(t.Context(), pool, nil, schemaConfig())
 	checkProblems(t, err, []string{
 		"lacks SELECT, INSERT, UPDATE, DELETE on public.bare: grant select, insert, update, delete on",
@@ -132,23 +127,23 @@ func TestInitSQL(t *testing.T) {
 func (db *database) dropRole(role string) {
 	for _, s := range []string{"drop owned by ", "drop role "} {
 		if _, err := db.Exec(context.Background(), s+role); err != nil {
-			db.t.Errorf("%s%s: %v", s, role, err)
+			db.T.Errorf("%s%s: %v", s, role, err)
 		}
 	}
 }
 
 // as opens a sink of one table as a role that may do what `oncesink run` needs, and no more.
 func (db *database) as(role, table string, use func(*engine)) {
-	db.t.Helper()
-	db.exec("create role " + role)
+	db.T.Helper()
+	db.Do("create role " + role)
 	defer db.dropRole(role)
 	cfg := Config{Tables: []TableConfig{{Name: table, Topics: []string{"o"}, Key: []string{"id"}}}}
-	if err := Init(db.t.Context(), db.Conn, cfg); err != nil {
-		db.t.Fatal(err)
+	if err := Init(db.T.Context(), db.Conn, cfg); err != nil {
+		db.T.Fatal(err)
 	}
-	db.exec("grant usage on schema oncesink to " + role)
-	db.exec("grant usage on sequence oncesink.source_serial to " + role)
-	db.exec("grant select, insert, update on " + table + ", oncesink.offsets, oncesink.sources, oncesink.mappings, oncesink.dead_letters to " + role)
+	db.Do("grant usage on schema oncesink to " + role)
+	db.Do("grant usage on sequence oncesink.source_serial to " + role)
+	db.Do("grant select, insert, update on " + table + ", oncesink.offsets, oncesink.sources, oncesink.mappings, oncesink.dead_letters to " + role)
 	e := db.open(cfg, func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["role"] = role })
 	use(e)
 	e.pool.Close()
@@ -161,10 +156,10 @@ func TestRowSecurity(t *testing.T) {
 	db.as("oncesink_rls", "q", func(e *engine) {
 		e.write(e.part("o", 0, ev{offset: 0, cols: "id=1 n=1"}, ev{offset: 1, cols: "id=2 n=2"}, ev{offset: 2, cols: "id=1 n=3"}))
 		e.write(e.part("o", 0, ev{offset: 3, cols: "id=2 n=4"}))
-		db.want("1|3\n2|4", "select id, n from q order by 1")
+		db.Want("1|3\n2|4", "select id, n from q order by 1")
 		e.write(e.part("o", 0, ev{offset: 4, cols: "id=3 n=70"}, ev{offset: 5, cols: "id=1 n=71"}, ev{offset: 6, cols: "id=4 n=5"}))
-		db.want("1|3\n2|4\n4|5", "select id, n from q order by 1")
-		db.want("4|42501\n5|42501", `select "offset", code from oncesink.dead_letters order by 1`)
+		db.Want("1|3\n2|4\n4|5", "select id, n from q order by 1")
+		db.Want("4|42501\n5|42501", `select "offset", code from oncesink.dead_letters order by 1`)
 	})
 }
 
@@ -193,6 +188,6 @@ func TestInitProblems(t *testing.T) {
 		if !errors.As(err, &config) || !strings.Contains(config.Problem, want) {
 			t.Errorf("%s: got %v, want a *ConfigError: %s", create, err, want)
 		}
-		db.want("0", "select count(*) from pg_tables where schemaname = 'public'")
+		db.Want("0", "select count(*) from pg_tables where schemaname = 'public'")
 	}
 }

@@ -47,7 +47,7 @@ func TestReplayFillsChildren(t *testing.T) {
 				values = append(values, "-1", "-2")
 				e.batches(size, values)
 
-				db.exec("create table items (order_id bigint references orders, sku text, pieces int, line int, primary key (order_id, sku))")
+				db.Do("create table items (order_id bigint references orders, sku text, pieces int, line int, primary key (order_id, sku))")
 				items := cfg.Tables[1]
 				items.Columns = map[string]ColumnConfig{"line": {From: "$index"}}
 				e = db.open(Config{Tables: []TableConfig{cfg.Tables[0], items}})
@@ -56,23 +56,23 @@ func TestReplayFillsChildren(t *testing.T) {
 					if claims {
 						e.rewind("o", 0, 0)
 					} else {
-						db.exec("select oncesink.rewind('g', 'o', 0, 0)")
+						db.Do("select oncesink.rewind('g', 'o', 0, 0)")
 						e.ledger = offsets.New(e.pool, "g", offsets.Options{Mappings: e.Mappings()})
 						e.Sink = e.WithLedger(e.ledger)
 						e.claim("o", 0)
 					}
 					e.batches(size, values)
-					db.want(fmt.Sprintf("%d|%d", orders-2, orders-2), "select count(*), count(*) filter (where pieces = order_id and line = 1) from items")
+					db.Want(fmt.Sprintf("%d|%d", orders-2, orders-2), "select count(*), count(*) filter (where pieces = order_id and line = 1) from items")
 				}
 				replay(false)
 				const physical = `select 'o', ctid, xmin, xmax, o::text from orders o union all select 'i', ctid, xmin, xmax, i::text from items i
 					union all select 's', ctid, xmin, xmax, s::text from oncesink."public.items sets" s order by 1, 5`
-				before := db.query(physical)
+				before := db.Lines(physical)
 				replay(true)
-				db.want(before, physical)
-				db.exec("delete from items where order_id % 10 = 3")
+				db.Want(before, physical)
+				db.Do("delete from items where order_id % 10 = 3")
 				replay(true)
-				db.exec("delete from items")
+				db.Do("delete from items")
 				replay(true)
 			})
 		}
@@ -235,20 +235,20 @@ func TestSetHistories(t *testing.T) {
 				want := setModel(log, h.versioned)
 				check := func(when string) {
 					t.Helper()
-					if got := e.db.query("select 'i', order_id, sku || ' ' || pieces from items union all select 't', order_id, tag from tags order by 1, 2, 3"); sorted(got) != sorted(want) {
+					if got := e.db.Lines("select 'i', order_id, sku || ' ' || pieces from items union all select 't', order_id, tag from tags order by 1, 2, 3"); sorted(got) != sorted(want) {
 						t.Fatalf("seed %d: %s:\n%s\nwant:\n%s", *seed+round, when, sorted(got), sorted(want))
 					}
 				}
-				e.db.exec(`truncate orders, items, tags, oncesink."public.items sets", oncesink."public.tags sets", oncesink."public.orders deletes"`)
+				e.db.Do(`truncate orders, items, tags, oncesink."public.items sets", oncesink."public.tags sets", oncesink."public.orders deletes"`)
 				for p := range h.partitions {
 					e.rewind("o", int32(p), 0)
 				}
 				e.read(rnd, log, nil)
 				check("first reading")
-				before := e.db.query(shopPhysical)
+				before := e.db.Lines(shopPhysical)
 				same := func() {
 					t.Helper()
-					if got := e.db.query(shopPhysical); got != before {
+					if got := e.db.Lines(shopPhysical); got != before {
 						t.Fatalf("seed %d: a replay wrote or locked:\n%s\nwas:\n%s", *seed+round, without(got, before), without(before, got))
 					}
 				}
@@ -257,8 +257,8 @@ func TestSetHistories(t *testing.T) {
 				}
 				e.read(rnd, log, same)
 				for range 2 {
-					e.db.exec("delete from items where random() < 0.3")
-					e.db.exec("delete from tags where random() < 0.3")
+					e.db.Do("delete from items where random() < 0.3")
+					e.db.Do("delete from tags where random() < 0.3")
 					for p := range h.partitions {
 						e.rewind("o", int32(p), 0)
 					}
@@ -336,7 +336,7 @@ func TestTombstoneTakesTheSetBeforeIt(t *testing.T) {
 		for _, step := range steps {
 			step()
 		}
-		db.want("1|again|0", "select id, status, (select count(*) from items) from orders")
+		db.Want("1|again|0", "select id, status, (select count(*) from items) from orders")
 	}
 }
 
@@ -350,18 +350,18 @@ func TestSetMemoryIsFilled(t *testing.T) {
 		`{"id": 3, "version": 1, "items": []}`,
 	}
 	e.write(e.add(0, 0, values...))
-	e.db.exec(`drop table oncesink."public.items sets"`)
-	e.db.exec("insert into orders (id) values (9)")
-	e.db.exec("insert into items (order_id, sku) values (9, 'of a hand')")
+	e.db.Do(`drop table oncesink."public.items sets"`)
+	e.db.Do("insert into orders (id) values (9)")
+	e.db.Do("insert into items (order_id, sku) values (9, 'of a hand')")
 	if err := Init(t.Context(), e.db.Conn, shopConfig()); err != nil {
 		t.Fatal(err)
 	}
-	e.db.want("1|3|0\n2|-|1", `select id, version, _oncesink_offset from oncesink."public.items sets" order by 1`)
+	e.db.Want("1|3|0\n2|-|1", `select id, version, _oncesink_offset from oncesink."public.items sets" order by 1`)
 	e.rewind("o", 0, 0)
 	e.write(e.add(0, 0, values...))
-	e.db.want("1|a\n1|b\n2|a\n9|of a hand", "select order_id, sku from items order by 1, 2")
+	e.db.Want("1|a\n1|b\n2|a\n9|of a hand", "select order_id, sku from items order by 1, 2")
 	e.write(e.add(0, 4, `{"id": 9, "version": 1, "items": [{"sku": "c"}]}`))
-	e.db.want("9|c", "select order_id, sku from items where order_id = 9")
+	e.db.Want("9|c", "select order_id, sku from items where order_id = 9")
 }
 
 // Rule 13: what a memory compares has the types of the target, and init sees to it.
@@ -383,7 +383,7 @@ func TestMemoriesFollowTheTarget(t *testing.T) {
 	e.write(part)
 	const rows = `select 'd', id, region, version, _oncesink_offset from oncesink."public.orders deletes" union all
 		select 's', id, region, version, _oncesink_offset from oncesink."public.items sets" order by 1`
-	db.want("d|2|eu|8|2\ns|1|eu|7|0", rows)
+	db.Want("d|2|eu|8|2\ns|1|eu|7|0", rows)
 	for _, change := range []string{
 		"alter table orders alter id type bigint; alter table items alter order_id type bigint",
 		`alter table orders alter region type text; alter table items alter region type text`,
@@ -391,23 +391,23 @@ func TestMemoriesFollowTheTarget(t *testing.T) {
 		"alter table orders alter version type numeric(9, 2)",
 		`create domain big as bigint; alter table orders alter version type big`,
 	} {
-		db.exec(change, pgx.QueryExecModeSimpleProtocol)
+		db.Do(change, pgx.QueryExecModeSimpleProtocol)
 		_, err := Open(t.Context(), db.pool(), nil, cfg("version"))
 		checkProblems(t, err, []string{
 			`of the delete memory "oncesink"."public.orders deletes" has another type than that of public.orders: run ` + "`oncesink init`",
 			`of the set memory "oncesink"."public.items sets" has another type than that of public.orders: run ` + "`oncesink init`"})
 		e = db.open(cfg("version"))
 	}
-	db.want("d|2|eu|8|2\ns|1|eu|7|0", rows)
+	db.Want("d|2|eu|8|2\ns|1|eu|7|0", rows)
 
 	// Another version: what is remembered has none.
 	_, err := Open(t.Context(), db.pool(), nil, cfg("seq"))
 	checkProblems(t, err, []string{"column seq of the delete memory", "column seq of the set memory"})
 	db.open(cfg("seq"))
-	db.want("1", `select count(*) from oncesink."public.orders deletes" where seq is null`)
+	db.Want("1", `select count(*) from oncesink."public.orders deletes" where seq is null`)
 
 	// Another key: what is remembered is of other rows.
-	db.exec("alter table orders drop constraint orders_pkey, add primary key (id); alter table items drop constraint items_pkey, add primary key (order_id, sku)", pgx.QueryExecModeSimpleProtocol)
+	db.Do("alter table orders drop constraint orders_pkey, add primary key (id); alter table items drop constraint items_pkey, add primary key (order_id, sku)", pgx.QueryExecModeSimpleProtocol)
 	other := cfg("version")
 	other.Tables[0].Key, other.Tables[0].RecordKey = []string{"id"}, map[string]string{"id": "$key.id"}
 	other.Tables[1].Key = []string{"order_id", "sku"}
@@ -416,6 +416,6 @@ func TestMemoriesFollowTheTarget(t *testing.T) {
 	}
 	_, err = Open(t.Context(), db.pool(), nil, other)
 	checkProblems(t, err, []string{`drop table "oncesink"."public.orders deletes" and run`, `drop table "oncesink"."public.items sets" and run`})
-	db.exec(`drop table "oncesink"."public.orders deletes", "oncesink"."public.items sets"`)
+	db.Do(`drop table "oncesink"."public.orders deletes", "oncesink"."public.items sets"`)
 	db.open(other)
 }

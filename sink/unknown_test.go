@@ -181,9 +181,9 @@ func TestUnknownCommit(t *testing.T) {
 			s.mu.Lock()
 			s.cut = nil
 			s.mu.Unlock()
-			db.want(fmt.Sprintf("%d|%d", batches*size, 2*batches*size), "select count(distinct n), count(*) from log")
-			db.want(fmt.Sprint(2*batches*size), "select n from counter")
-			db.want(fmt.Sprintf("%d\n%[1]d", batches*size), "select next_offset from oncesink.offsets")
+			db.Want(fmt.Sprintf("%d|%d", batches*size, 2*batches*size), "select count(distinct n), count(*) from log")
+			db.Want(fmt.Sprint(2*batches*size), "select n from counter")
+			db.Want(fmt.Sprintf("%d\n%[1]d", batches*size), "select next_offset from oncesink.offsets")
 			t.Logf("fired %v", s.fired)
 			if s.count() == 0 {
 				t.Error("no cut fired")

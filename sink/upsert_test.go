@@ -8,7 +8,7 @@ import (
 
 // upsert opens one table of one topic.
 func (db *database) upsert(table string, tc TableConfig) *engine {
-	db.t.Helper()
+	db.T.Helper()
 	tc.Name, tc.Topics = table, []string{"o"}
 	return db.open(Config{Tables: []TableConfig{tc}})
 }
@@ -32,14 +32,14 @@ func TestReplayWritesNothing(t *testing.T) {
 	e.write(parts())
 	const physical = `select 'q', ctid, xmin, xmax, q::text from q union all select 'm', ctid, xmin, xmax, m::text from oncesink."public.q deletes" m
 		union all select 'd', ctid, xmin, xmax, "offset"::text from oncesink.dead_letters order by 1, 5`
-	before := db.query(physical)
+	before := db.Lines(physical)
 	if n := strings.Count(before, "\n") + 1; n != 5 {
 		t.Fatalf("%d rows:\n%s", n, before)
 	}
 	e.rewind("o", 0, 0)
 	e.write(parts())
-	db.want(before, physical)
-	db.want("7", "select next_offset from oncesink.offsets")
+	db.Want(before, physical)
+	db.Want("7", "select next_offset from oncesink.offsets")
 }
 
 // Rule 11, the cases that it names.
@@ -72,7 +72,7 @@ func TestOrder(t *testing.T) {
 						e.write(e.part("o", 0, v))
 					}
 				}
-				db.want(tt.want, "select coalesce(min(v || '|' || _oncesink_offset), '-') from q")
+				db.Want(tt.want, "select coalesce(min(v || '|' || _oncesink_offset), '-') from q")
 			})
 		}
 	}
@@ -89,7 +89,7 @@ func TestStoredNullLoses(t *testing.T) {
 		ev{offset: 2, cols: "id=3 v=4 n=1"},
 		ev{offset: 3, cols: "id=4 v=6"},
 		ev{offset: 4, cols: "id=5", gone: true}))
-	db.want("1|1|1\n2|5|1\n3|5|0\n4|6|0", "select id, v, n from q order by 1")
+	db.Want("1|1|1\n2|5|1\n3|5|0\n4|6|0", "select id, v, n from q order by 1")
 }
 
 // Rule 11: an event without its version, and rule 14: one without its key, or with
@@ -100,8 +100,8 @@ func TestEventWithoutVersionOrKey(t *testing.T) {
 	e.write(e.part("o", 0,
 		ev{offset: 0, cols: "id=1"}, ev{offset: 1, cols: "id=1 v=null"}, ev{offset: 2, cols: "v=1"}, ev{offset: 3, cols: "id=null v=1"},
 		ev{offset: 4, cols: "id=x v=1"}, ev{offset: 5, cols: "id=y", gone: true}, ev{offset: 6, cols: "id=7 v=1"}))
-	db.want("7", "select id from q")
-	db.want("0|v|23502\n1|v|23502\n2|id|23502\n3|id|23502\n4|id|22P02\n5|id|22P02", `select "offset", column_name, code from oncesink.dead_letters order by 1`)
+	db.Want("7", "select id from q")
+	db.Want("0|v|23502\n1|v|23502\n2|id|23502\n3|id|23502\n4|id|22P02\n5|id|22P02", `select "offset", column_name, code from oncesink.dead_letters order by 1`)
 }
 
 // Rule 12: the events of a topic that was recreated count from zero again, and win.
@@ -123,9 +123,9 @@ func TestGeneration(t *testing.T) {
 	write(1, "id=2", true)
 	write(2, "id=3 n=2", false)
 	write(100, "id=4 n=2", false)
-	db.want("1|2\n3|2\n4|2", "select id, n from q order by id")
-	db.want("8", "select count(*) from log")
-	db.want("4", "select count(*) from log where _oncesink_source >> 20 = 1")
+	db.Want("1|2\n3|2\n4|2", "select id, n from q order by id")
+	db.Want("8", "select count(*) from log")
+	db.Want("4", "select count(*) from log where _oncesink_source >> 20 = 1")
 }
 
 // Rule 14: two spellings of a key are one key, in a batch and beside the memory.
@@ -133,10 +133,10 @@ func TestKeysAreEqualAsPostgreSQLSays(t *testing.T) {
 	db := newDatabase(t, "create table q (id int primary key, n int)")
 	e := db.upsert("q", TableConfig{Key: []string{"id"}, RecordKey: map[string]string{"id": "$key"}})
 	e.write(e.part("o", 0, ev{offset: 0, cols: "id=7 n=1"}, ev{offset: 1, cols: "id=07 n=2"}, ev{offset: 2, cols: "id=+7 n=3"}))
-	db.want("7|3", "select id, n from q")
+	db.Want("7|3", "select id, n from q")
 	e.write(e.part("o", 0, ev{offset: 3, cols: "id=007", gone: true}, ev{offset: 4, cols: "id=8 n=1"}))
-	db.want("8|1", "select id, n from q")
-	db.want("0", "select count(*) from oncesink.dead_letters")
+	db.Want("8|1", "select id, n from q")
+	db.Want("0", "select count(*) from oncesink.dead_letters")
 }
 
 // Rule 14: what Go can't read of a key or a version, PostgreSQL reads before the
@@ -153,8 +153,8 @@ func TestSpellings(t *testing.T) {
 		ev{offset: 5, cols: "day=2026-02-20 on_sale=on v=soon"},
 		ev{offset: 6, cols: "day=2026-01-08 on_sale=maybe v=2026-01-01_12:00+00"},
 		ev{offset: 7, cols: "day=2026-01-09 on_sale=off v=2026-01-01_12:00+00 n=7"}))
-	db.want("2026-01-08|t|2\n2026-01-09|f|7", "select day, on_sale, n from q order by 1")
-	db.want("3|22007|day\n4|22008|day\n5|22007|v\n6|22P02|on_sale", `select "offset", code, column_name from oncesink.dead_letters order by 1`)
+	db.Want("2026-01-08|t|2\n2026-01-09|f|7", "select day, on_sale, n from q order by 1")
+	db.Want("3|22007|day\n4|22008|day\n5|22007|v\n6|22P02|on_sale", `select "offset", code, column_name from oncesink.dead_letters order by 1`)
 }
 
 // Rule 14: spaces that varchar(n) does not store are no part of the key.
@@ -165,12 +165,12 @@ func TestSpacesAtTheEndOfKeys(t *testing.T) {
 		return e.part("o", 0, ev{offset: 0, cols: "id=abc__ c=x n=0"}, ev{offset: 1, cols: "id=abc c=x__ n=1"}, ev{offset: 2, cols: "id=ab c=x n=2"}, ev{offset: 3, cols: "id=ab_ c=x n=3"})
 	}
 	e.write(batch())
-	db.want("'abc'|1\n'ab '|3\n'ab'|2", "select quote_literal(id), n from q order by id desc")
+	db.Want("'abc'|1\n'ab '|3\n'ab'|2", "select quote_literal(id), n from q order by id desc")
 	e.write(e.part("o", 0, ev{offset: 4, cols: "id=abc_ c=x", gone: true}))
 	e.rewind("o", 0, 0)
 	e.write(batch())
-	db.want("'ab '|3\n'ab'|2", "select quote_literal(id), n from q order by id desc")
-	db.want("0", "select count(*) from oncesink.dead_letters")
+	db.Want("'ab '|3\n'ab'|2", "select quote_literal(id), n from q order by id desc")
+	db.Want("0", "select count(*) from oncesink.dead_letters")
 }
 
 // Rule 14: keys and versions count with the precision of their columns, beside
@@ -187,7 +187,7 @@ func TestPrecisionOfKeys(t *testing.T) {
 	e.write(e.part("o", 0, ev{offset: 3, cols: "id=2.3 v=2026-01-01_00:00:01.4"}))
 	e.rewind("o", 0, 0)
 	e.write(batch())
-	db.want("2.3|2026-01-01 00:00:01|3", "select id, v, _oncesink_offset from q")
+	db.Want("2.3|2026-01-01 00:00:01|3", "select id, v, _oncesink_offset from q")
 }
 
 // Rule 15: what a cast would cut off is refused; and a value means the same
@@ -197,7 +197,7 @@ func TestCasts(t *testing.T) {
 		`create table q (id int primary key, v varchar(5), c char(3), n numeric(4,2), b bit(3), d code, ts timestamptz, day date, i interval, f float8, m int[])`)
 	for _, s := range []string{"datestyle = 'German'", "intervalstyle = 'sql_standard'", "timezone = 'Asia/Tokyo'", "extra_float_digits = 0",
 		"default_transaction_isolation = 'serializable'", "search_path = 'nowhere'"} {
-		db.exec(fmt.Sprintf("do $$ begin execute format('alter database %%I set %s', current_database()); end $$", strings.ReplaceAll(s, "'", "''")))
+		db.Do(fmt.Sprintf("do $$ begin execute format('alter database %%I set %s', current_database()); end $$", strings.ReplaceAll(s, "'", "''")))
 	}
 	e := db.upsert("q", TableConfig{Key: []string{"id"}})
 	for i, cols := range []string{
@@ -206,9 +206,9 @@ func TestCasts(t *testing.T) {
 	} {
 		e.write(e.part("o", 0, ev{offset: int64(i), cols: cols}))
 	}
-	db.exec("set timezone = 'UTC'; set datestyle = 'ISO'; set intervalstyle = 'postgres'; set search_path = public; set extra_float_digits = 1")
-	db.want("0|abcde|abc|1.24|101|abcd|2026-01-02 03:04:05+00|2026-01-02|1 day 02:03:04|0.30000000000000004|{1,2}", "select * from (select id, v, c, n, b, d, ts, day, i, f, m from q) x")
-	db.want("1|22001\n2|22001\n3|22003\n4|22026\n5|22001\n6|23514\n7|22P02", `select "offset", code from oncesink.dead_letters order by 1`)
+	db.Do("set timezone = 'UTC'; set datestyle = 'ISO'; set intervalstyle = 'postgres'; set search_path = public; set extra_float_digits = 1")
+	db.Want("0|abcde|abc|1.24|101|abcd|2026-01-02 03:04:05+00|2026-01-02|1 day 02:03:04|0.30000000000000004|{1,2}", "select * from (select id, v, c, n, b, d, ts, day, i, f, m from q) x")
+	db.Want("1|22001\n2|22001\n3|22003\n4|22026\n5|22001\n6|23514\n7|22P02", `select "offset", code from oncesink.dead_letters order by 1`)
 }
 
 // Rule 16: a field that is absent leaves its column; null sets it; a partial event
@@ -226,8 +226,8 @@ func TestPartialEvents(t *testing.T) {
 		ev{offset: 5, cols: "id=4 v=1 a=1 b=1 c=1"},
 	))
 	e.write(e.part("o", 0, ev{offset: 6, cols: "id=4 v=2 b=2"}, ev{offset: 7, cols: "id=4 v=3 c=3"}, ev{offset: 8, cols: "id=1 v=1 a=9"}))
-	db.want("1|2|1|7|-\n3|5|5|-|5\n4|3|1|2|3", "select id, v, a, b, c from q order by 1")
-	db.want("2|23502|a", `select "offset", code, column_name from oncesink.dead_letters`)
+	db.Want("1|2|1|7|-\n3|5|5|-|5\n4|3|1|2|3", "select id, v, a, b, c from q order by 1")
+	db.Want("2|23502|a", `select "offset", code, column_name from oncesink.dead_letters`)
 }
 
 // Rule 16: more than eight sets of present fields in a round go into statements
@@ -259,7 +259,7 @@ func TestManySetsOfFields(t *testing.T) {
 				}
 				evs = append(evs, ev{offset: 40, cols: "id=40", gone: true})
 				e.write(e.part("o", 0, evs...))
-				db.want(strings.Join(want, "\n"), "select id, v, a, b, c, d::date from q order by 1")
+				db.Want(strings.Join(want, "\n"), "select id, v, a, b, c, d::date from q order by 1")
 			})
 		}
 	}
@@ -270,8 +270,8 @@ func TestGeneratedColumn(t *testing.T) {
 	db := newDatabase(t, "create table q (id int primary key, n int, double int not null generated always as (2 * n) stored)")
 	e := db.upsert("q", TableConfig{Key: []string{"id"}})
 	e.write(e.part("o", 0, ev{offset: 0, cols: "id=1 n=3"}, ev{offset: 1, cols: "id=2 n=null"}))
-	db.want("1|3|6", "select id, n, double from q")
-	db.want("1|23502", `select "offset", code from oncesink.dead_letters`)
+	db.Want("1|3|6", "select id, n, double from q")
+	db.Want("1|23502", `select "offset", code from oncesink.dead_letters`)
 }
 
 // A batch of many rows into a table that a vacuum has seen empty is written in
@@ -279,7 +279,7 @@ func TestGeneratedColumn(t *testing.T) {
 func TestManyRowsIntoVacuumedTable(t *testing.T) {
 	db := newDatabase(t, "create table q (id int primary key, note text)")
 	e := db.upsert("q", TableConfig{Key: []string{"id"}})
-	db.exec("vacuum analyze q")
+	db.Do("vacuum analyze q")
 	const rows = 20_000
 	evs := make([]ev, rows)
 	for i := range evs {
@@ -289,10 +289,10 @@ func TestManyRowsIntoVacuumedTable(t *testing.T) {
 	e.pool.Close() // its sessions report what they read
 	const hits = "select heap_blks_hit from pg_statio_user_tables where relname = 'q'"
 	waitUntil(t, func() bool {
-		return db.query("select n_tup_ins from pg_stat_user_tables where relname = 'q'") == fmt.Sprint(rows)
+		return db.Lines("select n_tup_ins from pg_stat_user_tables where relname = 'q'") == fmt.Sprint(rows)
 	})
-	db.want("t", "select heap_blks_hit < 1000000 from pg_statio_user_tables where relname = 'q'")
-	t.Logf("%s pages read", db.query(hits))
+	db.Want("t", "select heap_blks_hit < 1000000 from pg_statio_user_tables where relname = 'q'")
+	t.Logf("%s pages read", db.Lines(hits))
 }
 
 // guard: none writes without engine columns. Versions still order the events
@@ -305,8 +305,8 @@ func TestWithoutGuard(t *testing.T) {
 	}})
 	e.write(e.part("o", 0, ev{offset: 0, cols: "id=1 v=2 n=2"}, ev{offset: 1, cols: "id=1 v=1 n=1"}, ev{offset: 2, cols: "id=2 v=1 n=1"}, ev{offset: 3, table: "k", cols: "a=1 b=2"}))
 	e.write(e.part("o", 0, ev{offset: 4, cols: "id=1 v=1 n=3"}, ev{offset: 5, cols: "id=2", gone: true}, ev{offset: 6, cols: "id=2 v=0 n=9"}, ev{offset: 7, table: "k", cols: "a=1 b=2"}))
-	db.want("1|2|2\n2|0|9", "select id, v, n from q order by 1")
-	db.want("1|2", "select a, b from k")
+	db.Want("1|2|2\n2|0|9", "select id, v, n from q order by 1")
+	db.Want("1|2", "select a, b from k")
 	if why := e.ReplayRefused(); !strings.Contains(why, "public.q") || !strings.Contains(why, "public.k") {
 		t.Errorf("ReplayRefused %q", why)
 	}
@@ -320,7 +320,7 @@ func TestAppend(t *testing.T) {
 	} {
 		db := newDatabase(t, create)
 		if strings.Contains(create, "partition") {
-			db.exec("create table log_all partition of log default")
+			db.Do("create table log_all partition of log default")
 		}
 		e := db.upsert("log", TableConfig{Strategy: Append})
 		batch := func() []*Part {
@@ -331,11 +331,11 @@ func TestAppend(t *testing.T) {
 		}
 		e.write(batch()...)
 		const dump = "select day, n, note, _oncesink_source, _oncesink_offset, xmin, ctid from log order by 4, 5"
-		want := db.query(dump)
-		db.want("2026-01-01|1|a|0\n2026-01-01|1|none|1\n2026-01-01|-|-|3\n-|4|none|4\n2026-01-01|1|a|0", "select day, n, note, _oncesink_offset from log order by _oncesink_source, _oncesink_offset")
+		want := db.Lines(dump)
+		db.Want("2026-01-01|1|a|0\n2026-01-01|1|none|1\n2026-01-01|-|-|3\n-|4|none|4\n2026-01-01|1|a|0", "select day, n, note, _oncesink_offset from log order by _oncesink_source, _oncesink_offset")
 		e.rewind("o", 0, 0)
 		e.rewind("o", 1, 0)
 		e.write(batch()...)
-		db.want(want, dump)
+		db.Want(want, dump)
 	}
 }

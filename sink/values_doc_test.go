@@ -58,7 +58,7 @@ func TestValuesDocument(t *testing.T) {
 	}
 	lines := strings.Split(string(b), "\n")
 	db := newDatabase(t, append(nestedTypes[:len(nestedTypes):len(nestedTypes)], "create type color as enum ('red', 'green')")...)
-	db.exec("set timezone = 'UTC'")
+	db.Do("set timezone = 'UTC'")
 	var cfg Config
 	type try struct {
 		table, line int
@@ -69,7 +69,7 @@ func TestValuesDocument(t *testing.T) {
 	add := func(line int, typ string, column ColumnConfig, cells ...string) {
 		n := len(cfg.Tables)
 		name := fmt.Sprintf("t%d", n)
-		db.exec(fmt.Sprintf("create table %s (id int primary key, v %s)", name, typ))
+		db.Do(fmt.Sprintf("create table %s (id int primary key, v %s)", name, typ))
 		cfg.Tables = append(cfg.Tables, TableConfig{Name: name, Topics: []string{name}, Key: []string{"id"}, Columns: map[string]ColumnConfig{"v": column}})
 		for _, cell := range cells {
 			examples := docExample.FindAllStringSubmatch(cell, -1)
@@ -138,7 +138,7 @@ func TestValuesDocument(t *testing.T) {
 	}
 	flush()
 	for i, x := range tries {
-		got := db.query(fmt.Sprintf("select '`' || v::text || '`' from t%d where id = $1 union all select code from oncesink.dead_letters where topic = $2 and \"offset\" = $1", x.table), i, fmt.Sprintf("t%d", x.table))
+		got := db.Lines(fmt.Sprintf("select '`' || v::text || '`' from t%d where id = $1 union all select code from oncesink.dead_letters where topic = $2 and \"offset\" = $1", x.table), i, fmt.Sprintf("t%d", x.table))
 		if strings.HasPrefix(got, "`") {
 			stored[x.table] = i
 		}
@@ -159,10 +159,10 @@ func TestValuesDocument(t *testing.T) {
 		}
 		event(table, len(tries), id, "")
 		flush()
-		db.want("f", fmt.Sprintf("select v is null from t%d where id = $1", table), id)
+		db.Want("f", fmt.Sprintf("select v is null from t%d where id = $1", table), id)
 		event(table, len(tries)+1, id, "null")
 		flush()
-		db.want("t", fmt.Sprintf("select v is null from t%d where id = $1", table), id)
+		db.Want("t", fmt.Sprintf("select v is null from t%d where id = $1", table), id)
 	}
 	if *update {
 		if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")), 0o644); err != nil {

@@ -80,7 +80,7 @@ func TestRule27ArraysOnServer(t *testing.T) {
 		if r != nil {
 			t.Fatal(r)
 		}
-		db.want(db.query("select $1::jsonb", doc), "select to_jsonb($1::text[])", text)
+		db.Want(db.Lines("select $1::jsonb", doc), "select to_jsonb($1::text[])", text)
 	}
 }
 

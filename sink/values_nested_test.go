@@ -99,7 +99,7 @@ func TestLiterals(t *testing.T) {
 		}
 		texts[i] = around[names[i]][0] + b.String() + around[names[i]][1]
 	}
-	got := column1(t, db, "select pieces(x, t) from unnest($1::text[], $2::text[]) with ordinality a (x, t, n) order by n", texts, names)
+	got := db.Texts("select pieces(x, t) from unnest($1::text[], $2::text[]) with ordinality a (x, t, n) order by n", texts, names)
 	read := 0
 	for i, want := range got {
 		if want == nil {

@@ -25,7 +25,7 @@ func checkValues(t *testing.T, cfg Config, cases []valueCase) {
 		"create domain birthday as date", "create domain label as name", "create domain pause as interval", "create domain emails as email[]",
 		"create domain price as numeric(6,2)", "create type priced as (name text, p price)", "create type pricerange as range (subtype = price)",
 		`create type tagged as (n name, c char(3), v varchar(3), l label, b bytea, "1" "char")`, "create type labelrange as range (subtype = label)")...)
-	db.exec("set timezone = 'UTC'")
+	db.Do("set timezone = 'UTC'")
 	tables := map[string]int{}
 	events := map[int][]int{} // table -> cases
 	for i, c := range cases {
@@ -34,7 +34,7 @@ func checkValues(t *testing.T, cfg Config, cases []valueCase) {
 		if !ok {
 			n = len(tables)
 			tables[name] = n
-			db.exec(fmt.Sprintf("create table t%d (id int primary key, v %s default null)", n, c.typ))
+			db.Do(fmt.Sprintf("create table t%d (id int primary key, v %s default null)", n, c.typ))
 			cfg.Tables = append(cfg.Tables, TableConfig{Name: fmt.Sprintf("t%d", n), Topics: []string{fmt.Sprintf("t%d", n)},
 				Key: []string{"id"}, Columns: map[string]ColumnConfig{"v": c.column}})
 		}
@@ -54,7 +54,7 @@ func checkValues(t *testing.T, cfg Config, cases []valueCase) {
 		e.write(part)
 		for _, i := range list {
 			c := cases[i]
-			if got := db.query(fmt.Sprintf(`select v::text from t%d where id = $1 union all
+			if got := db.Lines(fmt.Sprintf(`select v::text from t%d where id = $1 union all
 				select '!' || code from oncesink.dead_letters where topic = $2 and "offset" = $1`, n), i, topic); got != c.want {
 				t.Errorf("%s %v from %s: got %s, want %s", c.typ, c.column, c.value, got, c.want)
 			}
@@ -288,14 +288,14 @@ func TestRule28Surroundings(t *testing.T) {
 		rec(15, []byte("{}"), []byte(`{"a":"\u0000"}`)),
 	)
 	e.write(part)
-	db.exec("set timezone = 'UTC'")
-	db.want(strings.Join([]string{
+	db.Do("set timezone = 'UTC'")
+	db.Want(strings.Join([]string{
 		`7|o|3|2026-01-02 00:00:00.12+00|2026-01-02T00:00:00.120Z|2026-01-02 00:00:00.12|"2026-01-02T00:00:00.120Z"|{"id": 9}|9|\x7b226964223a20397d|é|\xc3a9|[1]|{"x":  1}|{"x":  1}|7|"o"`,
 		`8|o|3|2026-01-02 00:00:00.12+00|2026-01-02T00:00:00.120Z|2026-01-02 00:00:00.12|"2026-01-02T00:00:00.120Z"|-|-|-|-|-|-|{}|{}|8|"o"`,
 		`9|o|3|2026-01-02 00:00:00.12+00|2026-01-02T00:00:00.120Z|2026-01-02 00:00:00.12|"2026-01-02T00:00:00.120Z"|{}|-|\x7b7d|-|-|-|{}|{}|9|"o"`,
 		`13|o|3|2026-01-02 00:00:00.12+00|2026-01-02T00:00:00.120Z|2026-01-02 00:00:00.12|"2026-01-02T00:00:00.120Z"|7|-|\x37|-|-|-|{}|{}|13|"o"`,
 	}, "\n"), `select id, topic, part, at, at_text, at_ts, at_json, key, key_id, key_bytes, header, header_bytes, header_json, whole, whole_text, off_json, topic_json from m order by id`)
-	db.want("10|22021|key\n11|22P02|header_json\n12|22021|header\n14|22P02|key_id\n15|22P05|whole",
+	db.Want("10|22021|key\n11|22P02|header_json\n12|22021|header\n14|22P02|key_id\n15|22P05|whole",
 		`select "offset", code, column_name from oncesink.dead_letters order by 1`)
 }
 

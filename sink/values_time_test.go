@@ -46,7 +46,7 @@ func TestRule15ClockWords(t *testing.T) {
 		if json.Unmarshal([]byte(s.value), &text) != nil {
 			continue // an array: its elements are among the others
 		}
-		if got := db.query("select try_cast($1, $2)", text, s.typ); got == "-" {
+		if got := db.Lines("select try_cast($1, $2)", text, s.typ); got == "-" {
 			t.Errorf("PostgreSQL does not take %s as %s: nothing is shown", s.value, s.typ)
 		}
 	}
@@ -97,7 +97,7 @@ func TestRule15RandomClockWords(t *testing.T) {
 		texts[i], names[i] = typ.before+b.String()+typ.after, typ.name
 		columns[i] = known[typ.name]
 	}
-	got := strings.Split(db.query(`select coalesce(replace(try_cast(x, t), E'\n', ' '), '-') from unnest($1::text[], $2::text[]) as a(x, t)`, texts, names), "\n")
+	got := strings.Split(db.Lines(`select coalesce(replace(try_cast(x, t), E'\n', ' '), '-') from unnest($1::text[], $2::text[]) as a(x, t)`, texts, names), "\n")
 	read := 0
 	for i, text := range got {
 		clock := false
@@ -124,8 +124,8 @@ func TestRule15RandomClockWords(t *testing.T) {
 func TestClockWordsAreInNoName(t *testing.T) {
 	db := newDatabase(t)
 	for _, word := range clockWords {
-		db.want("0", "select count(*) from pg_timezone_names where lower(name || ' ' || abbrev) like '%' || $1 || '%'", word)
-		db.want("0", "select count(*) from pg_timezone_abbrevs where lower(abbrev) like '%' || $1 || '%'", word)
+		db.Want("0", "select count(*) from pg_timezone_names where lower(name || ' ' || abbrev) like '%' || $1 || '%'", word)
+		db.Want("0", "select count(*) from pg_timezone_abbrevs where lower(abbrev) like '%' || $1 || '%'", word)
 	}
 }
 
@@ -147,7 +147,7 @@ func TestRule28RandomDates(t *testing.T) {
 		}
 	}
 	// The same text as a time tells what a date cuts off: a time of day, or a zone.
-	got := strings.Split(db.query(`select coalesce(try_cast(x, 'timestamp'), '-') || ',' || coalesce(try_cast(x, 'date'), '-') || ',' ||
+	got := strings.Split(db.Lines(`select coalesce(try_cast(x, 'timestamp'), '-') || ',' || coalesce(try_cast(x, 'date'), '-') || ',' ||
 		coalesce((try_cast(x, 'timestamptz')::timestamp = try_cast(x, 'timestamp')::timestamp)::text, '-') from unnest($1::text[]) as a(x)`, texts), "\n")
 	c := &Type{kind: kindDate, base: "date"}
 	passed := 0

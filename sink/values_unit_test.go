@@ -197,7 +197,7 @@ func TestUnitsAreExact(t *testing.T) {
 			t.Errorf("%s %s: %q has no binary form", number, unit, text)
 		}
 	}
-	bad := column1(t, db, `
+	bad := db.Texts(`
 		with moments as (select x, got, x::numeric * ('1e-' || p)::numeric as v from unnest($1::text[], $2::int[], $3::text[]) u (x, p, got)),
 		parts as (select x, got, floor(v / 86400)::int as d, floor(v)::bigint - 86400 * floor(v / 86400)::bigint as s, split_part(trim_scale(v - floor(v))::text, '.', 2) as f from moments)
 		select x || ' became ' || got || ', want ' || want from parts,
@@ -227,9 +227,9 @@ func TestUnitKeyAndVersion(t *testing.T) {
 		e.Add(p, incoming("k", int64(i), ev[0], ev[1]))
 	}
 	e.write(p)
-	db.want("2024-01-15 09:15:01+00|2024-01-15|1970-01-01 00:00:20|b", "select at, day, v, note from k")
-	db.want("0", "select count(*) from oncesink.dead_letters")
-	db.want("1970-01-01 00:00:00.001+00", `select at from oncesink."public.k deletes"`)
+	db.Want("2024-01-15 09:15:01+00|2024-01-15|1970-01-01 00:00:20|b", "select at, day, v, note from k")
+	db.Want("0", "select count(*) from oncesink.dead_letters")
+	db.Want("1970-01-01 00:00:00.001+00", `select at from oncesink."public.k deletes"`)
 }
 
 // A unit is for dates and times alone.

@@ -42,12 +42,12 @@ func TestAddAndWrite(t *testing.T) {
 		t.Errorf("%d records up to %+v", p.Records(), p.To)
 	}
 	e.write(p)
-	db.want("2|-|-|1700000000.016|{\"amount\": null, \"order_id\": 2, \"updated_at\": \"2026-01-01T00:00:01+00:00\"}",
+	db.Want("2|-|-|1700000000.016|{\"amount\": null, \"order_id\": 2, \"updated_at\": \"2026-01-01T00:00:01+00:00\"}",
 		"select order_id, customer, amount, extract(epoch from placed_at)::numeric(13,3), doc from orders")
-	db.want("orders|3|10|12.10\norders|3|11|3.5\norders|3|16|-", "select * from (select topic, part, at, amount from log order by at) x")
-	db.want("14", `select "offset" from oncesink.dead_letters`)
-	db.want("1|12", `select order_id, _oncesink_offset from oncesink."public.orders deletes"`)
-	db.want("17|7", "select next_offset, leader_epoch from oncesink.offsets")
+	db.Want("orders|3|10|12.10\norders|3|11|3.5\norders|3|16|-", "select * from (select topic, part, at, amount from log order by at) x")
+	db.Want("14", `select "offset" from oncesink.dead_letters`)
+	db.Want("1|12", `select order_id, _oncesink_offset from oncesink."public.orders deletes"`)
+	db.Want("17|7", "select next_offset, leader_epoch from oncesink.offsets")
 }
 
 // A part whose Write failed may take more records before it is written again.
@@ -66,8 +66,8 @@ func TestAddAfterFailedWrite(t *testing.T) {
 	}
 	e.Add(p, record(2, `{"id": 2}`), record(3, `{"id": "y"}`))
 	e.write(p)
-	db.want("1\n2", "select id from q order by 1")
-	db.want("1\n3", `select "offset" from oncesink.dead_letters order by 1`)
+	db.Want("1\n2", "select id from q order by 1")
+	db.Want("1\n3", `select "offset" from oncesink.dead_letters order by 1`)
 }
 
 // Spans halve by records, across parts, and give each part's rows.

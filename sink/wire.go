@@ -1,0 +1,226 @@
+package sink
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"math"
+	"strconv"
+)
+
+// The binary forms are those of PostgreSQL's send functions, big-endian throughout: see
+// https://www.postgresql.org/docs/current/protocol-overview.html#PROTOCOL-FORMAT-CODES and the sources
+// of each type (numeric_send in numeric.c, timestamptz_send in timestamp.c).
+
+// wire appends the binary form of a text that is a value of the column's type. It
+// is not ok if only the type's input function can tell what the text is.
+type wire func(c *Type, dst, text []byte) ([]byte, bool)
+
+// wire is the binary form of the column's type, nil if it is not known here.
+func (c *Type) wire() wire {
+	switch {
+	case c.array:
+		return nil
+	case c.isTimestamp():
+		return wireTimestamp
+	case c.enum:
+		return wireText // its label
+	case c.base == "jsonb":
+		return wireJSONB
+	}
+	switch c.kind {
+	case kindInt:
+		return wireInt
+	case kindNumeric:
+		return wireNumeric
+	case kindFloat:
+		return wireFloat
+	case kindBool:
+		return wireBool
+	case kindText, kindJSON:
+		return wireText
+	case kindUUID:
+		return wireUUID
+	case kindDate:
+		return wireDate
+	case kindBytea:
+		return wireBytea
+	}
+	return nil
+}
+
+func wireText(_ *Type, dst, text []byte) ([]byte, bool) { return append(dst, text...), true }
+
+// jsonbVersion is the only version of jsonb's binary form.
+const jsonbVersion = 1
+
+func wireJSONB(_ *Type, dst, text []byte) ([]byte, bool) {
+	return append(append(dst, jsonbVersion), text...), true
+}
+
+func wireBool(_ *Type, dst, text []byte) ([]byte, bool) {
+	switch string(text) {
+	case "true":
+		return append(dst, 1), true
+	case "false":
+		return append(dst, 0), true
+	}
+	return dst, false
+}
+
+func wireInt(c *Type, dst, text []byte) ([]byte, bool) {
+	if !c.plainInt(text) {
+		return dst, false
+	}
+	digits, negative := text, text[0] == '-'
+	if negative {
+		digits = text[1:]
+	}
+	var n int64
+	for _, b := range digits {
+		n = 10*n + int64(b-'0')
+	}
+	if negative {
+		n = -n
+	}
+	switch c.base {
+	case "smallint":
+		return binary.BigEndian.AppendUint16(dst, uint16(n)), true
+	case "integer":
+		return binary.BigEndian.AppendUint32(dst, uint32(n)), true
+	}
+	return binary.BigEndian.AppendUint64(dst, uint64(n)), true
+}
+
+// Bounds of floating-point numbers within which reading rounds, and neither overflows nor loses bits
+// at the small end: beyond them PostgreSQL decides what to take.
+const (
+	smallestFloat, largestFloat = 1e-300, 1e300
+	smallestReal, largestReal   = 1e-30, 1e30
+)
+
+func wireFloat(c *Type, dst, text []byte) ([]byte, bool) {
+	zero := true
+	for _, b := range text {
+		switch {
+		case '1' <= b && b <= '9':
+			zero = false
+		case b == '0', b == '.', b == '-', b == '+', b|0x20 == 'e':
+		default:
+			return dst, false
+		}
+	}
+	bits, least, most := 64, smallestFloat, largestFloat
+	if c.base == "real" {
+		bits, least, most = 32, smallestReal, largestReal
+	}
+	f, err := strconv.ParseFloat(string(text), bits)
+	if size := math.Abs(f); err != nil || !zero && size < least || size > most {
+		return dst, false
+	}
+	if bits == 32 {
+		return binary.BigEndian.AppendUint32(dst, math.Float32bits(float32(f))), true
+	}
+	return binary.BigEndian.AppendUint64(dst, math.Float64bits(f)), true
+}
+
+// Of numeric's binary form.
+const (
+	numericBase      = 10_000
+	numericDigits    = 4 // decimal digits of one of numericBase
+	numericNegative  = 0x4000
+	maxNumericDigits = 200 // more are left to PostgreSQL
+)
+
+// wireNumeric reads a sign, digits, and at will a point and more digits. The form is: the number of digits
+// to the base of 10,000, the power of the first one, the sign, the decimal digits
+// after the point, the digits.
+func wireNumeric(_ *Type, dst, text []byte) ([]byte, bool) {
+	sign := uint16(0)
+	if len(text) > 0 && text[0] == '-' {
+		sign, text = numericNegative, text[1:]
+	}
+	if len(text) == 0 || len(text) > maxNumericDigits {
+		return dst, false
+	}
+	whole := len(text)
+	for i, b := range text {
+		switch {
+		case '0' <= b && b <= '9':
+		case b == '.' && whole == len(text) && 0 < i && i < len(text)-1:
+			whole = i
+		default:
+			return dst, false
+		}
+	}
+	scale := max(0, len(text)-whole-1)
+	head := len(dst)
+	dst = append(dst, 0, 0, 0, 0, 0, 0, 0, 0)
+	// Digits of the base are cut from the point on, to the left and to the right.
+	groups := (whole + numericDigits - 1) / numericDigits
+	weight := groups - 1
+	first := whole - groups*numericDigits // of the leftmost group; may be negative
+	count, last := 0, 0                   // digits that were written, and without zeros at their end
+	for at := first; at < whole || at < whole+scale; at += numericDigits {
+		digit := uint16(0)
+		for k := at; k < at+numericDigits; k++ {
+			digit *= 10
+			i := k
+			if k >= whole {
+				i++ // behind the point
+			}
+			if k >= 0 && i < len(text) {
+				digit += uint16(text[i] - '0')
+			}
+		}
+		if digit == 0 && count == 0 {
+			weight-- // zeros in front
+			continue
+		}
+		dst = binary.BigEndian.AppendUint16(dst, digit)
+		if count++; digit != 0 {
+			last = count
+		}
+	}
+	if last == 0 {
+		weight, sign = 0, 0
+	}
+	dst = dst[:head+8+2*last]
+	binary.BigEndian.PutUint16(dst[head:], uint16(last))
+	binary.BigEndian.PutUint16(dst[head+2:], uint16(weight))
+	binary.BigEndian.PutUint16(dst[head+4:], sign)
+	binary.BigEndian.PutUint16(dst[head+6:], uint16(scale))
+	return dst, true
+}
+
+func wireUUID(_ *Type, dst, text []byte) ([]byte, bool) {
+	if _, ok := canonicalUUID(text); !ok {
+		return dst, false
+	}
+	for _, digits := range [][]byte{text[:8], text[9:13], text[14:18], text[19:23], text[24:]} {
+		dst, _ = hex.AppendDecode(dst, digits)
+	}
+	return dst, true
+}
+
+func wireBytea(_ *Type, dst, text []byte) ([]byte, bool) {
+	digits, ok := bytes.CutPrefix(text, []byte(`\x`))
+	if !ok {
+		return dst, false
+	}
+	dst, err := hex.AppendDecode(dst, digits)
+	return dst, err == nil
+}
+
+// postgresEpoch is the day, in days since 1970, from which PostgreSQL counts.
+const postgresEpoch = 10957 // 2000-01-01
+
+func wireDate(_ *Type, dst, text []byte) ([]byte, bool) {
+	days, ok := daysOf(text)
+	return binary.BigEndian.AppendUint32(dst, uint32(days-postgresEpoch)), ok
+}
+
+func wireTimestamp(c *Type, dst, text []byte) ([]byte, bool) {
+	micros, ok := c.microsOf(text)
+	return binary.BigEndian.AppendUint64(dst, uint64(micros-postgresEpoch*secondsPerDay*1_000_000)), ok
+}
