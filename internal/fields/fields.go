@@ -151,7 +151,7 @@ func (s *Set) Len() int { return s.n }
 // an object is Absent. The error is an *Error; values are then undefined.
 func (s *Set) Extract(doc []byte, values []Value) error {
 	clear(values)
-	if p := (plain{doc, values}); p.extract(&s.root) {
+	if p := (plain{doc: doc, values: values}); p.extract(&s.root) {
 		return nil
 	}
 	clear(values)

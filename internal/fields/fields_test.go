@@ -1,8 +1,10 @@
 package fields
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 )
@@ -41,6 +43,8 @@ func TestExtract(t *testing.T) {
 		{"only null", ` null `, []string{"a"}, `-`},
 		{"case matters", `{"ID":1,"id":2,"Id":3}`, []string{"id"}, `3:2`},
 		{"escaped names", `{"\u0061":1,"\u00e9":2,"b\"":3,"\ud83d\ude00":4}`, []string{"a", "é", `b"`, "😀"}, `3:1|3:2|3:3|3:4`},
+		{"names with and without escapes", `{"a\\b":1,"a\u0062":2,"ab\"":3,"c":{"\t":4,"\n":5}}`, []string{`a\\b`, "ab", `ab"`, "c.\t", "c.\n"}, `3:1|3:2|3:3|3:4|3:5`},
+		{"escapes", `{"a":"\"\\\/\b\f\n\r\t","b":["\u00E9\ud83d\uDE00\u0000"]}`, []string{"a", "b"}, `4:"\"\\\/\b\f\n\r\t"|6:["\u00E9\ud83d\uDE00\u0000"]`},
 		{"not normalised", "{\"e\u0301\":1}", []string{"é"}, `-`},
 		{"dots and backslashes", `{"a.b":1,"a\\b":2,"a":{"b":3}}`, []string{`a\.b`, `a\\b`, "a.b"}, `3:1|3:2|3:3`},
 		{"empty names", `{"":1,"a":{"":2}}`, []string{"a"}, `5:{"":2}`},
@@ -98,17 +102,35 @@ func TestRule27Refused(t *testing.T) {
 		{"raw newline", "{\"a\":\"x\ny\"}", syntax, 7},
 		{"bad escape", `{"a":"\x"}`, syntax, 6},
 		{"bad hex", `{"a":"\u12g4"}`, syntax, 6},
+		{"bad hex behind half a pair", `{"a":"\ud83d\udc0g"}`, ErrSurrogate, 6},
+		{"escape of no letter", `{"a":"\U0041"}`, syntax, 6},
+		{"bad escape where no path goes", `{"b":["\'"]}`, syntax, 7},
+		{"bad escape in a name", `{"\a":1}`, syntax, 2},
+		{"cut escape", `{"a":"\`, syntax, 6},
+		{"cut hex", `{"a":"\u00`, syntax, 6},
+		{"cut pair", `{"a":"\ud83d\udc`, syntax, 6},
+		{"escaped quote at the end", `{"a":"\"`, syntax, 8},
+		{"raw newline behind an escape", "{\"a\":\"\\n\n\"}", syntax, 8},
 		{"duplicate", `{"a":1,"a":2}`, ErrDuplicateName, 7},
 		{"duplicate by escape", `{"a":1,"\u0061":2}`, ErrDuplicateName, 7},
+		{"duplicate of an escape", `{"\u0061":1,"a":2}`, ErrDuplicateName, 12},
+		{"duplicate by two escapes", `{"b":{"\u0061\n":1,"\u0061\u000a":2}}`, ErrDuplicateName, 19},
 		{"duplicate in a skipped object", `{"b":{"x":1,"x":1}}`, ErrDuplicateName, 12},
 		{"invalid UTF-8", "{\"a\":\"\xff\"}", ErrEncoding, 6},
 		{"overlong", "{\"a\":\"\xc0\x80\"}", ErrEncoding, 6},
 		{"encoded surrogate", "{\"a\":\"\xed\xa0\x80\"}", ErrEncoding, 6},
 		{"invalid UTF-8 in a name", "{\"\xff\":1}", ErrEncoding, 2},
+		{"invalid UTF-8 behind an escape", "{\"a\":\"\\n\xff\"}", ErrEncoding, 8},
+		{"character cut by an escape", "{\"a\":\"\xc3\\n\xa9\"}", ErrEncoding, 6},
 		{"invalid UTF-8 where no path goes", "{\"b\":[\"\xff\"]}", ErrEncoding, 7},
 		{"high surrogate", `{"a":"\ud800"}`, ErrSurrogate, 6},
 		{"high surrogate and text", `{"a":"\uD800abcdefgh"}`, ErrSurrogate, 6},
 		{"low surrogate", `{"a":"\udc00 abcdefgh"}`, ErrSurrogate, 6},
+		{"high surrogate and a letter's escape", `{"a":"\ud83d\u0041"}`, ErrSurrogate, 6},
+		{"high surrogate and another escape", `{"a":"\ud83d\n    "}`, ErrSurrogate, 6},
+		{"high surrogate at the end", `{"a":"x\ud83d"}`, ErrSurrogate, 7},
+		{"two low surrogates", `{"a":"\udc00\udc00"}`, ErrSurrogate, 6},
+		{"pair and half of one", `{"b":"\ud83d\ude00\udbff"}`, ErrSurrogate, 18},
 		{"two high surrogates", `{"a":"\ud800\ud800"}`, ErrSurrogate, 6},
 		{"surrogate in a name", `{"\ud800":1}`, ErrSurrogate, 2},
 		{"deep", `{"b":` + strings.Repeat(`[`, 10001) + strings.Repeat(`]`, 10001) + `}`, ErrDepth, 10004},
@@ -192,23 +214,78 @@ func TestReuseAfterError(t *testing.T) {
 // order is an event of 270 bytes.
 const order = `{"order_id":1002003,"customer":{"id":88123,"segment":"retail","country":"DE"},"status":"shipped","amount":1234.50,"currency":"EUR","items":3,"placed_at":"2026-01-02T03:04:05.678901Z","note":"ring twice, leave at the door","updated_at":"2026-01-02T03:04:59.000001Z","v":12}`
 
-func orderSet(t testing.TB) (*Set, []Value) {
-	s, err := New([]string{"order_id", "customer.id", "status", "amount", "currency", "items", "placed_at", "note", "updated_at"})
+var orderPaths = []string{"order_id", "customer.id", "status", "amount", "currency", "items", "placed_at", "note", "updated_at"}
+
+// escapedOrder is the order with a few escapes in its strings, as programs write them that leave nothing but ASCII.
+var escapedOrder = strings.NewReplacer("ring twice, leave at the door", `ring \"twice\", leave at the t\u00fcr\n`, `"retail"`, `"a\/b \ud83d\ude00"`).Replace(order)
+
+// envelopes are three updates that Debezium 3.5 wrote for PostgreSQL: a row of many types, a row that is mostly null, and
+// the first one with its schema. All have strings with escapes.
+func envelopes(t testing.TB) [][]byte {
+	all, err := os.ReadFile("testdata/debezium.jsonl")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s, make([]Value, s.Len())
+	docs := bytes.Split(bytes.TrimSpace(all), []byte("\n"))
+	if len(docs) != 3 {
+		t.Fatalf("%d envelopes, want 3", len(docs))
+	}
+	return docs
+}
+
+// TestPlain: what events look like is read in one pass.
+func TestPlain(t *testing.T) {
+	docs := append(envelopes(t), []byte(order), []byte(escapedOrder), []byte(`{"\u0061":1,"\u00e9\ud83d\ude00":{"a":"\\"}}`))
+	s, err := New([]string{"a", "note", "after.j", "payload.after.j", "é😀.a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, doc := range docs {
+		p := plain{doc: doc, values: make([]Value, s.Len())}
+		if !p.extract(&s.root) {
+			t.Errorf("document %d is left to the library: %.100s", i, doc)
+		}
+		slow := make([]Value, s.Len())
+		if err := s.extract(doc, slow); err != nil || render(slow) != render(p.values) {
+			t.Errorf("document %d: got %s, want %s, %v", i, render(p.values), render(slow), err)
+		}
+	}
 }
 
 func BenchmarkExtract(b *testing.B) {
-	s, values := orderSet(b)
-	doc := []byte(order)
-	b.SetBytes(int64(len(doc)))
-	b.ReportAllocs()
-	for b.Loop() {
-		if err := s.Extract(doc, values); err != nil {
-			b.Fatal(err)
+	debezium := envelopes(b)
+	row := []string{"id", "n", "ts", "tz", "j", "u", "big", "ip", "f8"}
+	under := func(prefix string) (paths []string) {
+		for _, name := range row {
+			paths = append(paths, prefix+"after."+name)
 		}
+		return append(paths, prefix+"op", prefix+"source.ts_ms")
+	}
+	for _, bb := range []struct {
+		name  string
+		doc   []byte
+		paths []string
+	}{
+		{"order", []byte(order), orderPaths},
+		{"escapes", []byte(escapedOrder), orderPaths},
+		{"debezium", debezium[0], under("")},
+		{"debezium-nulls", debezium[1], under("")},
+		{"debezium-schema", debezium[2], under("payload.")},
+	} {
+		b.Run(bb.name, func(b *testing.B) {
+			s, err := New(bb.paths)
+			if err != nil {
+				b.Fatal(err)
+			}
+			values := make([]Value, s.Len())
+			b.SetBytes(int64(len(bb.doc)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := s.Extract(bb.doc, values); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 

@@ -2,12 +2,16 @@ package fields
 
 import "unicode/utf8"
 
-// plain reads documents of the plain kind that most events are, in one pass: an object
-// without escapes in its strings, not deeply nested. It accepts nothing that the JSON
+// plain reads documents of the plain kind that nearly all events are, in one pass: an object
+// of not too many members, not deeply nested. It accepts nothing that the JSON
 // library would refuse; what it is not sure of, it leaves to the library.
 type plain struct {
 	doc    []byte
 	values []Value
+	// escapes: the string that was read last has some.
+	escapes bool
+	// resolved holds the names that have escapes, without them, one behind the other.
+	resolved []byte
 }
 
 // unsure is the place that means: let the library decide.
@@ -72,20 +76,84 @@ func (p *plain) value(n *node, i, depth int) int {
 // text goes over the string that begins at i.
 func (p *plain) text(i int) int {
 	start, all := i+1, byte(0)
-	for i = start; i < len(p.doc); i++ {
-		c := p.doc[i]
-		if c == '"' {
-			if all >= utf8.RuneSelf && !utf8.Valid(p.doc[start:i]) {
+	p.escapes = false
+	doc := p.doc
+	for i = start; i < len(doc); i++ {
+		c := doc[i]
+		if !ends[c] {
+			all |= c
+			continue
+		}
+		switch c {
+		case '"':
+			// Escapes are ASCII, and stand between whole characters if what is left is valid.
+			if all >= utf8.RuneSelf && !utf8.Valid(doc[start:i]) {
 				return unsure
 			}
 			return i + 1
-		}
-		if c == '\\' || c < ' ' {
+		case '\\':
+			p.escapes = true
+			if i = p.escape(i); i == unsure {
+				return unsure
+			}
+			i--
+		default:
 			return unsure
 		}
-		all |= c
 	}
 	return unsure
+}
+
+// ends are the bytes at which a run of plain characters of a string ends. It never changes.
+var ends = func() (b [256]bool) {
+	for c := range 0x20 {
+		b[c] = true
+	}
+	b['"'], b['\\'] = true, true
+	return b
+}()
+
+// escape goes over the escape that begins at i. A surrogate has to be the first half of a pair.
+func (p *plain) escape(i int) int {
+	if i+1 >= len(p.doc) {
+		return unsure
+	}
+	switch p.doc[i+1] {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		return i + 2
+	case 'u':
+		r := p.hex(i + 2)
+		if r&^0x7ff != 0xd800 { // no surrogate
+			if r < 0 {
+				return unsure
+			}
+			return i + 6
+		}
+		if r >= 0xdc00 || i+12 > len(p.doc) || p.doc[i+6] != '\\' || p.doc[i+7] != 'u' || p.hex(i+8)&^0x3ff != 0xdc00 {
+			return unsure
+		}
+		return i + 12
+	}
+	return unsure
+}
+
+// hex reads the four digits of an escape, -1 if there is something else.
+func (p *plain) hex(i int) (r int) {
+	if i+4 > len(p.doc) {
+		return -1
+	}
+	for _, c := range p.doc[i : i+4] {
+		switch {
+		case c >= '0' && c <= '9':
+			c -= '0'
+		case c|0x20 >= 'a' && c|0x20 <= 'f':
+			c = c | 0x20 - 'a' + 10
+		default:
+			return -1
+		}
+		r = r<<4 | int(c)
+	}
+	return r
 }
 
 // members reads the members of the object at n.
@@ -102,8 +170,13 @@ func (p *plain) members(n *node, i, depth int) int {
 		if end == unsure {
 			return unsure
 		}
-		name := p.doc[i+1 : end-1]
-		if !names.add(p.doc, i+1, end-1) {
+		name, at := p.doc[i+1:end-1], place{int32(i + 1), int32(end - 1)}
+		if p.escapes {
+			if name, at = p.resolve(i, end); name == nil {
+				return unsure
+			}
+		}
+		if !names.add(p, name, at) {
 			return unsure
 		}
 		if i = p.space(end); i >= len(p.doc) || p.doc[i] != ':' {
@@ -193,17 +266,36 @@ func (p *plain) word(i int, word string) int {
 	return i + len(word)
 }
 
+// resolve reads the name with escapes that stands from i to end.
+func (p *plain) resolve(i, end int) ([]byte, place) {
+	from := len(p.resolved)
+	var err error
+	if p.resolved, err = AppendString(p.resolved, p.doc[i:end]); err != nil {
+		return nil, place{}
+	}
+	return p.resolved[from:], place{^int32(from), int32(len(p.resolved))}
+}
+
+// place is where a name stands: in the document, or, if from is negative, in resolved, from ^from on.
+type place struct{ from, to int32 }
+
+func (p *plain) at(at place) []byte {
+	if at.from < 0 {
+		return p.resolved[^at.from:at.to]
+	}
+	return p.doc[at.from:at.to]
+}
+
 // names finds out whether a name of an object is repeated: by a bit for each, and where two
 // names have one bit, by comparing.
 type names struct {
 	bits [4]uint64
-	list [64]struct{ from, to int32 }
+	list [64]place
 	n    int
 }
 
 // add notes a name and reports whether it is certainly a new one. The hash is FNV-1a's.
-func (n *names) add(doc []byte, from, to int) bool {
-	name := doc[from:to]
+func (n *names) add(p *plain, name []byte, at place) bool {
 	if n.n == len(n.list) {
 		return false
 	}
@@ -215,13 +307,13 @@ func (n *names) add(doc []byte, from, to int) bool {
 	word, bit := h>>6&3, uint64(1)<<(h&63)
 	if n.bits[word]&bit != 0 {
 		for _, other := range n.list[:n.n] {
-			if string(doc[other.from:other.to]) == string(name) {
+			if string(p.at(other)) == string(name) {
 				return false
 			}
 		}
 	}
 	n.bits[word] |= bit
-	n.list[n.n].from, n.list[n.n].to = int32(from), int32(to)
+	n.list[n.n] = at
 	n.n++
 	return true
 }
