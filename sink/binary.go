@@ -3,6 +3,8 @@ package sink
 import (
 	"encoding/binary"
 	"math"
+
+	"github.com/oncesink/oncesink/internal/pgtext"
 )
 
 // COPY in binary takes half of PostgreSQL's time: it spares it the reading of texts. So Go
@@ -22,10 +24,10 @@ const (
 const binaryHeader = "PGCOPY\n\xff\r\n\x00" + "\x00\x00\x00\x00" + "\x00\x00\x00\x00"
 
 // wires are the binary forms of the columns; nil if one of them is not known here.
-func (t *table) wires(s shape) []wire {
-	forms := make([]wire, len(s.columns))
+func (t *table) wires(s shape) []pgtext.Wire {
+	forms := make([]pgtext.Wire, len(s.columns))
 	for k, i := range s.columns {
-		if forms[k] = t.columns[i].wire(); forms[k] == nil {
+		if forms[k] = t.columns[i].Wire(); forms[k] == nil {
 			return nil
 		}
 	}
@@ -43,7 +45,7 @@ func (t *table) plain() bool {
 
 // appendBinary makes a COPY in binary of the first n events. It is n = 0 if one of
 // them has a value that Go does not read.
-func (t *table) appendBinary(dst []byte, s shape, forms []wire, events []event) (data []byte, n int) {
+func (t *table) appendBinary(dst []byte, s shape, forms []pgtext.Wire, events []event) (data []byte, n int) {
 	fields := len(s.columns)
 	if t.guarded {
 		fields += 2

@@ -203,7 +203,7 @@ func (t *transaction) refusedValue(ctx context.Context, one span, err error) (co
 			}
 			err := t.attempt(ctx, func() {
 				t.w.params.text(string(one.part.textOf(r, x)))
-				t.w.exec("read a value", tb, "select $1::"+c.typ)
+				t.w.exec("read a value", tb, "select $1::"+c.Declared)
 			})
 			if t.conn.Conn().IsClosed() || err != nil && classOf(err) == Transient {
 				return "", nil, err

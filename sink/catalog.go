@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/oncesink/oncesink/internal/pgtext"
+
 	"github.com/jackc/pgx/v5"
 )
 
@@ -134,8 +136,8 @@ func (r *relation) readColumns(ctx context.Context, tx pgx.Tx) error {
 	}
 	r.columns, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (relationColumn, error) {
 		var c relationColumn
-		err := row.Scan(&c.name, &c.typeOID, &c.typmod, &c.typ, &c.notNull, &c.generated, &c.identity, &c.defaultExpr,
-			&c.collation, &c.codePointOrder, &c.deterministic, &c.volatileDefault, &c.privilegeMissing)
+		err := row.Scan(&c.name, &c.typeOID, &c.Typmod, &c.Declared, &c.notNull, &c.generated, &c.identity, &c.defaultExpr,
+			&c.collation, &c.codePointOrder, &c.Deterministic, &c.volatileDefault, &c.privilegeMissing)
 		c.hasDefault = c.defaultExpr != ""
 		c.column.notNull = c.notNull && !c.hasDefault
 		c.volatileDefault = c.volatileDefault || c.identity != ""
@@ -148,7 +150,7 @@ func (r *relation) readColumns(ctx context.Context, tx pgx.Tx) error {
 	for i := range r.columns {
 		oids = append(oids, r.columns[i].typeOID)
 	}
-	all, err := readTypes(ctx, tx, oids)
+	all, err := pgtext.Read(ctx, tx, oids)
 	if err != nil {
 		return err
 	}
@@ -159,10 +161,10 @@ func (r *relation) readColumns(ctx context.Context, tx pgx.Tx) error {
 }
 
 // describe fills in what the column's type is made of.
-func (c *relationColumn) describe(all types) {
-	t := all.describe(c.typeOID, c.typmod)
-	c.base, c.typmod, c.kind, c.enum = t.base, t.typmod, t.kind, t.enum
-	c.form, c.array, c.parts, c.delimiter = t.form, t.array, t.parts, t.delimiter
+func (c *relationColumn) describe(all pgtext.Types) {
+	t := all.Describe(c.typeOID, c.Typmod)
+	c.Base, c.Typmod, c.Kind, c.Enum = t.Base, t.Typmod, t.Kind, t.Enum
+	c.Form, c.Array, c.Parts, c.Delimiter = t.Form, t.Array, t.Parts, t.Delimiter
 }
 
 func (r *relation) readIndexes(ctx context.Context, tx pgx.Tx) error {
@@ -213,35 +215,4 @@ func (x relationIndex) String() string {
 		s += ", " + x.condition
 	}
 	return s
-}
-
-// kindOf maps a base type's name to how an event's value becomes its text.
-func kindOf(typeName string) kind {
-	switch typeName {
-	case "int2", "int4", "int8":
-		return kindInt
-	case "numeric":
-		return kindNumeric
-	case "float4", "float8":
-		return kindFloat
-	case "bool":
-		return kindBool
-	case "text", "varchar", "bpchar", "name", "citext":
-		return kindText
-	case "uuid":
-		return kindUUID
-	case "date":
-		return kindDate
-	case "timestamp", "time":
-		return kindTime
-	case "timestamptz", "timetz":
-		return kindTimeTZ
-	case "interval":
-		return kindInterval
-	case "json", "jsonb":
-		return kindJSON
-	case "bytea":
-		return kindBytea
-	}
-	return kindOther
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/oncesink/oncesink/internal/pgtext"
+
 	"github.com/jackc/pgx/v5"
 )
 
@@ -97,8 +99,8 @@ func (t *table) mapColumns(r *relation, cfg TableConfig, ps *problems) {
 			ps.add(fmt.Sprintf("column %s of %s: %v", c.name, r.qualified(), err), "see `from:` in the documentation")
 			continue
 		}
-		c.encoding, c.zone, c.unit = from.Encoding, from.Zone, from.Unit
-		c.strict = from.Rounding == roundingRefuse || from.Rounding == "" && t.strict
+		c.Encoding, c.Zone, c.Unit = from.Encoding, from.Zone, from.Unit
+		c.Strict = from.Rounding == pgtext.RoundingRefuse || from.Rounding == "" && t.strict
 		if from.SQL != "" {
 			checkComputed(r.qualified(), c.name, from, ps)
 		} else if err := errors.Join(c.check(), c.checkRounding(from.Rounding)); err != nil {
@@ -166,10 +168,10 @@ func (t *table) mapKey(r *relation, cfg TableConfig, ps *problems) {
 			continue
 		}
 		c := &t.columns[i]
-		if !c.canBeKey() {
-			ps.add(fmt.Sprintf("key column %s of %s has type %s", name, r.qualified(), c.typ), "a key is made of integer, numeric, text, uuid, boolean, date or time columns")
+		if !c.CanBeKey() {
+			ps.add(fmt.Sprintf("key column %s of %s has type %s", name, r.qualified(), c.Declared), "a key is made of integer, numeric, text, uuid, boolean, date or time columns")
 		}
-		if !r.column(name).deterministic {
+		if !r.column(name).Deterministic {
 			ps.add(fmt.Sprintf("key column %s of %s has a collation that is not deterministic", name, r.qualified()), "keys are compared byte for byte: use a deterministic collation")
 		}
 		t.key = append(t.key, i)
@@ -207,11 +209,11 @@ func (t *table) mapVersion(r *relation, cfg TableConfig, ps *problems) {
 	switch {
 	case slices.Contains(cfg.Key, cfg.Version):
 		ps.add(fmt.Sprintf("version column %s of %s is part of the key", cfg.Version, r.qualified()), "a version orders the events of one key")
-	case !c.canBeVersion():
-		ps.add(fmt.Sprintf("version column %s of %s has type %s", cfg.Version, r.qualified(), c.typ), `a version is an integer, numeric, date, timestamp, or text with collation "C"`)
-	case c.kind == kindText && !rc.codePointOrder:
+	case !c.CanBeVersion():
+		ps.add(fmt.Sprintf("version column %s of %s has type %s", cfg.Version, r.qualified(), c.Declared), `a version is an integer, numeric, date, timestamp, or text with collation "C"`)
+	case c.Kind == pgtext.KindText && !rc.codePointOrder:
 		ps.add(fmt.Sprintf("version column %s of %s has collation %s", cfg.Version, r.qualified(), rc.collation),
-			fmt.Sprintf(`alter table %s alter column %s type %s collate "C"`, r.qualified(), quote(cfg.Version), c.typ))
+			fmt.Sprintf(`alter table %s alter column %s type %s collate "C"`, r.qualified(), quote(cfg.Version), c.Declared))
 	}
 	t.version = i
 }
@@ -258,8 +260,8 @@ func (t *table) checkGuard(r *relation, ps *problems) {
 		case c == nil:
 			ps.later(fmt.Sprintf("table %s has no column %s", r.qualified(), name),
 				"run `oncesink init`, or set `guard: none` (exactly once live, and no replay)")
-		case c.typ != typ:
-			ps.add(fmt.Sprintf("column %s of %s has type %s", name, r.qualified(), c.typ), "it must be "+typ)
+		case c.Declared != typ:
+			ps.add(fmt.Sprintf("column %s of %s has type %s", name, r.qualified(), c.Declared), "it must be "+typ)
 		}
 	}
 }

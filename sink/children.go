@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/oncesink/oncesink/internal/pgtext"
+
 	"github.com/oncesink/oncesink/internal/fields"
 )
 
@@ -72,8 +74,8 @@ func (t *table) adopt(parent *table, r *relation, ps *problems) {
 		case i < 0 || !slices.Contains(t.key, i):
 			ps.add(fmt.Sprintf("%s has no key column for %s of %s", in, parent.columns[k].name, parent.title()),
 				"its key begins with the parent's; say under `parent_key` which column it is, if it has another name")
-		case t.columns[i].typ != parent.columns[k].typ:
-			ps.add(fmt.Sprintf("%s: column %s has type %s, and %s of %s has type %s", in, name, t.columns[i].typ, parent.columns[k].name, parent.title(), parent.columns[k].typ), "give them one type")
+		case t.columns[i].Declared != parent.columns[k].Declared:
+			ps.add(fmt.Sprintf("%s: column %s has type %s, and %s of %s has type %s", in, name, t.columns[i].Declared, parent.columns[k].name, parent.title(), parent.columns[k].Declared), "give them one type")
 		case !t.cfg.Columns[name].only(ColumnConfig{}):
 			ps.add(fmt.Sprintf("%s: column %s is the parent's key and is mapped as well", in, name), "leave it out of `columns:`")
 		}
@@ -139,8 +141,8 @@ func (c *childDecoder) rows(p *Part, rec *Record, sc *scratch, parent *row) *fau
 	for element := range fields.Elements(array.Raw) {
 		n++
 		if err := c.set.Extract(element.Raw, values); err != nil {
-			r := refusalOf(err)
-			return &fault{code: r.code, message: r.message, table: c.title()}
+			r := pgtext.RefusalOf(err)
+			return &fault{code: r.Code, message: r.Message, table: c.title()}
 		}
 		first := len(p.cells)
 		for i := range c.columns {
@@ -151,7 +153,7 @@ func (c *childDecoder) rows(p *Part, rec *Record, sc *scratch, parent *row) *fau
 			}
 			x, r := c.cell(p, rec, i, n, element, values, sc, parent)
 			if r != nil {
-				return &fault{column: col.name, code: r.code, message: fmt.Sprintf("element %d of %s: %s", n, c.cfg.Each, r.message), table: c.title()}
+				return &fault{column: col.name, code: r.Code, message: fmt.Sprintf("element %d of %s: %s", n, c.cfg.Each, r.Message), table: c.title()}
 			}
 			if p.recordBytes() > sc.d.limit {
 				f := tooLarge(sc.d.limit)
@@ -162,7 +164,7 @@ func (c *childDecoder) rows(p *Part, rec *Record, sc *scratch, parent *row) *fau
 		}
 		for _, k := range c.key {
 			if p.cells[first+k].len < 0 {
-				return &fault{column: c.columns[k].name, code: noValue, message: fmt.Sprintf("element %d of %s has no value for this column of the key", n, c.cfg.Each), table: c.title()}
+				return &fault{column: c.columns[k].name, code: pgtext.NoValue, message: fmt.Sprintf("element %d of %s has no value for this column of the key", n, c.cfg.Each), table: c.title()}
 			}
 		}
 		c.compute(p.cells[first:])
@@ -171,7 +173,7 @@ func (c *childDecoder) rows(p *Part, rec *Record, sc *scratch, parent *row) *fau
 	return nil
 }
 
-func (c *childDecoder) cell(p *Part, rec *Record, i, n int, element fields.Value, values []fields.Value, sc *scratch, parent *row) (cell, *refusal) {
+func (c *childDecoder) cell(p *Part, rec *Record, i, n int, element fields.Value, values []fields.Value, sc *scratch, parent *row) (cell, *pgtext.Refusal) {
 	col := &c.columns[i]
 	if k := slices.Index(c.parentAt, i); k >= 0 {
 		return p.cells[int(parent.first)+c.parent.key[k]], nil
@@ -189,7 +191,7 @@ func (c *childDecoder) cell(p *Part, rec *Record, i, n int, element fields.Value
 	case metaIndex:
 		start := len(p.text)
 		p.text = strconv.AppendInt(p.text, int64(n), 10)
-		return p.cellFrom(start), col.checkText(p.text[start:])
+		return p.cellFrom(start), col.CheckText(p.text[start:])
 	default:
 		return col.cell(p, rec, at, sc)
 	}

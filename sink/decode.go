@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/oncesink/oncesink/internal/pgtext"
+
 	"github.com/oncesink/oncesink/internal/fields"
 	"github.com/oncesink/oncesink/offsets"
 )
@@ -126,8 +128,8 @@ func (d *decoder) rows(p *Part, rec *Record, sc *scratch) *fault {
 	if tombstone {
 		clear(sc.values)
 	} else if d.values.Len() > 0 {
-		if r := refusalOf(d.values.Extract(rec.Value, sc.values)); r != nil {
-			return &fault{code: r.code, message: r.message}
+		if r := pgtext.RefusalOf(d.values.Extract(rec.Value, sc.values)); r != nil {
+			return &fault{code: r.Code, message: r.Message}
 		}
 	}
 	for i := range d.tables {
@@ -159,7 +161,7 @@ func (t *tableDecoder) row(p *Part, rec *Record, sc *scratch) *fault {
 		}
 		x, r := c.cell(p, rec, t.columnAt[i], sc)
 		if r != nil {
-			return &fault{column: c.name, code: r.code, message: r.message}
+			return &fault{column: c.name, code: r.Code, message: r.Message}
 		}
 		if p.recordBytes() > sc.d.limit {
 			return tooLarge(sc.d.limit)
@@ -169,11 +171,11 @@ func (t *tableDecoder) row(p *Part, rec *Record, sc *scratch) *fault {
 	t.compute(p.cells[first:])
 	for _, k := range t.key {
 		if p.cells[first+k].len < 0 {
-			return &fault{column: t.columns[k].name, code: noValue, message: "the event has no value for this column of the key"}
+			return &fault{column: t.columns[k].name, code: pgtext.NoValue, message: "the event has no value for this column of the key"}
 		}
 	}
 	if t.version >= 0 && p.cells[first+t.version].len < 0 {
-		return &fault{column: t.columns[t.version].name, code: noValue, message: "the event has no version (rule 11)"}
+		return &fault{column: t.columns[t.version].name, code: pgtext.NoValue, message: "the event has no version (rule 11)"}
 	}
 	own := len(p.rows)
 	p.rows = append(p.rows, row{text: p.began.text, record: int32(len(p.records) - 1), table: t.index, first: int32(first)})
@@ -201,10 +203,10 @@ func (t *tableDecoder) tombstone(p *Part, rec *Record, sc *scratch) *fault {
 		c.source = t.recordKey[i]
 		x, r := c.cell(p, rec, t.keyAt[i], sc)
 		if r == nil && x.len < 0 {
-			r = refuse(noValue, "the tombstone's record key has no value for this column of the key")
+			r = pgtext.Refuse(pgtext.NoValue, "the tombstone's record key has no value for this column of the key")
 		}
 		if r != nil {
-			return &fault{column: c.name, code: r.code, message: r.message}
+			return &fault{column: c.name, code: r.Code, message: r.Message}
 		}
 		p.cells[first+k] = x
 	}
@@ -214,9 +216,9 @@ func (t *tableDecoder) tombstone(p *Part, rec *Record, sc *scratch) *fault {
 
 // cell appends the column's text to p.text; at is the source's place among the
 // paths into the value or the key.
-func (c *column) cell(p *Part, rec *Record, at int32, sc *scratch) (cell, *refusal) {
+func (c *column) cell(p *Part, rec *Record, at int32, sc *scratch) (cell, *pgtext.Refusal) {
 	start := len(p.text)
-	var r *refusal
+	var r *pgtext.Refusal
 	switch src := &c.source; {
 	case src.meta == metaField:
 		return c.jsonCell(p, sc.values[at])
@@ -233,7 +235,7 @@ func (c *column) cell(p *Part, rec *Record, at int32, sc *scratch) (cell, *refus
 			return cell{len: cellNull}, nil
 		}
 		if r := sc.readKey(rec.Key); r != nil {
-			return cell{}, refuse(r.code, r.message+" ($key_json reads JSON; $key takes a key as it is)")
+			return cell{}, pgtext.Refuse(r.Code, r.Message+" ($key_json reads JSON; $key takes a key as it is)")
 		}
 		return c.jsonCell(p, sc.key)
 	case src.raw():
@@ -244,17 +246,17 @@ func (c *column) cell(p *Part, rec *Record, at int32, sc *scratch) (cell, *refus
 		if b == nil {
 			return cell{len: cellNull}, nil
 		}
-		p.text, r = c.appendBytes(p.text, b)
+		p.text, r = c.AppendBytes(p.text, b)
 	case src.meta == metaTimestamp && rec.Timestamp.IsZero():
 		return cell{len: cellNull}, nil
 	default:
 		p.text = c.appendMeta(p.text, rec)
-		r = c.checkText(p.text[start:])
+		r = c.CheckText(p.text[start:])
 	}
 	return p.cellFrom(start), r
 }
 
-func (c *column) jsonCell(p *Part, v fields.Value) (cell, *refusal) {
+func (c *column) jsonCell(p *Part, v fields.Value) (cell, *pgtext.Refusal) {
 	switch v.Kind {
 	case fields.Absent:
 		return cell{len: cellAbsent}, nil
@@ -262,8 +264,8 @@ func (c *column) jsonCell(p *Part, v fields.Value) (cell, *refusal) {
 		return cell{len: cellNull}, nil
 	}
 	start := len(p.text)
-	var r *refusal
-	p.text, r = c.appendValue(p.text, v)
+	var r *pgtext.Refusal
+	p.text, r = c.AppendValue(p.text, v)
 	return p.cellFrom(start), r
 }
 

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/oncesink/oncesink/internal/pgtext"
+
 	"github.com/oncesink/oncesink/internal/fields"
 )
 
@@ -31,7 +33,7 @@ type scratch struct {
 	d            *decoder
 	values, keys []fields.Value
 	keyRead      bool
-	keyRefused   *refusal
+	keyRefused   *pgtext.Refusal
 	key          fields.Value // the key as a whole
 }
 
@@ -55,8 +57,8 @@ func (m *mapping) compileDecoders(timeZone string) error {
 	}
 	for _, t := range m.tables {
 		for i := range t.columns {
-			t.columns[i].session = session
-			t.columns[i].prepare()
+			t.columns[i].Session = session
+			t.columns[i].Prepare()
 		}
 	}
 	m.decoders = make(map[string]*decoder, len(m.topics))
@@ -152,11 +154,11 @@ func (d *decoder) put(sc *scratch) {
 }
 
 // readKey reads a record's key, which has to be JSON, and the paths into it, once a record.
-func (sc *scratch) readKey(key []byte) *refusal {
+func (sc *scratch) readKey(key []byte) *pgtext.Refusal {
 	if !sc.keyRead {
-		sc.keyRead, sc.keyRefused = true, refusalOf(sc.d.keys.Extract(key, sc.keys))
+		sc.keyRead, sc.keyRefused = true, pgtext.RefusalOf(sc.d.keys.Extract(key, sc.keys))
 		if sc.keyRefused != nil {
-			sc.keyRefused.message = "record key: " + sc.keyRefused.message
+			sc.keyRefused.Message = "record key: " + sc.keyRefused.Message
 			return sc.keyRefused
 		}
 		sc.key = fields.Document(key)

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/oncesink/oncesink/internal/pgtext"
+
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -51,10 +53,10 @@ func (s *Sink) Describe() []TableReport {
 			case from == "":
 				from = c.name
 			}
-			if c.unit != "" {
-				from += " (numbers are " + c.unit + ")"
+			if c.Unit != "" {
+				from += " (numbers are " + c.Unit + ")"
 			}
-			r.Columns = append(r.Columns, ColumnReport{c.name, c.typ, from})
+			r.Columns = append(r.Columns, ColumnReport{c.name, c.Declared, from})
 		}
 		for _, f := range t.forms() {
 			r.Statements = append(r.Statements, f.sql)
@@ -175,7 +177,7 @@ func (s *Sink) fingerprint(t *table) string {
 	if t.parent != nil {
 		list = append(list, t.parent.title(), t.cfg.Each, t.cfg.ParentKey)
 	}
-	if s.cfg.Rounding == roundingRefuse {
+	if s.cfg.Rounding == pgtext.RoundingRefuse {
 		list = append(list, "rounding", s.cfg.Rounding)
 	}
 	b, err := json.Marshal(list)

@@ -109,7 +109,7 @@ func (t *table) merge(last, e *event) merged {
 // columns the order of arrival decides between equal versions.
 func (t *table) order(last, e *event) int {
 	if t.version >= 0 {
-		if c := t.columns[t.version].compare(last.version(), e.version()); c != 0 {
+		if c := t.columns[t.version].Compare(last.version(), e.version()); c != 0 {
 			return c
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/oncesink/oncesink/internal/pgtext"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -57,7 +59,7 @@ func (t *table) mapInputs(ctx context.Context, tx pgx.Tx, r *relation, ps *probl
 			ps.add(of+": "+refusal, "write a type's plain name, such as bigint, text or timestamptz")
 			continue
 		}
-		c.name, c.hidden, c.encoding, c.zone, c.unit, c.strict = name, true, in.Encoding, in.Zone, in.Unit, t.strict
+		c.name, c.hidden, c.Encoding, c.Zone, c.Unit, c.Strict = name, true, in.Encoding, in.Zone, in.Unit, t.strict
 		parse := parseSource
 		if t.strategy == Children {
 			parse = childSource
@@ -98,12 +100,12 @@ func inputColumn(ctx context.Context, tx pgx.Tx, typ string) (c column, refusal 
 	case kind == "d" || strings.Contains(typ, "("):
 		return c, fmt.Sprintf("%q is a domain, or has a length or precision, which nothing would hold it to", typ), nil
 	}
-	all, err := readTypes(ctx, nested, []uint32{*oid})
+	all, err := pgtext.Read(ctx, nested, []uint32{*oid})
 	if err != nil {
 		return c, "", err
 	}
-	c.Type = all.describe(*oid, -1)
-	c.typ = c.base
+	c.Type = all.Describe(*oid, -1)
+	c.Declared = c.Base
 	return c, "", nil
 }
 
@@ -111,7 +113,7 @@ func inputColumn(ctx context.Context, tx pgx.Tx, typ string) (c column, refusal 
 func (t *table) expressionInputs(name string) (out []expression.Input) {
 	for _, input := range slices.Sorted(maps.Keys(t.cfg.Columns[name].Inputs)) {
 		if i := t.index(input); i >= 0 {
-			out = append(out, expression.Input{Name: input, Type: t.columns[i].base})
+			out = append(out, expression.Input{Name: input, Type: t.columns[i].Base})
 		}
 	}
 	return out

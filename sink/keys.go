@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"encoding/binary"
 	"slices"
+
+	"github.com/oncesink/oncesink/internal/pgtext"
 )
 
 // seal computes the canonical keys and versions of the part's rows. A
@@ -75,8 +77,8 @@ type sealing struct {
 func (k *sealing) key() {
 	for _, i := range k.t.key {
 		canon := k.canonical(i, "the event has no value for this column of the key")
-		switch k.t.columns[i].kind {
-		case kindInt, kindNumeric:
+		switch k.t.columns[i].Kind {
+		case pgtext.KindInt, pgtext.KindNumeric:
 			k.p.keyText = binary.BigEndian.AppendUint32(k.p.keyText, uint32(len(canon)))
 			k.p.keyText = append(k.p.keyText, canon...)
 		default:
@@ -96,23 +98,23 @@ func (k *sealing) canonical(i int, missing string) []byte {
 	c := &k.t.columns[i]
 	x := &k.p.cells[int(k.r.first)+i]
 	if x.len < 0 {
-		k.refuse(c, noValue, missing)
+		k.refuse(c, pgtext.NoValue, missing)
 		return nil
 	}
 	text := k.p.textOf(k.r, *x)
-	canon, ok := c.canonicalKey(text)
+	canon, ok := c.CanonicalKey(text)
 	if !ok {
 		s := k.known[c][string(text)]
 		switch {
 		case s == nil:
 			k.open.add(c, string(text))
 		case s.refused != nil:
-			k.refuse(c, s.refused.code, s.refused.message)
+			k.refuse(c, s.refused.Code, s.refused.Message)
 		default:
 			canon = s.canon
 		}
 	}
-	if c.kind == kindText && !c.isChar() && len(canon) < len(text) {
+	if c.Kind == pgtext.KindText && !c.IsChar() && len(canon) < len(text) {
 		x.len = int32(len(canon)) // spaces that the column does not store: they must not be looked up
 	}
 	return canon

@@ -87,7 +87,7 @@ func (s *Sink) adopt(ctx context.Context, old *mapping) (*mapping, error) {
 func (t *table) describeColumns() []string {
 	out := make([]string, len(t.columns))
 	for i := range t.columns {
-		out[i] = t.columns[i].name + " " + t.columns[i].typ
+		out[i] = t.columns[i].name + " " + t.columns[i].Declared
 	}
 	return out
 }

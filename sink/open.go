@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/oncesink/oncesink/internal/pgtext"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -32,7 +34,7 @@ func (c Config) withDefaults() Config {
 	orString(&c.TimeZone, "UTC")
 	orString(&c.SearchPath, "public")
 	orString(&c.SynchronousCommit, "on")
-	orString(&c.Rounding, roundingAllow)
+	orString(&c.Rounding, pgtext.RoundingAllow)
 	orDuration(&c.StatementTimeout, 60*time.Second)
 	orDuration(&c.LockTimeout, 10*time.Second)
 	orDuration(&c.IdleTimeout, 10*time.Second)
@@ -66,7 +68,7 @@ func Open(ctx context.Context, pool *pgxpool.Pool, ledger *offsets.Ledger, cfg C
 	if cfg.SynchronousCommit != "on" && cfg.SynchronousCommit != "off" {
 		return nil, errors.Join(&ConfigError{Problem: "synchronous_commit is " + cfg.SynchronousCommit, Fix: `it is "on" or "off"`})
 	}
-	if cfg.Rounding != roundingAllow && cfg.Rounding != roundingRefuse {
+	if cfg.Rounding != pgtext.RoundingAllow && cfg.Rounding != pgtext.RoundingRefuse {
 		return nil, errors.Join(&ConfigError{Problem: "rounding is " + cfg.Rounding, Fix: `it is "allow" or "refuse"`})
 	}
 	m, err := s.compile(ctx)
@@ -119,7 +121,7 @@ func (m *mapping) openTable(ctx context.Context, tx pgx.Tx, all *Config, cfg Tab
 	}
 	t := &table{
 		oid: r.oid, schema: r.schema, name: r.name, learn: &learner{}, strategy: cfg.Strategy, guarded: cfg.Guard != "none", version: -1,
-		strict: all.Rounding == roundingRefuse, ignoreTombstones: cfg.Tombstones == "ignore", topics: cfg.Topics, cfg: cfg, lock: LockKey(r.qualified()),
+		strict: all.Rounding == pgtext.RoundingRefuse, ignoreTombstones: cfg.Tombstones == "ignore", topics: cfg.Topics, cfg: cfg, lock: LockKey(r.qualified()),
 	}
 	t.mapColumns(r, cfg, ps)
 	t.mapKey(r, cfg, ps)

@@ -3,6 +3,8 @@ package sink
 import (
 	"fmt"
 
+	"github.com/oncesink/oncesink/internal/pgtext"
+
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -88,7 +90,7 @@ func (p *Part) recordBytes() int {
 
 // tooLarge is the fault of a record that becomes too much.
 func tooLarge(limit int) *fault {
-	return &fault{code: tooMuch, message: fmt.Sprintf("what the record becomes in its tables takes more than %d MiB: it has too many or too large elements or fields for the columns that take them", limit>>20)}
+	return &fault{code: pgtext.TooMuch, message: fmt.Sprintf("what the record becomes in its tables takes more than %d MiB: it has too many or too large elements or fields for the columns that take them", limit>>20)}
 }
 
 // Marks in cell.len.

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/oncesink/oncesink/internal/pgtext"
+
 	"github.com/jackc/pgx/v5"
 )
 
@@ -235,7 +237,7 @@ func decoderSays(f *fault) string {
 			message = after
 		}
 	}
-	if f.table == "" || strings.Contains(message, "parse JSON") || f.code == badCharacter {
+	if f.table == "" || strings.Contains(message, "parse JSON") || f.code == pgtext.BadCharacter {
 		return cmp.Or(saysOf(f.code), "the decoder refuses it")
 	}
 	return message

@@ -3,6 +3,8 @@ package sink
 import (
 	"strconv"
 	"time"
+
+	"github.com/oncesink/oncesink/internal/pgtext"
 )
 
 // timestampLayout is RFC 3339 with milliseconds, which is what Kafka has.
@@ -10,7 +12,7 @@ const timestampLayout = "2006-01-02T15:04:05.000Z07:00"
 
 // appendMeta appends what a record's place or time is as the column's text.
 func (c *column) appendMeta(dst []byte, rec *Record) []byte {
-	quoted := c.kind == kindJSON
+	quoted := c.Kind == pgtext.KindJSON
 	switch c.source.meta {
 	case metaPartition:
 		return strconv.AppendInt(dst, int64(rec.Partition), 10)
@@ -19,8 +21,8 @@ func (c *column) appendMeta(dst []byte, rec *Record) []byte {
 	case metaTopic: // letters, digits, dots, underscores and hyphens
 		return appendQuoted(dst, rec.Topic, quoted)
 	default:
-		if c.kind == kindDate {
-			return rec.Timestamp.In(c.location).AppendFormat(dst, time.DateOnly)
+		if c.Kind == pgtext.KindDate {
+			return rec.Timestamp.In(c.Location).AppendFormat(dst, time.DateOnly)
 		}
 		return appendQuoted(dst, rec.Timestamp.UTC().Format(timestampLayout), quoted)
 	}

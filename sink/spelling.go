@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/oncesink/oncesink/internal/pgtext"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -18,7 +20,7 @@ type spellings map[*column]map[string]*spelling
 // spelling is nil until it was asked for.
 type spelling struct {
 	canon   []byte
-	refused *refusal
+	refused *pgtext.Refusal
 }
 
 func (s *spellings) add(c *column, text string) {
@@ -96,7 +98,7 @@ func (c *column) spell(ctx context.Context, tx pgx.Tx, texts []string, known map
 	}
 	var pg *pgconn.PgError
 	errors.As(err, &pg)
-	known[texts[0]] = &spelling{refused: refuse(pg.Code, pg.Message)}
+	known[texts[0]] = &spelling{refused: pgtext.Refuse(pg.Code, pg.Message)}
 	return nil
 }
 
@@ -114,5 +116,5 @@ func (c *column) spellAll(ctx context.Context, tx pgx.Tx, texts []string) ([][]b
 
 // spellSQL asks for the canonical texts of a column's texts, in their order.
 func (c *column) spellSQL() string {
-	return "select " + c.canonicalSQL() + " from unnest($1::text[]) with ordinality as a(x, n) order by n"
+	return "select " + c.CanonicalSQL() + " from unnest($1::text[]) with ordinality as a(x, n) order by n"
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/oncesink/oncesink/internal/pgtext"
+
 	"github.com/jackc/pgx/v5"
 )
 
@@ -49,13 +51,13 @@ func (t *table) optional(i int) bool { return !t.isKey(i) && i != t.version && !
 // is what will be stored (rule 14).
 func (t *table) cast(i int) string {
 	c := &t.columns[i]
-	if c.typmod != -1 && !c.array && (t.isKey(i) || i == t.version) {
-		switch c.kind {
-		case kindNumeric, kindTime, kindTimeTZ:
-			return c.typ
+	if c.Typmod != -1 && !c.Array && (t.isKey(i) || i == t.version) {
+		switch c.Kind {
+		case pgtext.KindNumeric, pgtext.KindTime, pgtext.KindTimeTZ:
+			return c.Declared
 		}
 	}
-	return c.base
+	return c.Base
 }
 
 // events writes the typed rows.

@@ -123,7 +123,7 @@ func (s *Sink) Layout(entry string) (Layout, bool) {
 	}
 	for k := range t.filled() {
 		l.Columns = append(l.Columns, t.columns[k].name)
-		if t.columns[k].equalsBytewise() {
+		if t.columns[k].EqualsBytewise() {
 			l.Bytewise = append(l.Bytewise, t.columns[k].name)
 		}
 	}

@@ -2,11 +2,13 @@ package sink
 
 import (
 	"sync/atomic"
+
+	"github.com/oncesink/oncesink/internal/pgtext"
 )
 
 // column is one mapped column of a target table, from the catalog.
 type column struct {
-	Type
+	pgtext.Type
 	name string
 	// notNull without a default, hasDefault with its expression.
 	notNull     bool

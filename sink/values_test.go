@@ -6,8 +6,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/oncesink/oncesink/internal/fields"
 )
 
 // valueCase is a JSON value on its way into a column of a type, on a real server.
@@ -336,21 +334,4 @@ func TestCheckRefusesSources(t *testing.T) {
 			}
 		})
 	}
-}
-
-// value decodes one value into a column without a server.
-func value(c *Type, json string) (string, *refusal) {
-	set, err := fields.New([]string{"v"})
-	if err != nil {
-		return "", refuse("", err.Error())
-	}
-	values := make([]fields.Value, 1)
-	if r := refusalOf(set.Extract([]byte(`{"v":`+json+`}`), values)); r != nil {
-		return "", r
-	}
-	if values[0].Kind == fields.Null {
-		return "", nil
-	}
-	text, r := c.appendValue(nil, values[0])
-	return string(text), r
 }

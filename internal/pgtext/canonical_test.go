@@ -1,4 +1,4 @@
-package sink
+package pgtext
 
 import (
 	"bytes"
@@ -11,8 +11,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // spellers write random values of a type, often the same value in several ways.
@@ -111,7 +109,7 @@ func keyColumns(t *testing.T, db *database) map[string]*column {
 	t.Helper()
 	columns := columnsOf(t, db, spellers)
 	for _, c := range columns {
-		if !c.canBeKey() {
+		if !c.CanBeKey() {
 			t.Errorf("%s is no key type", c.name)
 		}
 	}
@@ -123,34 +121,6 @@ func columnsOf(t *testing.T, db *database, spellers map[string]func(r *rand.Rand
 	t.Helper()
 	db.Do("create domain price as numeric(6,2); create domain code as varchar(3); create domain birthday as date")
 	return db.columns(slices.Collect(maps.Keys(spellers))...)
-}
-
-// columns makes a table with a column of each type, named as the type, and reads these from the catalog.
-func (db *database) columns(types ...string) map[string]*column {
-	t := db.T
-	t.Helper()
-	var list []string
-	for _, typ := range types {
-		list = append(list, pgx.Identifier{typ}.Sanitize()+" "+typ)
-	}
-	db.Do("create table k (" + strings.Join(list, ", ") + ")")
-	tx, err := db.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = tx.Rollback(t.Context()) }()
-	r, err := readRelation(t.Context(), tx, "public", "k")
-	if err != nil {
-		t.Fatal(err)
-	}
-	columns := map[string]*column{}
-	for i := range r.columns {
-		c := &r.columns[i].column
-		c.session = time.UTC
-		c.prepare()
-		columns[c.name] = c
-	}
-	return columns
 }
 
 const trySQL = `create function try_sql(sql text, x text, y text default '') returns text language plpgsql as $$
@@ -178,14 +148,14 @@ func TestRule14Canonical(t *testing.T) {
 				begin execute format('insert into stored values (%L, %L)', x, x); return 'stored'; exception when others then return null; end $$`)
 			defer db.Do("drop table stored")
 			stored := db.Texts("select pg_temp.store(x) from unnest($1::text[]) x", texts)
-			asked := db.Texts("select try_sql($2, x) from unnest($1::text[]) x", texts, "select "+c.canonicalSQL()+" from (select $1 as x) a")
+			asked := db.Texts("select try_sql($2, x) from unnest($1::text[]) x", texts, "select "+c.CanonicalSQL()+" from (select $1 as x) a")
 			canon, byGo := map[string]string{}, 0
 			var kept []string
 			for i, x := range texts {
-				got, ok := c.canonicalKey([]byte(x))
+				got, ok := c.CanonicalKey([]byte(x))
 				switch {
 				case stored[i] == nil:
-					if ok && c.kind != kindText { // of text the length is left to the assignment
+					if ok && c.Kind != KindText { // of text the length is left to the assignment
 						t.Errorf("%q is no %s, and Go reads %q", x, typ, got)
 					}
 					continue
@@ -216,7 +186,7 @@ func compareAll(t *testing.T, db *database, r *rand.Rand, typ string, c *Type, k
 		a[i], b[i] = kept[r.IntN(len(kept))], kept[r.IntN(len(kept))]
 	}
 	collate := ""
-	if c.kind == kindText {
+	if c.Kind == KindText {
 		collate = ` collate "C"`
 	}
 	want := db.Texts(fmt.Sprintf(`select (case when l.v = r.v then 0 when l.v < r.v%[1]s then -1 else 1 end)::text
@@ -231,10 +201,10 @@ func compareAll(t *testing.T, db *database, r *rand.Rand, typ string, c *Type, k
 		if a[i] != b[i] && x == y {
 			equal++
 		}
-		if !c.canBeVersion() {
+		if !c.CanBeVersion() {
 			continue
 		}
-		if got := strconv.Itoa(c.compare([]byte(x), []byte(y))); got != *want[i] {
+		if got := strconv.Itoa(c.Compare([]byte(x), []byte(y))); got != *want[i] {
 			t.Errorf("%q and %q: compared %s, PostgreSQL %s", a[i], b[i], got, *want[i])
 		}
 	}
@@ -249,26 +219,26 @@ func TestRule14WithoutAsking(t *testing.T) {
 		c          Type
 		text, want string
 	}{
-		{Type{kind: kindInt, base: "bigint"}, "7", "7"},
-		{Type{kind: kindInt, base: "bigint"}, "07", "7"},
-		{Type{kind: kindInt, base: "bigint"}, "+7", "7"},
-		{Type{kind: kindInt, base: "bigint"}, " 7 ", "7"},
-		{Type{kind: kindInt, base: "bigint"}, "-0", "0"},
-		{Type{kind: kindInt, base: "bigint"}, "-9223372036854775808", "-9223372036854775808"},
-		{Type{kind: kindNumeric, typmod: -1}, "1.50", "1.5"},
-		{Type{kind: kindNumeric, typmod: -1}, "1e3", "1000"},
-		{Type{kind: kindNumeric, typmod: -1}, "-0.0", "0"},
-		{Type{kind: kindText, base: "text", typmod: -1}, "A ", "A "},
-		{Type{kind: kindText, base: "bpchar", typmod: 9}, "A ", "A"},
-		{Type{kind: kindUUID, base: "uuid"}, "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"},
-		{Type{kind: kindDate, base: "date"}, "1970-01-02", "1"},
-		{Type{kind: kindTimeTZ, typmod: -1}, "1970-01-01T01:00:00.000001+01:00", "1"},
-		{Type{kind: kindTime, typmod: -1}, "1970-01-01 00:00:01+05", "1000000"},
-		{Type{kind: kindTime, typmod: 3}, "1970-01-01 00:00:00.001000", "1000"},
-		{Type{kind: kindBool}, "true", "true"},
-		{Type{kind: kindBytea}, `\x00ff`, `\x00ff`},
+		{Type{Kind: KindInt, Base: "bigint"}, "7", "7"},
+		{Type{Kind: KindInt, Base: "bigint"}, "07", "7"},
+		{Type{Kind: KindInt, Base: "bigint"}, "+7", "7"},
+		{Type{Kind: KindInt, Base: "bigint"}, " 7 ", "7"},
+		{Type{Kind: KindInt, Base: "bigint"}, "-0", "0"},
+		{Type{Kind: KindInt, Base: "bigint"}, "-9223372036854775808", "-9223372036854775808"},
+		{Type{Kind: KindNumeric, Typmod: -1}, "1.50", "1.5"},
+		{Type{Kind: KindNumeric, Typmod: -1}, "1e3", "1000"},
+		{Type{Kind: KindNumeric, Typmod: -1}, "-0.0", "0"},
+		{Type{Kind: KindText, Base: "text", Typmod: -1}, "A ", "A "},
+		{Type{Kind: KindText, Base: "bpchar", Typmod: 9}, "A ", "A"},
+		{Type{Kind: kindUUID, Base: "uuid"}, "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"},
+		{Type{Kind: KindDate, Base: "date"}, "1970-01-02", "1"},
+		{Type{Kind: KindTimeTZ, Typmod: -1}, "1970-01-01T01:00:00.000001+01:00", "1"},
+		{Type{Kind: KindTime, Typmod: -1}, "1970-01-01 00:00:01+05", "1000000"},
+		{Type{Kind: KindTime, Typmod: 3}, "1970-01-01 00:00:00.001000", "1000"},
+		{Type{Kind: kindBool}, "true", "true"},
+		{Type{Kind: KindBytea}, `\x00ff`, `\x00ff`},
 	} {
-		got, ok := tt.c.canonicalKey([]byte(tt.text))
+		got, ok := tt.c.CanonicalKey([]byte(tt.text))
 		if !ok || string(got) != tt.want {
 			t.Errorf("%+v %q: got %q, %v, want %q", tt.c, tt.text, got, ok, tt.want)
 		}
@@ -278,22 +248,12 @@ func TestRule14WithoutAsking(t *testing.T) {
 // Rule 14: keys and versions have a list of types.
 func TestRule14Types(t *testing.T) {
 	db := newDatabase(t, "create table k (a double precision, b jsonb, c time, d timetz, e name, f bigint[], g daterange, h interval, i boolean, j uuid, k bytea, l date[])")
-	tx, err := db.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = tx.Rollback(t.Context()) }()
-	r, err := readRelation(t.Context(), tx, "public", "k")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range r.columns {
-		c := &r.columns[i].column
-		if got, want := c.canBeKey(), strings.Contains("ijk", c.name); got != want {
-			t.Errorf("key of type %s: %v", c.typ, got)
+	for _, c := range db.columnsOf("k") {
+		if got, want := c.CanBeKey(), strings.Contains("ijk", c.name); got != want {
+			t.Errorf("key of type %s: %v", c.Declared, got)
 		}
-		if c.canBeVersion() {
-			t.Errorf("version of type %s", c.typ)
+		if c.CanBeVersion() {
+			t.Errorf("version of type %s", c.Declared)
 		}
 	}
 }
@@ -311,8 +271,8 @@ func FuzzCompareDecimals(f *testing.F) {
 			} else {
 				n += fraction
 			}
-			c := Type{kind: kindNumeric, typmod: -1}
-			canon, ok := c.canonicalKey(fmt.Appendf(nil, "%s%d.%06d", sign, whole, fraction))
+			c := Type{Kind: KindNumeric, Typmod: -1}
+			canon, ok := c.CanonicalKey(fmt.Appendf(nil, "%s%d.%06d", sign, whole, fraction))
 			return bytes.Clone(canon), n, ok
 		}
 		l, m, ok1 := text(a, x)

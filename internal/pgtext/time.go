@@ -1,4 +1,4 @@
-package sink
+package pgtext
 
 import (
 	"bytes"
@@ -13,14 +13,14 @@ var clockWords = [...]string{"now", "today", "tomorrow", "yesterday"}
 const clockMessage = "now, today, tomorrow and yesterday would be the wall clock of the day they are read (rule 15)"
 
 // checkTime refuses texts whose value depends on when they are read.
-func (c *Type) checkTime(text []byte) *refusal {
+func (c *Type) checkTime(text []byte) *Refusal {
 	switch {
 	case c.isDigits(text):
-		return refuse(badTime, digitsMessage(c.base))
+		return Refuse(badTime, digitsMessage(c.Base))
 	case readsClock(text):
-		return refuse(badTime, clockMessage)
-	case strings.HasPrefix(c.base, "time with time zone") && !c.fixedOffset(text):
-		return refuse(badTime, "a time with time zone needs an offset such as +01:00: what a zone's name says depends on the day it is read (rule 15)")
+		return Refuse(badTime, clockMessage)
+	case strings.HasPrefix(c.Base, "time with time zone") && !c.fixedOffset(text):
+		return Refuse(badTime, "a time with time zone needs an offset such as +01:00: what a zone's name says depends on the day it is read (rule 15)")
 	}
 	return nil
 }
@@ -83,7 +83,7 @@ func (c *Type) fixedOffset(text []byte) bool {
 			i++
 		}
 	}
-	return signed || c.session == time.UTC
+	return signed || c.Session == time.UTC
 }
 
 func isLetter(b byte) bool {
@@ -94,38 +94,38 @@ func isLetter(b byte) bool {
 // fitDate lets dst[start:] pass if it is a date. A date and time is brought to
 // the date in the column's zone, if it names one (rule 28): PostgreSQL would cut
 // the time off, and the zone with it.
-func (c *Type) fitDate(dst []byte, start int) ([]byte, *refusal) {
+func (c *Type) fitDate(dst []byte, start int) ([]byte, *Refusal) {
 	text := dst[start:]
 	if isISODate(text) {
 		return dst, nil
 	}
 	if c.isDigits(text) {
-		return dst, refuse(badTime, digitsMessage(c.base))
+		return dst, Refuse(badTime, digitsMessage(c.Base))
 	}
 	if readsClock(text) {
-		return dst, refuse(badTime, clockMessage)
+		return dst, Refuse(badTime, clockMessage)
 	}
 	if plainDate(text) {
 		return dst, nil
 	}
-	if c.location == nil {
-		return dst, refuse(badTime, "a time for a date column: name the column's zone (rule 28)")
+	if c.Location == nil {
+		return dst, Refuse(badTime, "a time for a date column: name the column's zone (rule 28)")
 	}
 	ts, ok := parseTimestamp(text)
 	if !ok {
-		return dst, refuse(badTime, "neither a date nor a time such as 2026-01-02T03:04:05Z")
+		return dst, Refuse(badTime, "neither a date nor a time such as 2026-01-02T03:04:05Z")
 	}
 	if !ts.valid() {
-		return dst, refuse(badRange, "no such date or time")
+		return dst, Refuse(badRange, "no such date or time")
 	}
 	in := time.FixedZone("", ts.offset)
 	if !ts.zoned {
-		if c.session == nil {
-			return dst, refuse(badTime, "a time without a zone")
+		if c.Session == nil {
+			return dst, Refuse(badTime, "a time without a zone")
 		}
-		in = c.session
+		in = c.Session
 	}
-	return ts.time(in).In(c.location).AppendFormat(dst[:start], time.DateOnly), nil
+	return ts.time(in).In(c.Location).AppendFormat(dst[:start], time.DateOnly), nil
 }
 
 // plainDate reports whether a text that is no ISO date may still be a date and no

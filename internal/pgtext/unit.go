@@ -1,4 +1,4 @@
-package sink
+package pgtext
 
 import (
 	"bytes"
@@ -23,7 +23,7 @@ func digitsMessage(typ string) string {
 
 // isTemporal reports whether the column's values are dates, times or lengths of time.
 func (c *Type) isTemporal() bool {
-	return c.kind == kindDate || c.kind == kindTime || c.kind == kindTimeTZ || c.kind == kindInterval
+	return c.Kind == KindDate || c.Kind == KindTime || c.Kind == KindTimeTZ || c.Kind == kindInterval
 }
 
 // isDigits reports whether a text for a date or time is digits alone, and not in one of the forms that say
@@ -35,7 +35,7 @@ func (c *Type) isDigits(text []byte) bool {
 	}
 	if isNumber(text) {
 		digits := trimSpace(text)
-		if c.isTimestamp() || c.kind == kindDate {
+		if c.isTimestamp() || c.Kind == KindDate {
 			return len(digits) != 8 || !allDigits(digits)
 		}
 		return len(digits) != 4 && len(digits) != 6 || !allDigits(digits)
@@ -173,14 +173,14 @@ var (
 
 // fitUnit replaces dst[start:], a number, by the text of the date, time or length that it is so
 // many units of: from 1970 in UTC, from midnight, or of themselves.
-func (c *Type) fitUnit(dst []byte, start int) ([]byte, *refusal) {
-	if m, ok := momentOf(dst[start:], c.unit); ok && c.strict && c.kind != kindDate {
+func (c *Type) fitUnit(dst []byte, start int) ([]byte, *Refusal) {
+	if m, ok := momentOf(dst[start:], c.Unit); ok && c.Strict && c.Kind != KindDate {
 		if r := c.checkFraction(len(m.fraction)); r != nil {
 			return dst, r
 		}
 	}
 	var room [64]byte
-	text, ok := c.appendUnits(room[:0], dst[start:], c.unit)
+	text, ok := c.appendUnits(room[:0], dst[start:], c.Unit)
 	if !ok {
 		return dst, c.noTime(dst[start:])
 	}
@@ -194,25 +194,25 @@ func (c *Type) appendUnits(dst, number []byte, unit string) (text []byte, ok boo
 		return dst, false
 	}
 	micros := m.micros()
-	if c.kind == kindInterval {
+	if c.Kind == kindInterval {
 		return appendInterval(dst, m.seconds, micros, unit), true
 	}
 	at := time.Unix(m.seconds, 1000*micros).UTC()
-	if c.kind == kindTime && !c.isTimestamp() {
+	if c.Kind == KindTime && !c.isTimestamp() {
 		return at.AppendFormat(dst, "15:04:05.999999"), 0 <= at.Unix() && at.Unix() < secondsPerDay
 	}
 	if at.Unix() < firstSecond || at.Unix() > lastSecond {
 		return dst, false
 	}
 	switch {
-	case c.kind == kindDate && unit == "days":
+	case c.Kind == KindDate && unit == "days":
 		return at.AppendFormat(dst, time.DateOnly), m.fraction == "" && m.seconds%secondsPerDay == 0
-	case c.kind == kindDate:
-		at = at.In(c.location)
+	case c.Kind == KindDate:
+		at = at.In(c.Location)
 		return at.AppendFormat(dst, time.DateOnly), 1 <= at.Year() && at.Year() <= 9999
 	}
 	dst = at.AppendFormat(dst, "2006-01-02 15:04:05.999999")
-	if c.kind == kindTimeTZ {
+	if c.Kind == KindTimeTZ {
 		dst = append(dst, 'Z')
 	}
 	return dst, true
@@ -230,38 +230,38 @@ func appendInterval(dst []byte, seconds, micros int64, unit string) []byte {
 }
 
 // unitProblem says why numbers for the type can't have a unit; "" if they can.
-func (c *Type) unitProblem(unit string) string {
+func (c *Type) UnitProblem(unit string) string {
 	if !slices.Contains(units, unit) {
 		return fmt.Sprintf("unit is %s, not %q", strings.Join(units, ", "), unit)
 	}
 	e := c
-	if c.array {
+	if c.Array {
 		e = c.element()
 	}
 	switch {
-	case !e.isTemporal() || e.base == "time with time zone" || e.array:
-		return fmt.Sprintf("unit is for numbers of date, time, timestamp and interval, and the column's type is %s", c.typ)
-	case e.kind == kindDate && unit != "days" && c.location == nil:
+	case !e.isTemporal() || e.Base == "time with time zone" || e.Array:
+		return fmt.Sprintf("unit is for numbers of date, time, timestamp and interval, and the column's type is %s", c.Declared)
+	case e.Kind == KindDate && unit != "days" && c.Location == nil:
 		return fmt.Sprintf("a date from a number of %s names its zone, as in zone: UTC (rule 28)", unit)
-	case e.base == "time without time zone" && unit == "days":
+	case e.Base == "time without time zone" && unit == "days":
 		return "a time of day is counted in s, ms, us or ns, not in days"
 	}
 	return ""
 }
 
 // noTime refuses a number, and names a unit by which it would be a value of the type.
-func (c *Type) noTime(number []byte) *refusal {
+func (c *Type) noTime(number []byte) *Refusal {
 	message := "in the column's unit the number lies beyond the years 1 to 9999"
 	switch {
-	case c.kind == kindDate && c.unit == "days" && bytes.IndexByte(number, '.') >= 0:
+	case c.Kind == KindDate && c.Unit == "days" && bytes.IndexByte(number, '.') >= 0:
 		message = "a fraction of a day for a date"
-	case c.kind == kindInterval:
+	case c.Kind == kindInterval:
 		message = "in the column's unit the number is longer than an interval"
-	case c.kind == kindTime && !c.isTimestamp():
+	case c.Kind == KindTime && !c.isTimestamp():
 		message = "in the column's unit the number lies beyond the day"
 	}
-	for _, other := range units[slices.Index(units, c.unit)+1:] {
-		if c.unitProblem(other) != "" {
+	for _, other := range units[slices.Index(units, c.Unit)+1:] {
+		if c.UnitProblem(other) != "" {
 			continue
 		}
 		if _, ok := c.appendUnits(nil, number, other); ok {
@@ -269,5 +269,5 @@ func (c *Type) noTime(number []byte) *refusal {
 			break
 		}
 	}
-	return refuse(badRange, message)
+	return Refuse(badRange, message)
 }

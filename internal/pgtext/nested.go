@@ -1,4 +1,4 @@
-package sink
+package pgtext
 
 import (
 	"bytes"
@@ -23,44 +23,44 @@ const (
 // checked as if it stood alone. What can't be taken apart, PostgreSQL would refuse as well.
 
 // prepare hands the column's settings to what it is made of, and notes whether there is anything to look for.
-func (c *Type) prepare() {
-	c.watched = c.kind == kindDate || c.kind == kindTime || c.kind == kindTimeTZ || c.kind == kindInterval ||
-		c.base == "name" || c.base == `"char"` || c.kind == kindNumeric && c.strict && c.typmod >= 0
-	if c.form != formScalar {
+func (c *Type) Prepare() {
+	c.watched = c.Kind == KindDate || c.Kind == KindTime || c.Kind == KindTimeTZ || c.Kind == kindInterval ||
+		c.Base == "name" || c.Base == `"char"` || c.Kind == KindNumeric && c.Strict && c.Typmod >= 0
+	if c.Form != formScalar {
 		c.watched = false
 	}
-	for i := range c.parts {
-		p := &c.parts[i]
-		p.strict, p.session = c.strict, c.session
-		if c.array {
-			p.encoding, p.zone, p.location, p.unit = c.encoding, c.zone, c.location, c.unit
+	for i := range c.Parts {
+		p := &c.Parts[i]
+		p.Strict, p.Session = c.Strict, c.Session
+		if c.Array {
+			p.Encoding, p.Zone, p.Location, p.Unit = c.Encoding, c.Zone, c.Location, c.Unit
 		}
-		p.prepare()
+		p.Prepare()
 		c.watched = c.watched || p.watched
 	}
-	c.plain = !c.watched && c.kind != kindBytea
-	if c.kind == kindJSON && c.json == nil {
+	c.plain = !c.watched && c.Kind != KindBytea
+	if c.Kind == KindJSON && c.json == nil {
 		c.json, _ = fields.New(nil) // no path can be wrong
 	}
 }
 
 // element describes the elements of an array column.
 func (c *Type) element() *Type {
-	if len(c.parts) > 0 {
-		return &c.parts[0]
+	if len(c.Parts) > 0 {
+		return &c.Parts[0]
 	}
 	e := *c
-	e.array, e.base = false, strings.TrimSuffix(c.base, "[]")
+	e.Array, e.Base = false, strings.TrimSuffix(c.Base, "[]")
 	return &e
 }
 
 // look checks a text of the column's type at any depth.
-func (c *Type) look(text []byte) *refusal {
+func (c *Type) look(text []byte) *Refusal {
 	if !c.watched {
 		return nil
 	}
-	if c.form == formScalar {
-		return c.checkText(text)
+	if c.Form == formScalar {
+		return c.CheckText(text)
 	}
 	l := literal{text: text, each: (*Type).look}
 	return l.apart(c)
@@ -70,11 +70,11 @@ func (c *Type) look(text []byte) *refusal {
 type literal struct {
 	text []byte
 	at   int
-	each func(c *Type, text []byte) *refusal // is called for each piece that is not null
+	each func(c *Type, text []byte) *Refusal // is called for each piece that is not null
 }
 
-func (l *literal) apart(c *Type) (r *refusal) {
-	switch c.form {
+func (l *literal) apart(c *Type) (r *Refusal) {
+	switch c.Form {
 	case formArray:
 		r = l.array(c)
 	case formComposite:
@@ -90,8 +90,8 @@ func (l *literal) apart(c *Type) (r *refusal) {
 	return r
 }
 
-func (l *literal) malformed(c *Type) *refusal {
-	return refuse(badText, "malformed text for type "+c.base)
+func (l *literal) malformed(c *Type) *Refusal {
+	return Refuse(badText, "malformed text for type "+c.Base)
 }
 
 func (l *literal) space() {
@@ -120,7 +120,7 @@ func (l *literal) take(b byte) bool {
 }
 
 // array looks at the elements, of whatever dimension: their texts are quoted whole, or not at all.
-func (l *literal) array(c *Type) *refusal {
+func (l *literal) array(c *Type) *Refusal {
 	e := c.element()
 	l.space()
 	for l.take('[') { // bounds, such as [0:1]=
@@ -150,10 +150,10 @@ func (l *literal) array(c *Type) *refusal {
 			if depth--; depth == 0 {
 				return nil
 			}
-		case b == c.delimiter:
+		case b == c.Delimiter:
 			l.at++
 		default:
-			text, isNull, ok := l.elementText(c.delimiter)
+			text, isNull, ok := l.elementText(c.Delimiter)
 			if !ok {
 				return l.malformed(c)
 			}
@@ -214,12 +214,12 @@ func (l *literal) elementText(delimiter byte) (text []byte, isNull, ok bool) {
 }
 
 // composite looks at the attributes; an empty one is null.
-func (l *literal) composite(c *Type) *refusal {
+func (l *literal) composite(c *Type) *Refusal {
 	l.space()
 	if !l.take('(') {
 		return l.malformed(c)
 	}
-	for i := range c.parts {
+	for i := range c.Parts {
 		if i > 0 && !l.take(',') {
 			return l.malformed(c)
 		}
@@ -230,7 +230,7 @@ func (l *literal) composite(c *Type) *refusal {
 		if !ok {
 			return l.malformed(c)
 		}
-		if r := l.each(&c.parts[i], text); r != nil {
+		if r := l.each(&c.Parts[i], text); r != nil {
 			return r
 		}
 	}
@@ -241,7 +241,7 @@ func (l *literal) composite(c *Type) *refusal {
 }
 
 // bounds looks at those of a range.
-func (l *literal) bounds(c *Type) *refusal {
+func (l *literal) bounds(c *Type) *Refusal {
 	l.space()
 	if rest := l.text[l.at:]; len(rest) >= len("empty") && bytes.EqualFold(rest[:len("empty")], []byte("empty")) {
 		l.at += len("empty")
@@ -256,7 +256,7 @@ func (l *literal) bounds(c *Type) *refusal {
 			if !ok {
 				return l.malformed(c)
 			}
-			if r := l.each(&c.parts[0], text); r != nil {
+			if r := l.each(&c.Parts[0], text); r != nil {
 				return r
 			}
 		}
@@ -268,7 +268,7 @@ func (l *literal) bounds(c *Type) *refusal {
 	return nil
 }
 
-func (l *literal) ranges(c *Type) *refusal {
+func (l *literal) ranges(c *Type) *Refusal {
 	l.space()
 	if !l.take('{') {
 		return l.malformed(c)

@@ -1,4 +1,4 @@
-package sink
+package pgtext
 
 import (
 	"slices"
@@ -9,9 +9,9 @@ import (
 // appendArray appends a JSON array as PostgreSQL writes its arrays, element by
 // element; nested arrays are dimensions, except of json and jsonb, whose elements
 // are documents as they came, and of domains over arrays, which are elements.
-func (c *Type) appendArray(dst, raw []byte) ([]byte, *refusal) {
+func (c *Type) appendArray(dst, raw []byte) ([]byte, *Refusal) {
 	e := c.element()
-	delimiter := c.delimiter
+	delimiter := c.Delimiter
 	if delimiter == 0 {
 		delimiter = ','
 	}
@@ -22,15 +22,15 @@ func (c *Type) appendArray(dst, raw []byte) ([]byte, *refusal) {
 			dst = append(dst, delimiter)
 		}
 		first = false
-		var r *refusal
+		var r *Refusal
 		switch {
 		case v.Kind == fields.Null:
 			dst = append(dst, "NULL"...)
-		case v.Kind == fields.Array && !e.array && e.kind != kindJSON:
+		case v.Kind == fields.Array && !e.Array && e.Kind != KindJSON:
 			dst, r = c.appendArray(dst, v.Raw)
 		default:
 			start := len(dst)
-			if dst, r = e.appendValue(dst, v); r == nil {
+			if dst, r = e.AppendValue(dst, v); r == nil {
 				dst = quoteElement(dst, start)
 			}
 		}
@@ -66,11 +66,11 @@ func quoteElement(dst []byte, start int) []byte {
 }
 
 // checkArrayText checks an array that came as PostgreSQL's own text for one.
-func (c *Type) checkArrayText(text []byte) *refusal {
+func (c *Type) checkArrayText(text []byte) *Refusal {
 	switch {
-	case c.kind == kindDate, c.kind == kindBytea, c.unit != "":
+	case c.Kind == KindDate, c.Kind == KindBytea, c.Unit != "":
 		// Elements may need another form.
-		return refuse(badText, "a text for a column of type "+c.base+", which takes a JSON array")
+		return Refuse(badText, "a text for a column of type "+c.Base+", which takes a JSON array")
 	}
 	return c.look(text)
 }

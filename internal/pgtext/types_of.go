@@ -1,4 +1,4 @@
-package sink
+package pgtext
 
 import (
 	"context"
@@ -8,7 +8,7 @@ import (
 )
 
 // types are the types of a table's columns and all that these are made of, by oid.
-type types map[uint32]*pgType
+type Types map[uint32]*pgType
 
 // pgType is a type as far as its texts are concerned.
 type pgType struct {
@@ -25,7 +25,7 @@ type pgType struct {
 }
 
 // readTypes reads the types with these oids, and those that they are made of.
-func readTypes(ctx context.Context, tx pgx.Tx, oids []uint32) (types, error) {
+func Read(ctx context.Context, tx pgx.Tx, oids []uint32) (Types, error) {
 	rows, err := tx.Query(ctx, `
 		with recursive reached (oid) as (
 			select unnest($1::oid[])
@@ -48,7 +48,7 @@ func readTypes(ctx context.Context, tx pgx.Tx, oids []uint32) (types, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read types: %w", err)
 	}
-	out := types{}
+	out := Types{}
 	var oid uint32
 	var t pgType
 	_, err = pgx.ForEachRow(rows, []any{&oid, &t.name, &t.base, &t.enum, &t.domainOf, &t.typmod, &t.element, &t.delimiter, &t.subtype, &t.multi, &t.attributes, &t.modifiers}, func() error {
@@ -65,32 +65,32 @@ func readTypes(ctx context.Context, tx pgx.Tx, oids []uint32) (types, error) {
 
 // describe says what values of a type are made of, domains followed down to
 // their base type: that is the one whose input function reads a text.
-func (ts types) describe(oid uint32, typmod int32) Type {
+func (ts Types) Describe(oid uint32, typmod int32) Type {
 	t := ts[oid]
 	for ; t.domainOf != 0; t = ts[t.domainOf] {
 		if typmod == -1 {
 			typmod = t.typmod
 		}
 	}
-	c := Type{base: t.base, typmod: typmod, enum: t.enum, kind: kindOf(t.name), delimiter: ','}
+	c := Type{Base: t.base, Typmod: typmod, Enum: t.enum, Kind: kindOf(t.name), Delimiter: ','}
 	part := func(oid uint32, typmod int32) {
-		p := ts.describe(oid, typmod)
-		p.typ = p.base
-		c.parts = append(c.parts, p)
+		p := ts.Describe(oid, typmod)
+		p.Declared = p.Base
+		c.Parts = append(c.Parts, p)
 	}
 	switch {
 	case t.element != 0:
 		part(t.element, typmod)
-		c.form, c.array, c.kind = formArray, true, c.parts[0].kind
-		c.delimiter = ts[t.element].delimiter[0]
+		c.Form, c.Array, c.Kind = formArray, true, c.Parts[0].Kind
+		c.Delimiter = ts[t.element].delimiter[0]
 	case t.subtype != 0:
 		part(t.subtype, -1)
-		c.form, c.kind = formRange, kindNested
+		c.Form, c.Kind = formRange, kindNested
 		if t.multi {
-			c.form = formMultirange
+			c.Form = formMultirange
 		}
 	case len(t.attributes) > 0:
-		c.form, c.kind = formComposite, kindNested
+		c.Form, c.Kind = formComposite, kindNested
 		for i, oid := range t.attributes {
 			part(oid, t.modifiers[i])
 		}

@@ -1,4 +1,4 @@
-package sink
+package pgtext
 
 import (
 	"bytes"
@@ -14,7 +14,7 @@ func (c *Type) canonicalInt(text []byte) ([]byte, bool) {
 		return text, true
 	}
 	bits := 64
-	switch c.base {
+	switch c.Base {
 	case "smallint":
 		bits = 16
 	case "integer":
@@ -30,7 +30,7 @@ func (c *Type) canonicalInt(text []byte) ([]byte, bool) {
 // plainInt reports whether a text is canonical, and surely within range.
 func (c *Type) plainInt(text []byte) bool {
 	size := 18
-	switch c.base {
+	switch c.Base {
 	case "smallint":
 		size = 4
 	case "integer":
@@ -112,7 +112,7 @@ func (c *Type) canonicalNumeric(text []byte) ([]byte, bool) {
 	if !ok {
 		return nil, false
 	}
-	if c.typmod >= 0 && len(d.digits) > 0 {
+	if c.Typmod >= 0 && len(d.digits) > 0 {
 		precision, scale := c.numericLimits()
 		if len(d.digits)-d.exponent > scale || d.exponent > precision-scale {
 			return nil, false

@@ -1,4 +1,4 @@
-package sink
+package pgtext
 
 import (
 	"bytes"
@@ -9,11 +9,11 @@ import (
 
 // decodeBytes replaces dst[start:], bytes in the column's encoding, by
 // PostgreSQL's text for them: \x and hexadecimal digits in lower case.
-func (c *Type) decodeBytes(dst []byte, start int) ([]byte, *refusal) {
+func (c *Type) decodeBytes(dst []byte, start int) ([]byte, *Refusal) {
 	end := len(dst)
 	text := dst[start:end]
 	var err error
-	switch c.encoding {
+	switch c.Encoding {
 	case "base64":
 		encoding := base64.RawStdEncoding
 		if bytes.HasSuffix(text, []byte("=")) {
@@ -27,10 +27,10 @@ func (c *Type) decodeBytes(dst []byte, start int) ([]byte, *refusal) {
 	case "hex":
 		dst, err = hex.AppendDecode(dst, bytes.TrimPrefix(text, []byte(`\x`)))
 	default:
-		return dst, refuse(badText, "a text for a bytea column without an encoding")
+		return dst, Refuse(badText, "a text for a bytea column without an encoding")
 	}
 	if err != nil {
-		return dst, refuse(badText, "not "+c.encoding)
+		return dst, Refuse(badText, "not "+c.Encoding)
 	}
 	decoded := len(dst)
 	dst = appendBytea(dst, dst[end:decoded])

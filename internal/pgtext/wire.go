@@ -1,4 +1,4 @@
-package sink
+package pgtext
 
 import (
 	"bytes"
@@ -14,36 +14,36 @@ import (
 
 // wire appends the binary form of a text that is a value of the column's type. It
 // is not ok if only the type's input function can tell what the text is.
-type wire func(c *Type, dst, text []byte) ([]byte, bool)
+type Wire func(c *Type, dst, text []byte) ([]byte, bool)
 
 // wire is the binary form of the column's type, nil if it is not known here.
-func (c *Type) wire() wire {
+func (c *Type) Wire() Wire {
 	switch {
-	case c.array:
+	case c.Array:
 		return nil
 	case c.isTimestamp():
 		return wireTimestamp
-	case c.enum:
+	case c.Enum:
 		return wireText // its label
-	case c.base == "jsonb":
+	case c.Base == "jsonb":
 		return wireJSONB
 	}
-	switch c.kind {
-	case kindInt:
+	switch c.Kind {
+	case KindInt:
 		return wireInt
-	case kindNumeric:
+	case KindNumeric:
 		return wireNumeric
-	case kindFloat:
+	case KindFloat:
 		return wireFloat
 	case kindBool:
 		return wireBool
-	case kindText, kindJSON:
+	case KindText, KindJSON:
 		return wireText
 	case kindUUID:
 		return wireUUID
-	case kindDate:
+	case KindDate:
 		return wireDate
-	case kindBytea:
+	case KindBytea:
 		return wireBytea
 	}
 	return nil
@@ -83,7 +83,7 @@ func wireInt(c *Type, dst, text []byte) ([]byte, bool) {
 	if negative {
 		n = -n
 	}
-	switch c.base {
+	switch c.Base {
 	case "smallint":
 		return binary.BigEndian.AppendUint16(dst, uint16(n)), true
 	case "integer":
@@ -111,7 +111,7 @@ func wireFloat(c *Type, dst, text []byte) ([]byte, bool) {
 		}
 	}
 	bits, least, most := 64, smallestFloat, largestFloat
-	if c.base == "real" {
+	if c.Base == "real" {
 		bits, least, most = 32, smallestReal, largestReal
 	}
 	f, err := strconv.ParseFloat(string(text), bits)

@@ -1,4 +1,4 @@
-package sink
+package pgtext
 
 import (
 	"strconv"
@@ -40,9 +40,9 @@ func (c *Type) microsOf(text []byte) (micros int64, ok bool) {
 		return 0, false
 	}
 	switch {
-	case c.kind == kindTime:
+	case c.Kind == KindTime:
 		ts.offset = 0 // a timestamp without time zone ignores the one in its text
-	case !ts.zoned && c.session != time.UTC:
+	case !ts.zoned && c.Session != time.UTC:
 		return 0, false
 	}
 	seconds := daysSince1970(ts.year, ts.month, ts.day)*secondsPerDay + int64(3600*ts.hour+60*ts.minute+ts.second-ts.offset)
@@ -62,8 +62,8 @@ func daysSince1970(year, month, day int) int64 {
 
 // fractionDigits is the precision of a timestamp column.
 func (c *Type) fractionDigits() int {
-	if c.typmod < 0 {
+	if c.Typmod < 0 {
 		return 6
 	}
-	return int(c.typmod)
+	return int(c.Typmod)
 }

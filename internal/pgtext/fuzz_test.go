@@ -1,4 +1,4 @@
-package sink
+package pgtext
 
 import (
 	"bytes"
@@ -54,7 +54,7 @@ func FuzzArray(f *testing.F) {
 				return
 			}
 		}
-		c := &Type{kind: kindText, base: "text[]", array: true}
+		c := &Type{Kind: KindText, Base: "text[]", Array: true}
 		text, r := value(c, string(doc))
 		if r != nil || bytes.Equal(bytes.TrimSpace(doc), []byte("null")) {
 			return
@@ -74,7 +74,7 @@ func FuzzArray(f *testing.F) {
 // Rule 27: PostgreSQL reads the arrays as they were meant.
 func TestRule27ArraysOnServer(t *testing.T) {
 	db := newDatabase(t)
-	c := &Type{kind: kindText, base: "text[]", array: true}
+	c := &Type{Kind: KindText, Base: "text[]", Array: true}
 	for _, doc := range []string{`[]`, `["a",null,"NULL","null",""," "]`, `["\"","\\","{,}","\\\"","\\\\","a\\"]`, `["é","😀\n\t","'","''"]`, `[["a","\""],[null,"{}"]]`} {
 		text, r := value(c, doc)
 		if r != nil {
@@ -96,13 +96,13 @@ func FuzzBytea(f *testing.F) {
 			{"base64", base64.StdEncoding.EncodeToString(b)}, {"base64", base64.RawStdEncoding.EncodeToString(b)},
 			{"hex", hex.EncodeToString(b)}, {"hex", strings.ToUpper(hex.EncodeToString(b))}, {"hex", want},
 		} {
-			c := &Type{kind: kindBytea, base: "bytea", encoding: tt.encoding}
+			c := &Type{Kind: KindBytea, Base: "bytea", Encoding: tt.encoding}
 			got, r := c.fit(append([]byte("before"), tt.text...), len("before"))
 			if r != nil || string(got) != "before"+want {
 				t.Fatalf("%s %q: got %q, %v, want %q", tt.encoding, tt.text, got, r, want)
 			}
 			// As a text of its own: refused, or read in one way only.
-			c = &Type{kind: kindBytea, base: "bytea", encoding: tt.encoding}
+			c = &Type{Kind: KindBytea, Base: "bytea", Encoding: tt.encoding}
 			if got, r := c.fit(bytes.Clone(b), 0); r == nil {
 				back, err := hex.DecodeString(strings.TrimPrefix(string(got), `\x`))
 				if err != nil {
@@ -126,11 +126,11 @@ func FuzzValue(f *testing.F) {
 		f.Add([]byte(doc))
 	}
 	columns := []*Type{}
-	for k := kindOther; k <= kindNested; k++ {
+	for k := KindOther; k <= kindNested; k++ {
 		for _, array := range []bool{false, true} {
-			c := &Type{kind: k, base: "text", array: array}
-			if k == kindBytea {
-				c.encoding = "hex"
+			c := &Type{Kind: k, Base: "text", Array: array}
+			if k == KindBytea {
+				c.Encoding = "hex"
 			}
 			columns = append(columns, c)
 		}
@@ -139,10 +139,10 @@ func FuzzValue(f *testing.F) {
 		for _, c := range columns {
 			text, r := value(c, string(doc))
 			if r == nil && (!json.Valid(doc) || strings.ContainsRune(text, 0) || strings.ToValidUTF8(text, "") != text) {
-				t.Fatalf("kind %d array %v: %q became %q", c.kind, c.array, doc, text)
+				t.Fatalf("kind %d array %v: %q became %q", c.Kind, c.Array, doc, text)
 			}
-			if r != nil && (len(r.code) != 5 || r.message == "") {
-				t.Fatalf("kind %d array %v: %q: %+v", c.kind, c.array, doc, r)
+			if r != nil && (len(r.Code) != 5 || r.Message == "") {
+				t.Fatalf("kind %d array %v: %q: %+v", c.Kind, c.Array, doc, r)
 			}
 		}
 	})
@@ -157,9 +157,9 @@ func FuzzUnit(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		for _, base := range []string{"date", "timestamp without time zone", "timestamp with time zone", "time without time zone", "interval"} {
 			for _, unit := range units {
-				c := &Type{kind: kindOf(map[string]string{"date": "date", "timestamp without time zone": "timestamp", "timestamp with time zone": "timestamptz", "time without time zone": "time", "interval": "interval"}[base]),
-					base: base, typmod: -1, unit: unit, location: time.UTC, session: time.UTC}
-				c.prepare()
+				c := &Type{Kind: kindOf(map[string]string{"date": "date", "timestamp without time zone": "timestamp", "timestamp with time zone": "timestamptz", "time without time zone": "time", "interval": "interval"}[base]),
+					Base: base, Typmod: -1, Unit: unit, Location: time.UTC, Session: time.UTC}
+				c.Prepare()
 				got, r := c.fit(append([]byte("before"), text...), len("before"))
 				if !bytes.HasPrefix(got, []byte("before")) {
 					t.Fatalf("%s overwrote what was there", base)
@@ -169,7 +169,7 @@ func FuzzUnit(f *testing.F) {
 				}
 				_, day := daysOf(got)
 				_, moment := parseTimestamp(got)
-				ok := map[kind]bool{kindDate: day, kindTime: moment || strings.HasPrefix(base, "time ") && len(got) >= 8 && got[2] == ':', kindTimeTZ: moment, kindInterval: bytes.HasSuffix(got, []byte(" microseconds"))}[c.kind]
+				ok := map[Kind]bool{KindDate: day, KindTime: moment || strings.HasPrefix(base, "time ") && len(got) >= 8 && got[2] == ':', KindTimeTZ: moment, kindInterval: bytes.HasSuffix(got, []byte(" microseconds"))}[c.Kind]
 				if !ok {
 					t.Fatalf("%s in %s: %q became %q", base, unit, text, got)
 				}
@@ -183,15 +183,15 @@ func FuzzLiteral(f *testing.F) {
 	for _, s := range []string{"{}", `{"a\"b",c}`, "[1:2]={a,b}", "{[a,b),empty}", `("a""b",)`, "(", `{"`, `{\`, "[,", "{{", "(a,b)x", " ( , ) "} {
 		f.Add(s)
 	}
-	text := Type{kind: kindText, base: "name"}
+	text := Type{Kind: KindText, Base: "name"}
 	f.Fuzz(func(t *testing.T, s string) {
 		for form := formScalar; form <= formComposite; form++ {
-			c := &Type{form: form, array: form == formArray, delimiter: ',', parts: []Type{text, text}}
+			c := &Type{Form: form, Array: form == formArray, Delimiter: ',', Parts: []Type{text, text}}
 			if form != formComposite {
-				c.parts = c.parts[:1]
+				c.Parts = c.Parts[:1]
 			}
-			c.prepare()
-			if r := c.look([]byte(s)); r != nil && (len(r.code) != 5 || r.message == "") {
+			c.Prepare()
+			if r := c.look([]byte(s)); r != nil && (len(r.Code) != 5 || r.Message == "") {
 				t.Fatalf("%q: %+v", s, r)
 			}
 		}

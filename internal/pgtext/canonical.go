@@ -1,4 +1,4 @@
-package sink
+package pgtext
 
 import (
 	"bytes"
@@ -26,26 +26,26 @@ import (
 // canonicalKey returns the canonical text of a column's text. It may be the text
 // itself. It is not ok if only PostgreSQL can tell what the text is, or that it is
 // nothing: see canonicalSQL.
-func (c *Type) canonicalKey(text []byte) (canon []byte, ok bool) {
-	switch c.kind {
-	case kindInt:
+func (c *Type) CanonicalKey(text []byte) (canon []byte, ok bool) {
+	switch c.Kind {
+	case KindInt:
 		return c.canonicalInt(text)
-	case kindNumeric:
+	case KindNumeric:
 		return c.canonicalNumeric(text)
-	case kindText:
+	case KindText:
 		return c.canonicalText(text), true
 	case kindUUID:
 		return canonicalUUID(text)
-	case kindDate:
+	case KindDate:
 		return canonicalDate(text)
-	case kindTime, kindTimeTZ:
+	case KindTime, KindTimeTZ:
 		return c.canonicalTimestamp(text)
 	case kindBool:
 		switch string(text) {
 		case "true", "false":
 			return text, true
 		}
-	case kindBytea:
+	case KindBytea:
 		if isBytea(text) {
 			return text, true
 		}
@@ -56,64 +56,64 @@ func (c *Type) canonicalKey(text []byte) (canon []byte, ok bool) {
 // canonicalSQL is the expression for the canonical text of the text "x". It fails
 // for a text that is no value of the type, with an error of class 22. The session
 // has the settings of a transaction of the sink.
-func (c *Type) canonicalSQL() string {
-	switch c.kind {
-	case kindInt:
-		return "x::" + c.base + "::text"
-	case kindNumeric:
+func (c *Type) CanonicalSQL() string {
+	switch c.Kind {
+	case KindInt:
+		return "x::" + c.Base + "::text"
+	case KindNumeric:
 		return "trim_scale(x::" + c.modified("numeric") + ")::text"
-	case kindText:
+	case KindText:
 		switch {
-		case c.isChar():
+		case c.IsChar():
 			return "x::bpchar::text"
 		case c.limit() > 0:
 			return "x::" + c.modified("varchar") + "::text"
 		}
 		return "x"
-	case kindDate:
+	case KindDate:
 		return "trim_scale(extract(epoch from x::date) / 86400)::text"
-	case kindTime:
+	case KindTime:
 		return "trim_scale(extract(epoch from x::" + c.modified("timestamp") + ") * 1000000)::text"
-	case kindTimeTZ:
+	case KindTimeTZ:
 		return "trim_scale(extract(epoch from x::" + c.modified("timestamptz") + ") * 1000000)::text"
-	case kindBytea:
+	case KindBytea:
 		return `'\x' || encode(x::bytea, 'hex')`
 	}
-	return "x::" + c.base + "::text"
+	return "x::" + c.Base + "::text"
 }
 
 // modified is a type with the column's length, precision or scale.
 func (c *Type) modified(name string) string {
-	if c.typmod < 0 {
+	if c.Typmod < 0 {
 		return name
 	}
-	switch c.kind {
-	case kindNumeric:
+	switch c.Kind {
+	case KindNumeric:
 		precision, scale := c.numericLimits()
 		return fmt.Sprintf("%s(%d,%d)", name, precision, scale)
-	case kindText:
+	case KindText:
 		return fmt.Sprintf("%s(%d)", name, c.limit())
 	}
-	return fmt.Sprintf("%s(%d)", name, c.typmod)
+	return fmt.Sprintf("%s(%d)", name, c.Typmod)
 }
 
 // typmodHeader is what PostgreSQL adds to a length in a type modifier.
 const typmodHeader = 4
 
 // limit is the length in characters that the column's type has; 0 without one.
-func (c *Type) limit() int { return max(0, int(c.typmod)-typmodHeader) }
+func (c *Type) limit() int { return max(0, int(c.Typmod)-typmodHeader) }
 
 // numericLimits are a numeric column's precision and scale, which may be negative.
 func (c *Type) numericLimits() (precision, scale int) {
-	m := int(c.typmod) - typmodHeader
+	m := int(c.Typmod) - typmodHeader
 	return m >> 16 & 0xffff, (m&0x7ff ^ 1024) - 1024
 }
 
-func (c *Type) isChar() bool { return c.base == "bpchar" || c.base == "character" }
+func (c *Type) IsChar() bool { return c.Base == "bpchar" || c.Base == "character" }
 
 // compare compares two canonical texts as PostgreSQL compares the values.
-func (c *Type) compare(a, b []byte) int {
-	if c.kind == kindText {
+func (c *Type) Compare(a, b []byte) int {
+	if c.Kind == KindText {
 		return bytes.Compare(a, b) // collation C
 	}
 	return compareDecimals(a, b)
@@ -121,12 +121,12 @@ func (c *Type) compare(a, b []byte) int {
 
 // canBeKey reports whether the column's values have canonical texts. A
 // collation must be deterministic beside that.
-func (c *Type) canBeKey() bool {
-	if c.array {
+func (c *Type) CanBeKey() bool {
+	if c.Array {
 		return false
 	}
-	switch c.kind {
-	case kindInt, kindNumeric, kindUUID, kindDate, kindBool, kindBytea:
+	switch c.Kind {
+	case KindInt, KindNumeric, kindUUID, KindDate, kindBool, KindBytea:
 		return true
 	}
 	return c.isText() || c.isTimestamp()
@@ -134,12 +134,12 @@ func (c *Type) canBeKey() bool {
 
 // canBeVersion reports whether canonical texts can be compared as the
 // column's values. A text needs collation C beside that.
-func (c *Type) canBeVersion() bool {
-	if c.array {
+func (c *Type) CanBeVersion() bool {
+	if c.Array {
 		return false
 	}
-	switch c.kind {
-	case kindInt, kindNumeric, kindDate:
+	switch c.Kind {
+	case KindInt, KindNumeric, KindDate:
 		return true
 	}
 	return c.isText() || c.isTimestamp()
@@ -147,30 +147,30 @@ func (c *Type) canBeVersion() bool {
 
 // isText leaves out citext, whose equality is not that of its bytes, and name.
 func (c *Type) isText() bool {
-	return c.kind == kindText && (c.isChar() || c.base == "text" || c.base == "character varying")
+	return c.Kind == KindText && (c.IsChar() || c.Base == "text" || c.Base == "character varying")
 }
 
 // equalsBytewise reports whether values of the column are equal only if their bytes are; not
 // so numbers with a scale or two zeros, char(n), and text under some collations.
-func (c *Type) equalsBytewise() bool {
-	if c.array {
+func (c *Type) EqualsBytewise() bool {
+	if c.Array {
 		return false
 	}
-	switch c.kind {
-	case kindInt, kindBool, kindUUID, kindDate, kindBytea:
+	switch c.Kind {
+	case KindInt, kindBool, kindUUID, KindDate, KindBytea:
 		return true
-	case kindText:
-		return c.deterministic && (c.base == "text" || c.base == "character varying")
+	case KindText:
+		return c.Deterministic && (c.Base == "text" || c.Base == "character varying")
 	}
-	return c.enum || c.isTimestamp()
+	return c.Enum || c.isTimestamp()
 }
 
 func (c *Type) isTimestamp() bool {
-	return (c.kind == kindTime || c.kind == kindTimeTZ) && strings.HasPrefix(c.base, "timestamp")
+	return (c.Kind == KindTime || c.Kind == KindTimeTZ) && strings.HasPrefix(c.Base, "timestamp")
 }
 
 func (c *Type) canonicalText(text []byte) []byte {
-	if c.isChar() {
+	if c.IsChar() {
 		return bytes.TrimRight(text, " ")
 	}
 	if n := c.limit(); n > 0 && len(text) > n {

@@ -1,4 +1,4 @@
-package sink
+package pgtext
 
 import (
 	"bytes"
@@ -10,43 +10,43 @@ import (
 // can't count the digits of is refused then, too.
 
 const (
-	roundingAllow  = "allow"
-	roundingRefuse = "refuse"
+	RoundingAllow  = "allow"
+	RoundingRefuse = "refuse"
 )
 
 const numberTooFine = "22003" // numeric_value_out_of_range
 
 // rounds reports whether values of the column, or what these are made of, may be rounded and
 // can be refused for it.
-func (c *Type) rounds() bool {
-	for i := range c.parts {
-		if c.parts[i].rounds() {
+func (c *Type) Rounds() bool {
+	for i := range c.Parts {
+		if c.Parts[i].Rounds() {
 			return true
 		}
 	}
-	return c.form == formScalar && (c.kind == kindNumeric || c.kind == kindTime || c.kind == kindTimeTZ)
+	return c.Form == formScalar && (c.Kind == KindNumeric || c.Kind == KindTime || c.Kind == KindTimeTZ)
 }
 
 // checkScale refuses a number with digits beyond the scale.
-func (c *Type) checkScale(text []byte) *refusal {
-	if !c.strict || c.typmod < 0 {
+func (c *Type) checkScale(text []byte) *Refusal {
+	if !c.Strict || c.Typmod < 0 {
 		return nil
 	}
 	_, scale := c.numericLimits()
 	d, ok := parseDecimal(text)
 	switch {
 	case !ok && isNumber(text): // of hundreds of digits
-		return refuse(numberTooFine, "a number of more digits than are counted (rounding: refuse)")
+		return Refuse(numberTooFine, "a number of more digits than are counted (rounding: refuse)")
 	case !ok && isSpecialNumber(text):
 		return nil
 	case !ok:
-		return refuse(badText, "no plain decimal number, whose digits can be counted (rounding: refuse)")
+		return Refuse(badText, "no plain decimal number, whose digits can be counted (rounding: refuse)")
 	case len(d.digits)-d.exponent <= scale:
 		return nil
 	case scale < 0:
-		return refuse(numberTooFine, fmt.Sprintf("the column keeps multiples of 10 to the power of %d, and would round the number (rounding: refuse)", -scale))
+		return Refuse(numberTooFine, fmt.Sprintf("the column keeps multiples of 10 to the power of %d, and would round the number (rounding: refuse)", -scale))
 	}
-	return refuse(numberTooFine, fmt.Sprintf("the column keeps %d digits after the point, and would round the number (rounding: refuse)", scale))
+	return Refuse(numberTooFine, fmt.Sprintf("the column keeps %d digits after the point, and would round the number (rounding: refuse)", scale))
 }
 
 // isSpecialNumber reports whether a text is NaN or an infinity, in numeric's spellings.
@@ -64,8 +64,8 @@ func isSpecialNumber(text []byte) bool {
 
 // checkSecond refuses a time with more digits of a second than the column keeps. In a spelling that only
 // PostgreSQL reads, any digits after a point count.
-func (c *Type) checkSecond(text []byte) *refusal {
-	if !c.strict {
+func (c *Type) checkSecond(text []byte) *Refusal {
+	if !c.Strict {
 		return nil
 	}
 	digits := 0
@@ -87,13 +87,13 @@ func (c *Type) checkSecond(text []byte) *refusal {
 }
 
 // checkFraction refuses more digits of a second than the column keeps; an interval is taken to keep six.
-func (c *Type) checkFraction(digits int) *refusal {
+func (c *Type) checkFraction(digits int) *Refusal {
 	keeps := 6
-	if c.kind != kindInterval {
+	if c.Kind != kindInterval {
 		keeps = c.fractionDigits()
 	}
-	if !c.strict || digits <= keeps {
+	if !c.Strict || digits <= keeps {
 		return nil
 	}
-	return refuse(badRange, fmt.Sprintf("the column keeps %d digits of a second, and would round the time (rounding: refuse)", keeps))
+	return Refuse(badRange, fmt.Sprintf("the column keeps %d digits of a second, and would round the time (rounding: refuse)", keeps))
 }

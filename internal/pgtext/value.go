@@ -1,4 +1,4 @@
-package sink
+package pgtext
 
 import (
 	"bytes"
@@ -12,25 +12,25 @@ import (
 
 // refusal says why a value can't become a column's text, with the SQLSTATE that
 // PostgreSQL has for it.
-type refusal struct{ code, message string }
+type Refusal struct{ Code, Message string }
 
-func refuse(code, message string) *refusal { return &refusal{code, message} }
+func Refuse(code, message string) *Refusal { return &Refusal{code, message} }
 
 // SQLSTATEs of values.
 const (
 	badText      = "22P02" // invalid_text_representation
-	badCharacter = "22021" // character_not_in_repertoire
+	BadCharacter = "22021" // character_not_in_repertoire
 	badEscape    = "22P05" // untranslatable_character
 	badTime      = "22007" // invalid_datetime_format
 	badRange     = "22008" // datetime_field_overflow
 	tooLong      = "22001" // string_data_right_truncation
-	noValue      = "23502" // not_null_violation
-	tooMuch      = "54000" // program_limit_exceeded
+	NoValue      = "23502" // not_null_violation
+	TooMuch      = "54000" // program_limit_exceeded
 )
 
 // appendValue appends the text of a JSON value that is there and not null.
-func (c *Type) appendValue(dst []byte, v fields.Value) ([]byte, *refusal) {
-	if !c.array {
+func (c *Type) AppendValue(dst []byte, v fields.Value) ([]byte, *Refusal) {
+	if !c.Array {
 		return c.appendScalar(dst, v)
 	}
 	switch v.Kind {
@@ -44,20 +44,20 @@ func (c *Type) appendValue(dst []byte, v fields.Value) ([]byte, *refusal) {
 		}
 		return dst, c.checkArrayText(dst[start:])
 	}
-	return dst, refuse(badText, "not an array, where the column is one")
+	return dst, Refuse(badText, "not an array, where the column is one")
 }
 
 // appendScalar is appendValue for a column that is not an array, or for the
 // elements of one that is.
-func (c *Type) appendScalar(dst []byte, v fields.Value) ([]byte, *refusal) {
-	if c.kind == kindJSON {
+func (c *Type) appendScalar(dst []byte, v fields.Value) ([]byte, *Refusal) {
+	if c.Kind == KindJSON {
 		if hasNUL(v.Raw) {
-			return dst, refuse(badEscape, `\u0000 in a JSON value`)
+			return dst, Refuse(badEscape, `\u0000 in a JSON value`)
 		}
 		return append(dst, v.Raw...), nil
 	}
 	start := len(dst)
-	var r *refusal
+	var r *Refusal
 	switch v.Kind {
 	case fields.String:
 		if dst, r = appendString(dst, v.Raw); r != nil {
@@ -65,29 +65,29 @@ func (c *Type) appendScalar(dst []byte, v fields.Value) ([]byte, *refusal) {
 		}
 	case fields.Number:
 		switch {
-		case c.kind == kindBytea:
-			return dst, refuse(badText, "a number for a bytea column")
-		case c.kind == kindInt && !isWhole(v.Raw):
-			return dst, refuse(badText, "a fraction or an exponent for an integer column")
-		case c.isTemporal() && c.unit == "":
-			return dst, refuse(badTime, "a number for a column of type "+c.base+unitMessage)
-		case c.kind == kindNested:
-			return dst, refuse(badText, "a number for a column of type "+c.base)
+		case c.Kind == KindBytea:
+			return dst, Refuse(badText, "a number for a bytea column")
+		case c.Kind == KindInt && !isWhole(v.Raw):
+			return dst, Refuse(badText, "a fraction or an exponent for an integer column")
+		case c.isTemporal() && c.Unit == "":
+			return dst, Refuse(badTime, "a number for a column of type "+c.Base+unitMessage)
+		case c.Kind == kindNested:
+			return dst, Refuse(badText, "a number for a column of type "+c.Base)
 		}
 		dst = append(dst, v.Raw...)
 	case fields.Bool:
-		switch c.kind {
-		case kindBool, kindText, kindOther:
+		switch c.Kind {
+		case kindBool, KindText, KindOther:
 			dst = append(dst, v.Raw...)
 		default:
-			return dst, refuse(badText, "a boolean for a column of type "+c.base)
+			return dst, Refuse(badText, "a boolean for a column of type "+c.Base)
 		}
 	default:
-		switch c.kind {
-		case kindText, kindOther:
+		switch c.Kind {
+		case KindText, KindOther:
 			dst = append(dst, v.Raw...)
 		default:
-			return dst, refuse(badText, "an object or array for a column of type "+c.base)
+			return dst, Refuse(badText, "an object or array for a column of type "+c.Base)
 		}
 	}
 	return c.fit(dst, start)
@@ -105,59 +105,59 @@ func isWhole(number []byte) bool {
 
 // appendString appends a JSON string's text. PostgreSQL has no text with a NUL in
 // it; without an escape there can't be one.
-func appendString(dst, raw []byte) ([]byte, *refusal) {
+func appendString(dst, raw []byte) ([]byte, *Refusal) {
 	if bytes.IndexByte(raw, '\\') < 0 {
 		return append(dst, raw[1:len(raw)-1]...), nil
 	}
 	start := len(dst)
 	dst, err := fields.AppendString(dst, raw)
 	if err != nil {
-		return dst, refuse(badCharacter, err.Error())
+		return dst, Refuse(BadCharacter, err.Error())
 	}
 	if bytes.IndexByte(dst[start:], 0) >= 0 {
-		return dst, refuse(badEscape, `\u0000 in a text`)
+		return dst, Refuse(badEscape, `\u0000 in a text`)
 	}
 	return dst, nil
 }
 
 // fit checks dst[start:], a text that the column is going to read, and brings it
 // into the form that PostgreSQL reads.
-func (c *Type) fit(dst []byte, start int) ([]byte, *refusal) {
+func (c *Type) fit(dst []byte, start int) ([]byte, *Refusal) {
 	if c.plain {
 		return dst, nil
 	}
 	text := dst[start:]
 	switch {
-	case c.kind == kindBytea:
+	case c.Kind == KindBytea:
 		return c.decodeBytes(dst, start)
-	case c.form != formScalar:
+	case c.Form != formScalar:
 		return dst, c.look(text)
-	case c.unit != "" && isNumber(text):
+	case c.Unit != "" && isNumber(text):
 		return c.fitUnit(dst, start)
-	case c.kind == kindDate:
+	case c.Kind == KindDate:
 		return c.fitDate(dst, start)
 	}
-	return dst, c.checkText(text)
+	return dst, c.CheckText(text)
 }
 
 // checkText checks a text that is for a type that is made of no others, and that needs no other form.
-func (c *Type) checkText(text []byte) *refusal {
-	switch c.kind {
-	case kindText, kindOther:
+func (c *Type) CheckText(text []byte) *Refusal {
+	switch c.Kind {
+	case KindText, KindOther:
 		return c.fitName(text)
-	case kindDate:
+	case KindDate:
 		_, r := c.fitDate(text, 0) // without a zone, which only columns have
 		return r
-	case kindNumeric:
+	case KindNumeric:
 		return c.checkScale(text)
-	case kindTime, kindTimeTZ:
+	case KindTime, KindTimeTZ:
 		if r := c.checkTime(text); r != nil {
 			return r
 		}
 		return c.checkSecond(text)
 	case kindInterval:
 		if isNumber(text) {
-			return refuse(badTime, "a number for type "+c.base+unitMessage)
+			return Refuse(badTime, "a number for type "+c.Base+unitMessage)
 		}
 	}
 	return nil
@@ -166,15 +166,15 @@ func (c *Type) checkText(text []byte) *refusal {
 // maxNameBytes is what fits into PostgreSQL's type name; the type's input cuts off the rest.
 const maxNameBytes = 63
 
-func (c *Type) fitName(text []byte) *refusal {
-	switch c.base {
+func (c *Type) fitName(text []byte) *Refusal {
+	switch c.Base {
 	case "name":
 		if len(text) > maxNameBytes {
-			return refuse(tooLong, "longer than the 63 bytes of type name")
+			return Refuse(tooLong, "longer than the 63 bytes of type name")
 		}
 	case `"char"`:
 		if len(text) > 1 {
-			return refuse(tooLong, `longer than the one byte of type "char"`)
+			return Refuse(tooLong, `longer than the one byte of type "char"`)
 		}
 	}
 	return nil
