@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -70,7 +71,7 @@ func TestRetypedColumn(t *testing.T) {
 				key = r.IntN(id) // a row that is there
 			}
 			records = append(records, fmt.Sprintf(`{"id": %d, "v": %s}`, key, v))
-			sent = append(sent, fmt.Sprintf("(%d, %s, %s)", key, Literal(v), Literal(strings.ReplaceAll(strings.Trim(v, `"`), `\\`, `\`))))
+			sent = append(sent, fmt.Sprintf("(%d, %s, %s)", key, pgname.Literal(v), pgname.Literal(strings.ReplaceAll(strings.Trim(v, `"`), `\\`, `\`))))
 		}
 		id += 2 * len(values)
 		p := e.decoded(int64(id), records...)

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/oncesink/oncesink/internal/pgerr"
 )
 
 // Whose fault an error is, is found out by experiment (rule 17). The class of its SQLSTATE says what to
@@ -29,18 +31,18 @@ func (t *transaction) arguable(err error) bool {
 		advance *advanceError
 		handler *handlerError
 		pg      *pgconn.PgError
-		poison  *poisonError
+		marked  *pgerr.Marked
 	)
-	if t.conn.Conn().IsClosed() || errors.As(err, &advance) || !errors.As(err, &pg) && !errors.As(err, &poison) {
+	if t.conn.Conn().IsClosed() || errors.As(err, &advance) || !errors.As(err, &pg) && !errors.As(err, &marked) {
 		return false
 	}
-	switch Classify(err) {
-	case Transient:
+	switch pgerr.Classify(err) {
+	case pgerr.Transient:
 		return false
-	case Data:
+	case pgerr.Data:
 		return true
 	}
-	return !errors.As(err, &handler) && !ownTable(pg) && !noPartition(pg)
+	return !errors.As(err, &handler) && !pgerr.OwnTable(pg) && !pgerr.NoPartition(pg)
 }
 
 // shared tries the statement that failed without any rows. It returns an error that no record is to blame
@@ -60,7 +62,7 @@ func (t *transaction) shared(ctx context.Context, err error) error {
 		}
 		t.w.exec(d.verb, d.table, d.sql)
 	})
-	if err == nil || t.conn.Conn().IsClosed() || classOf(err) == Transient {
+	if err == nil || t.conn.Conn().IsClosed() || classOf(err) == pgerr.Transient {
 		return err
 	}
 	return &sharedError{err}
@@ -146,8 +148,8 @@ func (b *bisection) passed(before map[*table]int) {
 // judge decides about a record that fails alone.
 func (b *bisection) judge(ctx context.Context, one span, err error) error {
 	d := refused(b.m, one.part, one.lo, err)
-	if Classify(err) == Data {
-		if SQLState(err) == foreignKeyViolation && !b.orphansAreData {
+	if pgerr.Classify(err) == pgerr.Data {
+		if pgerr.SQLState(err) == foreignKeyViolation && !b.orphansAreData {
 			return err
 		}
 		b.dead = append(b.dead, d)
@@ -205,7 +207,7 @@ func (t *transaction) refusedValue(ctx context.Context, one span, err error) (co
 				t.w.params.text(string(one.part.textOf(r, x)))
 				t.w.exec("read a value", tb, "select $1::"+c.Declared)
 			})
-			if t.conn.Conn().IsClosed() || err != nil && classOf(err) == Transient {
+			if t.conn.Conn().IsClosed() || err != nil && classOf(err) == pgerr.Transient {
 				return "", nil, err
 			}
 			if err != nil {
@@ -227,7 +229,7 @@ func tableOf(err error) *table {
 
 // refused is the dead letter of a record that the tables or a handler refuse.
 func refused(m *mapping, p *Part, record int32, err error) deadLetter {
-	d := deadLetter{part: p, record: record, code: SQLState(err)}
+	d := deadLetter{part: p, record: record, code: pgerr.SQLState(err)}
 	var w *writeError
 	if errors.As(err, &w) && w.doing.table != nil {
 		d.table = w.doing.table.title()

@@ -11,6 +11,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/oncesink/oncesink/internal/pgerr"
+	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -160,7 +162,7 @@ const advancing = "advance positions"
 // advanceError is an error of the ledger: no record is to blame for it.
 type advanceError struct{ err error }
 
-func (e *advanceError) Error() string { return advancing + ": " + safe(e.err) }
+func (e *advanceError) Error() string { return advancing + ": " + pgerr.Safe(e.err) }
 func (e *advanceError) Unwrap() error { return e.err }
 
 // watch returns a context that ends when the server gives no sign of life for longer than
@@ -251,18 +253,9 @@ func beginStatement(cfg *Config) string {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		fmt.Fprintf(&b, "set_config('%s', %s, true)", s[0], Literal(s[1]))
+		fmt.Fprintf(&b, "set_config('%s', %s, true)", s[0], pgname.Literal(s[1]))
 	}
 	return b.String()
 }
 
 func millis(d time.Duration) string { return fmt.Sprintf("%dms", max(1, d.Milliseconds())) }
-
-// Literal is s as a constant in SQL, whatever standard_conforming_strings says.
-func Literal(s string) string {
-	q := "'" + strings.ReplaceAll(s, "'", "''") + "'"
-	if strings.Contains(s, `\`) {
-		return " E" + strings.ReplaceAll(q, `\`, `\\`)
-	}
-	return q
-}

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/oncesink/oncesink/internal/expression"
+	"github.com/oncesink/oncesink/internal/pgname"
 )
 
 // computed is how a column is made from others of its event.
@@ -90,7 +91,7 @@ func (t *table) computes(s shape) string {
 	var b strings.Builder
 	for _, i := range s.columns {
 		if c := t.columns[i].computed; c != nil {
-			fmt.Fprintf(&b, ", (%s)::%s as %s", c.sql, t.cast(i), quote(t.columns[i].name))
+			fmt.Fprintf(&b, ", (%s)::%s as %s", c.sql, t.cast(i), pgname.Quote(t.columns[i].name))
 		}
 	}
 	return b.String()

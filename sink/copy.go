@@ -10,6 +10,9 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/oncesink/oncesink/internal/pgerr"
+	"github.com/oncesink/oncesink/internal/pgname"
 )
 
 // copySQL is the statement that takes rows of new keys. What a text becomes in COPY is
@@ -18,7 +21,7 @@ import (
 func (t *table) copySQL(s shape, options string) string {
 	var names []string
 	for _, i := range s.columns {
-		names = append(names, quote(t.columns[i].name))
+		names = append(names, pgname.Quote(t.columns[i].name))
 	}
 	if t.guarded {
 		names = append(names, sourceColumn, offsetColumn)
@@ -50,7 +53,9 @@ type copyRefused struct {
 	err   error
 }
 
-func (e *copyRefused) Error() string { return "copy into " + e.table.title() + ": " + safe(e.err) }
+func (e *copyRefused) Error() string {
+	return "copy into " + e.table.title() + ": " + pgerr.Safe(e.err)
+}
 func (e *copyRefused) Unwrap() error { return e.err }
 
 const uniqueViolation = "23505"
@@ -95,7 +100,7 @@ func (t *transaction) copyFrom(ctx context.Context, tb *table, sql string, data 
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &pg) && !t.conn.Conn().IsClosed() && classOf(err) != Transient:
+	case errors.As(err, &pg) && !t.conn.Conn().IsClosed() && classOf(err) != pgerr.Transient:
 		// Whether a record is to blame, the statements find out.
 		return &copyRefused{tb, err}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -56,7 +57,7 @@ func TestFenceFailsInServer(t *testing.T) {
 	b.Queue(`select oncesink.advance($1::text, array['o'], array[0], array[$2::uuid], array[0::bigint], array[1::bigint], array[0], array[null::timestamptz])`, "g", zombie.Fence.String())
 	b.Queue("insert into q values (1, 1)")
 	b.Queue("commit")
-	if err := db.SendBatch(t.Context(), &b).Close(); SQLState(err) != "OS001" {
+	if err := db.SendBatch(t.Context(), &b).Close(); pgerr.SQLState(err) != "OS001" {
 		t.Errorf("got %v, want SQLSTATE OS001", err)
 	}
 	db.Do("rollback")

@@ -9,12 +9,12 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/oncesink/oncesink/internal/pgtext"
-
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/oncesink/oncesink/internal/expression"
+	"github.com/oncesink/oncesink/internal/pgerr"
+	"github.com/oncesink/oncesink/internal/pgtext"
 )
 
 // An expression may read a field that no column takes: an input. It is a hidden column, behind the table's
@@ -89,7 +89,7 @@ func inputColumn(ctx context.Context, tx pgx.Tx, typ string) (c column, refusal 
 	err = nested.QueryRow(ctx, `select t.oid, coalesce(format_type(t.oid, -1), ''), coalesce(t.typtype::text, '') from (select to_regtype($1)::oid as oid) x left join pg_type t using (oid)`, typ).Scan(&oid, &name, &kind)
 	var pg *pgconn.PgError
 	switch {
-	case errors.As(err, &pg) && classOf(err) != Transient:
+	case errors.As(err, &pg) && classOf(err) != pgerr.Transient:
 		return c, fmt.Sprintf("type %q: %s", typ, pg.Message), nil
 	case err != nil:
 		return c, "", fmt.Errorf("read type of an input: %w", err)

@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/oncesink/oncesink/internal/pgname"
 )
 
 // Severity says how bad a finding is.
@@ -126,7 +128,7 @@ func (t *table) lintColumns(r *relation, add addFinding) {
 	if t.version >= 0 && !r.column(t.columns[t.version].name).notNull {
 		name := t.columns[t.version].name
 		add(nullableVersion, Surprises, name, "an event without it is a dead letter, and a row in which someone sets it to null loses to any event, however old",
-			fmt.Sprintf("alter table %s alter column %s set not null", t.quoted(), quote(name)), "version column %s may be null", name)
+			fmt.Sprintf("alter table %s alter column %s set not null", t.quoted(), pgname.Quote(name)), "version column %s may be null", name)
 	}
 	byRecordKey := len(t.recordKey) > 0 || !slices.ContainsFunc(t.key, func(k int) bool {
 		return t.columns[k].source.meta != metaKey && t.columns[k].source.meta != metaKeyJSON
@@ -192,7 +194,7 @@ func (t *table) lintReferences(r *relation, tables []*table, add addFinding) {
 		if e.from != t.title() || i < 0 || e.deferrable || t.parent == tables[i] {
 			continue
 		}
-		o, fix := tables[i], fmt.Sprintf("alter table %s alter constraint %s deferrable", t.quoted(), quote(e.name))
+		o, fix := tables[i], fmt.Sprintf("alter table %s alter constraint %s deferrable", t.quoted(), pgname.Quote(e.name))
 		shared := slices.ContainsFunc(t.topics, func(topic string) bool { return slices.Contains(o.topics, topic) })
 		elsewhere := slices.ContainsFunc(t.topics, func(topic string) bool { return !slices.Contains(o.topics, topic) })
 		switch {

@@ -12,6 +12,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/oncesink/oncesink/internal/pgerr"
 )
 
 // mapping is the configuration, compiled against the catalog of one moment. It is immutable, but for
@@ -105,11 +107,11 @@ func (s *Sink) compile(ctx context.Context) (*mapping, error) {
 	cfg, ps := s.cfg, &problems{}
 	tx, err := s.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: s.beginSQL})
 	if err != nil {
-		switch Classify(err) {
-		case Configuration:
-			ps.add("connect to PostgreSQL: "+safe(err), fix(err))
+		switch pgerr.Classify(err) {
+		case pgerr.Configuration:
+			ps.add("connect to PostgreSQL: "+pgerr.Safe(err), fix(err))
 			return nil, ps.join()
-		case Data: // of set_config
+		case pgerr.Data: // of set_config
 			var pg *pgconn.PgError
 			errors.As(err, &pg)
 			ps.add("the settings of a transaction are refused: "+pg.Message, "correct time_zone or search_path")

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/oncesink/oncesink/internal/pgname"
 )
 
 // memory is a table of the engine's beside a target, in schema oncesink: a row for a key of the target, with
@@ -35,7 +37,7 @@ func (m *memory) columns() []string {
 
 // memoryName names a target's delete memory in schema oncesink.
 func memoryName(schema, table string) string {
-	return ShortName(schema+"."+table, " deletes")
+	return pgname.Short(schema+"."+table, " deletes")
 }
 
 // deleteMemory is that of a table with tombstones.
@@ -62,7 +64,7 @@ end $init$`
 // script creates the memory, or brings the types of its columns up to date.
 func (m *memory) script() []string {
 	target, name := pgx.Identifier{m.schema, m.table}.Sanitize(), m.quoted()
-	key := strings.Join(quoteAll(m.key), ", ")
+	key := strings.Join(pgname.QuoteAll(m.key), ", ")
 	fill := ""
 	if m.fill != "" {
 		fill = fmt.Sprintf("\n\t\tinsert into %s\n\t\t%s;", name, m.fill)
@@ -72,12 +74,12 @@ func (m *memory) script() []string {
 		create table %s as select %s, %s, %s from %s with no data;
 		alter table %s add primary key (%s), alter column %s set not null, alter column %s set not null;%s
 	end if;
-end $init$`, Literal(name), name, strings.Join(quoteAll(m.columns()), ", "), sourceColumn, offsetColumn, target, name, key, sourceColumn, offsetColumn, fill)
+end $init$`, pgname.Literal(name), name, strings.Join(pgname.QuoteAll(m.columns()), ", "), sourceColumn, offsetColumn, target, name, key, sourceColumn, offsetColumn, fill)
 	var columns []string
 	for _, c := range m.columns() {
-		columns = append(columns, Literal(c))
+		columns = append(columns, pgname.Literal(c))
 	}
-	repair := strings.NewReplacer("MEMORY", Literal(name), "TARGET", Literal(target), "COLUMNS", strings.Join(columns, ", ")).Replace(memoryRepair)
+	repair := strings.NewReplacer("MEMORY", pgname.Literal(name), "TARGET", pgname.Literal(target), "COLUMNS", strings.Join(columns, ", ")).Replace(memoryRepair)
 	return []string{create, repair}
 }
 

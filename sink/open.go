@@ -3,19 +3,16 @@ package sink
 import (
 	"context"
 	"errors"
-	"fmt"
-	"hash/fnv"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"time"
-
-	"github.com/oncesink/oncesink/internal/pgtext"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -102,7 +99,7 @@ func (p *problems) join() error { return errors.Join(p.errs...) }
 // openTable compiles one entry. It returns nil without an error if a problem
 // leaves no table to speak of.
 func (m *mapping) openTable(ctx context.Context, tx pgx.Tx, all *Config, cfg TableConfig, ps *problems) (*table, *relation, error) {
-	schema, name, err := SplitName(cfg.Name)
+	schema, name, err := pgname.Split(cfg.Name)
 	if err != nil {
 		ps.add(err.Error(), `write "table" or "schema.table", a name with a dot in double quotes`)
 		return nil, nil, nil
@@ -121,7 +118,7 @@ func (m *mapping) openTable(ctx context.Context, tx pgx.Tx, all *Config, cfg Tab
 	}
 	t := &table{
 		oid: r.oid, schema: r.schema, name: r.name, learn: &learner{}, strategy: cfg.Strategy, guarded: cfg.Guard != "none", version: -1,
-		strict: all.Rounding == pgtext.RoundingRefuse, ignoreTombstones: cfg.Tombstones == "ignore", topics: cfg.Topics, cfg: cfg, lock: LockKey(r.qualified()),
+		strict: all.Rounding == pgtext.RoundingRefuse, ignoreTombstones: cfg.Tombstones == "ignore", topics: cfg.Topics, cfg: cfg, lock: pgname.LockKey(r.qualified()),
 	}
 	t.mapColumns(r, cfg, ps)
 	t.mapKey(r, cfg, ps)
@@ -150,67 +147,4 @@ func (m *mapping) openTable(ctx context.Context, tx pgx.Tx, all *Config, cfg Tab
 	t.checkPrivileges(r, ps)
 	t.checkCopy(r)
 	return t, r, nil
-}
-
-// LockKey is what a name brings to an advisory lock. A table that takes the place of
-// another so keeps its lock.
-func LockKey(name string) int32 {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(name))
-	return int32(h.Sum32())
-}
-
-// SplitName takes "table", "schema.table" or either in double quotes apart.
-func SplitName(s string) (schema, name string, err error) {
-	var parts []string
-	rest := s
-	for {
-		var part string
-		if strings.HasPrefix(rest, `"`) {
-			var b strings.Builder
-			i := 1
-			for ; i < len(rest); i++ {
-				if rest[i] == '"' {
-					if i+1 < len(rest) && rest[i+1] == '"' {
-						i++
-					} else {
-						break
-					}
-				}
-				b.WriteByte(rest[i])
-			}
-			if i >= len(rest) {
-				return "", "", fmt.Errorf("table name %s has an open quote", s)
-			}
-			part, rest = b.String(), rest[i+1:]
-		} else if i := strings.IndexByte(rest, '.'); i >= 0 {
-			part, rest = rest[:i], rest[i:]
-		} else {
-			part, rest = rest, ""
-		}
-		parts = append(parts, part)
-		if rest == "" {
-			break
-		}
-		if rest[0] != '.' {
-			return "", "", fmt.Errorf("table name %s is not a name", s)
-		}
-		rest = rest[1:]
-	}
-	if slices.Contains(parts, "") || len(parts) > 2 {
-		return "", "", fmt.Errorf("table name %q is not a name", s)
-	}
-	if len(parts) == 2 {
-		return parts[0], parts[1], nil
-	}
-	return "", parts[0], nil
-}
-
-// Qualify takes a name apart as [SplitName] does. Without a schema it is in the first one of the search path.
-func Qualify(name, searchPath string) (schema, table string, err error) {
-	if schema, table, err = SplitName(name); err == nil && schema == "" {
-		first, _, _ := strings.Cut(searchPath, ",")
-		schema = strings.Trim(strings.TrimSpace(first), `"`)
-	}
-	return schema, table, err
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/oncesink/oncesink/internal/pgerr"
 )
 
 // Rule 17: bisecting goes by records, and folds each half anew. The bad event of
@@ -94,22 +96,22 @@ func TestClassify(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		err  error
-		want Class
+		want pgerr.Class
 	}{
-		{pg("08006"), Transient}, {pg("40001"), Transient}, {pg("40P01"), Transient}, {pg("53100"), Transient}, {pg("53300"), Transient},
-		{pg("55P03"), Transient}, {pg("57014"), Transient}, {pg("57P01"), Transient}, {pg("57P03"), Transient}, {pg("25006"), Transient},
-		{pg("25P03"), Transient}, {pg("25P04"), Transient},
-		{context.DeadlineExceeded, Transient}, {errors.New("else"), Unknown},
-		{pg("22P02"), Data}, {pg("22001"), Data}, {pg("23502"), Data}, {pg("23503"), Data}, {pg("23505"), Data}, {pg("23514"), Data},
-		{pg("23P01"), Data}, {pg("54000"), Data}, {pg("54001"), Data}, {pg("P0001"), Data}, {pg("44000"), Data}, {Poison(errors.New("x")), Data},
-		{pg("23514", "no constraint"), Configuration}, {pg("42P01"), Configuration}, {pg("42501"), Configuration}, {pg("28P01"), Configuration},
-		{pg("3D000"), Configuration}, {pg("3F000"), Configuration},
-		{pg("21000"), Unknown}, {pg("0A000"), Unknown}, {pg("XX000"), Unknown}, {pg("58P01"), Unknown}, {pg("55000"), Unknown}, {pg("P0002"), Unknown},
-		{pg("OS001"), Unknown}, {pg(""), Unknown},
+		{pg("08006"), pgerr.Transient}, {pg("40001"), pgerr.Transient}, {pg("40P01"), pgerr.Transient}, {pg("53100"), pgerr.Transient}, {pg("53300"), pgerr.Transient},
+		{pg("55P03"), pgerr.Transient}, {pg("57014"), pgerr.Transient}, {pg("57P01"), pgerr.Transient}, {pg("57P03"), pgerr.Transient}, {pg("25006"), pgerr.Transient},
+		{pg("25P03"), pgerr.Transient}, {pg("25P04"), pgerr.Transient},
+		{context.DeadlineExceeded, pgerr.Transient}, {errors.New("else"), pgerr.Unknown},
+		{pg("22P02"), pgerr.Data}, {pg("22001"), pgerr.Data}, {pg("23502"), pgerr.Data}, {pg("23503"), pgerr.Data}, {pg("23505"), pgerr.Data}, {pg("23514"), pgerr.Data},
+		{pg("23P01"), pgerr.Data}, {pg("54000"), pgerr.Data}, {pg("54001"), pgerr.Data}, {pg("P0001"), pgerr.Data}, {pg("44000"), pgerr.Data}, {Poison(errors.New("x")), pgerr.Data},
+		{pg("23514", "no constraint"), pgerr.Configuration}, {pg("42P01"), pgerr.Configuration}, {pg("42501"), pgerr.Configuration}, {pg("28P01"), pgerr.Configuration},
+		{pg("3D000"), pgerr.Configuration}, {pg("3F000"), pgerr.Configuration},
+		{pg("21000"), pgerr.Unknown}, {pg("0A000"), pgerr.Unknown}, {pg("XX000"), pgerr.Unknown}, {pg("58P01"), pgerr.Unknown}, {pg("55000"), pgerr.Unknown}, {pg("P0002"), pgerr.Unknown},
+		{pg("OS001"), pgerr.Unknown}, {pg(""), pgerr.Unknown},
 		// The engine's own tables: never a record's fault.
-		{pg("23505", "oncesink"), Unknown}, {pg("22001", "oncesink"), Unknown}, {pg("P0001", "oncesink"), Unknown},
+		{pg("23505", "oncesink"), pgerr.Unknown}, {pg("22001", "oncesink"), pgerr.Unknown}, {pg("P0001", "oncesink"), pgerr.Unknown},
 	} {
-		if got := Classify(tt.err); got != tt.want {
+		if got := pgerr.Classify(tt.err); got != tt.want {
 			t.Errorf("%v: got %v, want %v", tt.err, got, tt.want)
 		}
 	}

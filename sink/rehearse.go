@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/oncesink/oncesink/internal/pgerr"
 )
 
 // Rehearse has the server parse, plan and start every statement that the sink may send, with the types of the
@@ -70,10 +72,10 @@ func rehearse(ctx context.Context, tx pgx.Tx, table string, forms []form, ps *pr
 		if err == nil {
 			continue
 		}
-		if c := classOf(err); c == Transient || SQLState(err) == "" {
+		if c := classOf(err); c == pgerr.Transient || pgerr.SQLState(err) == "" {
 			return fmt.Errorf("rehearse %s of %s: %w", f.name, table, err)
 		}
-		cause := safe(err)
+		cause := pgerr.Safe(err)
 		if names[cause] == nil {
 			causes = append(causes, cause)
 			fixes[cause] = rehearsalFix(err, table)
@@ -100,7 +102,7 @@ func explain(ctx context.Context, tx pgx.Tx, f form) (err error) {
 }
 
 func rehearsalFix(err error, table string) string {
-	switch SQLState(err) {
+	switch pgerr.SQLState(err) {
 	case "42501":
 		return "grant the role what it lacks, to the function, type or schema as well: `oncesink init --print --role ROLE` shows what it needs of tables"
 	case "428C9":

@@ -3,6 +3,8 @@ package sink
 import (
 	"fmt"
 	"strings"
+
+	"github.com/oncesink/oncesink/internal/pgname"
 )
 
 // rememberSQL applies tombstones to a table with a delete memory (rule 13). A
@@ -15,10 +17,10 @@ import (
 //
 // It answers with one row: how many tombstones did something, and how many of those met no row.
 func (t *table) rememberSQL(s shape) string {
-	key := quote(t.columns[t.key[0]].name)
+	key := pgname.Quote(t.columns[t.key[0]].name)
 	version, deleted, value, raised := "", "", "", ""
 	if t.version >= 0 {
-		v := quote(t.columns[t.version].name)
+		v := pgname.Quote(t.columns[t.version].name)
 		version = v + ", "
 		deleted = "t." + v + " as _oncesink_version,\n         "
 		value = "case when s.deletes then s._oncesink_version end, "

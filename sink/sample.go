@@ -7,9 +7,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/oncesink/oncesink/internal/pgtext"
-
 	"github.com/jackc/pgx/v5"
+
+	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/internal/pgtext"
 )
 
 // Sample finds out what would become of records, by count, and writes none of them: the decoder reads them as
@@ -272,13 +273,13 @@ func copyOf(ctx context.Context, tx pgx.Tx, t *table) (strict, lax *table, err e
 		for i := range r.columns {
 			c := &r.columns[i]
 			if c.volatileDefault && c.identity == "" {
-				alter = append(alter, "alter column "+quote(c.name)+" drop default")
+				alter = append(alter, "alter column "+pgname.Quote(c.name)+" drop default")
 			}
 			if c.notNull && (to == lax || c.volatileDefault) && !c.generated {
-				alter = append(alter, "alter column "+quote(c.name)+" drop not null")
+				alter = append(alter, "alter column "+pgname.Quote(c.name)+" drop not null")
 			}
 		}
-		create := fmt.Sprintf("create temporary table %s (like %s including defaults including constraints including generated) on commit drop", quote(to.name), t.quoted())
+		create := fmt.Sprintf("create temporary table %s (like %s including defaults including constraints including generated) on commit drop", pgname.Quote(to.name), t.quoted())
 		if _, err := tx.Exec(ctx, create); err != nil {
 			return nil, nil, err
 		}

@@ -8,6 +8,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/oncesink/oncesink/internal/pgerr"
+	"github.com/oncesink/oncesink/internal/pgname"
 )
 
 // try has the server try the rows of a part, in one transaction that is rolled back, and adds what it refuses to the
@@ -33,8 +36,8 @@ func (x *Sample) try(ctx context.Context, p *Part, topic *topicSample, faults ma
 		a := &attempt{tx: tx, of: t, faults: faults, culprits: map[string]int{}}
 		a.strict, a.lax, err = copyOf(ctx, tx, t)
 		var pg *pgconn.PgError
-		if errors.As(err, &pg) && Classify(err) != Transient {
-			x.Untried = fmt.Sprintf("table %s can't be copied: %s", t.title(), safe(err))
+		if errors.As(err, &pg) && pgerr.Classify(err) != pgerr.Transient {
+			x.Untried = fmt.Sprintf("table %s can't be copied: %s", t.title(), pgerr.Safe(err))
 			return nil
 		}
 		if err == nil {
@@ -128,7 +131,7 @@ func (a *attempt) exist(ctx context.Context, events []event) ([]byte, error) {
 	var answer []byte
 	err := a.run(ctx, t, keys, sql, events, func(row []byte) { answer = row })
 	var pg *pgconn.PgError
-	if errors.As(err, &pg) && Classify(err) == Data {
+	if errors.As(err, &pg) && pgerr.Classify(err) == pgerr.Data {
 		return nil, nil
 	}
 	if err == nil && len(answer) != len(events) {
@@ -150,7 +153,7 @@ func (a *attempt) some(ctx context.Context, into *table, s shape, events []event
 	}
 	err := a.run(ctx, into, s, into.appendSQL(s), events, nil)
 	var pg *pgconn.PgError
-	if err == nil || !errors.As(err, &pg) || Classify(err) == Transient {
+	if err == nil || !errors.As(err, &pg) || pgerr.Classify(err) == pgerr.Transient {
 		return err
 	}
 	if len(events) > 1 {
@@ -186,13 +189,13 @@ func (a *attempt) culprit(ctx context.Context, s shape, e *event, code string) (
 		}
 		alone, form := shape{columns: []int{i}}, a.lax.appendSQL
 		if c := &a.of.columns[i]; c.hidden { // there is nothing to insert it into
-			form = func(s shape) string { return a.lax.ask(s, "(e."+quote(c.name)+" is null)::text") }
+			form = func(s shape) string { return a.lax.ask(s, "(e."+pgname.Quote(c.name)+" is null)::text") }
 		}
 		err := a.run(ctx, a.lax, alone, form(alone), []event{*e}, nil)
 		var pg *pgconn.PgError
 		switch {
 		case err == nil:
-		case !errors.As(err, &pg) || Classify(err) == Transient:
+		case !errors.As(err, &pg) || pgerr.Classify(err) == pgerr.Transient:
 			return "", err
 		case pg.Code == code:
 			a.culprits[code] = i

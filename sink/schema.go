@@ -2,9 +2,7 @@ package sink
 
 import (
 	"context"
-	"crypto/sha256"
 	_ "embed"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,6 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/oncesink/oncesink/internal/pgerr"
+	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -100,7 +100,7 @@ func beginInit(ctx context.Context, conn *pgx.Conn, cfg *Config) (pgx.Tx, error)
 	}
 	_, err = tx.Exec(ctx, "set local lock_timeout = '60s'; select pg_advisory_xact_lock($1, 0)", pgx.QueryExecModeSimpleProtocol, int32(lockClass))
 	if err == nil {
-		_, err = tx.Exec(ctx, "set local lock_timeout = "+Literal(millis(cfg.LockTimeout)))
+		_, err = tx.Exec(ctx, "set local lock_timeout = "+pgname.Literal(millis(cfg.LockTimeout)))
 	}
 	if err != nil {
 		_ = tx.Rollback(context.WithoutCancel(ctx))
@@ -111,14 +111,14 @@ func beginInit(ctx context.Context, conn *pgx.Conn, cfg *Config) (pgx.Tx, error)
 
 // createTable reads a table, which it creates if it is missing and has a Create statement.
 func createTable(ctx context.Context, tx pgx.Tx, tc TableConfig) (r *relation, created bool, err error) {
-	schema, name, err := SplitName(tc.Name)
+	schema, name, err := pgname.Split(tc.Name)
 	if err != nil {
 		return nil, false, &ConfigError{Problem: err.Error()}
 	}
 	r, err = readRelation(ctx, tx, schema, name)
 	if errors.Is(err, errNoTable) && tc.Create != "" {
 		if _, err := tx.Exec(ctx, tc.Create); err != nil {
-			return nil, false, &ConfigError{Problem: "create: " + safe(err), Fix: "correct the statement under `create:`"}
+			return nil, false, &ConfigError{Problem: "create: " + pgerr.Safe(err), Fix: "correct the statement under `create:`"}
 		}
 		created = true
 		if r, err = readRelation(ctx, tx, schema, name); errors.Is(err, errNoTable) {
@@ -142,26 +142,26 @@ func InitSQL(cfg Config, role string) string {
 	b.WriteString(offsets.Script(component, migrations) + "\n")
 	if role != "" {
 		if computes(cfg) {
-			fmt.Fprintf(&b, "do $init$ begin execute format('grant temporary on database %%I to %%I', current_database(), %s); end $init$; -- to check expressions\n", Literal(role))
+			fmt.Fprintf(&b, "do $init$ begin execute format('grant temporary on database %%I to %%I', current_database(), %s); end $init$; -- to check expressions\n", pgname.Literal(role))
 		}
 		role = pgx.Identifier{role}.Sanitize()
 		fmt.Fprintf(&b, "grant usage on schema oncesink to %s;\ngrant select, insert on oncesink.dead_letters to %s;\n", role, role)
 	}
 	fmt.Fprintf(&b, "set local search_path = %s;\n", cfg.SearchPath)
 	for _, tc := range cfg.Tables {
-		schema, name, err := Qualify(tc.Name, cfg.SearchPath)
+		schema, name, err := pgname.Qualify(tc.Name, cfg.SearchPath)
 		if err != nil {
 			continue // Open reports it
 		}
 		fmt.Fprintf(&b, "\n-- %s.%s\n", schema, name)
 		if tc.Create != "" {
 			fmt.Fprintf(&b, "do $init$ begin if to_regclass(%s) is null then execute %s; end if; end $init$;\n",
-				Literal(pgx.Identifier{schema, name}.Sanitize()), Literal(tc.Create))
+				pgname.Literal(pgx.Identifier{schema, name}.Sanitize()), pgname.Literal(tc.Create))
 		}
 		var parentSchema, parentName string
 		parent := parentOf(cfg.Tables, &tc)
 		if parent != nil {
-			if parentSchema, parentName, err = Qualify(parent.Name, cfg.SearchPath); err != nil {
+			if parentSchema, parentName, err = pgname.Qualify(parent.Name, cfg.SearchPath); err != nil {
 				continue
 			}
 		}
@@ -183,7 +183,7 @@ func InitSQL(cfg Config, role string) string {
 			privileges = "select, insert, delete"
 		}
 		if schema != "public" {
-			fmt.Fprintf(&b, "grant usage on schema %s to %s;\n", quote(schema), role)
+			fmt.Fprintf(&b, "grant usage on schema %s to %s;\n", pgname.Quote(schema), role)
 		}
 		fmt.Fprintf(&b, "grant %s on %s to %s;\n", privileges, pgx.Identifier{schema, name}.Sanitize(), role)
 		for _, m := range memories {
@@ -229,7 +229,7 @@ func memoriesIn(ctx context.Context, tx pgx.Tx, r *relation, cfg Config, tc Tabl
 	if parent == nil {
 		return memoriesOf(r.schema, r.name, tc, "", "", nil), nil
 	}
-	schema, name, err := SplitName(parent.Name)
+	schema, name, err := pgname.Split(parent.Name)
 	if err != nil {
 		return nil, &ConfigError{Problem: err.Error()}
 	}
@@ -258,7 +258,7 @@ func tableScript(schema, name string, tc TableConfig, memories []memory) []strin
 		                       case when c.relkind = 'p' and current_setting('server_version_num')::int >= 150000 then ' nulls not distinct' end)
 		           from pg_class c where c.oid = %s::regclass);
 	end if;
-end $init$`, Literal(pgx.Identifier{schema, indexName(name)}.Sanitize()), sourceColumn, offsetColumn, Literal(indexName(name)), sourceColumn, offsetColumn, Literal(target)))
+end $init$`, pgname.Literal(pgx.Identifier{schema, indexName(name)}.Sanitize()), sourceColumn, offsetColumn, pgname.Literal(indexName(name)), sourceColumn, offsetColumn, pgname.Literal(target)))
 	}
 	for _, m := range memories {
 		script = append(script, m.script()...)
@@ -273,25 +273,4 @@ func withoutColumns(script []string) []string {
 	return script[1:]
 }
 
-func quoteAll(names []string) []string {
-	out := make([]string, len(names))
-	for i, n := range names {
-		out[i] = quote(n)
-	}
-	return out
-}
-
-func indexName(table string) string { return ShortName(table, "_oncesink_key") }
-
-// maxName is the length of PostgreSQL's names in bytes.
-const maxName = 63
-
-// ShortName returns name + suffix, or a name as long as may be that is made of a hash.
-func ShortName(name, suffix string) string {
-	if len(name)+len(suffix) <= maxName {
-		return name + suffix
-	}
-	sum := sha256.Sum256([]byte(name))
-	hash := " " + hex.EncodeToString(sum[:6])
-	return strings.ToValidUTF8(name[:maxName-len(suffix)-len(hash)], "") + hash + suffix
-}
+func indexName(table string) string { return pgname.Short(table, "_oncesink_key") }

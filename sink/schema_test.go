@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/testpg"
 	"github.com/oncesink/oncesink/offsets"
 )
@@ -166,7 +167,7 @@ func TestRowSecurity(t *testing.T) {
 // Names of memories and indexes fit PostgreSQL's length, and stay apart.
 func TestShortNames(t *testing.T) {
 	a, b := strings.Repeat("ä", 31)+"1", strings.Repeat("ä", 31)+"2"
-	if x, y := memoryName("public", a), memoryName("public", b); x == y || len(x) > maxName || !strings.HasSuffix(x, " deletes") {
+	if x, y := memoryName("public", a), memoryName("public", b); x == y || len(x) > pgname.MaxName || !strings.HasSuffix(x, " deletes") {
 		t.Errorf("%q and %q", x, y)
 	}
 	if got := memoryName("public", "orders"); got != "public.orders deletes" {

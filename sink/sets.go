@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/oncesink/oncesink/internal/pgname"
 )
 
 // The set memory of a table of children has a row for each row of the parent that has, or had, children: the event
@@ -15,7 +17,7 @@ import (
 // its set, and puts back what is missing of it.
 
 // setsName names the set memory of a table of children in schema oncesink.
-func setsName(schema, table string) string { return ShortName(schema+"."+table, " sets") }
+func setsName(schema, table string) string { return pgname.Short(schema+"."+table, " sets") }
 
 // setMemory is that of a table of children.
 func setMemory(schema, name string, tc *TableConfig, parentSchema, parentName string, parent *TableConfig) memory {
@@ -35,12 +37,12 @@ func setFill(children string, tc *TableConfig, rows string, parent *TableConfig)
 				own = c
 			}
 		}
-		keys = append(keys, quote(own))
-		same = append(same, fmt.Sprintf("p.%s = c.%s", quote(k), quote(own)))
-		out = append(out, "p."+quote(k))
+		keys = append(keys, pgname.Quote(own))
+		same = append(same, fmt.Sprintf("p.%s = c.%s", pgname.Quote(k), pgname.Quote(own)))
+		out = append(out, "p."+pgname.Quote(k))
 	}
 	if parent.Version != "" {
-		out = append(out, fmt.Sprintf("case when %s then p.%s end", samePlace("p", "c"), quote(parent.Version)))
+		out = append(out, fmt.Sprintf("case when %s then p.%s end", samePlace("p", "c"), pgname.Quote(parent.Version)))
 	}
 	list := strings.Join(keys, ", ")
 	return fmt.Sprintf(`select %s, c.%s, c.%s
@@ -67,7 +69,7 @@ func parentOf(tables []TableConfig, tc *TableConfig) *TableConfig {
 func (t *table) ofParent(child, parent string) string {
 	var conds []string
 	for k, i := range t.parentAt {
-		conds = append(conds, fmt.Sprintf("%s.%s = %s.%s", child, quote(t.columns[i].name), parent, quote(t.parent.columns[t.parent.key[k]].name)))
+		conds = append(conds, fmt.Sprintf("%s.%s = %s.%s", child, pgname.Quote(t.columns[i].name), parent, pgname.Quote(t.parent.columns[t.parent.key[k]].name)))
 	}
 	return strings.Join(conds, " and ")
 }
@@ -87,7 +89,7 @@ func (t *table) claimSQL(c *table, s shape) string {
 	}
 	var names, values, sets []string
 	for _, i := range columns {
-		q := quote(t.columns[i].name)
+		q := pgname.Quote(t.columns[i].name)
 		names, values = append(names, q), append(values, "e."+q)
 		if !t.isKey(i) {
 			sets = append(sets, q+" = excluded."+q)

@@ -7,10 +7,11 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/oncesink/oncesink/internal/pgtext"
-
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/oncesink/oncesink/internal/pgerr"
+	"github.com/oncesink/oncesink/internal/pgtext"
 )
 
 // spellings are the canonical texts of keys and versions that Go can't read, by
@@ -84,7 +85,7 @@ func (c *column) spell(ctx context.Context, tx pgx.Tx, texts []string, known map
 		}
 		return sub.Commit(ctx)
 	}
-	if Classify(err) != Data {
+	if pgerr.Classify(err) != pgerr.Data {
 		return err
 	}
 	if err := sub.Rollback(ctx); err != nil {

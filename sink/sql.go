@@ -4,9 +4,10 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/oncesink/oncesink/internal/pgtext"
-
 	"github.com/jackc/pgx/v5"
+
+	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/internal/pgtext"
 )
 
 // Engine columns of a guarded target: where its last event stood (rule 10).
@@ -28,8 +29,6 @@ type shape struct {
 	flagged bool  // columns that are not the key or the version are present by flag
 	winning bool  // the events are known, or expected, to win: no look before the write
 }
-
-func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
 
 func (t *table) quoted() string { return pgx.Identifier{t.schema, t.name}.Sanitize() }
 
@@ -75,7 +74,7 @@ func (t *table) events(b *strings.Builder, s shape, numbered bool) {
 			continue
 		}
 		c := fmt.Sprintf("c%d", j+1)
-		add(c, "text", c+"::"+t.cast(i), quote(t.columns[i].name))
+		add(c, "text", c+"::"+t.cast(i), pgname.Quote(t.columns[i].name))
 	}
 	if s.flagged {
 		add("has", "bytea", "has", flags)
@@ -108,7 +107,7 @@ func hasColumn(e string, i int) string { return fmt.Sprintf("get_bit(%s.%s, %d) 
 func (t *table) sameKey(a, b string) string {
 	var conds []string
 	for _, k := range t.key {
-		q := quote(t.columns[k].name)
+		q := pgname.Quote(t.columns[k].name)
 		conds = append(conds, a+"."+q+" = "+b+"."+q)
 	}
 	return strings.Join(conds, " and ")
@@ -117,7 +116,7 @@ func (t *table) sameKey(a, b string) string {
 func (t *table) keyList(alias string) string {
 	var names []string
 	for _, k := range t.key {
-		names = append(names, prefix(alias)+quote(t.columns[k].name))
+		names = append(names, prefix(alias)+pgname.Quote(t.columns[k].name))
 	}
 	return strings.Join(names, ", ")
 }
@@ -144,12 +143,12 @@ func place(alias string, stored bool) string {
 func (t *table) newer(e, r string) string {
 	switch {
 	case t.guarded && t.version >= 0:
-		v := quote(t.columns[t.version].name)
+		v := pgname.Quote(t.columns[t.version].name)
 		return fmt.Sprintf("(%s.%s is null or (%s.%s, %s) > (%s.%s, %s))", r, v, e, v, place(e, false), r, v, place(r, true))
 	case t.guarded:
 		return fmt.Sprintf("(%s) > (%s)", place(e, false), place(r, true))
 	case t.version >= 0:
-		v := quote(t.columns[t.version].name)
+		v := pgname.Quote(t.columns[t.version].name)
 		return fmt.Sprintf("(%s.%s is null or %s.%s >= %s.%s)", r, v, e, v, r, v)
 	}
 	return "true"
@@ -190,7 +189,7 @@ func (t *table) insertHead(b *strings.Builder, s shape) {
 	var names []string
 	for _, i := range s.columns {
 		if !t.columns[i].hidden {
-			names = append(names, quote(t.columns[i].name))
+			names = append(names, pgname.Quote(t.columns[i].name))
 		}
 	}
 	if t.guarded {
@@ -211,7 +210,7 @@ func (t *table) values(s shape) string {
 		if c.hidden {
 			continue
 		}
-		v := "e." + quote(c.name)
+		v := "e." + pgname.Quote(c.name)
 		if s.flagged && t.optional(i) {
 			if c.hasDefault {
 				v = fmt.Sprintf("case when %s then %s else %s end", hasColumn("e", i), v, c.defaultExpr)
@@ -232,7 +231,7 @@ func (t *table) sets(s shape, e string) string {
 		if t.isKey(i) || t.columns[i].hidden {
 			continue
 		}
-		q := quote(t.columns[i].name)
+		q := pgname.Quote(t.columns[i].name)
 		if s.flagged && t.optional(i) {
 			out = append(out, fmt.Sprintf("%s = case when %s then %s.%s else t.%s end", q, hasColumn(e, i), e, q, q))
 			continue
@@ -340,7 +339,7 @@ func (t *table) appendSQL(s shape) string {
 	if t.guarded && !t.bulk() {
 		var names []string
 		for _, c := range t.appendKey {
-			names = append(names, quote(c))
+			names = append(names, pgname.Quote(c))
 		}
 		fmt.Fprintf(&b, "\n    on conflict (%s) do nothing", strings.Join(names, ", "))
 	}

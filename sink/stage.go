@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/oncesink/oncesink/internal/pgname"
 )
 
 // Stage says whether an entry writes a table of its own, or the stage of one that is
@@ -140,10 +142,8 @@ func (s *Sink) Layout(entry string) (Layout, bool) {
 // Quoted is the table's qualified name, as SQL takes it.
 func (l *Layout) Quoted() string { return pgx.Identifier{l.Schema, l.Name}.Sanitize() }
 
-const stageSuffix = " stage"
-
 // StageName returns the name of the table's stage in schema oncesink.
-func (l *Layout) StageName() string { return ShortName(l.Schema+"."+l.Name, stageSuffix) }
+func (l *Layout) StageName() string { return pgname.Short(l.Schema+"."+l.Name, pgname.StageSuffix) }
 
 // MemoryOf returns the quoted name of the delete memory that [Init] makes for a table.
 func MemoryOf(schema, name string) string {

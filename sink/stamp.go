@@ -5,6 +5,8 @@ import (
 	"errors"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/oncesink/oncesink/internal/pgname"
 )
 
 // A stamp is what tells one state of the catalog from another: which transactions last wrote the entries
@@ -19,11 +21,11 @@ const stampSQL = "select oncesink.catalog_stamp($1::text[], $2::boolean)"
 // configured are the names of the tables as the configuration has them, quoted.
 func configured(cfg *Config) (names []string) {
 	for _, tc := range cfg.Tables {
-		schema, name, err := SplitName(tc.Name)
+		schema, name, err := pgname.Split(tc.Name)
 		switch {
 		case err != nil: // openTable reports it
 		case schema == "":
-			names = append(names, quote(name))
+			names = append(names, pgname.Quote(name))
 		default:
 			names = append(names, pgx.Identifier{schema, name}.Sanitize())
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/oncesink/oncesink/internal/pgerr"
 )
 
 // write writes the rows of the records and runs the handlers over them. What a record is to blame for
@@ -23,7 +25,7 @@ func (t *transaction) write(ctx context.Context, records spans) error {
 	if err := t.shared(ctx, err); err != nil {
 		return err
 	}
-	if SQLState(err) == foreignKeyViolation && !t.orphansAreData && !t.m.references {
+	if pgerr.SQLState(err) == foreignKeyViolation && !t.orphansAreData && !t.m.references {
 		return err // the parent is waited for; it can't be one of this batch
 	}
 	b := &bisection{transaction: t}
@@ -205,7 +207,7 @@ func (t *transaction) upserts(ctx context.Context, i, n int) (err error) {
 // saferThan leaves out the route on which a COPY was refused.
 func (t *transaction) saferThan(refused *copyRefused) {
 	refused.table.learn.failed()
-	if t.most == byCopy && SQLState(refused) == uniqueViolation {
+	if t.most == byCopy && pgerr.SQLState(refused) == uniqueViolation {
 		t.most = byLook
 	} else {
 		t.most = byStatement
@@ -256,5 +258,7 @@ type handlerError struct {
 	err   error
 }
 
-func (e *handlerError) Error() string { return fmt.Sprintf("handler %d: %s", e.index, safe(e.err)) }
+func (e *handlerError) Error() string {
+	return fmt.Sprintf("handler %d: %s", e.index, pgerr.Safe(e.err))
+}
 func (e *handlerError) Unwrap() error { return e.err }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 
+	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -93,7 +94,7 @@ func (j *job) adopt(ctx context.Context) error {
 			return ctx.Err()
 		case errors.As(err, &config):
 			return err
-		case classOf(err) != Transient:
+		case classOf(err) != pgerr.Transient:
 			return j.s.stop(err)
 		}
 		j.delayed(ctx, err, spans{{j.parts[0], 0, int32(len(j.parts[0].records))}})
@@ -116,7 +117,7 @@ func (j *job) seal(ctx context.Context) {
 				open = j.s.seal(p, known)
 			case ctx.Err() != nil:
 				j.failed[p], open = ctx.Err(), nil
-			case classOf(err) == Transient:
+			case classOf(err) == pgerr.Transient:
 				j.delayed(ctx, err, spans{{p, 0, int32(len(p.records))}})
 				j.wait(ctx)
 			default:
@@ -166,7 +167,7 @@ func (j *job) write(ctx context.Context, records spans) {
 			j.write(ctx, left)
 			j.write(ctx, right)
 			return
-		case j.orphaned(err), classOf(err) == Transient:
+		case j.orphaned(err), classOf(err) == pgerr.Transient:
 			order(err)
 			j.delayed(ctx, err, records)
 			j.wait(ctx)
@@ -275,13 +276,13 @@ func (j *job) resolved(records spans, steps []offsets.Step, r offsets.Resolution
 
 // tooMuch reports whether less at once might pass.
 func (j *job) tooMuch(err error) bool {
-	code := SQLState(err)
+	code := pgerr.SQLState(err)
 	return code == "57014" || code == "53200"
 }
 
 // orphaned reports whether to wait for a parent row that is missing (rule 18).
 func (j *job) orphaned(err error) bool {
-	if SQLState(err) != foreignKeyViolation || classOf(err) != Data || j.orphans {
+	if pgerr.SQLState(err) != foreignKeyViolation || classOf(err) != pgerr.Data || j.orphans {
 		return false
 	}
 	if j.orphansSince.IsZero() {
@@ -294,7 +295,7 @@ func (j *job) orphaned(err error) bool {
 // order makes a table that deadlocked be written in one order of locks.
 func order(err error) {
 	var w *writeError
-	if SQLState(err) == "40P01" && errors.As(err, &w) && w.doing.table != nil {
+	if pgerr.SQLState(err) == "40P01" && errors.As(err, &w) && w.doing.table != nil {
 		w.doing.table.ordered.Store(true)
 	}
 }
@@ -339,7 +340,7 @@ func (j *job) delayed(ctx context.Context, err error, records spans) {
 		claims[i] = x.part.Claim
 	}
 	if err := j.s.ledger.Stuck(ctx, claims, fmt.Sprintf("%s, again and again since %s", text, j.since.UTC().Format(time.RFC3339))); err != nil {
-		j.s.log.Warn("note what partitions are stuck at", slog.String("error", safe(err)))
+		j.s.log.Warn("note what partitions are stuck at", slog.String("error", pgerr.Safe(err)))
 	}
 }
 
@@ -355,7 +356,7 @@ func (s *Sink) warn(msg string, err error, records spans) {
 		return
 	}
 	c := records[0].part.Claim
-	s.log.Warn(msg, slog.String("error", describe(err)), slog.String("sqlstate", SQLState(err)),
+	s.log.Warn(msg, slog.String("error", describe(err)), slog.String("sqlstate", pgerr.SQLState(err)),
 		slog.String("topic", c.Topic), slog.Int("partition", int(c.Partition.Partition)), slog.Int64("offset", c.Position.Next),
 		slog.Int("partitions", len(records)), slog.Int("records", records.records()), slog.Int("times", s.warned.count))
 	s.warned.at, s.warned.count = time.Now(), 0
@@ -366,7 +367,7 @@ func (s *Sink) stop(err error) error {
 	if uneven := (*NotUniformError)(nil); errors.As(err, &uneven) {
 		return &ConfigError{Problem: uneven.Error(), cause: uneven}
 	}
-	if classOf(err) != Configuration {
+	if classOf(err) != pgerr.Configuration {
 		return &HaltError{fmt.Errorf("%s", describe(err))}
 	}
 	return &ConfigError{Problem: describe(err), Fix: fix(err)}

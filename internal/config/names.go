@@ -5,13 +5,13 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/oncesink/oncesink/sink"
+	"github.com/oncesink/oncesink/internal/pgname"
 )
 
 // qualified is a table's name with its schema, as far as the file tells, in one spelling: "orders", orders and
 // public.orders are one table. Without a schema it is in the first one of the search path.
 func (c *Config) qualified(name string) string {
-	schema, table, err := sink.Qualify(name, cmp.Or(c.Postgres.SearchPath, "public"))
+	schema, table, err := pgname.Qualify(name, cmp.Or(c.Postgres.SearchPath, "public"))
 	if err != nil {
 		return name // tableName tells
 	}

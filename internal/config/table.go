@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -43,7 +44,7 @@ func (v *validator) table(path string, t *Table) {
 }
 
 func (v *validator) tableName(path, name string) {
-	schema, _, err := sink.SplitName(name) // which everything else reads names by
+	schema, _, err := pgname.Split(name) // which everything else reads names by
 	switch {
 	case name == "":
 		v.problem(path, "is required: TABLE or SCHEMA.TABLE")

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -22,7 +23,7 @@ func (j *job) endBulk(ctx context.Context) error {
 	key := strings.Join(quoteAll(l.Key), ", ")
 	unique := fmt.Sprintf("create unique index on %s (%s)", s.quoted(), key)
 	err := j.execute(ctx, unique, s.comment())
-	if sink.SQLState(err) == uniqueViolation {
+	if pgerr.SQLState(err) == uniqueViolation {
 		folded := pgx.Identifier{"oncesink", s.name + "2"}.Sanitize()
 		err = j.execute(ctx,
 			fmt.Sprintf("create table %s (like %s including all)", folded, s.quoted()),

@@ -11,6 +11,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -86,7 +87,7 @@ func (j *job) cut(ctx context.Context) error {
 
 // transient reports whether the same may pass later: a lock, a deadlock.
 func transient(err error) bool {
-	code := sink.SQLState(err)
+	code := pgerr.SQLState(err)
 	return code == "55P03" || strings.HasPrefix(code, "40")
 }
 
@@ -154,7 +155,7 @@ func (j *job) freeze(ctx context.Context, tx pgx.Tx) error {
 		tables += ", " + c.layout.Quoted()
 	}
 	if err := execAll(ctx, tx, fmt.Sprintf("lock table %s in %s mode", tables, mode)); err != nil {
-		if sink.SQLState(err) == undefinedTable {
+		if pgerr.SQLState(err) == undefinedTable {
 			return &errAnew{"the table is gone"}
 		}
 		return err

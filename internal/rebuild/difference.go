@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -182,7 +183,7 @@ func (j *job) inEitherRange(a, b string) string {
 	return fmt.Sprintf("(%s or %s)", j.inRange(a), j.inRange(b))
 }
 
-func (j *job) bound(text string) string { return sink.Literal(text) + "::" + j.rangeType }
+func (j *job) bound(text string) string { return pgname.Literal(text) + "::" + j.rangeType }
 
 func where(conds ...string) string {
 	conds = slices.DeleteFunc(conds, func(c string) bool { return c == "" })

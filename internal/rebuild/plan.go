@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -68,7 +69,7 @@ func (j *job) checkRange(ctx context.Context) error {
 	}
 	var empty bool
 	err := j.scan(ctx, fmt.Sprintf("select %s >= %s", j.bound(j.Range.From), j.bound(j.Range.To)), []any{pgx.QueryExecModeSimpleProtocol}, &empty)
-	if sink.Classify(err) == sink.Data {
+	if pgerr.Classify(err) == pgerr.Data {
 		return &sink.ConfigError{Problem: fmt.Sprintf("the range from %q to %q of column %s: %v", j.Range.From, j.Range.To, j.Range.Column, err), Fix: "give values of the column's type, such as 2026-11-24"}
 	}
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/oncesink/oncesink/consumer"
 	"github.com/oncesink/oncesink/internal/oplock"
+	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -200,7 +201,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	defer j.lock.Release()
 	for tries := 0; ; tries++ {
 		err := j.once(held)
-		if sink.Classify(err) == sink.Configuration && j.altered(held) {
+		if pgerr.Classify(err) == pgerr.Configuration && j.altered(held) {
 			err = &errAnew{"the table was altered"}
 		}
 		var anew *errAnew

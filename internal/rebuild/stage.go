@@ -12,6 +12,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/consumer"
+	"github.com/oncesink/oncesink/internal/pgerr"
+	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -180,7 +182,7 @@ func (s *stage) create(ctx context.Context, j *job) error {
 		}
 		for i, c := range l.Columns {
 			if s.about.InBulk && s.about.Bulk[i] == '1' {
-				statements = append(statements, fmt.Sprintf("insert into %s values (%s)", s.filled, sink.Literal(c)))
+				statements = append(statements, fmt.Sprintf("insert into %s values (%s)", s.filled, pgname.Literal(c)))
 			}
 		}
 		if !s.about.InBulk {
@@ -217,7 +219,7 @@ func (s *stage) comment() string {
 	if err != nil {
 		panic(err) // strings
 	}
-	return fmt.Sprintf("comment on table %s is %s", s.quoted(), sink.Literal(string(b)))
+	return fmt.Sprintf("comment on table %s is %s", s.quoted(), pgname.Literal(string(b)))
 }
 
 // dropStage removes the stage and those of the children.
@@ -301,7 +303,7 @@ func (s *stage) prepare(ctx context.Context, j *job) (*sink.Sink, *offsets.Ledge
 
 // rights says what to do if the role lacks some.
 func rights(doing string, err error) error {
-	if sink.SQLState(err) == "42501" {
+	if pgerr.SQLState(err) == "42501" {
 		return &sink.ConfigError{Problem: doing + ": " + err.Error(), Fix: "run it as the owner of the table, with the right to create tables in schema oncesink"}
 	}
 	return fmt.Errorf("%s: %w", doing, err)

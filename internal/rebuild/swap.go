@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -46,7 +47,7 @@ func (j *job) refuseSwap(ctx context.Context) error {
 	for _, o := range obstacles {
 		var whys []string
 		err := j.inTx(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
-			whys, err = texts(ctx, tx, strings.ReplaceAll(o, "$1", sink.Literal(j.layout.Quoted())+"::regclass"))
+			whys, err = texts(ctx, tx, strings.ReplaceAll(o, "$1", pgname.Literal(j.layout.Quoted())+"::regclass"))
 			return err
 		})
 		if err != nil {
@@ -175,7 +176,7 @@ func (j *job) exchange(ctx context.Context, tx pgx.Tx) error {
 	}
 	said := "null"
 	if comment != nil {
-		said = sink.Literal(*comment)
+		said = pgname.Literal(*comment)
 	}
 	statements := []string{
 		"drop table " + l.Quoted(),
@@ -193,7 +194,7 @@ func (j *job) exchange(ctx context.Context, tx pgx.Tx) error {
 	if not exists (select from pg_constraint where conindid = %s::regclass and contype in ('p', 'u')) then
 		execute %s;
 	end if;
-end $swap$`, sink.Literal(pgx.Identifier{l.Schema, t.name}.Sanitize()), sink.Literal(fmt.Sprintf("alter table %s add constraint %s %s using index %s", l.Quoted(), pgx.Identifier{t.constraint}.Sanitize(), kind, to))))
+end $swap$`, pgname.Literal(pgx.Identifier{l.Schema, t.name}.Sanitize()), pgname.Literal(fmt.Sprintf("alter table %s add constraint %s %s using index %s", l.Quoted(), pgx.Identifier{t.constraint}.Sanitize(), kind, to))))
 		}
 	}
 	if err := execAll(ctx, tx, statements...); err != nil {

@@ -13,6 +13,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/oncesink/oncesink/internal/oplock"
+	"github.com/oncesink/oncesink/internal/pgerr"
+	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -237,7 +239,7 @@ func retry(ctx context.Context, f func() error) error {
 	b := backoff.NewExponentialBackOff(backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMaxInterval(2*time.Second), backoff.WithMaxElapsedTime(0))
 	return backoff.Retry(func() error {
 		err := f()
-		if err == nil || sink.Classify(err) == sink.Transient && sink.SQLState(err) != "" && ctx.Err() == nil {
+		if err == nil || pgerr.Classify(err) == pgerr.Transient && pgerr.SQLState(err) != "" && ctx.Err() == nil {
 			return err
 		}
 		return backoff.Permanent(err)
@@ -258,11 +260,11 @@ func (d *Definition) Script() (string, error) {
 	statements = append(append(statements, b.triggerSQL()...), b.fillSQL(b.storage), "create view "+b.view+" as\n"+b.viewSQL())
 	var out strings.Builder
 	fmt.Fprintf(&out, "\n-- rollup %s\nset local search_path = %s;\ndo $init$ begin if not exists (select from oncesink.rollups where name = %s) then\n",
-		d.Name, d.SearchPath, sink.Literal(b.view))
+		d.Name, d.SearchPath, pgname.Literal(b.view))
 	for _, s := range statements {
-		fmt.Fprintf(&out, "execute %s;\n", sink.Literal(s))
+		fmt.Fprintf(&out, "execute %s;\n", pgname.Literal(s))
 	}
 	fmt.Fprintf(&out, "insert into oncesink.rollups (name, target, mode, fingerprint, build) values (%s, %s, '%s', '%s', 1);\nend if; end $init$;\n",
-		sink.Literal(b.view), sink.Literal(b.target), d.Mode, d.fingerprint())
+		pgname.Literal(b.view), pgname.Literal(b.target), d.Mode, d.fingerprint())
 	return out.String(), nil
 }

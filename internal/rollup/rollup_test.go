@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/testpg"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -111,7 +112,7 @@ func TestRule25Concurrent(t *testing.T) {
 							_, err := tx.Exec(t.Context(), "set local deadlock_timeout = '20ms'; set local oncesink.writer = 'on'; "+sql, pgx.QueryExecModeSimpleProtocol)
 							return err
 						})
-						if err != nil && sink.Classify(err) != sink.Transient { // a deadlock of rows
+						if err != nil && pgerr.Classify(err) != pgerr.Transient { // a deadlock of rows
 							t.Errorf("writer %d: %v", w, err)
 							return
 						}
@@ -249,7 +250,7 @@ func TestNoFiniteNumber(t *testing.T) {
 		r.build(sales(mode))
 		_, err := r.conn.Exec(t.Context(), "insert into orders (order_id, amount) values (1, 'NaN')")
 		var pg *pgconn.PgError
-		if !errors.As(err, &pg) || pg.Code != "22003" || sink.Classify(err) != sink.Data || !strings.Contains(pg.Message, "revenue") {
+		if !errors.As(err, &pg) || pg.Code != "22003" || pgerr.Classify(err) != pgerr.Data || !strings.Contains(pg.Message, "revenue") {
 			t.Errorf("%s: %v", mode, err)
 		}
 	}

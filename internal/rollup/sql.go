@@ -6,7 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/oncesink/oncesink/sink"
+	"github.com/oncesink/oncesink/internal/pgname"
 )
 
 // Shards that are no writer's.
@@ -37,10 +37,10 @@ type builder struct {
 func (d *Definition) builder(build int) (*builder, error) {
 	b := &builder{Definition: d}
 	var err error
-	if b.schema, b.name, err = sink.Qualify(d.Name, d.SearchPath); err != nil {
+	if b.schema, b.name, err = pgname.Qualify(d.Name, d.SearchPath); err != nil {
 		return nil, err
 	}
-	targetSchema, target, err := sink.Qualify(d.Table, d.SearchPath)
+	targetSchema, target, err := pgname.Qualify(d.Table, d.SearchPath)
 	if err != nil {
 		return nil, err
 	}
@@ -59,9 +59,9 @@ func (d *Definition) builder(build int) (*builder, error) {
 // number names the objects of another build.
 func (b *builder) number(build int) {
 	title := b.schema + "." + b.name
-	object := identifier("oncesink", sink.ShortName(title, fmt.Sprintf(" rollup %d", build)))
+	object := identifier("oncesink", pgname.Short(title, fmt.Sprintf(" rollup %d", build)))
 	b.storage, b.function = object, object
-	b.trigger = sink.ShortName("oncesink "+title, fmt.Sprintf(" %d truncate", build))
+	b.trigger = pgname.Short("oncesink "+title, fmt.Sprintf(" %d truncate", build))
 }
 
 // each joins what f says of the numbers 1 to n.
@@ -124,7 +124,7 @@ func (b *builder) storageColumns(filter string) (columns, aggregates []string) {
 
 // finite is a sum, or an error if it is no finite number: only for these a difference with itself is not zero.
 func finite(sum, name string) string {
-	return fmt.Sprintf("case when %s - %s <> 0 then oncesink.finite(%s, %s) else %s end", sum, sum, sum, sink.Literal(name), sum)
+	return fmt.Sprintf("case when %s - %s <> 0 then oncesink.finite(%s, %s) else %s end", sum, sum, sum, pgname.Literal(name), sum)
 }
 
 // createSQL makes the storage. Its columns take the types that the aggregates have.
@@ -158,7 +158,7 @@ func (b *builder) triggerSQL() []string {
 		body = b.recomputeBody()
 	}
 	statements := []string{fmt.Sprintf("create function %s() returns trigger language plpgsql security definer set search_path = %s, pg_temp as %s",
-		b.function, b.SearchPath, sink.Literal(body))}
+		b.function, b.SearchPath, pgname.Literal(body))}
 	for _, t := range [][2]string{
 		{"insert", " referencing new table as new_rows"},
 		{"update", " referencing old table as old_rows new table as new_rows"},
@@ -291,7 +291,7 @@ const lockClass = 0x726f6c6c
 
 // lock is the call by which transactions take turns at a recomputed rollup.
 func (b *builder) lock() string {
-	return fmt.Sprintf("pg_advisory_xact_lock(%d, %d)", lockClass, sink.LockKey(b.view))
+	return fmt.Sprintf("pg_advisory_xact_lock(%d, %d)", lockClass, pgname.LockKey(b.view))
 }
 
 // makeSQL makes the groups that touched selects anew.
