@@ -17,27 +17,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Kind is what stands at a path.
-type Kind uint8
-
-// The kinds.
-const (
-	Absent Kind = iota
-	Null
-	Bool   // Raw is true or false
-	Number // Raw is the number as it came
-	String // Raw is the string with its quotes and escapes
-	Object // Raw is the object as it came
-	Array  // Raw is the array as it came
-)
-
-// Value is what stands at a path. Raw is a slice of the document.
-type Value struct {
-	Kind Kind
-	Raw  []byte
-}
-
-// Set is a compiled set of paths. It is immutable and safe for concurrent use.
+// Set is a compiled set of paths. It is immutable and safe for concurrent use. It is a [event.Plan].
 type Set struct {
 	n          int
 	root       node
@@ -85,10 +65,12 @@ func (n *node) add(name string) *node {
 
 // New compiles paths: field names separated by dots; a dot within a name is written \. and a backslash \\.
 // Paths may repeat, and one may lead through another. An empty name is an error.
-func New(paths []string) (*Set, error) {
+func New(paths []string) (*Set, error) { return compile(paths, Split) }
+
+func compile(paths []string, split func(path string) ([]string, error)) (*Set, error) {
 	s := &Set{n: len(paths)}
 	for i, path := range paths {
-		names, err := Split(path)
+		names, err := split(path)
 		if err != nil {
 			return nil, fmt.Errorf("parse path %q: %w", path, err)
 		}

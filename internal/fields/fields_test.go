@@ -17,7 +17,7 @@ func extract(t *testing.T, doc string, paths ...string) ([]Value, error) {
 	}
 	values := make([]Value, s.Len())
 	for i := range values {
-		values[i] = Value{Array, []byte("stale")}
+		values[i] = Value{Kind: Array, Raw: []byte("stale")}
 	}
 	err = s.Extract([]byte(doc), values)
 	return values, err
@@ -291,7 +291,7 @@ func BenchmarkExtract(b *testing.B) {
 
 func TestDocument(t *testing.T) {
 	for doc, want := range map[string]Value{
-		` "a\"" `: {String, []byte(`"a\""`)}, "\n1.50\t": {Number, []byte("1.50")}, `{"a": [1 ]}`: {Object, []byte(`{"a": [1 ]}`)}, ` [ ] `: {Array, []byte("[ ]")}, "null ": {Null, []byte("null")}, " false": {Bool, []byte("false")},
+		` "a\"" `: {Kind: String, Raw: []byte(`"a\""`)}, "\n1.50\t": {Kind: Number, Raw: []byte("1.50")}, `{"a": [1 ]}`: {Kind: Object, Raw: []byte(`{"a": [1 ]}`)}, ` [ ] `: {Kind: Array, Raw: []byte("[ ]")}, "null ": {Kind: Null, Raw: []byte("null")}, " false": {Kind: Bool, Raw: []byte("false")},
 	} {
 		if got := Document([]byte(doc)); got.Kind != want.Kind || string(got.Raw) != string(want.Raw) {
 			t.Errorf("%q: got %d %q, want %d %q", doc, got.Kind, got.Raw, want.Kind, want.Raw)

@@ -65,7 +65,7 @@ func (p *plain) value(n *node, i, depth int) int {
 		return unsure
 	}
 	if i != unsure && len(n.wants) > 0 {
-		v := Value{kindAt(p.doc[start]), p.doc[start:i:i]}
+		v := Value{Kind: kindAt(p.doc[start]), Raw: p.doc[start:i:i]}
 		for _, want := range n.wants {
 			p.values[want] = v
 		}

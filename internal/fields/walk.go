@@ -23,7 +23,7 @@ func (w *walker) value(n *node, i int) int {
 		i = w.members(n, start+1)
 	}
 	if len(n.wants) > 0 {
-		v := Value{kindAt(w.doc[start]), w.doc[start:i:i]}
+		v := Value{Kind: kindAt(w.doc[start]), Raw: w.doc[start:i:i]}
 		for _, want := range n.wants {
 			w.values[want] = v
 		}
@@ -128,7 +128,7 @@ func Document(doc []byte) Value {
 	w := walker{doc: doc}
 	start := w.space(0)
 	end := w.skip(start)
-	return Value{kindAt(doc[start]), doc[start:end:end]}
+	return Value{Kind: kindAt(doc[start]), Raw: doc[start:end:end]}
 }
 
 // Elements returns the elements of an array, in order. Raw is an array as
@@ -146,7 +146,7 @@ func Elements(raw []byte) iter.Seq[Value] {
 				continue
 			}
 			end := w.skip(i)
-			if !yield(Value{kindAt(raw[i]), raw[i:end:end]}) {
+			if !yield(Value{Kind: kindAt(raw[i]), Raw: raw[i:end:end]}) {
 				return
 			}
 			i = end
@@ -172,7 +172,7 @@ func Members(raw []byte) iter.Seq2[[]byte, Value] {
 			name, i = w.memberName(i)
 			start := w.space(i)
 			i = w.skip(start)
-			if !yield(name, Value{kindAt(raw[start]), raw[start:i:i]}) {
+			if !yield(name, Value{Kind: kindAt(raw[start]), Raw: raw[start:i:i]}) {
 				return
 			}
 		}

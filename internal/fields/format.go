@@ -1,0 +1,54 @@
+package fields
+
+import (
+	"errors"
+
+	"github.com/oncesink/oncesink/internal/event"
+)
+
+// What stands at a path.
+type (
+	Value = event.Value
+	Kind  = event.Kind
+)
+
+// The kinds that JSON has.
+const (
+	Absent = event.Absent
+	Null   = event.Null
+	Bool   = event.Bool
+	Number = event.Number
+	String = event.String
+	Object = event.Object
+	Array  = event.Array
+)
+
+// JSON is the format of JSON documents. Values are slices of the document.
+type JSON struct{}
+
+// Plan compiles paths as [New] does, with "" for the document as a whole.
+func (JSON) Plan(paths []string) (event.Plan, error) {
+	s, err := compile(paths, func(path string) ([]string, error) {
+		if path == "" {
+			return nil, nil
+		}
+		return Split(path)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Read is [Set.Extract] as [event.Plan] has it.
+func (s *Set) Read(doc []byte, _ event.Headers, values []Value, _ *[]byte) error {
+	if err := s.Extract(doc, values); err != nil {
+		return &event.Refusal{Code: SQLState(err), Message: err.Error()}
+	}
+	return nil
+}
+
+// Learn refuses: no document asks for a schema.
+func (s *Set) Learn(event.SchemaRef, event.Schema) error {
+	return errors.New("JSON is read without a schema")
+}
