@@ -4,7 +4,7 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: build test lint fuzz bench bench-growth bench-rebuild bench-rollups bench-quick airflow-example
+.PHONY: build test lint fuzz bin/bench bench bench-growth bench-rebuild bench-rollups bench-quick airflow-example
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.release=$(VERSION)' -o bin/oncesink ./cmd/oncesink
 
@@ -20,20 +20,23 @@ lint:
 fuzz:
 	@scripts/fuzz
 
-bench:
-	go run ./internal/bench -out docs
+bin/bench:
+	go build -C internal/bench -o ../../bin/bench .
 
-bench-growth:
-	go run ./internal/bench -growth -rounds 1 -out docs
+bench: bin/bench
+	bin/bench -out docs
 
-bench-rebuild:
-	go run ./internal/bench -rebuild -out docs
+bench-growth: bin/bench
+	bin/bench -growth -rounds 1 -out docs
 
-bench-rollups:
-	go run ./internal/bench -rollups -rounds 2 -out docs
+bench-rebuild: bin/bench
+	bin/bench -rebuild -out docs
+
+bench-rollups: bin/bench
+	bin/bench -rollups -rounds 2 -out docs
 
 airflow-example:
 	@scripts/airflow-example
 
-bench-quick:
-	go run ./internal/bench -quick
+bench-quick: bin/bench
+	bin/bench -quick

@@ -1,6 +1,7 @@
 // Command bench measures oncesink, what PostgreSQL alone takes, and other programs, side by side:
 // on one machine, on the same topics of a real Apache Kafka, into the same real PostgreSQL with
-// fsync on. Run it from the root of the repository: make bench.
+// fsync on. Run it from the root of the repository: make bench. It is a module of its own, so that users
+// of the library don't get what only a plot needs.
 package main
 
 import (

@@ -13,9 +13,9 @@ import (
 
 // build makes the programs that are measured, from this tree.
 func (b *bench) build(ctx context.Context) error {
-	for name, pkg := range map[string]string{"oncesink": "./cmd/oncesink", "handwritten": "./internal/bench/handwritten"} {
-		if out, err := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(b.dir, name), pkg).CombinedOutput(); err != nil {
-			return fmt.Errorf("go build %s (run from the root of the repository): %w\n%s", pkg, err, out)
+	for name, dir := range map[string]string{"oncesink": "cmd/oncesink", "handwritten": "internal/bench/handwritten"} {
+		if out, err := exec.CommandContext(ctx, "go", "build", "-C", dir, "-o", filepath.Join(b.dir, name), ".").CombinedOutput(); err != nil {
+			return fmt.Errorf("go build %s (run from the root of the repository): %w\n%s", dir, err, out)
 		}
 	}
 	return nil
