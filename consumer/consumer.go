@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -19,7 +20,7 @@ import (
 type Consumer struct {
 	cfg    Config
 	ledger *offsets.Ledger
-	sink   *sink.Sink
+	sink   *engine.Sink
 	log    *slog.Logger
 
 	mu   sync.Mutex
@@ -27,7 +28,7 @@ type Consumer struct {
 }
 
 // New returns a consumer. It does not connect.
-func New(cfg Config, ledger *offsets.Ledger, s *sink.Sink) (*Consumer, error) {
+func New(cfg Config, ledger *offsets.Ledger, s *engine.Sink) (*Consumer, error) {
 	cfg = cfg.withDefaults()
 	var problems []error
 	problem := func(format string, args ...any) {

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/oncesink/oncesink/consumer"
+	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -54,7 +55,7 @@ func run(ctx context.Context, url string) error {
 	defer pool.Close()
 
 	// Open once to learn what the ledger has to know of the mapping.
-	s, err := sink.Open(ctx, pool, nil, sink.Config{Handlers: []sink.Handler{credit}})
+	s, err := engine.Open(ctx, pool, nil, sink.Config{Handlers: []sink.Handler{credit}})
 	if err != nil {
 		return err
 	}

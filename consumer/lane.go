@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -46,7 +47,7 @@ type lane struct {
 	beyond   bool          // a record past the lane's bound was polled: see Config.Until
 	raw      []sink.Record // polled, not decoded
 	rawBytes int
-	part     *sink.Part // decoded, waiting for a writer
+	part     *engine.Part // decoded, waiting for a writer
 
 	inFlight bool               // a writer has taken a part
 	flying   int                // its bytes
@@ -55,7 +56,7 @@ type lane struct {
 }
 
 func newLane(p offsets.Partition) *lane {
-	l := &lane{Partition: p, part: new(sink.Part)}
+	l := &lane{Partition: p, part: new(engine.Part)}
 	l.changed = sync.NewCond(&l.mu)
 	return l
 }
@@ -118,7 +119,7 @@ const decodeChunk = 256
 // decode moves records from the queue to the part until the lane is closed.
 // It calls ready when there is something for a writer, and drained, under the lane's
 // lock, when a throttled lane may be fetched again.
-func (l *lane) decode(s *sink.Sink, limits Config, ready, drained func(*lane)) {
+func (l *lane) decode(s *engine.Sink, limits Config, ready, drained func(*lane)) {
 	for {
 		l.mu.Lock()
 		for l.state != closed && (len(l.raw) == 0 || l.part.Records() >= limits.MaxBatchRecords || l.part.Bytes() >= limits.MaxBatchBytes) {
@@ -155,7 +156,7 @@ func (l *lane) decode(s *sink.Sink, limits Config, ready, drained func(*lane)) {
 }
 
 // take hands the part to a writer. It returns nil if there is nothing to write.
-func (l *lane) take(cancel context.CancelFunc) *sink.Part {
+func (l *lane) take(cancel context.CancelFunc) *engine.Part {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.state != running || l.inFlight || l.part.Records() == 0 {
@@ -163,7 +164,7 @@ func (l *lane) take(cancel context.CancelFunc) *sink.Part {
 	}
 	p := l.part
 	p.Claim = l.claim
-	l.part = new(sink.Part)
+	l.part = new(engine.Part)
 	l.inFlight, l.flying, l.cancel = true, p.Bytes(), cancel
 	l.changed.Broadcast()
 	return p
@@ -180,7 +181,7 @@ func (l *lane) leave(to state, cause error) (from state) {
 	}
 	l.state, l.cause, l.sight = to, cause, sight{}
 	l.turns++
-	l.raw, l.rawBytes, l.part, l.throttle, l.beyond = nil, 0, new(sink.Part), false, false
+	l.raw, l.rawBytes, l.part, l.throttle, l.beyond = nil, 0, new(engine.Part), false, false
 	l.changed.Broadcast()
 	return from
 }
@@ -205,7 +206,7 @@ func (l *lane) start(c offsets.Claim) bool {
 		return false
 	}
 	l.claim, l.next, l.cause = c, c.Position.Next, nil
-	l.raw, l.rawBytes, l.part, l.throttle, l.beyond = nil, 0, new(sink.Part), false, false
+	l.raw, l.rawBytes, l.part, l.throttle, l.beyond = nil, 0, new(engine.Part), false, false
 	l.state = running
 	if c.Paused {
 		l.state = paused

@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/testkafka"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -120,7 +121,7 @@ func TestUncommittedPartStopsItsLane(t *testing.T) {
 			l.inFlight = true
 			claim := l.claim
 			claim.Position.Next = 20
-			m.settle(l, sink.Outcome{Claim: claim, Err: test.err})
+			m.settle(l, engine.Outcome{Claim: claim, Err: test.err})
 			v := l.view()
 			if v.state != test.want {
 				t.Errorf("state %d, want %d", v.state, test.want)
@@ -220,7 +221,7 @@ func TestTakingParts(t *testing.T) {
 	r.must(err)
 	defer pool.Close()
 	m := still(t, nil)
-	m.sink, err = sink.Open(t.Context(), pool, offsets.New(pool, group, offsets.Options{ClusterID: "test"}), r.sinkConfig())
+	m.sink, err = engine.Open(t.Context(), pool, offsets.New(pool, group, offsets.Options{ClusterID: "test"}), r.sinkConfig())
 	r.must(err)
 	record := func(l *lane, offset int64) {
 		m.sink.Add(l.part, sink.Record{Topic: "orders", Partition: l.Partition.Partition, Offset: offset, Value: []byte(`{"id":1,"v":"x"}`)})

@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/testkafka"
 	"github.com/oncesink/oncesink/internal/testpg"
 	"github.com/oncesink/oncesink/offsets"
@@ -68,7 +69,7 @@ func newRig(t *testing.T, brokers []string, topic string, partitions int32) *rig
 	r.must(err)
 	defer conn.Close(t.Context())
 	r.must(offsets.Init(t.Context(), conn))
-	r.must(sink.Init(t.Context(), conn, r.sinkConfig()))
+	r.must(engine.Init(t.Context(), conn, r.sinkConfig()))
 	return r
 }
 
@@ -161,7 +162,7 @@ func (r *rig) start(change ...func(*Config, *sink.Config)) *process {
 	r.must(err)
 	p.pool = pool
 	ledger := offsets.New(pool, cfg.Group, offsets.Options{ClusterID: "test", Logger: cfg.Logger})
-	s, err := sink.Open(ctx, pool, ledger, scfg)
+	s, err := engine.Open(ctx, pool, ledger, scfg)
 	r.must(err)
 	p.Consumer, err = New(cfg, ledger, s)
 	r.must(err)

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/testkafka"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -90,7 +91,7 @@ func TestStopIsBounded(t *testing.T) {
 					holds(ctx, network)
 					return witness(ctx, tx, records)
 				}}
-				s, err := sink.Open(t.Context(), pool, ledger, scfg)
+				s, err := engine.Open(t.Context(), pool, ledger, scfg)
 				r.must(err)
 				c, err := New(cfg, ledger, s)
 				r.must(err)

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -116,7 +117,7 @@ func (m *member) big(lanes []*lane) bool {
 }
 
 // gather takes parts from ready lanes until a transaction is full.
-func (m *member) gather(cancel context.CancelFunc) (lanes []*lane, parts []*sink.Part) {
+func (m *member) gather(cancel context.CancelFunc) (lanes []*lane, parts []*engine.Part) {
 	records, bytes := 0, 0
 	for len(parts) < maxGroup && records < m.cfg.MaxBatchRecords/2 && bytes < m.cfg.MaxBatchBytes/2 {
 		l := m.ready.pop()
@@ -133,7 +134,7 @@ func (m *member) gather(cancel context.CancelFunc) (lanes []*lane, parts []*sink
 }
 
 // settle brings the outcome of a transaction home to one of its lanes.
-func (m *member) settle(l *lane, o sink.Outcome) {
+func (m *member) settle(l *lane, o engine.Outcome) {
 	var (
 		fenced *offsets.FencedError
 		config *sink.ConfigError

@@ -1,94 +1,37 @@
 package sink
 
-import (
-	"errors"
-	"strings"
+import "github.com/oncesink/oncesink/internal/pgerr"
 
-	"github.com/jackc/pgx/v5/pgconn"
+// ConfigError says what a person has to change: a missing table, a wrong
+// column, a missing privilege.
+type ConfigError struct {
+	// Problem says what is wrong, Fix what to do about it.
+	Problem, Fix string
+	// Cause lies behind it, if that is an error of its own.
+	Cause error
+}
 
-	"github.com/oncesink/oncesink/internal/pgerr"
-)
+// HaltError stops a partition: an error of a class that retrying can't mend and
+// that no single record is to blame for.
+type HaltError struct{ Err error }
+
+// Unwrap returns what lies behind the error, if that is an error of its own.
+func (e *ConfigError) Unwrap() error { return e.Cause }
+
+func (e *ConfigError) Error() string {
+	if e.Fix == "" {
+		return e.Problem
+	}
+	return e.Problem + ": " + e.Fix
+}
+
+func (e *HaltError) Error() string { return "halted: " + e.Err.Error() }
+func (e *HaltError) Unwrap() error { return e.Err }
 
 // Poison wraps an error of a handler to say that the record is to blame: it is
 // bisected to the record, which becomes a dead letter.
 func Poison(err error) error { return pgerr.Mark(err, pgerr.Data) }
 
-// writeError adds to an error of the server what failed.
-type writeError struct {
-	doing doing
-	err   error
-}
-
-func (e *writeError) Error() string {
-	if e.doing.table == nil {
-		return e.doing.verb + ": " + pgerr.Safe(e.err)
-	}
-	return e.doing.verb + " " + e.doing.table.title() + ": " + pgerr.Safe(e.err)
-}
-
-func (e *writeError) Unwrap() error { return e.err }
-
-// lostError is an error of a connection that is gone.
-type lostError struct{ err error }
-
-func (e *lostError) Error() string { return "connection lost: " + e.err.Error() }
-func (e *lostError) Unwrap() error { return e.err }
-
-// classOf is the class of an error of a transaction.
-func classOf(err error) pgerr.Class {
-	var (
-		lost   *lostError
-		shared *sharedError
-	)
-	switch {
-	case errors.As(err, &lost):
-		return pgerr.Transient
-	case errors.As(err, &shared):
-		return pgerr.Configuration
-	}
-	var (
-		handler *handlerError
-		pg      *pgconn.PgError
-		marked  *pgerr.Marked
-	)
-	if errors.As(err, &handler) && !errors.As(err, &pg) && !errors.As(err, &marked) {
-		return pgerr.Unknown
-	}
-	return pgerr.Classify(err)
-}
-
-// describe is the text of an error for a person, without the values of rows.
-func describe(err error) string {
-	s := err.Error()
-	var (
-		write   *writeError
-		handler *handlerError
-		pg      *pgconn.PgError
-	)
-	if !errors.As(err, &write) && !errors.As(err, &handler) && errors.As(err, &pg) {
-		s = pgerr.Safe(err)
-	}
-	return s
-}
-
-// fix says what to do about a configuration error.
-func fix(err error) string {
-	code := pgerr.SQLState(err)
-	switch {
-	case code == "42P01":
-		return "the table is gone: create it, or run `oncesink init`"
-	case code == "42501":
-		return "grant the privilege to the role: `oncesink init --print` shows which it needs"
-	case code == "42P10":
-		return "the unique index over the key is gone: create it again"
-	case code == "42883" && strings.Contains(err.Error(), "catalog_stamp"):
-		return "the schema is of an older version: run `oncesink init`"
-	case code == "23514":
-		return "no partition of the table takes the row: create one, or a default partition"
-	case strings.HasPrefix(code, "28"):
-		return "check user, password and pg_hba.conf"
-	case strings.HasPrefix(code, "3D"), strings.HasPrefix(code, "3F"):
-		return "check the database, the schema and the search path"
-	}
-	return "the table may have changed since the start: run `oncesink check`, then start again"
-}
+// Transient wraps an error of a handler to say that it passes: the same records are tried again, with pauses, for as
+// long as it takes.
+func Transient(err error) error { return pgerr.Mark(err, pgerr.Transient) }

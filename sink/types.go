@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-
-	"github.com/oncesink/oncesink/offsets"
 )
 
 // Record is one event of a topic. The sink keeps references to its slices until
@@ -120,14 +118,6 @@ type TableConfig struct {
 	Accept []string
 	// Create is the statement that `oncesink init` runs if the table is missing.
 	Create string
-	// Stage says that the table is the stage of another one; its name is that of a
-	// table in schema oncesink.
-	Stage Stage
-	// StageSet are the columns that every event of a bulk stage fills: see [Sink.StageSet].
-	StageSet string
-	// StageSeen is the quoted name of a table (name text primary key) that takes the names of the
-	// columns that events of an indexed stage fill.
-	StageSeen string
 }
 
 // ColumnConfig says where a column comes from.
@@ -165,41 +155,3 @@ type InputConfig struct {
 	Zone     string `json:",omitempty"`
 	Unit     string `json:",omitempty"`
 }
-
-// Outcome is what became of one part.
-type Outcome struct {
-	// Claim is what the partition's owner holds now. After success its position is
-	// the part's To.
-	Claim offsets.Claim
-	// Err is nil if the part's rows and position are committed. An
-	// *offsets.FencedError: the partition is somebody else's, was moved by an
-	// operator, or fell back with a restore: drop everything queued and read the
-	// ledger. A *ConfigError: stop, a person must act. A *HaltError: stop this
-	// partition. Otherwise the context's error.
-	Err error
-}
-
-// ConfigError says what a person has to change: a missing table, a wrong
-// column, a missing privilege.
-type ConfigError struct {
-	// Problem says what is wrong, Fix what to do about it.
-	Problem, Fix string
-	cause        error
-}
-
-// Unwrap returns what lies behind the error, if that is an error of its own.
-func (e *ConfigError) Unwrap() error { return e.cause }
-
-func (e *ConfigError) Error() string {
-	if e.Fix == "" {
-		return e.Problem
-	}
-	return e.Problem + ": " + e.Fix
-}
-
-// HaltError stops a partition: an error of a class that retrying can't mend and
-// that no single record is to blame for.
-type HaltError struct{ Err error }
-
-func (e *HaltError) Error() string { return "halted: " + e.Err.Error() }
-func (e *HaltError) Unwrap() error { return e.Err }

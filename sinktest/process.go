@@ -9,8 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/offsets"
-	"github.com/oncesink/oncesink/sink"
 )
 
 // group is the sink group of every run.
@@ -26,7 +26,7 @@ type process struct {
 	input  *input
 	pool   *pgxpool.Pool
 	wire   *wire
-	sink   *sink.Sink
+	sink   *engine.Sink
 	ledger *offsets.Ledger
 	claims map[offsets.Partition]offsets.Claim
 }
@@ -46,7 +46,7 @@ func start(ctx context.Context, d *database, c *Case, in *input) (_ *process, er
 	if c.Handlers != nil {
 		cfg.Handlers = c.Handlers(p.pool)
 	}
-	if p.sink, err = sink.Open(ctx, p.pool, nil, cfg); err != nil {
+	if p.sink, err = engine.Open(ctx, p.pool, nil, cfg); err != nil {
 		return nil, err
 	}
 	p.ledger = offsets.New(p.pool, group, offsets.Options{
@@ -103,7 +103,7 @@ func (p *process) claim(ctx context.Context) error {
 // part holds what lies between the claim's position and to, after as many records
 // below the position as are there and asked for. It is nil if the position doesn't
 // lie below to and nothing is handed over again.
-func (p *process) part(t target, again int) *sink.Part {
+func (p *process) part(t target, again int) *engine.Part {
 	claim := p.claims[t.Partition]
 	records := p.input.records[t.Partition]
 	lo, hi := find(records, claim.Position.Next), find(records, t.to)
@@ -111,7 +111,7 @@ func (p *process) part(t target, again int) *sink.Part {
 	if lo >= hi {
 		return nil
 	}
-	part := &sink.Part{Claim: claim}
+	part := &engine.Part{Claim: claim}
 	p.sink.Add(part, records[lo:hi]...)
 	return part
 }
@@ -119,7 +119,7 @@ func (p *process) part(t target, again int) *sink.Part {
 // write writes a transaction's records. What was written before is left to the sink to
 // drop: again says how many records of that each part brings.
 func (p *process) write(ctx context.Context, t transaction, again int) error {
-	var parts []*sink.Part
+	var parts []*engine.Part
 	for _, target := range t {
 		if part := p.part(target, again); part != nil {
 			parts = append(parts, part)
@@ -147,7 +147,7 @@ func (p *process) write(ctx context.Context, t transaction, again int) error {
 // fenced writes a transaction that the ledger must refuse: another process has
 // claimed the partitions.
 func (p *process) fenced(ctx context.Context, t transaction) error {
-	var parts []*sink.Part
+	var parts []*engine.Part
 	for _, target := range t {
 		if part := p.part(target, 0); part != nil {
 			parts = append(parts, part)

@@ -13,20 +13,20 @@ import (
 
 	"github.com/oncesink/oncesink/consumer"
 	"github.com/oncesink/oncesink/docs"
+	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/rollup"
 	"github.com/oncesink/oncesink/offsets"
-	"github.com/oncesink/oncesink/sink"
 )
 
 // checkReport is what `oncesink check --json` prints.
 type checkReport struct {
-	Group    string             `json:"group"`
-	Tables   []sink.TableReport `json:"tables"`
-	Topics   []topicReport      `json:"topics"`
-	Rollups  []rollupReport     `json:"rollups"`
-	History  []historyReport    `json:"incomplete_history"`
-	Warnings []string           `json:"warnings"`
-	Sample   *sampleReport      `json:"sample,omitempty"`
+	Group    string               `json:"group"`
+	Tables   []engine.TableReport `json:"tables"`
+	Topics   []topicReport        `json:"topics"`
+	Rollups  []rollupReport       `json:"rollups"`
+	History  []historyReport      `json:"incomplete_history"`
+	Warnings []string             `json:"warnings"`
+	Sample   *sampleReport        `json:"sample,omitempty"`
 }
 
 type topicReport struct {
@@ -248,7 +248,7 @@ func (r *checkReport) print(w io.Writer, sql bool) {
 	if r.Sample != nil {
 		r.Sample.print(w)
 	}
-	if n := len(r.of(sink.Changes)); n > 0 {
+	if n := len(r.of(engine.Changes)); n > 0 {
 		fmt.Fprintln(w)
 		printWrapped(w, "", fmt.Sprintf("ready to run; %d finding(s) keep the same events from giving the same rows: docs/lint.md", n))
 		return
@@ -257,7 +257,7 @@ func (r *checkReport) print(w io.Writer, sql bool) {
 }
 
 // of returns the findings of a severity.
-func (r *checkReport) of(s sink.Severity) (found []sink.Finding) {
+func (r *checkReport) of(s engine.Severity) (found []engine.Finding) {
 	for _, t := range r.Tables {
 		for _, f := range t.Findings {
 			if f.Severity == s {
@@ -270,9 +270,9 @@ func (r *checkReport) of(s sink.Severity) (found []sink.Finding) {
 
 // found is the error that findings, and the dead letters of a sample, are; nil if there are none that count.
 func (r *checkReport) found(strict bool) error {
-	findings := r.of(sink.Changes)
+	findings := r.of(engine.Changes)
 	if strict {
-		findings = append(findings, r.of(sink.Surprises)...)
+		findings = append(findings, r.of(engine.Surprises)...)
 	}
 	var errs []error
 	if len(findings) > 0 {
@@ -285,7 +285,7 @@ func (r *checkReport) found(strict bool) error {
 }
 
 // findingsError ends a check that found what it looks for.
-type findingsError struct{ findings []sink.Finding }
+type findingsError struct{ findings []engine.Finding }
 
 func (e *findingsError) Error() string {
 	accept := e.findings[0].Code

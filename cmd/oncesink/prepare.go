@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/oncesink/oncesink/consumer"
+	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -14,7 +15,7 @@ import (
 // prepared is all that a run knows before it joins its group. `run` and `check` get it by the same
 // steps: what the one refuses, the other does.
 type prepared struct {
-	sink     *sink.Sink
+	sink     *engine.Sink
 	ledger   *offsets.Ledger
 	consumer *consumer.Consumer
 	// outlook is what the first claims and fetches would meet; empty if passing says why it is not known.

@@ -15,8 +15,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
 
+	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/offsets"
-	"github.com/oncesink/oncesink/sink"
 )
 
 // replayFlags are the command line of `oncesink replay`.
@@ -181,7 +181,7 @@ func (s *session) replayTopics(topics []string) error {
 }
 
 // replayRows are the ledger's rows that are named, and may be rewound.
-func (s *session) replayRows(ctx context.Context, sk *sink.Sink, ledger *offsets.Ledger, topics []string, partitions []int) ([]offsets.Row, error) {
+func (s *session) replayRows(ctx context.Context, sk *engine.Sink, ledger *offsets.Ledger, topics []string, partitions []int) ([]offsets.Row, error) {
 	all, err := ledger.Rows(ctx)
 	if err != nil {
 		return nil, s.scrub(err)

@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/consumer"
+	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -32,8 +33,8 @@ const (
 // sampleReport is what would become of the topics' last records.
 type sampleReport struct {
 	// Asked is how many records of each topic were asked for.
-	Asked  int                `json:"asked"`
-	Topics []sink.TopicSample `json:"topics"`
+	Asked  int                  `json:"asked"`
+	Topics []engine.TopicSample `json:"topics"`
 	// Untried says why only what the decoder refuses is known.
 	Untried string `json:"untried,omitempty"`
 	// Unfinished says why fewer records were read than there are.
@@ -44,7 +45,7 @@ type sampleReport struct {
 type stretch struct{ from, to int64 }
 
 // sample reads the last n records of each topic, without a group, and finds out what would become of them.
-func (s *session) sample(ctx context.Context, sk *sink.Sink, n int) (*sampleReport, error) {
+func (s *session) sample(ctx context.Context, sk *engine.Sink, n int) (*sampleReport, error) {
 	ctx, cancel := context.WithTimeout(ctx, sampleTime)
 	defer cancel()
 	stretches, err := s.stretches(ctx, n)
@@ -63,11 +64,11 @@ func (s *session) sample(ctx context.Context, sk *sink.Sink, n int) (*sampleRepo
 	}
 	r.Topics, r.Untried = x.Report(), x.Untried
 	for _, t := range s.meta.Topics.Names() { // those without a record
-		if !slices.ContainsFunc(r.Topics, func(r sink.TopicSample) bool { return r.Topic == t }) {
-			r.Topics = append(r.Topics, sink.TopicSample{Topic: t, Tables: []sink.TableSample{}, Letters: []sink.LetterSample{}, NotTaken: []sink.FieldSample{}})
+		if !slices.ContainsFunc(r.Topics, func(r engine.TopicSample) bool { return r.Topic == t }) {
+			r.Topics = append(r.Topics, engine.TopicSample{Topic: t, Tables: []engine.TableSample{}, Letters: []engine.LetterSample{}, NotTaken: []engine.FieldSample{}})
 		}
 	}
-	slices.SortFunc(r.Topics, func(a, b sink.TopicSample) int { return cmp.Compare(a.Topic, b.Topic) })
+	slices.SortFunc(r.Topics, func(a, b engine.TopicSample) int { return cmp.Compare(a.Topic, b.Topic) })
 	return r, nil
 }
 
@@ -116,7 +117,7 @@ func shares(sizes map[int32]int64, n int64) map[int32]int64 {
 
 // readSample reads the stretches and counts what would become of their records. A log may hold no record at its last
 // offsets: it ends as well when nothing more comes.
-func (s *session) readSample(ctx context.Context, x *sink.Sample, r *sampleReport, left map[offsets.Partition]stretch) error {
+func (s *session) readSample(ctx context.Context, x *engine.Sample, r *sampleReport, left map[offsets.Partition]stretch) error {
 	at := map[string]map[int32]kgo.Offset{}
 	for p, str := range left {
 		if at[p.Topic] == nil {

@@ -24,6 +24,7 @@ import (
 
 	"github.com/oncesink/oncesink/consumer"
 	"github.com/oncesink/oncesink/internal/config"
+	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/rollup"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -241,8 +242,8 @@ func timedOut(err error) bool {
 }
 
 // open reads the catalog and returns sink and ledger.
-func (s *session) open(ctx context.Context) (*sink.Sink, *offsets.Ledger, error) {
-	sk, err := sink.Open(ctx, s.pool, nil, s.sinkCfg)
+func (s *session) open(ctx context.Context) (*engine.Sink, *offsets.Ledger, error) {
+	sk, err := engine.Open(ctx, s.pool, nil, s.sinkCfg)
 	if err != nil {
 		return nil, nil, s.scrub(err)
 	}

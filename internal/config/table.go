@@ -7,8 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/pgname"
-	"github.com/oncesink/oncesink/sink"
 )
 
 func (v *validator) table(path string, t *Table) {
@@ -27,8 +27,8 @@ func (v *validator) table(path string, t *Table) {
 		v.upsertTable(path, t)
 	}
 	for i, a := range t.Accept {
-		if code, _, _ := strings.Cut(a, ":"); a != "" && !slices.Contains(sink.LintCodes(), code) {
-			v.problem(fmt.Sprintf("%s.accept[%d]", path, i), "is no finding that there is%s", Suggest(code, sink.LintCodes()))
+		if code, _, _ := strings.Cut(a, ":"); a != "" && !slices.Contains(engine.LintCodes(), code) {
+			v.problem(fmt.Sprintf("%s.accept[%d]", path, i), "is no finding that there is%s", Suggest(code, engine.LintCodes()))
 		}
 	}
 	if t.Strategy != "children" {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/oncesink/oncesink/consumer"
 	"github.com/oncesink/oncesink/internal/config"
+	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -50,7 +51,7 @@ func Worker(ctx context.Context, file string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer pool.Close()
-	s, err := sink.Open(ctx, pool, nil, scfg)
+	s, err := engine.Open(ctx, pool, nil, scfg)
 	if err != nil {
 		return err
 	}

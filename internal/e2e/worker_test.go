@@ -21,6 +21,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/consumer"
+	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/testpg"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -87,7 +88,7 @@ func work(raw string) error {
 	scfg := sinkConfig(sp.Topic)
 	scfg.Handlers = append(scfg.Handlers, f.handle)
 	scfg.Logger = log
-	s, err := sink.Open(ctx, pool, ledger, scfg)
+	s, err := engine.Open(ctx, pool, ledger, scfg)
 	if err != nil {
 		return err
 	}

@@ -13,10 +13,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/consumer"
+	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/testkafka"
 	"github.com/oncesink/oncesink/internal/testpg"
 	"github.com/oncesink/oncesink/offsets"
-	"github.com/oncesink/oncesink/sink"
 )
 
 // takeoverBound is what a new owner may take, from the moment the old one
@@ -107,7 +107,7 @@ func newDatabase(t *testing.T, topic string) *database {
 	db.must(err)
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	db.must(offsets.Init(ctx, conn))
-	db.must(sink.Init(ctx, conn, sinkConfig(topic)))
+	db.must(engine.Init(ctx, conn, sinkConfig(topic)))
 	return db
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -19,7 +20,7 @@ import (
 // child is one table of children.
 type child struct {
 	entry  string // in the configuration
-	layout sink.Layout
+	layout engine.Layout
 	stage  string // the name of its stage, in schema oncesink
 }
 
@@ -31,7 +32,7 @@ func (c *child) seen() string {
 }
 
 // sets is the quoted name of the stage's set memory.
-func (c *child) sets() string { return sink.SetsOf("oncesink", c.stage) }
+func (c *child) sets() string { return engine.SetsOf("oncesink", c.stage) }
 
 // Children is what was, or would be, done to one table of children.
 type Children struct {
@@ -46,7 +47,7 @@ type Children struct {
 func (c *Children) differs() bool { return c.Added+c.Changed+c.Deleted+c.Sets > 0 }
 
 // readChildren finds the tables of children.
-func (j *job) readChildren(sk *sink.Sink) {
+func (j *job) readChildren(sk *engine.Sink) {
 	j.children = nil
 	for _, entry := range j.layout.Children {
 		l, _ := sk.Layout(entry)
@@ -116,7 +117,7 @@ func (j *job) compareChild(ctx context.Context, tx pgx.Tx, c *child) (*compariso
 			x.columns = append(x.columns, name)
 		}
 	}
-	x.columns = append(x.columns, sink.SourceColumn, sink.OffsetColumn)
+	x.columns = append(x.columns, engine.SourceColumn, engine.OffsetColumn)
 	var same []string
 	for _, k := range quoteAll(c.layout.Key) {
 		same = append(same, "t."+k+" = s."+k)

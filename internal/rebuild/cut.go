@@ -11,9 +11,9 @@ import (
 	"github.com/cenkalti/backoff/v4"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/offsets"
-	"github.com/oncesink/oncesink/sink"
 )
 
 // cutBudget is how long the stage may take to catch up while the group's positions are locked.
@@ -91,7 +91,7 @@ func transient(err error) bool {
 	return code == "55P03" || strings.HasPrefix(code, "40")
 }
 
-func (j *job) tryCut(ctx context.Context, sk *sink.Sink, ledger *offsets.Ledger) error {
+func (j *job) tryCut(ctx context.Context, sk *engine.Sink, ledger *offsets.Ledger) error {
 	tx, err := j.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: j.begin})
 	if err != nil {
 		return err
@@ -184,7 +184,7 @@ func (j *job) freeze(ctx context.Context, tx pgx.Tx) error {
 const undefinedTable = "42P01"
 
 // catchUp brings the stage to exactly where the group stands.
-func (j *job) catchUp(ctx context.Context, tx pgx.Tx, sk *sink.Sink, ledger *offsets.Ledger) error {
+func (j *job) catchUp(ctx context.Context, tx pgx.Tx, sk *engine.Sink, ledger *offsets.Ledger) error {
 	if err := j.readStaged(ctx, tx); err != nil {
 		return err
 	}

@@ -8,8 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/pgname"
-	"github.com/oncesink/oncesink/sink"
 )
 
 // compare writes down the keys of rows that differ between table and stage, without
@@ -66,7 +66,7 @@ func (j *job) mark(ctx context.Context) error {
 	}
 	j.later = "true"
 	if places.Len() > 0 {
-		j.later = fmt.Sprintf("%s >= case %s%s else 0 end", sink.OffsetColumn, sink.SourceColumn, places.String())
+		j.later = fmt.Sprintf("%s >= case %s%s else 0 end", engine.OffsetColumn, engine.SourceColumn, places.String())
 	}
 	var statements []string
 	for i, t := range s.places(l) {
@@ -81,7 +81,7 @@ func (j *job) mark(ctx context.Context) error {
 }
 
 // places are the tables that show where the stage's events stood.
-func (s *stage) places(l *sink.Layout) []string {
+func (s *stage) places(l *engine.Layout) []string {
 	if l.Memory == "" {
 		return []string{s.quoted()}
 	}
@@ -106,7 +106,7 @@ func (j *job) seen(ctx context.Context) ([]string, error) {
 		}
 	}
 	if j.layout.Guarded {
-		columns = append(columns, sink.SourceColumn, sink.OffsetColumn)
+		columns = append(columns, engine.SourceColumn, engine.OffsetColumn)
 	}
 	return columns, nil
 }
@@ -139,10 +139,10 @@ func (j *job) differs(a, b string) string {
 // longer than the types' own operators where these say the same.
 func (j *job) unlike(a, b string) string { return unlike(&j.layout, j.columns, a, b) }
 
-func unlike(l *sink.Layout, columns []string, a, b string) string {
+func unlike(l *engine.Layout, columns []string, a, b string) string {
 	var conds, rest []string
 	for _, c := range columns {
-		if c != sink.SourceColumn && c != sink.OffsetColumn && !slices.Contains(l.Bytewise, c) {
+		if c != engine.SourceColumn && c != engine.OffsetColumn && !slices.Contains(l.Bytewise, c) {
 			rest = append(rest, c)
 			continue
 		}

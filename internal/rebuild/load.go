@@ -10,8 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/oncesink/oncesink/consumer"
+	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/offsets"
-	"github.com/oncesink/oncesink/sink"
 )
 
 // nearby is how many records the stage may be behind when the group's positions are locked.
@@ -24,7 +24,7 @@ func (j *job) load(ctx context.Context) error {
 			return err
 		}
 		err := j.fill(ctx, j.bounds())
-		var uneven *sink.NotUniformError
+		var uneven *engine.NotUniformError
 		if errors.As(err, &uneven) {
 			j.log.Info("loading with an index, from the beginning", "because", uneven.Why)
 			j.stage.about.Bulk = ""
@@ -92,7 +92,7 @@ func (j *job) fill(ctx context.Context, bounds map[offsets.Partition]int64) erro
 }
 
 // read is fill with an opened sink.
-func (j *job) read(ctx context.Context, sk *sink.Sink, ledger *offsets.Ledger, bounds map[offsets.Partition]int64) error {
+func (j *job) read(ctx context.Context, sk *engine.Sink, ledger *offsets.Ledger, bounds map[offsets.Partition]int64) error {
 	cfg := j.Consumer
 	cfg.Group, cfg.InstanceID = j.stage.group, ""
 	cfg.Topics, cfg.Assign, cfg.Until, cfg.NoMirror = map[string]consumer.Start{}, map[string][]int32{}, bounds, true

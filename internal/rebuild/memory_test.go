@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/rebuild"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -12,7 +13,7 @@ import (
 // accept makes the configuration's mapping the group's.
 func (r *rig) accept() {
 	r.Helper()
-	s, err := sink.Open(r.Context(), r.pool, nil, r.sink())
+	s, err := engine.Open(r.Context(), r.pool, nil, r.sink())
 	r.must(err)
 	conn, err := r.pool.Acquire(r.Context())
 	r.must(err)

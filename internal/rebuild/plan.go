@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -82,7 +83,7 @@ func (j *job) checkRange(ctx context.Context) error {
 }
 
 // sameMapping wants the group to write the table as this configuration does: what comes after the cut is the group's.
-func (j *job) sameMapping(sk *sink.Sink) error {
+func (j *job) sameMapping(sk *engine.Sink) error {
 	j.mapping = map[string]string{}
 	j.mappings = sk.Mappings()
 	for _, m := range j.mappings {
@@ -150,7 +151,7 @@ func (j *job) refuse(ctx context.Context) error {
 				return err
 			}
 			if foreign > 0 {
-				refuse(ForeignRows, fmt.Sprintf("%d row(s) of %s were made by no topic (%s is null): they would be deleted, or changed", foreign, j.targets()[i], sink.SourceColumn))
+				refuse(ForeignRows, fmt.Sprintf("%d row(s) of %s were made by no topic (%s is null): they would be deleted, or changed", foreign, j.targets()[i], engine.SourceColumn))
 			}
 			if older > 0 {
 				refuse(PartialHistory, fmt.Sprintf("%d row(s) of %s came from topics or partitions that the group no longer reads: they would be deleted", older, j.targets()[i]))
@@ -202,7 +203,7 @@ func (j *job) strangers(ctx context.Context, table string) (foreign, older int64
 		sources[i] = f.source
 	}
 	err = j.scan(ctx, fmt.Sprintf("select count(*) filter (where t.%[1]s is null), count(*) filter (where t.%[1]s <> all ($1::int[])) from %[2]s t%[3]s",
-		sink.SourceColumn, table, where(j.inRange("t"))), []any{sources}, &foreign, &older)
+		engine.SourceColumn, table, where(j.inRange("t"))), []any{sources}, &foreign, &older)
 	if err != nil {
 		return 0, 0, fmt.Errorf("look for rows of other origin: %w", err)
 	}

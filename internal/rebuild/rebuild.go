@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 
 	"github.com/oncesink/oncesink/consumer"
+	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/oplock"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/offsets"
@@ -148,7 +149,7 @@ func OutcomeOf(err error) Outcome {
 type job struct {
 	Options
 	log    *slog.Logger
-	layout sink.Layout
+	layout engine.Layout
 	// children are the tables that hold the table's.
 	children []child
 	feeds    []feed

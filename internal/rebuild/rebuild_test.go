@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/rebuild"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -259,7 +260,7 @@ func TestNewColumn(t *testing.T) {
 	stop()
 	r.exec(`alter table orders add code text`)
 	r.tables[0].Columns = map[string]sink.ColumnConfig{"code": {From: "discount.code"}}
-	s, err := sink.Open(t.Context(), r.pool, nil, r.sink())
+	s, err := engine.Open(t.Context(), r.pool, nil, r.sink())
 	r.must(err)
 	conn, err := r.pool.Acquire(t.Context())
 	r.must(err)

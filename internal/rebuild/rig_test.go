@@ -20,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/consumer"
+	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/rebuild"
 	"github.com/oncesink/oncesink/internal/testkafka"
 	"github.com/oncesink/oncesink/internal/testpg"
@@ -90,7 +91,7 @@ func newRig(t *testing.T, table sink.TableConfig, create string) *rig {
 	r.must(err)
 	defer conn.Release()
 	r.must(offsets.Init(t.Context(), conn.Conn()))
-	r.must(sink.Init(t.Context(), conn.Conn(), r.sink()))
+	r.must(engine.Init(t.Context(), conn.Conn(), r.sink()))
 	return r
 }
 
@@ -151,7 +152,9 @@ func value[T any](r *rig, sql string, args ...any) (v T) {
 	return v
 }
 
-func (r *rig) sink() sink.Config { return sink.Config{Tables: r.tables, ForeignKeyWait: time.Second} }
+func (r *rig) sink() sink.Config {
+	return sink.Config{Tables: r.tables, ForeignKeyWait: time.Second}
+}
 
 func (r *rig) consumer() consumer.Config {
 	return consumer.Config{Brokers: r.brokers, Group: group, Topics: map[string]consumer.Start{"orders": {}}, SessionTimeout: 6 * time.Second,
@@ -162,7 +165,7 @@ func (r *rig) consumer() consumer.Config {
 // live runs the group until stop, which waits for its end.
 func (r *rig) live(change ...func(*consumer.Config)) (stop func()) {
 	r.Helper()
-	s, err := sink.Open(r.Context(), r.pool, nil, r.sink())
+	s, err := engine.Open(r.Context(), r.pool, nil, r.sink())
 	r.must(err)
 	ledger := offsets.New(r.pool, group, offsets.Options{ClusterID: "kfake", Mappings: s.Mappings(), ReplayRefused: s.ReplayRefused()})
 	cfg := r.consumer()

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/oplock"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -54,8 +55,8 @@ func (j *job) alone(ctx context.Context) (context.Context, error) {
 
 // open reads the table, and prepares the beginning of transactions in which texts mean what they mean to the
 // sink's own (rule 15). Whatever they set ends with them: nothing stays on a connection of a pooler.
-func (j *job) open(ctx context.Context) (*sink.Sink, error) {
-	sk, err := sink.Open(ctx, j.Pool, nil, j.Sink)
+func (j *job) open(ctx context.Context) (*engine.Sink, error) {
+	sk, err := engine.Open(ctx, j.Pool, nil, j.Sink)
 	if err != nil {
 		return nil, err
 	}

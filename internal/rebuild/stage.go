@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/consumer"
+	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/offsets"
@@ -40,10 +41,10 @@ type about struct {
 }
 
 func (s *stage) quoted() string { return pgx.Identifier{"oncesink", s.name}.Sanitize() }
-func (s *stage) memory() string { return sink.MemoryOf("oncesink", s.name) }
+func (s *stage) memory() string { return engine.MemoryOf("oncesink", s.name) }
 
 // open takes up the stage of an earlier call, or makes a new one.
-func (s *stage) open(ctx context.Context, j *job, sk *sink.Sink) error {
+func (s *stage) open(ctx context.Context, j *job, sk *engine.Sink) error {
 	l := &j.layout
 	s.name = l.StageName()
 	s.group = j.Consumer.Group + " stage of " + l.Schema + "." + l.Name
@@ -93,7 +94,7 @@ func (j *job) allColumns(ctx context.Context, tx pgx.Tx) ([]string, error) {
 }
 
 // columnsOf reads names and types of the table's columns.
-func columnsOf(ctx context.Context, tx pgx.Tx, l *sink.Layout) ([]string, error) {
+func columnsOf(ctx context.Context, tx pgx.Tx, l *engine.Layout) ([]string, error) {
 	columns, err := texts(ctx, tx, `select attname || ' ' || format_type(atttypid, atttypmod) from pg_attribute
 		where attrelid = $1::text::regclass and attnum > 0 and not attisdropped order by attname`, l.Quoted())
 	if err != nil {
@@ -117,7 +118,7 @@ func (j *job) otherTopic() *feed {
 
 // uniformSet returns the columns that the topics' first records fill, where all may be loaded
 // in bulk as far as can be told now; "" otherwise.
-func (j *job) uniformSet(ctx context.Context, sk *sink.Sink) (string, error) {
+func (j *job) uniformSet(ctx context.Context, sk *engine.Sink) (string, error) {
 	l := &j.layout
 	var checked bool // by the row: foreign keys, further unique indexes
 	err := j.scan(ctx, `select exists (select from pg_constraint where conrelid = $1::text::regclass and contype in ('f', 'x'))
@@ -202,7 +203,7 @@ func (s *stage) create(ctx context.Context, j *job) error {
 		if err := execAll(ctx, tx, statements...); err != nil {
 			return err
 		}
-		made, err := columnsOf(ctx, tx, &sink.Layout{Schema: "oncesink", Name: s.name})
+		made, err := columnsOf(ctx, tx, &engine.Layout{Schema: "oncesink", Name: s.name})
 		if err == nil && !slices.Equal(made, s.about.Columns[:min(len(made), len(s.about.Columns))]) {
 			return &errAnew{"the table was altered"}
 		}
@@ -257,43 +258,42 @@ func (s *stage) drop(ctx context.Context, tx pgx.Tx) error {
 }
 
 // config is the sink's for the stage: the table's mapping, into the stage.
-func (s *stage) config(j *job) sink.Config {
-	c := j.Sink
+func (s *stage) config(j *job) (sink.Config, map[string]*engine.Stage) {
+	c, stages := j.Sink, map[string]*engine.Stage{}
 	c.Handlers, c.Tables = nil, nil
 	// A crash of PostgreSQL takes the stage's last rows and its positions, or neither. The cut waits for the log.
 	c.SynchronousCommit = "off"
 	for _, t := range j.Sink.Tables {
 		if i := slices.IndexFunc(j.children, func(x child) bool { return x.entry == t.Name }); i >= 0 {
-			t.Name, t.Create, t.Parent, t.Stage = j.children[i].staged(), "", s.quoted(), sink.IndexedStage
-			t.StageSeen = j.children[i].seen()
+			t.Name, t.Create, t.Parent = j.children[i].staged(), "", s.quoted()
+			stages[t.Name] = &engine.Stage{Seen: j.children[i].seen()}
 			c.Tables = append(c.Tables, t)
 		}
 		if t.Name != j.Table {
 			continue
 		}
 		t.Name, t.Create = s.quoted(), ""
-		t.Stage, t.StageSeen = sink.IndexedStage, s.filled
-		if s.about.Bulk != "" {
-			t.Stage, t.StageSet = sink.BulkStage, s.about.Bulk
-		}
+		stages[t.Name] = &engine.Stage{Seen: s.filled, Set: s.about.Bulk, Bulk: s.about.Bulk != ""}
 		c.Tables = append(c.Tables, t)
 	}
-	return c
+	return c, stages
 }
 
 // prepare makes what the sink needs beside the stage, and opens it.
-func (s *stage) prepare(ctx context.Context, j *job) (*sink.Sink, *offsets.Ledger, error) {
-	cfg := s.config(j)
+func (s *stage) prepare(ctx context.Context, j *job) (*engine.Sink, *offsets.Ledger, error) {
+	cfg, stages := s.config(j)
+	indexed := cfg
+	indexed.Tables = slices.DeleteFunc(slices.Clone(cfg.Tables), func(t sink.TableConfig) bool { return stages[t.Name].Bulk })
 	conn, err := j.Pool.Acquire(ctx)
 	if err != nil {
 		return nil, nil, fmt.Errorf("connect: %w", err)
 	}
-	err = sink.Init(ctx, conn.Conn(), cfg)
+	err = engine.Init(ctx, conn.Conn(), indexed)
 	conn.Release()
 	if err != nil {
 		return nil, nil, rights("prepare the stage", err)
 	}
-	sk, err := sink.Open(ctx, j.Pool, nil, cfg)
+	sk, err := engine.OpenStages(ctx, j.Pool, nil, cfg, stages)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -1,0 +1,60 @@
+package engine
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/oncesink/oncesink/sink"
+)
+
+const benchTable = `create table orders (order_id bigint primary key, customer_id bigint not null, status text not null, amount numeric(12,2) not null,
+	currency char(3) not null, items int not null, placed_at timestamptz not null, note text, updated_at timestamptz not null)`
+
+// BenchmarkWrite writes parts of 5,000 rows of 9 columns on one connection:
+// keys that are new, in their order; updates of random rows; and events that
+// are there already.
+func BenchmarkWrite(b *testing.B) {
+	const rows = 5000
+	for _, memory := range []bool{false, true} {
+		b.Run(fmt.Sprintf("memory=%v", memory), func(b *testing.B) {
+			tc := sink.TableConfig{Name: "orders", Topics: []string{"o"}, Key: []string{"order_id"}, Version: "updated_at"}
+			if memory {
+				tc.RecordKey = map[string]string{"order_id": "$key"}
+			}
+			db := newDatabase(b, benchTable)
+			e := db.open(sink.Config{Tables: []sink.TableConfig{tc}})
+			offset, next, version := int64(0), 0, 0
+			part := func(key func() int) *Part {
+				evs := make([]ev, rows)
+				for i := range evs {
+					id := key()
+					evs[i] = ev{offset: offset, cols: fmt.Sprintf("order_id=%d customer_id=%d status=shipped amount=%d.50 currency=EUR items=3 placed_at=2026-01-02_03:04:05.678901Z note=between_ten_and_twenty_bytes%d updated_at=2026-01-02_03:04:%02d.%06dZ",
+						id, id%20000, id%500, id%100, version/1e6, version%1e6)}
+					offset++
+				}
+				version++
+				return e.part("o", 0, evs...)
+			}
+			measure := func(name string, key func() int) {
+				b.Run(name, func(b *testing.B) {
+					n := 0
+					for b.Loop() {
+						b.StopTimer()
+						p := part(key)
+						b.StartTimer()
+						e.write(p)
+						n += rows
+					}
+					b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "rows/s")
+				})
+			}
+			measure("fresh", func() int { next++; return next })
+			db.Do("vacuum analyze orders")
+			r := rand.New(rand.NewPCG(1, 2))
+			measure("updates", func() int { return 1 + r.IntN(next) })
+			version = -1
+			measure("stale", func() int { version = 0; return 1 + r.IntN(next) })
+		})
+	}
+}

@@ -1,0 +1,247 @@
+package engine
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"slices"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/oncesink/oncesink/internal/pgerr"
+)
+
+// Whose fault an error is, is found out by experiment (rule 17). The class of its SQLSTATE says what to
+// expect: [Classify]. But types of extensions, and PostgreSQL's own, raise codes of any class for a value,
+// and a statement that fails with no rows at all can't be a record's fault, whatever the class:
+//
+//	the statement fails without rows as well       configuration
+//	the class is data                              the record's, if it fails alone
+//	any other class, and it fails alone:
+//	  a type's input function refuses a value      the record's
+//	  neighbours of the batch wrote their rows     the record's
+//	  none did                                     what the class says: a person's to mend, or a halt
+
+// foreignKeyViolation is the SQLSTATE of a row whose parent is missing.
+const foreignKeyViolation = "23503"
+
+// arguable reports whether a record may be to blame for the error.
+func (t *transaction) arguable(err error) bool {
+	var (
+		advance *advanceError
+		handler *handlerError
+		pg      *pgconn.PgError
+		marked  *pgerr.Marked
+	)
+	if t.conn.Conn().IsClosed() || errors.As(err, &advance) || !errors.As(err, &pg) && !errors.As(err, &marked) {
+		return false
+	}
+	switch pgerr.Classify(err) {
+	case pgerr.Transient:
+		return false
+	case pgerr.Data:
+		return true
+	}
+	return !errors.As(err, &handler) && !pgerr.OwnTable(pg) && !pgerr.NoPartition(pg)
+}
+
+// shared tries the statement that failed without any rows. It returns an error that no record is to blame
+// for, if that fails, too.
+func (t *transaction) shared(ctx context.Context, err error) error {
+	var failed *writeError
+	if !errors.As(err, &failed) || failed.doing.sql == "" {
+		return nil
+	}
+	d := failed.doing
+	if slices.ContainsFunc(d.oids, func(oid uint32) bool { return elements[oid] == 0 }) {
+		return nil
+	}
+	err = t.attempt(ctx, func() {
+		for _, oid := range d.oids { // arrays without dimensions
+			t.w.params.end(binary.BigEndian.AppendUint32(make([]byte, 8, 12), elements[oid]), oid)
+		}
+		t.w.exec(d.verb, d.table, d.sql)
+	})
+	if err == nil || t.conn.Conn().IsClosed() || classOf(err) == pgerr.Transient {
+		return err
+	}
+	return &sharedError{err}
+}
+
+// attempt sends statements under a savepoint of its own, undoes them, and returns their error.
+func (t *transaction) attempt(ctx context.Context, queue func()) error {
+	t.w.exec("savepoint", nil, "savepoint oncesink")
+	queue()
+	err := t.send(ctx)
+	if t.conn.Conn().IsClosed() {
+		return err
+	}
+	return errors.Join(err, t.rollback(ctx))
+}
+
+// sharedError is an error that a statement has without any rows.
+type sharedError struct{ err error }
+
+func (e *sharedError) Error() string { return e.err.Error() }
+func (e *sharedError) Unwrap() error { return e.err }
+
+// bisection finds the records that are to blame for an error, by halving, in the order of their offsets.
+// Each half is folded anew (rule 17: folding a good and a bad event of one key would lose the good one).
+type bisection struct {
+	*transaction
+	// alone are records that fail alone, for a reason that may not be theirs; causes are the errors.
+	alone  []deadLetter
+	causes []error
+	// wrote are the tables to which other records of the batch wrote.
+	wrote map[*table]bool
+}
+
+// patience with records that fail alone, while none passes.
+const maxAlone = 16
+
+// split is called when the records failed with err, and were rolled back.
+func (b *bisection) split(ctx context.Context, records spans, err error) error {
+	if records.records() == 1 {
+		return b.judge(ctx, records[0], err)
+	}
+	left, right := records.halve()
+	for _, half := range []spans{left, right} {
+		before := b.counts()
+		err := b.tryRoutes(ctx, half)
+		if err == nil {
+			b.passed(before)
+			continue
+		}
+		if !b.arguable(err) {
+			return err
+		}
+		if err := b.rollback(ctx); err != nil {
+			return err
+		}
+		if err := b.split(ctx, half, err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// counts are the rows that were written so far.
+func (b *bisection) counts() map[*table]int {
+	counts := make(map[*table]int, len(b.rowsWritten))
+	for t, n := range b.rowsWritten {
+		counts[t] = n
+	}
+	return counts
+}
+
+func (b *bisection) passed(before map[*table]int) {
+	for t, n := range b.rowsWritten {
+		if n > before[t] {
+			if b.wrote == nil {
+				b.wrote = map[*table]bool{}
+			}
+			b.wrote[t] = true
+		}
+	}
+}
+
+// judge decides about a record that fails alone.
+func (b *bisection) judge(ctx context.Context, one span, err error) error {
+	d := refused(b.m, one.part, one.lo, err)
+	if pgerr.Classify(err) == pgerr.Data {
+		if pgerr.SQLState(err) == foreignKeyViolation && !b.orphansAreData {
+			return err
+		}
+		b.dead = append(b.dead, d)
+		return nil
+	}
+	column, cause, fault := b.refusedValue(ctx, one, err)
+	if fault != nil {
+		return fault
+	}
+	if cause != nil {
+		d = refused(b.m, one.part, one.lo, cause)
+		d.table, d.column = tableOf(err).title(), column
+		b.dead = append(b.dead, d)
+		return nil
+	}
+	b.alone, b.causes = append(b.alone, d), append(b.causes, err)
+	if len(b.alone) >= maxAlone {
+		return b.verdict()
+	}
+	return nil
+}
+
+// verdict decides about the records that fail alone: they are to blame if others of the batch wrote to
+// the table where they fail. Otherwise the first one's error is returned.
+func (b *bisection) verdict() error {
+	for i, d := range b.alone {
+		if t := tableOf(b.causes[i]); len(b.wrote) == 0 || t != nil && !b.wrote[t] {
+			return b.causes[i]
+		}
+		b.dead = append(b.dead, d)
+	}
+	b.alone, b.causes = nil, nil
+	return nil
+}
+
+// refusedValue reads the values of a record's rows, each by itself, as the table that refuses it would. It
+// returns the column whose type has an error for its value, and that error; fault is one of the connection.
+func (t *transaction) refusedValue(ctx context.Context, one span, err error) (column string, cause, fault error) {
+	tb := tableOf(err)
+	if tb == nil {
+		return "", nil, nil
+	}
+	from, to := one.rows()
+	for i := from; i < to; i++ {
+		r := &one.part.rows[i]
+		if t.m.tables[r.table] != tb {
+			continue
+		}
+		for k := range tb.columns {
+			c, x := &tb.columns[k], one.part.cells[int(r.first)+k]
+			if x.len < 0 || c.computed != nil {
+				continue
+			}
+			err := t.attempt(ctx, func() {
+				t.w.params.text(string(one.part.textOf(r, x)))
+				t.w.exec("read a value", tb, "select $1::"+c.Declared)
+			})
+			if t.conn.Conn().IsClosed() || err != nil && classOf(err) == pgerr.Transient {
+				return "", nil, err
+			}
+			if err != nil {
+				return c.name, err, nil
+			}
+		}
+	}
+	return "", nil, nil
+}
+
+// tableOf is the table whose statement failed; nil if it was none of a table's.
+func tableOf(err error) *table {
+	var w *writeError
+	if errors.As(err, &w) {
+		return w.doing.table
+	}
+	return nil
+}
+
+// refused is the dead letter of a record that the tables or a handler refuse.
+func refused(m *mapping, p *Part, record int32, err error) deadLetter {
+	d := deadLetter{part: p, record: record, code: pgerr.SQLState(err)}
+	var w *writeError
+	if errors.As(err, &w) && w.doing.table != nil {
+		d.table = w.doing.table.title()
+	}
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		d.message, d.column, d.constraint = pg.Message, pg.ColumnName, pg.ConstraintName
+		if pg.TableName != "" {
+			d.table = pg.SchemaName + "." + pg.TableName
+		}
+	} else {
+		d.message = err.Error()
+	}
+	return d
+}

@@ -1,0 +1,218 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/oncesink/oncesink/internal/pgtext"
+)
+
+// relation is a target table as the catalog describes it.
+type relation struct {
+	oid          uint32
+	schema, name string
+	kind         string // pg_class.relkind
+	persistence  string // the least durable of the table and its partitions: p, u or t
+	foreignLeaf  bool   // one of its partitions is a foreign table
+	heirs        string // tables that inherit from it, and are no partitions
+	partitionKey []string
+	columns      []relationColumn
+	indexes      []relationIndex
+	// exclusions are names of exclusion constraints.
+	exclusions []string
+	// What [relation.readEffects] reads.
+	triggers     []relationTrigger
+	foreignKeys  []relationForeignKey
+	edges        []relationEdge
+	rowSecurity  bool
+	rowsFiltered bool // row security applies to the role
+	rules        bool
+	// missing are the privileges on the table that the role lacks.
+	missing []string
+	// schemaUsable: the role may use the table's schema.
+	schemaUsable bool
+}
+
+// relationColumn is a column with what mapping it needs to know.
+type relationColumn struct {
+	column
+	typeOID          uint32
+	notNull          bool
+	generated        bool
+	identity         string // "a" always, "d" by default, "" not
+	collation        string // name, "" if the type has none
+	codePointOrder   bool   // collation C
+	volatileDefault  bool
+	privilegeMissing []string
+}
+
+// relationIndex is a unique index.
+type relationIndex struct {
+	name      string
+	columns   []string // key columns; an expression is ""
+	usable    bool     // valid, immediate, without predicate or expression: can be an arbiter
+	condition string   // why it is not usable
+}
+
+var errNoTable = errors.New("no such table")
+
+// readRelation reads one table from the catalog. An unqualified name is looked
+// up along the search path of the transaction. It returns errNoTable if there is none.
+func readRelation(ctx context.Context, tx pgx.Tx, schema, name string) (*relation, error) {
+	r := &relation{}
+	err := tx.QueryRow(ctx, `
+		select c.oid, n.nspname, c.relname, c.relkind::text,
+		       (select case when bool_or(l.relpersistence = 't') then 't' when bool_or(l.relpersistence = 'u') then 'u' else 'p' end
+		          from pg_class l where l.oid = c.oid or l.oid in (select relid from pg_partition_tree(c.oid))),
+		       exists (select from pg_partition_tree(c.oid) p join pg_class l on l.oid = p.relid where l.relkind = 'f'),
+		       coalesce((select array_agg(a.attname::text order by k.n)
+		                   from pg_partitioned_table p, unnest(p.partattrs::int2[]) with ordinality as k(attnum, n)
+		                   left join pg_attribute a on a.attrelid = c.oid and a.attnum = k.attnum
+		                  where p.partrelid = c.oid), '{}'),
+		       coalesce((select string_agg(h.inhrelid::regclass::text, ', ' order by 1) from pg_inherits h where h.inhparent = c.oid and c.relkind = 'r'), ''),
+		       c.relrowsecurity, row_security_active(c.oid), c.relhasrules, has_schema_privilege(n.oid, 'USAGE')
+		  from pg_class c join pg_namespace n on n.oid = c.relnamespace
+		 where c.relname = $2 and c.relkind in ('r', 'p', 'v', 'm', 'f')
+		   and (n.nspname = $1 or $1 = '' and pg_table_is_visible(c.oid))`, schema, name).
+		Scan(&r.oid, &r.schema, &r.name, &r.kind, &r.persistence, &r.foreignLeaf, &r.partitionKey, &r.heirs, &r.rowSecurity, &r.rowsFiltered, &r.rules, &r.schemaUsable)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, errNoTable
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read table %s: %w", name, err)
+	}
+	for _, read := range []func(context.Context, pgx.Tx) error{r.readColumns, r.readIndexes, r.readRights} {
+		if err := read(ctx, tx); err != nil {
+			return nil, fmt.Errorf("read table %s.%s: %w", r.schema, r.name, err)
+		}
+	}
+	return r, nil
+}
+
+// readColumns reads the columns with their types, see [types.describe]. Whether a default is the same at each load is
+// read from its parse tree, where functions and types stand by their oid: one is not
+// immutable if a function of it is not, if it is of SQL's own (current_date), or if
+// it casts by way of text from or to a type whose text depends on the session.
+func (r *relation) readColumns(ctx context.Context, tx pgx.Tx) error {
+	rows, err := tx.Query(ctx, `
+		with recursive types as (
+			select a.attnum, a.atttypid as typid, a.atttypmod as typmod, false as not_null, null::pg_node_tree collate "C" as tree
+			  from pg_attribute a
+			 where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped
+			union all
+			select s.attnum, t.typbasetype, case when s.typmod = -1 then t.typtypmod else s.typmod end,
+			       s.not_null or t.typnotnull, coalesce(s.tree, t.typdefaultbin)
+			  from types s join pg_type t on t.oid = s.typid
+			 where t.typtype = 'd'
+		), base as (
+			select s.* from types s join pg_type t on t.oid = s.typid where t.typtype <> 'd'
+		)
+		select a.attname, a.atttypid, a.atttypmod, format_type(a.atttypid, a.atttypmod),
+		       a.attnotnull or b.not_null, a.attgenerated <> '', a.attidentity::text,
+		       coalesce(pg_get_expr(v.tree, $1),
+		                case when a.attidentity <> '' then format('nextval(%L::regclass)', pg_get_serial_sequence($1::regclass::text, a.attname)) end, ''),
+		       coalesce(l.collname, ''),
+		       coalesce(l.collname in ('C', 'POSIX', 'ucs_basic')
+		                or l.collname = 'default' and (select datcollate in ('C', 'POSIX') from pg_database where datname = current_database()), false),
+		       coalesce(l.collisdeterministic, true),
+		       coalesce(v.tree::text ~ '\{SQLVALUEFUNCTION'
+		                or exists (select from regexp_matches(v.tree::text, ':(?:op)?funcid (\d+)', 'g') m join pg_proc p on p.oid = m[1]::oid where p.provolatile <> 'i')
+		                or v.tree::text ~ '\{COERCEVIAIO' and exists (
+		                    select from regexp_matches(v.tree::text, ':(?:const|func|op)?(?:result)?type (\d+)', 'g') m join pg_type x on x.oid = m[1]::oid
+		                      join pg_proc p on p.oid in (x.typinput, x.typoutput) where p.provolatile <> 'i'), false),
+		       array(select x from unnest(array['INSERT', 'UPDATE', 'SELECT']) x where not has_column_privilege($1::oid, a.attnum, x))
+		  from base b
+		  join pg_attribute a on a.attrelid = $1 and a.attnum = b.attnum
+		  left join pg_attrdef d on d.adrelid = $1 and d.adnum = a.attnum
+		 cross join lateral (select coalesce(d.adbin, b.tree) as tree) v
+		  left join pg_collation l on l.oid = a.attcollation
+		 order by a.attnum`, r.oid)
+	if err != nil {
+		return err
+	}
+	r.columns, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (relationColumn, error) {
+		var c relationColumn
+		err := row.Scan(&c.name, &c.typeOID, &c.Typmod, &c.Declared, &c.notNull, &c.generated, &c.identity, &c.defaultExpr,
+			&c.collation, &c.codePointOrder, &c.Deterministic, &c.volatileDefault, &c.privilegeMissing)
+		c.hasDefault = c.defaultExpr != ""
+		c.column.notNull = c.notNull && !c.hasDefault
+		c.volatileDefault = c.volatileDefault || c.identity != ""
+		return c, err
+	})
+	if err != nil {
+		return err
+	}
+	var oids []uint32
+	for i := range r.columns {
+		oids = append(oids, r.columns[i].typeOID)
+	}
+	all, err := pgtext.Read(ctx, tx, oids)
+	if err != nil {
+		return err
+	}
+	for i := range r.columns {
+		r.columns[i].describe(all)
+	}
+	return nil
+}
+
+// describe fills in what the column's type is made of.
+func (c *relationColumn) describe(all pgtext.Types) {
+	t := all.Describe(c.typeOID, c.Typmod)
+	c.Base, c.Typmod, c.Kind, c.Enum = t.Base, t.Typmod, t.Kind, t.Enum
+	c.Form, c.Array, c.Parts, c.Delimiter = t.Form, t.Array, t.Parts, t.Delimiter
+}
+
+func (r *relation) readIndexes(ctx context.Context, tx pgx.Tx) error {
+	rows, err := tx.Query(ctx, `
+		select c.relname,
+		       array(select coalesce(a.attname::text, '')
+		               from unnest(i.indkey::int2[]) with ordinality as k(attnum, n)
+		               left join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+		              where k.n <= i.indnkeyatts order by k.n),
+		       concat_ws(', ', case when not i.indisvalid then 'not valid' end, case when not i.indimmediate then 'deferrable' end,
+		                 case when i.indpred is not null then 'partial' end, case when i.indexprs is not null then 'on an expression' end)
+		  from pg_index i join pg_class c on c.oid = i.indexrelid
+		 where i.indrelid = $1 and i.indisunique
+		 order by not i.indisprimary, c.relname`, r.oid)
+	if err != nil {
+		return err
+	}
+	r.indexes, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (relationIndex, error) {
+		var x relationIndex
+		err := row.Scan(&x.name, &x.columns, &x.condition)
+		x.usable = x.condition == ""
+		return x, err
+	})
+	return err
+}
+
+func (r *relation) readRights(ctx context.Context, tx pgx.Tx) error {
+	return tx.QueryRow(ctx, `
+		select array(select conname::text from pg_constraint where conrelid = $1 and contype = 'x' order by 1),
+		       array(select x from unnest(array['INSERT', 'UPDATE', 'DELETE', 'SELECT']) x where not has_table_privilege($1, x))`, r.oid).
+		Scan(&r.exclusions, &r.missing)
+}
+
+func (r *relation) column(name string) *relationColumn {
+	for i := range r.columns {
+		if r.columns[i].name == name {
+			return &r.columns[i]
+		}
+	}
+	return nil
+}
+
+func (r *relation) qualified() string { return r.schema + "." + r.name }
+
+func (x relationIndex) String() string {
+	s := x.name + " (" + strings.Join(x.columns, ", ") + ")"
+	if !x.usable {
+		s += ", " + x.condition
+	}
+	return s
+}

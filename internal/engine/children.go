@@ -1,0 +1,247 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/oncesink/oncesink/internal/fields"
+	"github.com/oncesink/oncesink/internal/pgtext"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// A table of children holds the elements of an array of its parent's events. The last event that has the array, by
+// the order of the guard, brings the row's whole set of children: the earlier ones are
+// deleted, the new ones inserted. An event without the array leaves them as they are (rule 16), one
+// with an empty array, or null, leaves none, and a tombstone takes them along.
+//
+// Each child carries the place of the event that brought it, and the set memory has the place of the event
+// whose set it is. So an event that is seen again finds what is there of its set, and what is missing.
+
+// maxChildren is how many tables of children a parent may have: a bit each in row.arrays.
+const maxChildren = 16
+
+// checkChildren checks what an entry of children needs, without the catalog.
+func checkChildren(cfg sink.TableConfig, ps *problems) {
+	in := "table " + cfg.Name
+	if cfg.Strategy != sink.Children {
+		if cfg.Parent != "" || cfg.Each != "" || len(cfg.ParentKey) > 0 {
+			ps.add(in+" has parent, each or parent_key", "they are for `strategy: children`")
+		}
+		return
+	}
+	switch {
+	case cfg.Parent == "" || cfg.Each == "":
+		ps.add(in+" holds children, and has no parent or no array", "name the parent's table as `parent:` and the path of the array as `each:`")
+	case checkPath(cfg.Each) != nil:
+		ps.add(fmt.Sprintf("%s: each %q is no path", in, cfg.Each), "write a path of fields such as items")
+	}
+	if len(cfg.Key) == 0 {
+		ps.add(in+" has no key", "name the columns that tell one child from another: the parent's key and more, such as [order_id, line]")
+	}
+	if cfg.Version != "" || len(cfg.RecordKey) > 0 || cfg.Guard == "none" {
+		ps.add(in+" holds children, and has a version, record_key or guard", "the parent's event decides: leave them out")
+	}
+}
+
+// adopt makes the table one of the parent's children.
+func (t *table) adopt(parent *table, r *relation, ps *problems) {
+	in := "table " + t.title()
+	switch {
+	case parent == nil:
+		ps.add(fmt.Sprintf("%s: there is no table %q before it", in, t.cfg.Parent), "list the parent first: its rows are written before its children")
+		return
+	case parent.strategy != sink.Upsert || !parent.guarded || parent.bulk():
+		ps.add(fmt.Sprintf("%s: its parent %s is not an upsert with a guard", in, parent.title()), "only the guard tells whether the parent's event won")
+		return
+	case len(parent.children) == maxChildren:
+		ps.add(in+" is one table of children too many", fmt.Sprintf("a parent has at most %d", maxChildren))
+		return
+	case len(t.others) > 0:
+		ps.add(fmt.Sprintf("%s has %s besides the key", in, strings.Join(t.others, " and ")), "children of different parents would stand in each other's way: leave it out")
+	}
+	t.parent, t.topics = parent, parent.topics
+	for _, k := range parent.key {
+		name := parent.columns[k].name
+		for own, theirs := range t.cfg.ParentKey {
+			if theirs == name {
+				name = own
+			}
+		}
+		i := t.index(name)
+		switch {
+		case i < 0 || !slices.Contains(t.key, i):
+			ps.add(fmt.Sprintf("%s has no key column for %s of %s", in, parent.columns[k].name, parent.title()),
+				"its key begins with the parent's; say under `parent_key` which column it is, if it has another name")
+		case t.columns[i].Declared != parent.columns[k].Declared:
+			ps.add(fmt.Sprintf("%s: column %s has type %s, and %s of %s has type %s", in, name, t.columns[i].Declared, parent.columns[k].name, parent.title(), parent.columns[k].Declared), "give them one type")
+		case !only(t.cfg.Columns[name], sink.ColumnConfig{}):
+			ps.add(fmt.Sprintf("%s: column %s is the parent's key and is mapped as well", in, name), "leave it out of `columns:`")
+		}
+		t.parentAt = append(t.parentAt, i)
+	}
+	for own, theirs := range t.cfg.ParentKey {
+		if i := parent.index(theirs); r.column(own) == nil || i < 0 || !parent.isKey(i) {
+			ps.add(fmt.Sprintf("%s: parent_key %s: %s", in, own, theirs), "it maps a column of the children to a key column of the parent")
+		}
+	}
+	m := t.setMemory()
+	t.setsTable = m.quoted()
+	parent.children = append(parent.children, t)
+}
+
+func (t *table) setMemory() memory {
+	return setMemory(t.schema, t.name, &t.cfg, t.parent.schema, t.parent.name, &t.parent.cfg)
+}
+
+// childSource compiles where a column of children comes from.
+func childSource(from, def string) (source, error) {
+	switch {
+	case from == "$index":
+		return source{meta: metaIndex}, nil
+	case from == "$element":
+		return source{meta: metaElement}, nil
+	case strings.HasPrefix(from, "$event."):
+		path := strings.TrimPrefix(from, "$event.")
+		return source{meta: metaEvent, path: path}, checkPath(path)
+	}
+	return parseSource(from, def)
+}
+
+// ofEvent reports whether a source of children gives the same for all elements of an event.
+func (s *source) ofEvent() bool {
+	return s.meta != metaField && s.meta != metaElement && s.meta != metaIndex
+}
+
+// childDecoder is a table of children with the places of its columns' paths.
+type childDecoder struct {
+	tableDecoder
+	set *fields.Set // of paths into an element
+	at  int32       // the array's place among the paths into the value
+	bit uint16
+}
+
+// rows appends what the elements of an event's array become, after the row of their parent.
+func (c *childDecoder) rows(p *Part, rec *sink.Record, sc *scratch, parent *row) *fault {
+	array := sc.values[c.at]
+	switch array.Kind {
+	case fields.Absent:
+		return nil
+	case fields.Null:
+		parent.arrays |= c.bit
+		return nil
+	case fields.Array:
+		parent.arrays |= c.bit
+	default:
+		return &fault{code: "22023", message: fmt.Sprintf("the field %s is no array", c.cfg.Each), table: c.title()}
+	}
+	values := make([]fields.Value, c.set.Len())
+	n := 0
+	for element := range fields.Elements(array.Raw) {
+		n++
+		if err := c.set.Extract(element.Raw, values); err != nil {
+			r := pgtext.RefusalOf(err)
+			return &fault{code: r.Code, message: r.Message, table: c.title()}
+		}
+		first := len(p.cells)
+		for i := range c.columns {
+			col := &c.columns[i]
+			if n > 1 && col.source.ofEvent() && col.computed == nil && !slices.Contains(c.parentAt, i) {
+				p.cells = append(p.cells, p.cells[first-len(c.columns)+i]) // all elements share the event's text
+				continue
+			}
+			x, r := c.cell(p, rec, i, n, element, values, sc, parent)
+			if r != nil {
+				return &fault{column: col.name, code: r.Code, message: fmt.Sprintf("element %d of %s: %s", n, c.cfg.Each, r.Message), table: c.title()}
+			}
+			if p.recordBytes() > sc.d.limit {
+				f := tooLarge(sc.d.limit)
+				f.table = c.title()
+				return f
+			}
+			p.cells = append(p.cells, x)
+		}
+		for _, k := range c.key {
+			if p.cells[first+k].len < 0 {
+				return &fault{column: c.columns[k].name, code: pgtext.NoValue, message: fmt.Sprintf("element %d of %s has no value for this column of the key", n, c.cfg.Each), table: c.title()}
+			}
+		}
+		c.compute(p.cells[first:])
+		p.rows = append(p.rows, row{text: parent.text, record: parent.record, table: c.index, first: int32(first)})
+	}
+	return nil
+}
+
+func (c *childDecoder) cell(p *Part, rec *sink.Record, i, n int, element fields.Value, values []fields.Value, sc *scratch, parent *row) (cell, *pgtext.Refusal) {
+	col := &c.columns[i]
+	if k := slices.Index(c.parentAt, i); k >= 0 {
+		return p.cells[int(parent.first)+c.parent.key[k]], nil
+	}
+	switch at := c.columnAt[i]; col.source.meta {
+	case metaField:
+		if col.computed != nil {
+			return cell{}, nil
+		}
+		return col.jsonCell(p, values[at])
+	case metaEvent:
+		return col.jsonCell(p, sc.values[at])
+	case metaElement:
+		return col.jsonCell(p, element)
+	case metaIndex:
+		start := len(p.text)
+		p.text = strconv.AppendInt(p.text, int64(n), 10)
+		return p.cellFrom(start), col.CheckText(p.text[start:])
+	default:
+		return col.cell(p, rec, at, sc)
+	}
+}
+
+// twins finds children of one event that have the same key, while a part is sealed.
+type twins struct {
+	record int32
+	table  int32
+	seen   map[string]bool
+}
+
+// met reports whether the row's key was met before in its event.
+func (w *twins) met(r *row, key []byte) bool {
+	if w.seen == nil || w.record != r.record || w.table != r.table {
+		w.record, w.table, w.seen = r.record, r.table, map[string]bool{}
+	}
+	if w.seen[string(key)] {
+		return true
+	}
+	w.seen[string(key)] = true
+	return false
+}
+
+// children writes the children of a round's events, after their parents: of all that have the array, whatever
+// became of them there.
+func (w *writer) children(t *table, events []event) {
+	for bit, c := range t.children {
+		var parents, rows []event
+		for i := range events {
+			e := &events[i]
+			own := &e.part.rows[e.row]
+			if own.tombstone || own.arrays&(1<<bit) == 0 {
+				continue
+			}
+			parents = append(parents, *e)
+			for k := int(e.row) + 1; k < len(e.part.rows) && e.part.rows[k].record == own.record && e.part.rows[k].table > own.table; k++ {
+				if e.part.rows[k].table == c.place {
+					rows = append(rows, event{part: e.part, row: int32(k)})
+				}
+			}
+		}
+		if len(parents) == 0 {
+			continue
+		}
+		w.statement(t, func(s shape) string { return t.claimSQL(c, s) }, t.lookShape(), parents)
+		w.statement(t, func(s shape) string { return t.staleSQL(c, s) }, shape{columns: t.key}, parents)
+		if c.stage != nil && c.stage.Seen != "" {
+			w.seen(c, rows)
+		}
+		w.insert(c, c.childSQL, rows)
+	}
+}

@@ -1,0 +1,190 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/oncesink/oncesink/internal/pgerr"
+	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// copySQL is the statement that takes rows of new keys. What a text becomes in COPY is
+// what it becomes in the upsert: it goes through the type's input function, or is
+// sent as that function would have read it; and the length is left to the column (rule 15).
+func (t *table) copySQL(s shape, options string) string {
+	var names []string
+	for _, i := range s.columns {
+		names = append(names, pgname.Quote(t.columns[i].name))
+	}
+	if t.guarded {
+		names = append(names, sourceColumn, offsetColumn)
+	}
+	return fmt.Sprintf("copy %s (%s) from stdin with (%s)", t.quoted(), strings.Join(names, ", "), options)
+}
+
+const (
+	textOptions   = "encoding 'UTF8'"
+	binaryOptions = "format binary"
+)
+
+// checkCopy finds out whether rows may go by COPY at all.
+func (t *table) checkCopy(r *relation) {
+	switch {
+	case r.rowsFiltered:
+		t.copyRefused = "row level security applies to the role, which COPY refuses"
+	case len(t.others) > 0 && t.strategy == sink.Upsert:
+		t.copyRefused = "it has " + strings.Join(t.others, " and ") + " besides the key"
+	case len(t.computedColumns()) > 0:
+		t.copyRefused = "SQL computes " + strings.Join(t.computedColumns(), ", ") + " (a generated column would leave COPY possible)"
+	}
+}
+
+// copyRefused is a COPY that the server undid. The savepoint is to be rolled back to,
+// and a safer route taken.
+type copyRefused struct {
+	table *table
+	err   error
+}
+
+func (e *copyRefused) Error() string {
+	return "copy into " + e.table.title() + ": " + pgerr.Safe(e.err)
+}
+func (e *copyRefused) Unwrap() error { return e.err }
+
+const uniqueViolation = "23505"
+
+// copy sends rows of new keys, after everything that was queued before: in binary, if
+// Go can read them all.
+func (t *transaction) copy(ctx context.Context, tb *table, s shape, events []event) error {
+	if err := t.send(ctx); err != nil {
+		return err
+	}
+	w, forms := t.w, tb.wires(s)
+	for binary := forms != nil && tb.plain(); binary && len(events) > 0; {
+		data, n := tb.appendBinary(w.copyText[:0], s, forms, events)
+		w.copyText = data[:0]
+		if n == 0 {
+			tb.inText.Store(patience)
+			break
+		}
+		if err := t.copyFrom(ctx, tb, tb.copySQL(s, binaryOptions), bytes.NewReader(data)); err != nil {
+			return err
+		}
+		events = events[n:]
+	}
+	if len(events) > 0 {
+		rows := &copyRows{table: tb, columns: s.columns, events: events, text: w.copyText[:0]}
+		if err := t.copyFrom(ctx, tb, tb.copySQL(s, textOptions), rows); err != nil {
+			return err
+		}
+		w.copyText = rows.text[:0]
+	}
+	tb.learn.worked()
+	return nil
+}
+
+// copyFrom runs one COPY.
+func (t *transaction) copyFrom(ctx context.Context, tb *table, sql string, data io.Reader) error {
+	ctx, alive, stop := t.watch(ctx)
+	defer stop()
+	tag, err := t.conn.Conn().PgConn().CopyFrom(ctx, watched{data, alive}, sql)
+	t.rowsWritten[tb] += int(tag.RowsAffected())
+	var pg *pgconn.PgError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &pg) && !t.conn.Conn().IsClosed() && classOf(err) != pgerr.Transient:
+		// Whether a record is to blame, the statements find out.
+		return &copyRefused{tb, err}
+	}
+	return &writeError{doing{verb: "copy into", table: tb}, err}
+}
+
+// watched tells of each read.
+type watched struct {
+	data io.Reader
+	read func()
+}
+
+// Read implements [io.Reader].
+func (w watched) Read(p []byte) (int, error) {
+	w.read()
+	return w.data.Read(p)
+}
+
+// copyRows is the data of a COPY in text format, made while it is sent.
+type copyRows struct {
+	table   *table
+	columns []int
+	events  []event
+	text    []byte // rows that were made and not read
+	read    int    // of text
+}
+
+// Read implements [io.Reader].
+func (c *copyRows) Read(p []byte) (int, error) {
+	c.text = c.text[:copy(c.text, c.text[c.read:])]
+	for len(c.events) > 0 && len(c.text) < len(p) {
+		c.row(&c.events[0])
+		c.events = c.events[1:]
+	}
+	c.read = copy(p, c.text)
+	if c.read == 0 && len(p) > 0 {
+		return 0, io.EOF
+	}
+	return c.read, nil
+}
+
+func (c *copyRows) row(e *event) {
+	b := c.text
+	for _, i := range c.columns {
+		x := e.cell(i)
+		if x.len < 0 {
+			b = append(b, `\N`...)
+		} else {
+			b = appendEscaped(b, e.text(x))
+		}
+		b = append(b, '\t')
+	}
+	if c.table.guarded {
+		b = strconv.AppendInt(b, int64(e.part.Claim.Source), 10)
+		b = append(b, '\t')
+		b = strconv.AppendInt(b, e.offset(), 10)
+		b = append(b, '\n')
+	} else {
+		b[len(b)-1] = '\n'
+	}
+	c.text = b
+}
+
+// appendEscaped appends a text as COPY reads it.
+func appendEscaped(b, text []byte) []byte {
+	done := 0
+	for i, x := range text {
+		var e byte
+		switch x {
+		case '\\':
+			e = '\\'
+		case '\n':
+			e = 'n'
+		case '\r':
+			e = 'r'
+		case '\t':
+			e = 't'
+		default:
+			continue
+		}
+		b = append(b, text[done:i]...)
+		b = append(b, '\\', e)
+		done = i + 1
+	}
+	return append(b, text[done:]...)
+}

@@ -1,0 +1,166 @@
+package engine
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/oncesink/oncesink/internal/fields"
+	"github.com/oncesink/oncesink/internal/pgtext"
+)
+
+// decoder turns the records of one topic into rows. All its tables' paths are
+// found in one pass over a value. It is immutable and safe for concurrent use.
+type decoder struct {
+	limit        int         // maxRecordBytes, but for tests
+	values, keys *fields.Set // paths into values and into record keys
+	tables       []tableDecoder
+	scratches    sync.Pool // of *scratch
+}
+
+// tableDecoder is a table with the places of its columns' paths.
+type tableDecoder struct {
+	*table
+	index    int32   // into mapping.tables
+	columnAt []int32 // by column: index of its path; -1 without one
+	keyAt    []int32 // the same of recordKey
+	brood    []childDecoder
+}
+
+// scratch is what decoding a record needs and the next one may use again.
+type scratch struct {
+	d            *decoder
+	values, keys []fields.Value
+	keyRead      bool
+	keyRefused   *pgtext.Refusal
+	key          fields.Value // the key as a whole
+}
+
+// paths collects paths and numbers them; the same path has one number.
+type paths []string
+
+func (p *paths) add(path string) int32 {
+	i := slices.Index(*p, path)
+	if i < 0 {
+		i = len(*p)
+		*p = append(*p, path)
+	}
+	return int32(i)
+}
+
+// compileDecoders makes the decoder of each topic.
+func (m *mapping) compileDecoders(timeZone string) error {
+	session, err := time.LoadLocation(timeZone)
+	if err != nil || timeZone == "Local" {
+		session = nil // PostgreSQL knows it, and is asked where it matters
+	}
+	for _, t := range m.tables {
+		for i := range t.columns {
+			t.columns[i].Session = session
+			t.columns[i].Prepare()
+		}
+	}
+	m.decoders = make(map[string]*decoder, len(m.topics))
+	for topic, tables := range m.topics {
+		if m.decoders[topic], err = m.compileDecoder(tables); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *mapping) compileDecoder(tables []int32) (*decoder, error) {
+	d := &decoder{limit: maxRecordBytes}
+	var values, keys paths
+	place := func(src source) int32 {
+		switch {
+		case src.meta == metaField:
+			return values.add(src.path)
+		case src.meta == metaKey && src.path != "":
+			return keys.add(src.path)
+		}
+		return -1
+	}
+	for _, index := range tables {
+		if m.tables[index].parent != nil {
+			continue // its parent's decoder has it
+		}
+		t := tableDecoder{table: m.tables[index], index: index}
+		t.placeColumns(place)
+		for _, src := range t.recordKey {
+			t.keyAt = append(t.keyAt, place(src))
+		}
+		for bit, child := range t.children {
+			c := childDecoder{tableDecoder: tableDecoder{table: child, index: child.place}, bit: 1 << bit, at: values.add(child.cfg.Each)}
+			var elements paths
+			c.placeColumns(func(src source) int32 {
+				switch src.meta {
+				case metaField:
+					return elements.add(src.path)
+				case metaEvent:
+					return values.add(src.path)
+				}
+				return place(src)
+			})
+			var err error
+			if c.set, err = fields.New(elements); err != nil {
+				return nil, err
+			}
+			t.brood = append(t.brood, c)
+		}
+		d.tables = append(d.tables, t)
+	}
+	var err error
+	if d.values, err = fields.New(values); err != nil {
+		return nil, err
+	}
+	if d.keys, err = fields.New(keys); err != nil {
+		return nil, err
+	}
+	d.scratches.New = func() any {
+		return &scratch{d: d, values: make([]fields.Value, d.values.Len()), keys: make([]fields.Value, d.keys.Len())}
+	}
+	return d, nil
+}
+
+// placeColumns finds the places of the columns' sources.
+func (t *tableDecoder) placeColumns(place func(source) int32) {
+	for i := range t.columns {
+		if t.columns[i].computed != nil || slices.Contains(t.parentAt, i) {
+			t.columnAt = append(t.columnAt, -1)
+			continue
+		}
+		t.columnAt = append(t.columnAt, place(t.columns[i].source))
+	}
+}
+
+// get and put lend a scratch. A topic that feeds no table has no decoder.
+func (d *decoder) get() *scratch {
+	if d == nil {
+		return nil
+	}
+	return d.scratches.Get().(*scratch)
+}
+
+func (d *decoder) put(sc *scratch) {
+	if d == nil {
+		return
+	}
+	clear(sc.values) // they hold the last record's memory
+	clear(sc.keys)
+	sc.key = fields.Value{}
+	d.scratches.Put(sc)
+}
+
+// readKey reads a record's key, which has to be JSON, and the paths into it, once a record.
+func (sc *scratch) readKey(key []byte) *pgtext.Refusal {
+	if !sc.keyRead {
+		sc.keyRead, sc.keyRefused = true, pgtext.RefusalOf(sc.d.keys.Extract(key, sc.keys))
+		if sc.keyRefused != nil {
+			sc.keyRefused.Message = "record key: " + sc.keyRefused.Message
+			return sc.keyRefused
+		}
+		sc.key = fields.Document(key)
+	}
+	return sc.keyRefused
+}

@@ -1,0 +1,203 @@
+package engine
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/oncesink/oncesink/internal/pgtext"
+	"github.com/oncesink/oncesink/offsets"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// TableReport says how the events of its topics become rows of a table.
+type TableReport struct {
+	Table    string         `json:"table"`
+	Topics   []string       `json:"topics"`
+	Strategy sink.Strategy  `json:"strategy"`
+	Columns  []ColumnReport `json:"columns"`
+	// Way says how rows get there: by COPY, by upsert, and why.
+	Way string `json:"way"`
+	// Statements are the exact SQL for events that have every field, for
+	// tombstones, and for partial events.
+	Statements []string `json:"statements"`
+	// Findings are what keeps the same events from giving the same rows, and what is surprising.
+	Findings []Finding `json:"findings,omitempty"`
+	// Fingerprint is the mapping's, as the ledger compares it.
+	Fingerprint string `json:"fingerprint"`
+}
+
+// ColumnReport says where a column comes from.
+type ColumnReport struct {
+	Name string `json:"name"`
+	Type string `json:"type"`
+	From string `json:"from"`
+}
+
+// Describe reports each table, in the order of the configuration.
+func (s *Sink) Describe() []TableReport {
+	var out []TableReport
+	for _, t := range s.mapping().tables {
+		r := TableReport{Table: t.title(), Topics: t.topics, Strategy: t.strategy, Findings: t.findings, Fingerprint: s.fingerprint(t), Way: t.way()}
+		for i := range t.filled() {
+			c := &t.columns[i]
+			from := t.cfg.Columns[c.name].From
+			switch {
+			case slices.Contains(t.parentAt, i):
+				from = "the key of " + t.parent.title()
+			case c.computed != nil:
+				from = "sql: " + c.computed.sql + inputList(t.cfg.Columns[c.name])
+			case from == "":
+				from = c.name
+			}
+			if c.Unit != "" {
+				from += " (numbers are " + c.Unit + ")"
+			}
+			r.Columns = append(r.Columns, ColumnReport{c.name, c.Declared, from})
+		}
+		for _, f := range t.forms() {
+			r.Statements = append(r.Statements, f.sql)
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// way says which routes the table's rows may take.
+func (t *table) way() string {
+	switch {
+	case t.parent != nil:
+		return "delete and insert, where an event has the array and comes last, beside its row of " + t.parent.title()
+	case t.copyRefused != "" && t.strategy == sink.Append:
+		return "insert only: " + t.copyRefused
+	case t.copyRefused != "":
+		return "upsert only: " + t.copyRefused
+	case t.strategy == sink.Append:
+		return "copy; insert for events that are there already"
+	}
+	return "copy where keys are new, upsert where they exist, as the last batches teach"
+}
+
+// form is a statement that a table is written with. bind adds the parameters that it would
+// have for no events; nil for COPY, which has none.
+type form struct {
+	name, sql string
+	bind      func(*writer)
+}
+
+// forms lists a table's statements. A set of present fields has the same ones,
+// with fewer columns.
+func (t *table) forms() []form {
+	all := shape{columns: t.all()}
+	flagged := shape{columns: t.all(), flagged: true}
+	keys := shape{columns: t.key}
+	statement := func(name string, sql func(shape) string, s shape) form {
+		return form{name, sql(s), func(w *writer) { w.params.rows(t, s, nil) }}
+	}
+	var forms []form
+	if t.parent != nil {
+		ofParent := func(name string, sql func(*table, shape) string, s shape) form {
+			return form{name, sql(t, s), func(w *writer) { w.params.rows(t.parent, s, nil) }}
+		}
+		return []form{
+			ofParent("claim children", t.parent.claimSQL, t.parent.lookShape()),
+			ofParent("delete children", t.parent.staleSQL, shape{columns: t.parent.key}),
+			statement("insert children", t.childSQL, all), statement("insert children flagged", t.childSQL, flagged),
+		}
+	}
+	if t.copyRefused == "" {
+		options := textOptions
+		if t.wires(all) != nil {
+			options = binaryOptions
+		}
+		forms = append(forms, form{name: "copy", sql: t.copySQL(all, options)})
+		if t.guarded || t.strategy == sink.Upsert {
+			forms = append(forms, statement("look", t.lookSQL, t.lookShape()))
+		}
+		if t.memory != "" {
+			forms = append(forms, statement("look into the memory", t.memorySQL, keys))
+		}
+	}
+	if t.strategy == sink.Append {
+		return append(forms, statement("append", t.appendSQL, all), statement("append flagged", t.appendSQL, flagged))
+	}
+	forms = append(forms,
+		statement("upsert", t.upsertSQL, all),
+		statement("upsert winners", t.upsertSQL, shape{columns: all.columns, winning: true}),
+		statement("update", t.updateSQL, all),
+		statement("insert rest", t.insertRestSQL, all),
+		statement("update flagged", t.updateSQL, flagged),
+		statement("insert rest flagged", t.insertRestSQL, flagged),
+	)
+	switch {
+	case t.memory != "":
+		lock := func(w *writer) { w.params.ints(lockClass, t.lock) }
+		forms = append(forms, statement("remember", t.rememberSQL, keys), form{"lock", t.lockSQL(false), lock}, form{"lock alone", t.lockSQL(true), lock})
+	case len(t.recordKey) > 0 && !t.ignoreTombstones:
+		forms = append(forms, statement("delete", t.deleteSQL, keys))
+	}
+	return forms
+}
+
+// Mappings returns the fingerprint of each topic's mapping into each table, for
+// the ledger (rule 9).
+//
+// A fingerprint covers what the configuration says: table, strategy, key, version,
+// guard, tombstones, the columns that it names, and the time zone. It does not
+// cover the columns that are filled from the field of their name because the table
+// has them: a column that a table gains is filled from the next start on, as in
+// any `alter table add column`, and is no other mapping.
+func (s *Sink) Mappings() []offsets.Mapping {
+	var out []offsets.Mapping
+	for _, t := range s.mapping().tables {
+		for _, topic := range t.topics {
+			out = append(out, offsets.Mapping{Topic: topic, Target: t.title(), Fingerprint: s.fingerprint(t)})
+		}
+	}
+	return out
+}
+
+// fingerprint hashes a table's mapping. The list starts with its own version:
+// change it when the meaning of the same configuration changes.
+func (s *Sink) fingerprint(t *table) string {
+	columns := map[string]sink.ColumnConfig{}
+	for name, c := range t.cfg.Columns {
+		if c.Rounding == s.cfg.Rounding {
+			c.Rounding = ""
+		}
+		if only(c, sink.ColumnConfig{}) || only(c, sink.ColumnConfig{From: name}) {
+			continue // says what the default says
+		}
+		columns[name] = c
+	}
+	list := []any{1, t.title(), t.strategy, t.cfg.Key, t.cfg.Version, t.guarded, t.cfg.RecordKey, t.cfg.Tombstones, columns, s.cfg.TimeZone}
+	if t.parent != nil {
+		list = append(list, t.parent.title(), t.cfg.Each, t.cfg.ParentKey)
+	}
+	if s.cfg.Rounding == pgtext.RoundingRefuse {
+		list = append(list, "rounding", s.cfg.Rounding)
+	}
+	b, err := json.Marshal(list)
+	if err != nil {
+		panic(err) // strings, maps and lists of strings
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:12])
+}
+
+// ReplayRefused says why the group must not be rewound; empty if it may be.
+func (s *Sink) ReplayRefused() string {
+	var why []string
+	for _, t := range s.mapping().tables {
+		if !t.guarded {
+			why = append(why, fmt.Sprintf("table %s has no guard: rebuild it instead", t.title()))
+		}
+	}
+	if len(s.cfg.Handlers) > 0 && !s.cfg.HandlersReplaySafe {
+		why = append(why, "the group has handlers that are not declared replay-safe")
+	}
+	return strings.Join(why, "; ")
+}

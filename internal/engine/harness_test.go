@@ -1,0 +1,223 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/oncesink/oncesink/internal/testpg"
+	"github.com/oncesink/oncesink/offsets"
+	"github.com/oncesink/oncesink/sink"
+)
+
+func TestMain(m *testing.M) { os.Exit(testpg.Main(m)) }
+
+// database is a database with a ledger and a connection of the test's own.
+type database struct{ *testpg.Database }
+
+func newDatabase(t testing.TB, statements ...string) *database {
+	t.Helper()
+	return databaseAt(t, testpg.URL(t), statements...)
+}
+
+func databaseAt(t testing.TB, url string, statements ...string) *database {
+	t.Helper()
+	db := testpg.Open(t, url)
+	if err := offsets.Init(t.Context(), db.Conn); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range statements {
+		db.Do(s)
+	}
+	return &database{db}
+}
+
+// engine is a sink, its ledger and what a consumer does with them.
+type engine struct {
+	*Sink
+	t      testing.TB
+	db     *database
+	pool   *pgxpool.Pool
+	ledger *offsets.Ledger
+	claims map[offsets.Partition]offsets.Claim
+	tables []*table // as they were when the sink was opened
+	// incarnations counts how often a topic was recreated.
+	incarnations map[string]int
+}
+
+func (db *database) pool(configure ...func(*pgxpool.Config)) *pgxpool.Pool {
+	db.T.Helper()
+	pool, _, err := offsets.NewPool(db.T.Context(), db.URL, 8)
+	if err != nil {
+		db.T.Fatal(err)
+	}
+	if len(configure) > 0 {
+		cfg := pool.Config()
+		pool.Close()
+		for _, f := range configure {
+			f(cfg)
+		}
+		if pool, err = pgxpool.NewWithConfig(db.T.Context(), cfg); err != nil {
+			db.T.Fatal(err)
+		}
+	}
+	db.T.Cleanup(pool.Close)
+	return pool
+}
+
+// open runs init and opens a sink.
+func (db *database) open(cfg sink.Config, configure ...func(*pgxpool.Config)) *engine {
+	db.T.Helper()
+	if err := Init(db.T.Context(), db.Conn, cfg); err != nil {
+		db.T.Fatal(err)
+	}
+	pool := db.pool(configure...)
+	s, err := Open(db.T.Context(), pool, nil, cfg)
+	if err != nil {
+		db.T.Fatal(err)
+	}
+	force(s)
+	l := offsets.New(pool, "g", offsets.Options{Mappings: s.Mappings()})
+	return &engine{s.WithLedger(l), db.T, db, pool, l, map[offsets.Partition]offsets.Claim{}, s.mapping().tables, map[string]int{}}
+}
+
+// topicID is the id of the n-th incarnation of a topic.
+func topicID(topic string, n int) offsets.Token {
+	var id offsets.Token
+	copy(id[:], fmt.Sprintf("%-15s%d", topic, n))
+	return id
+}
+
+// claim claims a partition, from offset 0 if it is new.
+func (e *engine) claim(topic string, partition int32) offsets.Claim {
+	e.t.Helper()
+	p := offsets.Partition{Topic: topic, Partition: partition}
+	got, err := e.ledger.Claim(e.t.Context(), []offsets.Want{{Partition: p, TopicID: topicID(topic, e.incarnations[topic]), Start: &offsets.Position{Epoch: -1}}})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	if got[0].Err != nil {
+		e.t.Fatal(got[0].Err)
+	}
+	e.claims[p] = got[0].Claim
+	return got[0].Claim
+}
+
+// ev is an event as the decoder would hand it over: texts by column.
+type ev struct {
+	offset int64
+	cols   string // "id=1 qty=null name=x": an absent column is not named
+	table  string // of several; default: the first
+	gone   bool   // a tombstone
+	fault  *fault
+}
+
+// json is the event as a document: it is decoded again when a table is altered.
+func (v *ev) json() []byte {
+	doc := map[string]any{}
+	for _, f := range strings.Fields(v.cols) {
+		name, value, _ := strings.Cut(f, "=")
+		doc[name] = strings.ReplaceAll(value, "_", " ")
+		if value == "null" {
+			doc[name] = nil
+		}
+	}
+	b, _ := json.Marshal(doc) // strings and nulls: nothing to fail
+	return b
+}
+
+// part builds a part as Add would.
+func (e *engine) part(topic string, partition int32, evs ...ev) *Part {
+	e.t.Helper()
+	p := offsets.Partition{Topic: topic, Partition: partition}
+	c, ok := e.claims[p]
+	if !ok {
+		c = e.claim(topic, partition)
+	}
+	part := &Part{Claim: c}
+	for _, v := range evs {
+		if n := len(part.records); n == 0 || part.records[n-1].Offset != v.offset {
+			part.records = append(part.records, sink.Record{
+				Topic: topic, Partition: partition, Offset: v.offset, Timestamp: time.Unix(1_700_000_000+v.offset, 0).UTC(),
+				Key: []byte("k"), Value: v.json(), Headers: []sink.Header{{Key: "h", Value: []byte("v")}},
+			})
+		}
+		record := int32(len(part.records) - 1)
+		part.To = offsets.Position{Next: v.offset + 1, Time: part.records[record].Timestamp}
+		if v.fault != nil {
+			f := *v.fault
+			f.record = record
+			part.faults = append(part.faults, f)
+			continue
+		}
+		ti := 0
+		for i, t := range e.tables {
+			if t.name == v.table {
+				ti = i
+			}
+		}
+		part.rows = append(part.rows, row{record: record, table: int32(ti), first: int32(len(part.cells)), tombstone: v.gone})
+		values := map[string]string{}
+		for _, f := range strings.Fields(v.cols) {
+			name, value, _ := strings.Cut(f, "=")
+			values[name] = strings.ReplaceAll(value, "_", " ")
+		}
+		for _, col := range e.tables[ti].columns {
+			value, ok := values[col.name]
+			switch {
+			case !ok:
+				part.cells = append(part.cells, cell{len: cellAbsent})
+			case value == "null":
+				part.cells = append(part.cells, cell{len: cellNull})
+			default:
+				part.cells = append(part.cells, cell{int32(len(part.text)), int32(len(value))})
+				part.text = append(part.text, value...)
+			}
+		}
+		if !v.gone {
+			e.tables[ti].compute(part.cells[part.rows[len(part.rows)-1].first:])
+		}
+	}
+	return part
+}
+
+// write writes parts and expects them to be committed.
+func (e *engine) write(parts ...*Part) {
+	e.t.Helper()
+	ctx, cancel := context.WithTimeout(e.t.Context(), time.Minute)
+	defer cancel()
+	for i, o := range e.Write(ctx, parts) {
+		if o.Err != nil {
+			e.t.Fatalf("%s: %v", parts[i].Claim.Partition, o.Err)
+		}
+		if o.Claim.Position.Next != parts[i].To.Next {
+			e.t.Fatalf("%s: position %d, want %d", parts[i].Claim.Partition, o.Claim.Position.Next, parts[i].To.Next)
+		}
+		e.claims[o.Claim.Partition] = o.Claim
+	}
+}
+
+// recreate stands for a topic that was deleted, created again and adopted.
+func (e *engine) recreate(topic string) {
+	e.t.Helper()
+	e.incarnations[topic]++
+	e.db.Do("select oncesink.adopt('g', $1::text, $2::text::uuid)", topic, topicID(topic, e.incarnations[topic]).String())
+	for p := range e.claims {
+		if p.Topic == topic {
+			e.claim(topic, p.Partition)
+		}
+	}
+}
+
+// rewind moves a partition back, as an operator does, and claims it again.
+func (e *engine) rewind(topic string, partition int32, offset int64) {
+	e.t.Helper()
+	e.db.Do("select oncesink.rewind('g', $1::text, $2::int, $3::bigint)", topic, partition, offset)
+	e.claim(topic, partition)
+}

@@ -1,0 +1,235 @@
+package engine
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// Severity says how bad a finding is.
+type Severity string
+
+// The severities.
+const (
+	// Changes: the same events, read twice, can leave another result.
+	Changes Severity = "error"
+	// Surprises: right, and likely to be not what a person expects.
+	Surprises Severity = "warning"
+)
+
+// Finding is something about a table that keeps the same events from giving the same result, or
+// that is legal and surprising. docs/lint.md has a line for each code.
+type Finding struct {
+	Code     string   `json:"code"`
+	Severity Severity `json:"severity"`
+	// Object is the column, trigger or constraint, if it is about one.
+	Object  string `json:"object,omitempty"`
+	Problem string `json:"problem"`
+	Why     string `json:"why"`
+	Fix     string `json:"fix"`
+}
+
+// The codes of findings.
+const (
+	volatileDefault   = "volatile-default"
+	sequenceDefault   = "sequence-default"
+	triggerWrites     = "trigger-writes"
+	triggerBefore     = "trigger-before-insert"
+	unloggedTable     = "unlogged"
+	cascadeOut        = "cascade-to"
+	cascadeIn         = "cascade-from"
+	nullableVersion   = "nullable-version"
+	keyOrder          = "key-order"
+	furtherUnique     = "further-unique"
+	rowSecurity       = "row-security"
+	tombstonesUnnamed = "tombstones-unnamed"
+	noGuard           = "no-guard"
+	foreignKeyCycle   = "foreign-key-cycle"
+	foreignKeyWait    = "foreign-key-wait"
+)
+
+// LintCodes lists the codes that findings may have.
+func LintCodes() []string {
+	return []string{volatileDefault, sequenceDefault, triggerWrites, triggerBefore, unloggedTable, cascadeOut, cascadeIn,
+		nullableVersion, keyOrder, furtherUnique, rowSecurity, tombstonesUnnamed, noGuard, foreignKeyCycle, foreignKeyWait}
+}
+
+var (
+	sequences = regexp.MustCompile(`(?i)\bnextval\(`)
+	// writes are words by which a trigger's function does more than change its row.
+	writes = regexp.MustCompile(`(?i)\b(insert\s+into|update\s+(only\s+)?\S+\s+((as\s+)?\S+\s+)?set|delete\s+from|merge\s+into|truncate|nextval|setval|notify|pg_notify|dblink\w*|copy|execute)\b`)
+	// moods are what differs from one run to the next.
+	moods = regexp.MustCompile(`(?i)\b(now|clock_timestamp|statement_timestamp|transaction_timestamp|current_timestamp|current_date|localtimestamp|random|gen_random_uuid|nextval|pg_backend_pid|current_user|session_user)\b`)
+)
+
+// lint finds what keeps the same events from giving the same rows. Tables are all that the sink writes.
+func (t *table) lint(r *relation, tables []*table) {
+	add := func(code string, severity Severity, object, why, fix, problem string, args ...any) {
+		if slices.Contains(t.cfg.Accept, code) || object != "" && slices.Contains(t.cfg.Accept, code+":"+object) {
+			return
+		}
+		t.findings = append(t.findings, Finding{code, severity, object, fmt.Sprintf(problem, args...), why, fix})
+	}
+	t.lintColumns(r, add)
+	t.lintTriggers(r, add)
+	t.lintForeignKeys(r, tables, add)
+	t.lintReferences(r, tables, add)
+	if r.persistence == "u" {
+		add(unloggedTable, Changes, "", "a crash of PostgreSQL empties it while the position stays", "alter table "+t.quoted()+" set logged", "it is unlogged")
+	}
+	if len(t.others) > 0 {
+		others := strings.Join(t.others, " and ")
+		if t.strategy == sink.Upsert {
+			add(furtherUnique, Changes, "", "of two rows that claim the same value the first one keeps it, and the event of the other is a dead letter (rule 18); when the first has given it up by the time of a replay, that event is written after all. "+
+				"To keep to that order the table is written one record at a time, too, which is slow", "drop it, or make it the key; or accept it, if events never claim what another row has", "it has %s besides the key", others)
+		} else {
+			add(furtherUnique, Surprises, "", "of two events that claim the same value the first one to be read is kept and the other is a dead letter: from several partitions that is now this one, now that one",
+				"drop it, or accept it, if events of the same value are in one partition", "it has %s", others)
+		}
+	}
+	if r.rowSecurity {
+		add(rowSecurity, Surprises, "", "a policy can refuse or hide rows, and keeps COPY from being used", "see that the role has policies for insert, update and select", "it has row level security")
+	}
+	if t.strategy == sink.Upsert && len(t.recordKey) == 0 && !t.ignoreTombstones {
+		add(tombstonesUnnamed, Surprises, "", "nothing says which row a tombstone names", "say so under record_key, or set tombstones: ignore", "a tombstone becomes a dead letter")
+	}
+	if !t.guarded {
+		add(noGuard, Surprises, "", "nothing in a row tells which event wrote it, so a replay could not leave it as it is, and is refused", "leave guard out, if the table can have two more columns",
+			"guard: none: exactly once as long as nothing is replayed")
+	}
+}
+
+type addFinding func(code string, severity Severity, object, why, fix, problem string, args ...any)
+
+func (t *table) lintColumns(r *relation, add addFinding) {
+	for i := range r.columns {
+		c := &r.columns[i]
+		if c.generated || isEngine(c.name) || !c.volatileDefault {
+			continue
+		}
+		code, why := volatileDefault, "each load gives it another value: a rebuild, a row that is put back, the same topic read into another database"
+		fix := "map it from $timestamp or a field; instead of chance compute a hash of the key, such as hashtextextended(order_id::text, 7); or drop the default"
+		if c.identity != "" || sequences.MatchString(c.defaultExpr) {
+			code, why = sequenceDefault, "numbers are drawn in the order of arrival, and a batch that is tried again draws more: each load gives other ones"
+			fix = "use a key of the event, or drop the default"
+		}
+		switch _, named := t.cfg.Columns[c.name]; {
+		case t.isKey(t.index(c.name)) || t.index(c.name) == t.version: // an event without it is a dead letter
+		case named:
+			add(code, Surprises, c.name, "where an event lacks what the column is mapped from, "+why, fix, "column %s has default %s", c.name, c.defaultExpr)
+		default:
+			add(code, Changes, c.name, why, fix+"; or, if events have a field of its name, say so: columns: {"+c.name+": "+c.name+"}",
+				"column %s has default %s, and the mapping does not name it", c.name, c.defaultExpr)
+		}
+	}
+	if t.version >= 0 && !r.column(t.columns[t.version].name).notNull {
+		name := t.columns[t.version].name
+		add(nullableVersion, Surprises, name, "an event without it is a dead letter, and a row in which someone sets it to null loses to any event, however old",
+			fmt.Sprintf("alter table %s alter column %s set not null", t.quoted(), pgname.Quote(name)), "version column %s may be null", name)
+	}
+	byRecordKey := len(t.recordKey) > 0 || !slices.ContainsFunc(t.key, func(k int) bool {
+		return t.columns[k].source.meta != metaKey && t.columns[k].source.meta != metaKeyJSON
+	})
+	if t.strategy == sink.Upsert && t.version < 0 && !byRecordKey {
+		add(keyOrder, Surprises, "", "if events of one row come from several partitions, the highest offset wins, which need not be the last one sent",
+			"name a version; or, if records are keyed by the table's key, say so under record_key", "nothing says that events of one row are in one partition")
+	}
+}
+
+func (t *table) lintTriggers(r *relation, add addFinding) {
+	for _, g := range r.triggers {
+		readable := g.language == "plpgsql" || g.language == "sql"
+		const fix = "do in the mapping, in a generated column or in a rollup what it does; or drop it"
+		switch {
+		case writes.MatchString(g.source):
+			add(triggerWrites, Changes, g.name, "it runs for each write, so what it adds elsewhere is added again by a rebuild, and a replay into an empty table adds it twice",
+				fix, "trigger %s writes: %s", g.name, strings.Join(strings.Fields(writes.FindString(g.source)), " "))
+		case g.before && moods.MatchString(g.source):
+			add(triggerWrites, Changes, g.name, "what it puts into the row differs from one load to the next", fix, "trigger %s uses %s", g.name, moods.FindString(g.source))
+		case !readable:
+			add(triggerWrites, Surprises, g.name, "it may write, or use the clock, which a replay would repeat", "see what it does, and accept it", "trigger %s is in language %s", g.name, g.language)
+		case g.before && g.insert && g.row:
+			add(triggerBefore, Surprises, g.name, "an upsert fires it also where the row exists, or the event loses", "see that it does no harm then, and accept it", "trigger %s fires before insert", g.name)
+		}
+	}
+}
+
+func (t *table) lintForeignKeys(r *relation, tables []*table, add addFinding) {
+	for _, k := range r.foreignKeys {
+		own := slices.ContainsFunc(tables, func(o *table) bool {
+			return o.parent == t && k.incoming && o.title() == k.other || t.parent == o && !k.incoming && o.title() == k.other
+		})
+		switch {
+		case own:
+		case k.incoming:
+			severity := Surprises
+			if k.deletes && len(t.recordKey) > 0 && !t.ignoreTombstones {
+				severity = Changes
+			}
+			add(cascadeOut, severity, k.name, "when a tombstone or a rebuild deletes a row, rows of "+k.other+" change with it, and reading this topic again does not bring them back",
+				"let the foreign key restrict, or be deferrable and without action; or make "+k.other+" a table of children", "%s of %s changes that table %s", k.name, k.other, k.actions)
+		default:
+			severity := Surprises
+			if k.deletes {
+				severity = Changes
+			}
+			add(cascadeIn, severity, k.name, "rows go, or change, with a row of "+k.other+" while their events stay: a replay brings back those that went, or finds no parent, and leaves as they are those that changed",
+				"let the foreign key restrict, or be without action", "%s changes rows of this table %s", k.name, k.actions)
+		}
+	}
+}
+
+// lintReferences looks at foreign keys to tables that the sink writes as well. Within a transaction the referenced
+// ones are written first; that does not help where they refer to each other, or come from other topics.
+func (t *table) lintReferences(r *relation, tables []*table, add addFinding) {
+	place := func(title string) int {
+		return slices.IndexFunc(tables, func(o *table) bool { return o.title() == title })
+	}
+	mine := place(t.title())
+	for _, e := range r.edges {
+		i := place(e.to)
+		if e.from != t.title() || i < 0 || e.deferrable || t.parent == tables[i] {
+			continue
+		}
+		o, fix := tables[i], fmt.Sprintf("alter table %s alter constraint %s deferrable", t.quoted(), pgname.Quote(e.name))
+		shared := slices.ContainsFunc(t.topics, func(topic string) bool { return slices.Contains(o.topics, topic) })
+		elsewhere := slices.ContainsFunc(t.topics, func(topic string) bool { return !slices.Contains(o.topics, topic) })
+		switch {
+		case o == t:
+			add(foreignKeyCycle, Surprises, e.name, "where a row needs another one of its batch the batch is written record by record, which is slow; a row that comes before the one that it refers to waits for it as long as foreign_key_wait says, "+
+				"and is a dead letter then", fix, "%s refers to the table itself, and can't be deferred", e.name)
+		case shared && mine < i && r.leads(e.to, t.title(), tables):
+			add(foreignKeyCycle, Changes, e.name, "whichever is written first, an event that brings both rows is a dead letter, unless the other row is there already: then a replay writes it",
+				fix, "%s refers to %s, which refers back to this table, and can't be deferred", e.name, e.to)
+		case elsewhere:
+			add(foreignKeyWait, Surprises, e.name, "a row that comes before its parent waits for it, and its partition with it, as long as foreign_key_wait says; it is a dead letter then",
+				"see that foreign_key_wait covers how far one topic is behind the other; or drop the foreign key", "%s refers to %s, whose rows come from %s", e.name, e.to, strings.Join(o.topics, ", "))
+		}
+	}
+}
+
+// leads reports whether one table refers to another one, by way of tables that the sink writes.
+func (r *relation) leads(from, to string, tables []*table) bool {
+	seen, open := map[string]bool{}, []string{from}
+	for len(open) > 0 {
+		at := open[0]
+		open = open[1:]
+		if at == to {
+			return true
+		}
+		if seen[at] || !slices.ContainsFunc(tables, func(t *table) bool { return t.title() == at }) {
+			continue
+		}
+		seen[at] = true
+		for _, e := range r.edges {
+			if e.from == at {
+				open = append(open, e.to)
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,175 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/oncesink/oncesink/sink"
+)
+
+// What a look says of an event.
+const (
+	saysAbsent = '0' // there is no row of its key, nor a remembered tombstone that holds it back
+	saysWins   = '1' // there is one, and the event may come after it
+	saysLoses  = '2' // the row, or a remembered tombstone, comes after the event: nothing to do, ever (rule 20)
+)
+
+// lookShape has the columns that a look compares.
+func (t *table) lookShape() shape {
+	s := shape{columns: slices.Clone(t.key)}
+	if t.version >= 0 {
+		s.columns = append(s.columns, t.version)
+	}
+	slices.Sort(s.columns)
+	return s
+}
+
+// lookSQL asks for each event what there is of its key. It answers with one text,
+// a character for each event. It locks nothing. The memory stays as it is until the end of the transaction, which
+// has the table's advisory lock.
+func (t *table) lookSQL(s shape) string {
+	same, newer := t.sameKey("t", "e"), t.newer("e", "t")
+	if t.strategy == sink.Append {
+		same = fmt.Sprintf("t.%s = e.%s and t.%s = e.%s", sourceColumn, sourceColumn, offsetColumn, offsetColumn)
+		newer = "false"
+	}
+	says := fmt.Sprintf("coalesce((select case when %s then '%c' else '%c' end\n         from %s t where %s), '%c')",
+		newer, saysWins, saysLoses, t.quoted(), same, saysAbsent)
+	if t.memory != "" {
+		says = fmt.Sprintf("case when %s\n       then %s else '%c' end", t.remembered(), says, saysLoses)
+	}
+	return t.ask(s, says)
+}
+
+// memorySQL asks for each event whether a tombstone of its key is remembered.
+func (t *table) memorySQL(s shape) string {
+	return t.ask(s, fmt.Sprintf("case when %s then '%c' else '%c' end", t.inMemory(), saysWins, saysAbsent))
+}
+
+func (t *table) inMemory() string {
+	return fmt.Sprintf("exists (select from %s m where %s)", t.memory, t.sameKey("m", "e"))
+}
+
+func (t *table) ask(s shape, says string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "select string_agg(%s, '' order by e._oncesink_n)\n  from ", says)
+	t.events(&b, s, true)
+	b.WriteString(" e")
+	return b.String()
+}
+
+// shortcut writes what it can of a round by COPY, and returns the events that are
+// left to the statements, in their order.
+func (t *transaction) shortcut(ctx context.Context, tb *table, events []event) ([]event, error) {
+	t.w.winning = false
+	way := min(tb.route(len(events)), t.most)
+	if way == byStatement {
+		t.upserted[tb] += len(events)
+		t.w.winning = len(events) >= leastRows && tb.learn.forced == nil && t.most == byCopy && tb.copyRefused == ""
+		return events, nil
+	}
+	answers, err := t.look(ctx, tb, way, events)
+	if err != nil {
+		return nil, err
+	}
+	w := t.w
+	rest, fresh := w.rest[:0], w.fresh[:0]
+	asked, absent, winners := 0, 0, 0
+	for i := range events {
+		if tb.deletes(&events[i]) {
+			rest = append(rest, events[i])
+			continue
+		}
+		says := byte(saysAbsent)
+		if answers != nil {
+			says = answers[asked]
+		}
+		asked++
+		switch {
+		case says == saysAbsent && tb.whole(&events[i]):
+			absent++
+			fresh = append(fresh, events[i])
+		case says == saysAbsent:
+			absent++
+			rest = append(rest, events[i])
+		case says == saysWins:
+			winners++
+			rest = append(rest, events[i])
+		}
+	}
+	w.rest, w.fresh = rest, fresh
+	if way == byLook && asked > 0 {
+		tb.learn.saw(absent, winners, asked)
+	}
+	w.split(tb, fresh)
+	if len(fresh) == 0 {
+		w.winning = way == byLook
+		return rest, nil
+	}
+	if w.presence() > maxSets || len(fresh) < leastRows && len(rest) > 0 && tb.learn.forced == nil {
+		return events, nil // not worth a COPY
+	}
+	w.winning = way == byLook
+	for _, set := range w.names() {
+		if err := t.copy(ctx, tb, tb.shape(set), *w.sets[set]); err != nil {
+			return nil, err
+		}
+	}
+	return rest, nil
+}
+
+// deletes reports whether the event is a tombstone that deletes its row.
+func (t *table) deletes(e *event) bool { return t.strategy == sink.Upsert && e.tombstone() }
+
+// look asks what the route wants to know of the events, tombstones of an upsert table left
+// out. Nil: nothing, every key is taken for new.
+func (t *transaction) look(ctx context.Context, tb *table, way route, events []event) ([]byte, error) {
+	w := t.w
+	form, s := tb.lookSQL, tb.lookShape()
+	if way == byCopy {
+		if tb.memory == "" {
+			return nil, nil
+		}
+		form, s = tb.memorySQL, shape{columns: tb.key}
+	}
+	asked := w.asked[:0]
+	for i := range events {
+		if !tb.deletes(&events[i]) {
+			asked = append(asked, events[i])
+		}
+	}
+	w.asked = asked
+	w.answers = w.answers[:0]
+	w.ask(tb, form, s, asked)
+	if err := t.send(ctx); err != nil {
+		return nil, err
+	}
+	if len(w.answers) != len(asked) {
+		return nil, fmt.Errorf("look at %s: %d answers for %d events", tb.title(), len(w.answers), len(asked))
+	}
+	return w.answers, nil
+}
+
+// route is the way for a round of n events. A table that deadlocked keeps to
+// statements, which lock in one order.
+func (t *table) route(n int) route {
+	if t.copyRefused != "" || t.ordered.Load() || t.strategy == sink.Append && !t.guarded || t.bulk() {
+		if t.copyRefused == "" && (t.strategy == sink.Append || t.bulk()) && n >= leastRows {
+			return byCopy // no key, no conflict
+		}
+		return byStatement
+	}
+	return t.learn.next(n)
+}
+
+// whole reports whether the event alone can make a row.
+func (t *table) whole(e *event) bool {
+	for _, i := range t.required {
+		if e.cell(i).len == cellAbsent {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,146 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// memory is a table of the engine's beside a target, in schema oncesink: a row for a key of the target, with
+// a version and the place of an event. The delete memory of a table keeps its tombstones (rule 13), the set
+// memory of a table of children the events that brought the sets (rule 16). What is compared with
+// the target's columns has their types.
+type memory struct {
+	what          string // it is
+	name          string // in schema oncesink
+	schema, table string // of the target
+	key           []string
+	version       string // "" without
+	privileges    []string
+	fill          string // a query of what it holds to begin with; "" for nothing
+}
+
+func (m *memory) quoted() string { return pgx.Identifier{"oncesink", m.name}.Sanitize() }
+
+// columns are those that the memory takes over from its target.
+func (m *memory) columns() []string {
+	if m.version == "" {
+		return m.key
+	}
+	return append(m.key[:len(m.key):len(m.key)], m.version)
+}
+
+// memoryName names a target's delete memory in schema oncesink.
+func memoryName(schema, table string) string {
+	return pgname.Short(schema+"."+table, " deletes")
+}
+
+// deleteMemory is that of a table with tombstones.
+func deleteMemory(schema, name string, tc *sink.TableConfig) memory {
+	return memory{what: "delete memory", name: memoryName(schema, name), schema: schema, table: name,
+		key: tc.Key, version: tc.Version, privileges: []string{"SELECT", "INSERT", "UPDATE"}}
+}
+
+// memoryRepair gives the columns of a memory the types of the target's: MEMORY, TARGET and COLUMNS are to be put in.
+// Where they are what they should be it locks nothing.
+const memoryRepair = `do $init$ declare m regclass = MEMORY; o regclass = TARGET; c record; begin
+	for c in select quote_ident(t.attname) as name, a.attname is null as missing,
+	                format_type(t.atttypid, t.atttypmod) as typ, coalesce(' collate ' || l.oid::regcollation, '') as collation
+	           from pg_attribute t left join pg_attribute a on a.attrelid = m and a.attname = t.attname and not a.attisdropped
+	           left join pg_collation l on l.oid = t.attcollation
+	          where t.attrelid = o and t.attname in (COLUMNS)
+	            and (a.atttypid, a.atttypmod, a.attcollation) is distinct from (t.atttypid, t.atttypmod, t.attcollation)
+	loop
+		execute format(case when c.missing then 'alter table %s add column %s %s%s' else 'alter table %s alter column %s type %s%s using %2$s::%3$s' end,
+		               m, c.name, c.typ, c.collation);
+	end loop;
+end $init$`
+
+// script creates the memory, or brings the types of its columns up to date.
+func (m *memory) script() []string {
+	target, name := pgx.Identifier{m.schema, m.table}.Sanitize(), m.quoted()
+	key := strings.Join(pgname.QuoteAll(m.key), ", ")
+	fill := ""
+	if m.fill != "" {
+		fill = fmt.Sprintf("\n\t\tinsert into %s\n\t\t%s;", name, m.fill)
+	}
+	create := fmt.Sprintf(`do $init$ begin
+	if to_regclass(%s) is null then
+		create table %s as select %s, %s, %s from %s with no data;
+		alter table %s add primary key (%s), alter column %s set not null, alter column %s set not null;%s
+	end if;
+end $init$`, pgname.Literal(name), name, strings.Join(pgname.QuoteAll(m.columns()), ", "), sourceColumn, offsetColumn, target, name, key, sourceColumn, offsetColumn, fill)
+	var columns []string
+	for _, c := range m.columns() {
+		columns = append(columns, pgname.Literal(c))
+	}
+	repair := strings.NewReplacer("MEMORY", pgname.Literal(name), "TARGET", pgname.Literal(target), "COLUMNS", strings.Join(columns, ", ")).Replace(memoryRepair)
+	return []string{create, repair}
+}
+
+// grant is what the runtime role needs.
+func (m *memory) grant(role string) string {
+	return fmt.Sprintf("grant %s on %s to %s", strings.ToLower(strings.Join(m.privileges, ", ")), m.quoted(), role)
+}
+
+// found is what there is of a memory.
+type found struct {
+	exists, unlogged bool
+	missing          []string // privileges
+	differ           []string // columns of another type than the target's
+	key              []string
+}
+
+func (m *memory) find(ctx context.Context, tx pgx.Tx) (f found, err error) {
+	err = tx.QueryRow(ctx, `
+		select true, c.relpersistence <> 'p',
+		       array(select x from unnest($2::text[]) x where not has_table_privilege(c.oid, x)),
+		       array(select t.attname::text from pg_attribute t join pg_class o on o.oid = t.attrelid join pg_namespace s on s.oid = o.relnamespace
+		              where s.nspname = $3 and o.relname = $4 and t.attname = any ($5::text[])
+		                and not exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = t.attname and not a.attisdropped
+		                                   and (a.atttypid, a.atttypmod, a.attcollation) = (t.atttypid, t.atttypmod, t.attcollation))
+		              order by t.attnum),
+		       array(select a.attname::text from pg_index i join pg_attribute a on a.attrelid = c.oid and a.attnum = any (i.indkey::int2[])
+		              where i.indrelid = c.oid and i.indisprimary)
+		  from pg_class c join pg_namespace n on n.oid = c.relnamespace
+		 where n.nspname = 'oncesink' and c.relname = $1`, m.name, m.privileges, m.schema, m.table, m.columns()).Scan(&f.exists, &f.unlogged, &f.missing, &f.differ, &f.key)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return found{}, nil
+	}
+	if err != nil {
+		return f, fmt.Errorf("read %s: %w", m.what, err)
+	}
+	return f, nil
+}
+
+// check finds out whether the memory is there and holds what the target's columns hold.
+func (m *memory) check(ctx context.Context, tx pgx.Tx, ps *problems) error {
+	f, err := m.find(ctx, tx)
+	if err != nil {
+		return err
+	}
+	if !f.exists {
+		ps.later(fmt.Sprintf("table %s.%s has no %s %s", m.schema, m.table, m.what, m.quoted()), "run `oncesink init`, or set `guard: none`")
+		return nil
+	}
+	if f.unlogged {
+		ps.add(fmt.Sprintf("the %s %s is unlogged", m.what, m.quoted()), "a crash would empty it and keep the position (rule 21): alter table "+m.quoted()+" set logged")
+	}
+	if len(f.missing) > 0 {
+		ps.later(fmt.Sprintf("the role lacks %s on %s", strings.Join(f.missing, ", "), m.quoted()), grant(f.missing, m.quoted()))
+	}
+	switch {
+	case !sameSet(f.key, m.key):
+		ps.add(fmt.Sprintf("the %s %s has the key (%s), and the rows of %s.%s have the key (%s)", m.what, m.quoted(), strings.Join(f.key, ", "), m.schema, m.table, strings.Join(m.key, ", ")),
+			"what it remembers is of other rows: drop table "+m.quoted()+" and run `oncesink init`")
+	case len(f.differ) > 0:
+		ps.later(fmt.Sprintf("column %s of the %s %s has another type than that of %s.%s", strings.Join(f.differ, ", "), m.what, m.quoted(), m.schema, m.table), "run `oncesink init`")
+	}
+	return nil
+}

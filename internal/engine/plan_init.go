@@ -1,0 +1,127 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/oncesink/oncesink/offsets"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// PlanInit returns what [Init] would do, a sentence for each thing that it makes or alters, and nothing if all is
+// there. It does nothing itself: Create statements are executed in a transaction that is rolled back. The ledger need not
+// be there.
+//
+// What keeps a table from being written whatever Init does, such as a key without a unique index, are *ConfigErrors,
+// joined, in the words of [Open]. What the role that runs later may do is not looked at.
+func PlanInit(ctx context.Context, pool *pgxpool.Pool, cfg sink.Config) (steps []string, err error) {
+	cfg = withDefaults(cfg)
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("plan init: %w", err)
+	}
+	defer conn.Release()
+	current, err := offsets.Current(ctx, conn.Conn(), component, migrations)
+	if err != nil {
+		return nil, err
+	}
+	if !current {
+		steps = append(steps, "oncesink.dead_letters: creates it, or brings it up to date")
+	}
+	tx, err := beginInit(ctx, conn.Conn(), &cfg)
+	if err != nil {
+		return nil, fmt.Errorf("plan init: %w", err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	m, ps := &mapping{}, &problems{ahead: true}
+	for _, tc := range cfg.Tables {
+		r, created, err := createTable(ctx, tx, tc)
+		if config := (*sink.ConfigError)(nil); errors.As(err, &config) {
+			ps.errs = append(ps.errs, err)
+			if _, err := tx.Exec(ctx, "select"); err != nil {
+				break // a create: statement ended the transaction
+			}
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("plan init of %s: %w", tc.Name, err)
+		}
+		t, _, err := m.openTable(ctx, tx, &cfg, tc, nil, ps)
+		if err != nil {
+			return nil, fmt.Errorf("plan init of %s: %w", tc.Name, err)
+		}
+		if t == nil {
+			continue
+		}
+		m.tables = append(m.tables, t)
+		memories, err := memoriesIn(ctx, tx, r, cfg, tc)
+		if err != nil {
+			return nil, fmt.Errorf("plan init of %s: %w", tc.Name, err)
+		}
+		more, err := t.initSteps(ctx, tx, r, memories, created)
+		if err != nil {
+			return nil, fmt.Errorf("plan init of %s: %w", tc.Name, err)
+		}
+		steps = append(steps, more...)
+	}
+	return steps, ps.join()
+}
+
+// initSteps says what init does to one table.
+func (t *table) initSteps(ctx context.Context, tx pgx.Tx, r *relation, memories []memory, created bool) (steps []string, err error) {
+	step := func(format string, args ...any) {
+		steps = append(steps, t.title()+": "+fmt.Sprintf(format, args...))
+	}
+	if created {
+		step("creates it, by its `create:` statement")
+	}
+	if !t.guarded || t.bulk() {
+		return steps, nil
+	}
+	var columns []string
+	for _, name := range []string{sourceColumn, offsetColumn} {
+		if r.column(name) == nil {
+			columns = append(columns, name)
+		}
+	}
+	if len(columns) > 0 {
+		how := " (no rewrite; a lock for a moment)"
+		if created {
+			how = ""
+		}
+		step("adds %s%s", strings.Join(columns, " and "), how)
+	}
+	if t.strategy == sink.Append {
+		var gone bool
+		if err := tx.QueryRow(ctx, "select to_regclass($1) is null", pgx.Identifier{t.schema, indexName(t.name)}.Sanitize()).Scan(&gone); err != nil {
+			return nil, err
+		}
+		if gone {
+			how := " (reads the table, and holds up writers meanwhile)"
+			if created {
+				how = ""
+			}
+			step("adds unique index %s%s", indexName(t.name), how)
+		}
+	}
+	for _, m := range memories {
+		f, err := m.find(ctx, tx)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case f.exists && len(f.differ) > 0:
+			step("gives columns %s of %s its types", strings.Join(f.differ, ", "), m.quoted())
+		case !f.exists && m.fill != "" && !created:
+			step("creates %s beside it, and fills it from the rows (reads the table)", m.quoted())
+		case !f.exists:
+			step("creates %s beside it", m.quoted())
+		}
+	}
+	return steps, nil
+}

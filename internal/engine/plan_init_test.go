@@ -1,0 +1,90 @@
+package engine
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/oncesink/oncesink/sink"
+)
+
+// TestPlanInit: for tables of every kind, init has something to do before it ran, and nothing after, and a plan
+// alone does nothing.
+func TestPlanInit(t *testing.T) {
+	type entry struct {
+		name, create string
+		tables       []sink.TableConfig
+	}
+	entries := []entry{{"children", "create table orders (id bigint primary key, n int); create table items (id bigint, line int, sku text, primary key (id, line))", []sink.TableConfig{
+		{Name: "orders", Topics: []string{"topic"}, Key: []string{"id"}, RecordKey: map[string]string{"id": "$key"}},
+		{Name: "items", Strategy: sink.Children, Parent: "orders", Each: "items", Key: []string{"id", "line"}, Columns: map[string]sink.ColumnConfig{"line": {From: "$index"}}},
+	}}}
+	for _, g := range goldens {
+		if g.table.Name == "" {
+			g.table.Name = "t"
+		}
+		g.table.Topics = []string{"topic"}
+		entries = append(entries, entry{g.name, g.create, []sink.TableConfig{g.table}})
+	}
+	const catalog = `select count(*), (select count(*) from pg_attribute) from pg_class`
+	for _, tt := range entries {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			db := newDatabase(t)
+			pool, cfg := db.pool(), sink.Config{Tables: tt.tables}
+			plan := func() []string {
+				t.Helper()
+				before := db.Lines(catalog)
+				steps, err := PlanInit(t.Context(), pool, cfg)
+				if err != nil {
+					t.Fatal(err)
+				}
+				db.Want(before, catalog)
+				return steps
+			}
+			_, err := PlanInit(t.Context(), pool, cfg)
+			if err == nil || !strings.Contains(err.Error(), "does not exist: create it, or give its statement as `create:`") {
+				t.Errorf("without the table: %v", err)
+			}
+			// By create: statements and by hand the same is left to do.
+			cfg.Tables[0].Create = tt.create
+			created := strings.Join(plan(), "\n")
+			if !strings.Contains(created, "creates it, by its `create:` statement") {
+				t.Errorf("with create: %s", created)
+			}
+			db.Do(tt.create)
+			steps := plan()
+			if guarded := tt.tables[0].Guard != "none"; !strings.Contains(strings.Join(steps, "\n"), "oncesink.dead_letters: creates it") || guarded != (len(steps) > 1) {
+				t.Errorf("before: %q", steps)
+			}
+			if err := Init(t.Context(), db.Conn, cfg); err != nil {
+				t.Fatal(err)
+			}
+			if steps := plan(); len(steps) > 0 {
+				t.Errorf("after: %q", steps)
+			}
+		})
+	}
+}
+
+// TestPlanInitRefuses: what Open will refuse whatever init does is found before it does anything, but not what init
+// mends, nor the rights of the role that runs later.
+func TestPlanInitRefuses(t *testing.T) {
+	db := newDatabase(t, "create table loose (id bigint, at timestamptz)", "create view seen as select 1 as id", "create table fine (id bigint primary key)")
+	table := func(name string, change func(*sink.TableConfig)) sink.TableConfig {
+		c := sink.TableConfig{Name: name, Topics: []string{"topic"}, Key: []string{"id"}}
+		if change != nil {
+			change(&c)
+		}
+		return c
+	}
+	_, err := PlanInit(t.Context(), db.pool(), sink.Config{Tables: []sink.TableConfig{
+		table("fine", func(c *sink.TableConfig) { c.RecordKey = map[string]string{"id": "$key"} }),
+		table("loose", func(c *sink.TableConfig) { c.Columns = map[string]sink.ColumnConfig{"att": {From: "x"}} }),
+		table("seen", nil), table("gone", nil),
+	}})
+	checkProblems(t, err, []string{
+		`table public.loose has no unique index over exactly (id): alter table "public"."loose" add primary key ("id")`,
+		`table public.loose has no column "att"`, "public.seen is a view", "table gone does not exist",
+	})
+	db.Want("0", "select count(*) from pg_attribute where attname like '_oncesink%' and attrelid = 'fine'::regclass")
+}

@@ -1,0 +1,59 @@
+package engine
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/oncesink/oncesink/internal/pgname"
+)
+
+// rememberSQL applies tombstones to a table with a delete memory (rule 13). A
+// tombstone that is the latest of its key is remembered. It deletes the row if it
+// comes after the row's event and is not an old one seen again; the offset order
+// within a partition always stands. The memory takes the deleted row's version
+// (rule 11), and nothing lowers what it holds. A set of children is deleted with the row, or if
+// it comes before the tombstone as a deleted row would. The transaction holds the table's advisory lock
+// alone, so that what the snapshot shows cannot change underneath.
+//
+// It answers with one row: how many tombstones did something, and how many of those met no row.
+func (t *table) rememberSQL(s shape) string {
+	key := pgname.Quote(t.columns[t.key[0]].name)
+	version, deleted, value, raised := "", "", "", ""
+	if t.version >= 0 {
+		v := pgname.Quote(t.columns[t.version].name)
+		version = v + ", "
+		deleted = "t." + v + " as _oncesink_version,\n         "
+		value = "case when s.deletes then s._oncesink_version end, "
+		raised = fmt.Sprintf("%s = greatest(m.%s, excluded.%s),\n       ", v, v, v)
+	}
+	latest := fmt.Sprintf("m.%s is null or (%s) > (%s)", key, place("e", false), place("m", true))
+	// deletes is whether a tombstone comes after the event that wrote a row of the target, or brought a set.
+	deletes := func(r string) string {
+		return fmt.Sprintf("%s.%s is not null and (%s) > (%s)\n         and (%s or e.%s = %s.%s)",
+			r, key, place("e", false), place(r, true), latest, sourceColumn, r, sourceColumn)
+	}
+	var b, joins strings.Builder
+	b.WriteString("with e as materialized ")
+	t.events(&b, s, true)
+	fmt.Fprintf(&b, ", s as materialized (\n  select e.*, %st.%s is null as rowless,\n         %s as latest,\n         %s as deletes", deleted, key, latest, deletes("t"))
+	for i, c := range t.children {
+		set := fmt.Sprintf("s%d", i+1)
+		fmt.Fprintf(&b, ",\n         %s as deletes_%s", deletes(set), set)
+		fmt.Fprintf(&joins, "\n    left join %s %s on %s", c.setsTable, set, t.sameKey(set, "e"))
+	}
+	fmt.Fprintf(&b, "\n    from e left join %s t on %s left join %s m on %s%s\n", t.quoted(), t.sameKey("t", "e"), t.memory, t.sameKey("m", "e"), joins.String())
+	fmt.Fprintf(&b, "), d as (\n  delete from %s t using s where s.deletes and %s\n)", t.quoted(), t.sameKey("t", "s"))
+	for i, c := range t.children {
+		goes := fmt.Sprintf("(s.deletes or s.deletes_s%d)", i+1)
+		fmt.Fprintf(&b, ", d%d as (\n  delete from %s c using s where %s and %s\n)", i+1, c.quoted(), goes, c.ofParent("c", "s"))
+		fmt.Fprintf(&b, ", s%d as (\n  delete from %s m using s where %s and %s\n)", i+1, c.setsTable, goes, t.sameKey("m", "s"))
+	}
+	fmt.Fprintf(&b, ", m as (\n  insert into %s as m (%s, %s%s, %s)\n", t.memory, t.keyList(""), version, sourceColumn, offsetColumn)
+	fmt.Fprintf(&b, "  select %s, %ss.%s, s.%s\n    from s where s.latest or s.deletes order by s._oncesink_n\n", t.keyList("s"), value, sourceColumn, offsetColumn)
+	later := fmt.Sprintf("(%s) > (%s)", place("excluded", false), place("m", true))
+	fmt.Fprintf(&b, "      on conflict (%s) do update set %s", t.keyList(""), raised)
+	fmt.Fprintf(&b, "%s = case when %s then excluded.%s else m.%s end,\n       ", sourceColumn, later, sourceColumn, sourceColumn)
+	fmt.Fprintf(&b, "%s = case when %s then excluded.%s else m.%s end\n)\n", offsetColumn, later, offsetColumn, offsetColumn)
+	b.WriteString("select count(*), count(*) filter (where s.rowless) from s where s.latest or s.deletes")
+	return b.String()
+}

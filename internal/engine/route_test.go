@@ -1,0 +1,125 @@
+package engine
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// routeEnv makes the tests of a process write every table by one route.
+const routeEnv = "ONCESINK_TEST_ROUTE"
+
+var routes = map[string]route{"statement": byStatement, "look": byLook, "copy": byCopy}
+
+// force gives the tables of a sink the route that the process tests, if it does.
+func force(s *Sink) {
+	if r, ok := routes[os.Getenv(routeEnv)]; ok {
+		for _, t := range s.mapping().tables {
+			t.learn.forced = &r
+		}
+	}
+}
+
+// onRoute reports whether this is one of the processes of routes. Tests of what is the same on each, or that take
+// the routes themselves, are left to the process that started them.
+func onRoute() bool { return os.Getenv(routeEnv) != "" }
+
+// Rule 19: all that the tests of this package say holds on every route. Each route runs
+// the whole suite in a process of its own; this test's own process lets the learner choose,
+// which with so few rows means statements.
+func TestEveryRoute(t *testing.T) {
+	if os.Getenv(routeEnv) != "" {
+		return // we are in one of those processes
+	}
+	for name := range routes {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.count=1", "-test.timeout=15m")
+			cmd.Env = append(os.Environ(), routeEnv+"="+name)
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v\n%s", err, failures(string(out)))
+			}
+		})
+	}
+}
+
+// failures leaves out the lines of tests that passed.
+func failures(out string) string {
+	var kept []string
+	for line := range strings.Lines(out) {
+		if !strings.Contains(line, "--- PASS") {
+			kept = append(kept, line)
+		}
+	}
+	return strings.Join(kept[max(0, len(kept)-100):], "")
+}
+
+// The learner copies after one look at new keys alone, and takes twice the proof after
+// every COPY that was undone.
+func TestLearnerTrustsCopyLessEachTime(t *testing.T) {
+	var l learner
+	const n = 5000
+	looks := func() int {
+		for i := range 10_000 {
+			switch l.next(n) {
+			case byCopy:
+				return i
+			case byLook:
+				l.saw(n, 0, n)
+			}
+		}
+		t.Fatal("it never copies again")
+		return 0
+	}
+	for i, want := range []int{1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1024} {
+		if got := looks(); got != want {
+			t.Errorf("after %d failures it copies after %d looks, want %d", i, got, want)
+		}
+		l.failed()
+	}
+	looks()
+	for range 64 {
+		l.worked()
+	}
+	l.failed()
+	if got := looks(); got != maxTrust {
+		t.Errorf("after 64 COPYs that worked and a failure it takes %d looks, want %d", got, maxTrust)
+	}
+}
+
+// A table that is only updated is looked at ever more rarely; a replay is noticed at once.
+func TestLearnerStopsLooking(t *testing.T) {
+	var l learner
+	const n = 5000
+	looks := 0
+	for range 1000 {
+		switch l.next(n) {
+		case byLook:
+			looks++
+			l.saw(10, n-10, n)
+		case byStatement:
+			l.wrote(n, n)
+		case byCopy:
+			t.Fatal("it copies keys that exist")
+		}
+	}
+	if looks > 25 {
+		t.Errorf("%d looks at 1,000 batches of updates, want at most 25", looks)
+	}
+	l.wrote(n, 0)
+	if got := l.next(n); got != byLook {
+		t.Errorf("after a batch that changed nothing it takes route %d, want a look", got)
+	}
+	l.saw(0, 0, n)
+	for range 10 {
+		if got := l.next(n); got != byLook {
+			t.Fatalf("a replay takes route %d, want a look", got)
+		}
+		l.saw(0, 0, n)
+	}
+	if got := l.next(leastRows - 1); got != byStatement {
+		t.Errorf("a small round takes route %d, want a statement", got)
+	}
+}

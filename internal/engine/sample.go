@@ -1,0 +1,294 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/internal/pgtext"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// Sample finds out what would become of records, by count, and writes none of them: the decoder reads them as
+// in a run, and the server tries their rows on temporary copies of the tables, in transactions that are rolled back. The
+// copies have the tables' types, domains, checks, lengths and generated columns. They have no rows, no foreign keys,
+// no unique indexes, no triggers, no policies and no partitions: what those refuse is not seen.
+//
+// It takes no lock on a row. It is not safe for concurrent use.
+type Sample struct {
+	s      *Sink
+	topics map[string]*topicSample
+	// Untried says why the server was not asked, so that only what the decoder refuses is known; empty if it was.
+	Untried string
+}
+
+// TopicSample is what would become of the records of one topic.
+type TopicSample struct {
+	Topic   string        `json:"topic"`
+	Records int           `json:"records"`
+	Refused int           `json:"refused"` // would be dead letters
+	Tables  []TableSample `json:"tables"`
+	// Letters are the dead letters by table, column and code, the most frequent ones first.
+	Letters []LetterSample `json:"dead_letters"`
+	// NotTaken are fields that no column takes, in the value and one level below it, the most frequent ones first.
+	NotTaken []FieldSample `json:"fields_not_taken"`
+	// MoreNotTaken is how many further ones there are, at least.
+	MoreNotTaken int `json:"more_fields_not_taken,omitempty"`
+}
+
+// TableSample is what a table would get of a topic.
+type TableSample struct {
+	Table   string `json:"table"`
+	Rows    int    `json:"rows"`    // inserted, updated or found older than what is there
+	Deletes int    `json:"deletes"` // tombstones
+	// NotFilled are columns that no record has a field for.
+	NotFilled []string `json:"columns_not_filled"`
+}
+
+// LetterSample is a kind of dead letter.
+type LetterSample struct {
+	Table      string `json:"table,omitempty"`
+	Column     string `json:"column,omitempty"`
+	Constraint string `json:"constraint,omitempty"`
+	Code       string `json:"code"`
+	Why        string `json:"why"`
+	Count      int    `json:"count"`
+	// Partition and Offset are where one of them is.
+	Partition int32 `json:"partition"`
+	Offset    int64 `json:"offset"`
+}
+
+// FieldSample is a field of events.
+type FieldSample struct {
+	Path  string `json:"path"`
+	Count int    `json:"count"` // of records that have it
+}
+
+// topicSample is a TopicSample that is being counted.
+type topicSample struct {
+	records, refused int
+	tables           map[int32]*tableCount
+	letters          map[letterKind]*LetterSample
+	taken            *takes
+	fields           map[string]int
+	more             map[string]bool // fields beyond maxSampleFields
+	keys             map[string]bool // of rows that the sample itself would have made, by table
+}
+
+type tableCount struct {
+	rows, deletes int
+	events        int
+	filled        []int // events that have the column's field
+}
+
+type letterKind struct{ table, column, constraint, code, why string }
+
+// maxSampleFields bounds the fields that are told apart: an object that is used as a map has no end of them.
+const maxSampleFields = 1000
+
+// NewSample returns an empty sample.
+func (s *Sink) NewSample() *Sample { return &Sample{s: s, topics: map[string]*topicSample{}} }
+
+// Add counts records of one partition, in offset order. An error is one of the connection, or of ctx: the records are
+// then not counted.
+func (x *Sample) Add(ctx context.Context, records ...sink.Record) error {
+	if len(records) == 0 {
+		return nil
+	}
+	p := &Part{}
+	x.s.Add(p, records...)
+	faults := make(map[int32]fault, len(p.faults))
+	for _, f := range p.faults {
+		f.message = decoderSays(&f)
+		faults[f.record] = f
+	}
+	t := x.topic(records[0].Topic)
+	if x.Untried == "" {
+		if err := x.try(ctx, p, t, faults); err != nil {
+			return err
+		}
+	}
+	t.count(p, faults)
+	return nil
+}
+
+func (x *Sample) topic(name string) *topicSample {
+	t := x.topics[name]
+	if t == nil {
+		t = &topicSample{tables: map[int32]*tableCount{}, letters: map[letterKind]*LetterSample{}, fields: map[string]int{}, more: map[string]bool{}, keys: map[string]bool{}}
+		var fed []*table
+		for _, i := range x.s.mapping().topics[name] {
+			table := x.s.mapping().tables[i]
+			fed = append(fed, table)
+			t.tables[i] = &tableCount{filled: make([]int, len(table.columns))}
+		}
+		t.taken = takenBy(fed)
+		x.topics[name] = t
+	}
+	return t
+}
+
+// count counts what is known of a part's records. Those that a fault names bring nothing.
+func (t *topicSample) count(p *Part, faults map[int32]fault) {
+	for i := range p.records {
+		r := &p.records[i]
+		if r.Control {
+			continue
+		}
+		t.records++
+		f, refused := faults[int32(i)]
+		if refused {
+			t.refused++
+			t.letter(r, &f)
+		}
+		if r.Value != nil && (!refused || f.table != "") { // else it is no JSON
+			t.taken.count(r.Value, t.field)
+		}
+	}
+	for i := range p.rows {
+		row := &p.rows[i]
+		n := t.tables[row.table]
+		if !row.tombstone {
+			n.events++
+			for k := range n.filled {
+				if p.cells[int(row.first)+k].len != cellAbsent {
+					n.filled[k]++
+				}
+			}
+		}
+		_, refused := faults[row.record]
+		switch {
+		case refused:
+		case row.tombstone:
+			n.deletes++
+		default:
+			n.rows++
+		}
+	}
+}
+
+func (t *topicSample) field(path string) {
+	if _, met := t.fields[path]; !met && len(t.fields) == maxSampleFields {
+		if len(t.more) < maxSampleFields {
+			t.more[path] = true
+		}
+		return
+	}
+	t.fields[path]++
+}
+
+func (t *topicSample) letter(r *sink.Record, f *fault) {
+	kind := letterKind{f.table, f.column, f.constraint, f.code, f.message}
+	l := t.letters[kind]
+	if l == nil {
+		l = &LetterSample{Table: f.table, Column: f.column, Constraint: f.constraint, Code: f.code, Why: f.message, Partition: r.Partition, Offset: r.Offset}
+		t.letters[kind] = l
+	}
+	l.Count++
+}
+
+// Report returns what was counted, by topic. No value of a record is in it.
+func (x *Sample) Report() []TopicSample {
+	out := make([]TopicSample, 0, len(x.topics))
+	for name, t := range x.topics {
+		r := TopicSample{Topic: name, Records: t.records, Refused: t.refused, Tables: []TableSample{}, Letters: []LetterSample{}, NotTaken: []FieldSample{}, MoreNotTaken: len(t.more)}
+		for _, i := range x.s.mapping().topics[name] {
+			n, table := t.tables[i], x.s.mapping().tables[i]
+			s := TableSample{Table: table.title(), Rows: n.rows, Deletes: n.deletes, NotFilled: []string{}}
+			for k, filled := range n.filled {
+				if n.events == 0 || filled > 0 {
+					continue
+				}
+				name := table.columns[k].name
+				if table.columns[k].hidden {
+					name += " (an input)"
+				}
+				s.NotFilled = append(s.NotFilled, name)
+			}
+			r.Tables = append(r.Tables, s)
+		}
+		for _, l := range t.letters {
+			r.Letters = append(r.Letters, *l)
+		}
+		slices.SortFunc(r.Letters, func(a, b LetterSample) int {
+			return cmp.Or(cmp.Compare(b.Count, a.Count), strings.Compare(a.Table, b.Table), strings.Compare(a.Column, b.Column), strings.Compare(a.Code, b.Code), strings.Compare(a.Constraint, b.Constraint), strings.Compare(a.Why, b.Why))
+		})
+		for path, n := range t.fields {
+			r.NotTaken = append(r.NotTaken, FieldSample{path, n})
+		}
+		slices.SortFunc(r.NotTaken, func(a, b FieldSample) int {
+			return cmp.Or(cmp.Compare(b.Count, a.Count), strings.Compare(a.Path, b.Path))
+		})
+		out = append(out, r)
+	}
+	slices.SortFunc(out, func(a, b TopicSample) int { return strings.Compare(a.Topic, b.Topic) })
+	return out
+}
+
+// decoderSays is what the decoder says of a fault, without what it quotes of the record, and without the number
+// of a child.
+func decoderSays(f *fault) string {
+	message := f.message
+	if rest, ok := strings.CutPrefix(message, "element "); ok {
+		if _, after, ok := strings.Cut(rest, ": "); ok {
+			message = after
+		}
+	}
+	if f.table == "" || strings.Contains(message, "parse JSON") || f.code == pgtext.BadCharacter {
+		return cmp.Or(saysOf(f.code), "the decoder refuses it")
+	}
+	return message
+}
+
+// saysOf says in general what a code means, since the server's messages quote values.
+func saysOf(code string) string {
+	return map[string]string{
+		"22001": "longer than the column", "22003": "out of the type's range", "22007": "no date or time that the type reads", "22008": "out of the range of dates and times",
+		"22021": "no valid UTF-8 text", "22030": "a field name is repeated", "22P02": "no text of the type, or no valid JSON", "22P05": "a character that a text can't hold",
+		"22012": "a division by zero", "23502": "no value for a column that is not null", "23514": "a check of the column or table refuses it", "54000": "too large", "54001": "nested too deeply",
+		"22023": "a value that the type refuses", "22026": "a bit string of another length", "2200H": "a sequence is at its end", "22P03": "bytes that the type refuses",
+	}[code]
+}
+
+// like is a table of another name with the same columns, into which rows are inserted as they come.
+func (t *table) like(name string) *table {
+	return &table{schema: "pg_temp", name: name, columns: t.columns, inputs: t.inputs, key: t.key, version: t.version, strategy: sink.Append, identityAlways: t.identityAlways, required: t.required, cfg: t.cfg}
+}
+
+// copyOf makes temporary copies of a table: one that wants what the table wants of a new row, and one that may lack
+// columns. A default that is not the same each time is left out, since sequences move even in a transaction that is
+// rolled back.
+func copyOf(ctx context.Context, tx pgx.Tx, t *table) (strict, lax *table, err error) {
+	r, err := readRelation(ctx, tx, t.schema, t.name)
+	if err != nil {
+		return nil, nil, err
+	}
+	strict, lax = t.like(fmt.Sprintf("oncesink_sample_%d", t.place)), t.like(fmt.Sprintf("oncesink_sample_%d_lax", t.place))
+	for _, to := range []*table{strict, lax} {
+		var alter []string
+		for i := range r.columns {
+			c := &r.columns[i]
+			if c.volatileDefault && c.identity == "" {
+				alter = append(alter, "alter column "+pgname.Quote(c.name)+" drop default")
+			}
+			if c.notNull && (to == lax || c.volatileDefault) && !c.generated {
+				alter = append(alter, "alter column "+pgname.Quote(c.name)+" drop not null")
+			}
+		}
+		create := fmt.Sprintf("create temporary table %s (like %s including defaults including constraints including generated) on commit drop", pgname.Quote(to.name), t.quoted())
+		if _, err := tx.Exec(ctx, create); err != nil {
+			return nil, nil, err
+		}
+		if len(alter) > 0 {
+			if _, err := tx.Exec(ctx, "alter table "+to.quoted()+" "+strings.Join(alter, ", ")); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+	return strict, lax, nil
+}

@@ -1,0 +1,97 @@
+package engine
+
+import (
+	"github.com/oncesink/oncesink/internal/fields"
+)
+
+// takes is a tree of the fields that a topic's tables take.
+type takes struct {
+	all      bool // the whole value is taken
+	below    map[string]*takes
+	elements *takes // of an array of children
+}
+
+// takenBy gathers what columns take of a value.
+func takenBy(tables []*table) *takes {
+	root := &takes{}
+	for _, t := range tables {
+		from := root
+		if t.parent != nil {
+			array := root.at(t.cfg.Each)
+			if array.elements == nil {
+				array.elements = &takes{}
+			}
+			from = array.elements
+		}
+		for i := range t.columns {
+			switch c := &t.columns[i]; {
+			case c.computed != nil:
+			case c.source.meta == metaField:
+				from.at(c.source.path).all = true
+			case c.source.meta == metaElement:
+				from.all = true
+			case c.source.meta == metaEvent:
+				root.at(c.source.path).all = true
+			case c.source.meta == metaValue:
+				root.all = true
+			}
+		}
+	}
+	return root
+}
+
+// at is the node of a path.
+func (t *takes) at(path string) *takes {
+	names, _ := fields.Split(path) // Open has compiled it
+	for _, name := range names {
+		if t.below == nil {
+			t.below = map[string]*takes{}
+		}
+		next := t.below[name]
+		if next == nil {
+			next = &takes{}
+			t.below[name] = next
+		}
+		t = next
+	}
+	return t
+}
+
+// count calls found for each field that is not taken, of a valid value and of what is one level below it, once a value.
+func (t *takes) count(value []byte, found func(path string)) {
+	document := fields.Document(value)
+	if t.all || document.Kind != fields.Object {
+		return
+	}
+	var met map[string]bool // in several elements of an array
+	for name, v := range fields.Members(document.Raw) {
+		at, path := t.below[string(name)], fields.Escape(string(name))
+		switch {
+		case at == nil:
+			found(path)
+		case at.all:
+		case v.Kind == fields.Object:
+			for name := range fields.Members(v.Raw) {
+				if at.below[string(name)] == nil {
+					found(path + "." + fields.Escape(string(name)))
+				}
+			}
+		case v.Kind == fields.Array && at.elements != nil && !at.elements.all:
+			for element := range fields.Elements(v.Raw) {
+				if element.Kind != fields.Object {
+					continue
+				}
+				for name := range fields.Members(element.Raw) {
+					below := path + "[]." + fields.Escape(string(name))
+					if at.elements.below[string(name)] == nil && !met[below] {
+						if met == nil {
+							met = map[string]bool{}
+						}
+						met[below] = true
+						found(below)
+					}
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,238 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/oncesink/oncesink/internal/pgerr"
+	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// try has the server try the rows of a part, in one transaction that is rolled back, and adds what it refuses to the
+// faults.
+func (x *Sample) try(ctx context.Context, p *Part, topic *topicSample, faults map[int32]fault) error {
+	tx, err := x.s.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: x.s.beginSQL})
+	if err != nil {
+		return fmt.Errorf("try a sample: %w", err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	byTable := make([][]event, len(x.s.mapping().tables))
+	for i := range p.rows {
+		if r := &p.rows[i]; !r.tombstone {
+			byTable[r.table] = append(byTable[r.table], event{part: p, row: int32(i)})
+		}
+	}
+	for i, events := range byTable {
+		t := x.s.mapping().tables[i]
+		events = slices.DeleteFunc(events, func(e event) bool { _, refused := faults[p.rows[e.row].record]; return refused })
+		if len(events) == 0 {
+			continue
+		}
+		a := &attempt{tx: tx, of: t, faults: faults, culprits: map[string]int{}}
+		a.strict, a.lax, err = copyOf(ctx, tx, t)
+		var pg *pgconn.PgError
+		if errors.As(err, &pg) && pgerr.Classify(err) != pgerr.Transient {
+			x.Untried = fmt.Sprintf("table %s can't be copied: %s", t.title(), pgerr.Safe(err))
+			return nil
+		}
+		if err == nil {
+			err = a.all(ctx, topic, events)
+		}
+		if err != nil {
+			return fmt.Errorf("try a sample in %s: %w", t.title(), err)
+		}
+	}
+	return nil
+}
+
+// attempt is the rows of a part on their way into the copies of one table.
+type attempt struct {
+	tx          pgx.Tx
+	of          *table
+	strict, lax *table
+	faults      map[int32]fault
+	culprits    map[string]int // the column that had an error of this code last
+}
+
+func (a *attempt) all(ctx context.Context, topic *topicSample, events []event) error {
+	w := &writer{}
+	w.split(a.of, events)
+	for _, set := range w.names() {
+		s, events := a.of.shape(set), *w.sets[set]
+		if a.of.strategy != sink.Upsert {
+			if err := a.some(ctx, a.strict, s, events); err != nil {
+				return err
+			}
+			continue
+		}
+		if a.of.complete(s) {
+			if err := a.some(ctx, a.strict, s, events); err != nil {
+				return err
+			}
+			for i := range events {
+				topic.keys[a.key(&events[i])] = true
+			}
+			continue
+		}
+		if err := a.partial(ctx, topic, s, events); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// key is the text of an event's key, near enough to tell whether an earlier event made its row.
+func (a *attempt) key(e *event) string {
+	key := a.of.title()
+	for _, i := range a.of.key {
+		key += "\x00"
+		if c := e.cell(i); c.len > 0 {
+			key += string(e.text(c))
+		}
+	}
+	return key
+}
+
+// partial tries events that lack a column which a new row can't be without: each needs a row to update.
+func (a *attempt) partial(ctx context.Context, topic *topicSample, s shape, events []event) error {
+	var there []event
+	for len(events) > 0 {
+		n := min(len(events), maxStatementRows)
+		exist, err := a.exist(ctx, events[:n])
+		if err != nil {
+			return err
+		}
+		for i := range events[:n] {
+			if exist == nil || exist[i] == saysWins || topic.keys[a.key(&events[i])] {
+				there = append(there, events[i])
+				continue
+			}
+			missing := a.of.required[slices.IndexFunc(a.of.required, func(i int) bool { return !slices.Contains(s.columns, i) })]
+			a.refuse(&events[i], fault{table: a.of.title(), column: a.of.columns[missing].name, code: notNullViolation,
+				message: "the event lacks it, and there is no row of its key yet"})
+		}
+		events = events[n:]
+	}
+	return a.some(ctx, a.lax, s, there)
+}
+
+const notNullViolation = "23502"
+
+// exist asks which events have a row; nil if a key can't be read, which is found out later.
+func (a *attempt) exist(ctx context.Context, events []event) ([]byte, error) {
+	t := a.of
+	keys := shape{columns: t.key}
+	sql := t.ask(keys, fmt.Sprintf("case when exists (select from %s t where %s) then '%c' else '%c' end", t.quoted(), t.sameKey("t", "e"), saysWins, saysAbsent))
+	var answer []byte
+	err := a.run(ctx, t, keys, sql, events, func(row []byte) { answer = row })
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pgerr.Classify(err) == pgerr.Data {
+		return nil, nil
+	}
+	if err == nil && len(answer) != len(events) {
+		err = fmt.Errorf("%d answers for %d events", len(answer), len(events))
+	}
+	return answer, err
+}
+
+// some inserts events into a copy, and finds those that are refused by halving.
+func (a *attempt) some(ctx context.Context, into *table, s shape, events []event) error {
+	for len(events) > maxStatementRows {
+		if err := a.some(ctx, into, s, events[:maxStatementRows]); err != nil {
+			return err
+		}
+		events = events[maxStatementRows:]
+	}
+	if len(events) == 0 {
+		return nil
+	}
+	err := a.run(ctx, into, s, into.appendSQL(s), events, nil)
+	var pg *pgconn.PgError
+	if err == nil || !errors.As(err, &pg) || pgerr.Classify(err) == pgerr.Transient {
+		return err
+	}
+	if len(events) > 1 {
+		half := len(events) / 2
+		if err := a.some(ctx, into, s, events[:half]); err != nil {
+			return err
+		}
+		return a.some(ctx, into, s, events[half:])
+	}
+	f := fault{table: a.of.title(), column: pg.ColumnName, constraint: pg.ConstraintName, code: pg.Code}
+	if f.column == "" && f.constraint == "" {
+		if f.column, err = a.culprit(ctx, s, &events[0], pg.Code); err != nil {
+			return err
+		}
+	}
+	f.message = saysOf(pg.Code)
+	if f.message == "" {
+		f.message = "the server refuses it"
+	}
+	a.refuse(&events[0], f)
+	return nil
+}
+
+// culprit finds the column that alone has the same error: first the one that had it last.
+func (a *attempt) culprit(ctx context.Context, s shape, e *event, code string) (string, error) {
+	columns := slices.Clone(s.columns)
+	if last, ok := a.culprits[code]; ok && slices.Contains(columns, last) {
+		columns = append([]int{last}, columns...)
+	}
+	for _, i := range columns {
+		if a.of.columns[i].computed != nil {
+			continue
+		}
+		alone, form := shape{columns: []int{i}}, a.lax.appendSQL
+		if c := &a.of.columns[i]; c.hidden { // there is nothing to insert it into
+			form = func(s shape) string { return a.lax.ask(s, "(e."+pgname.Quote(c.name)+" is null)::text") }
+		}
+		err := a.run(ctx, a.lax, alone, form(alone), []event{*e}, nil)
+		var pg *pgconn.PgError
+		switch {
+		case err == nil:
+		case !errors.As(err, &pg) || pgerr.Classify(err) == pgerr.Transient:
+			return "", err
+		case pg.Code == code:
+			a.culprits[code] = i
+			return a.of.columns[i].name, nil
+		}
+	}
+	return "", nil
+}
+
+// refuse notes why a record would be a dead letter: the first reason counts.
+func (a *attempt) refuse(e *event, f fault) {
+	f.record = e.part.rows[e.row].record
+	if _, refused := a.faults[f.record]; !refused {
+		a.faults[f.record] = f
+	}
+}
+
+// run executes a statement under a savepoint, and undoes it. Answer gets the first value of each row.
+func (a *attempt) run(ctx context.Context, t *table, s shape, sql string, events []event, answer func([]byte)) (err error) {
+	nested, err := a.tx.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if undo := nested.Rollback(context.WithoutCancel(ctx)); err == nil {
+			err = undo
+		}
+	}()
+	p := &params{}
+	p.rows(t, s, events)
+	result := nested.Conn().PgConn().ExecParams(ctx, sql, p.values, p.oids, p.formats[:len(p.values)], nil)
+	for result.NextRow() {
+		if answer != nil {
+			answer(slices.Clone(result.Values()[0]))
+		}
+	}
+	_, err = result.Close()
+	return err
+}

@@ -1,0 +1,276 @@
+package engine
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/oncesink/oncesink/internal/pgerr"
+	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/offsets"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// component names the sink's tables in oncesink.schema_version.
+const component = "sink"
+
+//go:embed sql/2_text_of.sql
+var textOf string
+
+//go:embed sql/3_catalog_stamp.sql
+var stampFunction string
+
+// migrations create the sink's own tables. A released one never changes.
+var migrations = []string{`create table oncesink.dead_letters (
+	sink_group text collate "C" not null,
+	topic_id uuid not null,
+	topic text collate "C" not null,
+	generation integer not null,
+	partition integer not null,
+	"offset" bigint not null,
+	recorded timestamptz,            -- the record's timestamp
+	key bytea,
+	value bytea,                     -- null: a tombstone
+	headers jsonb not null,          -- [[name, value in base64], ...]
+	code text,                       -- SQLSTATE, or ONS.. for what the decoder found
+	message text not null,
+	target text,                     -- table
+	column_name text,
+	constraint_name text,
+	status text not null default 'new',
+	recorded_at timestamptz not null default now(),
+	primary key (sink_group, topic_id, partition, "offset")
+);`, textOf, stampFunction}
+
+// Init creates what the sink needs beside the ledger, which must be there: the dead-letter table,
+// missing target tables that have a Create statement, the engine columns of
+// guarded targets and their delete memories. It is idempotent, and ten processes
+// may call it at once.
+//
+// It does not look whether the tables fit the configuration: see [PlanInit].
+func Init(ctx context.Context, conn *pgx.Conn, cfg sink.Config) error {
+	if err := offsets.Migrate(ctx, conn, component, migrations); err != nil {
+		return fmt.Errorf("init dead letters: %w", err)
+	}
+	cfg = withDefaults(cfg)
+	for _, tc := range cfg.Tables {
+		if err := initTable(ctx, conn, cfg, tc); err != nil {
+			return fmt.Errorf("init table %s: %w", tc.Name, err)
+		}
+	}
+	return nil
+}
+
+func initTable(ctx context.Context, conn *pgx.Conn, cfg sink.Config, tc sink.TableConfig) error {
+	tx, err := beginInit(ctx, conn, &cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	r, _, err := createTable(ctx, tx, tc)
+	if err != nil {
+		return err
+	}
+	memories, err := memoriesIn(ctx, tx, r, cfg, tc)
+	if err != nil {
+		return err
+	}
+	script := tableScript(r.schema, r.name, tc, memories)
+	if r.column(sourceColumn) != nil && r.column(offsetColumn) != nil {
+		script = withoutColumns(script) // even if it adds nothing, alter table locks the table
+	}
+	for _, statement := range script {
+		if _, err := tx.Exec(ctx, statement); err != nil {
+			return fmt.Errorf("%s: %w", strings.SplitN(statement, "\n", 2)[0], err)
+		}
+	}
+	return tx.Commit(ctx)
+}
+
+// beginInit begins a transaction that makes or alters tables, one at a time in the database: `create table if not
+// exists` races with itself.
+func beginInit(ctx context.Context, conn *pgx.Conn, cfg *sink.Config) (pgx.Tx, error) {
+	tx, err := conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: beginStatement(cfg)})
+	if err != nil {
+		return nil, err
+	}
+	_, err = tx.Exec(ctx, "set local lock_timeout = '60s'; select pg_advisory_xact_lock($1, 0)", pgx.QueryExecModeSimpleProtocol, int32(lockClass))
+	if err == nil {
+		_, err = tx.Exec(ctx, "set local lock_timeout = "+pgname.Literal(millis(cfg.LockTimeout)))
+	}
+	if err != nil {
+		_ = tx.Rollback(context.WithoutCancel(ctx))
+		return nil, err
+	}
+	return tx, nil
+}
+
+// createTable reads a table, which it creates if it is missing and has a Create statement.
+func createTable(ctx context.Context, tx pgx.Tx, tc sink.TableConfig) (r *relation, created bool, err error) {
+	schema, name, err := pgname.Split(tc.Name)
+	if err != nil {
+		return nil, false, &sink.ConfigError{Problem: err.Error()}
+	}
+	r, err = readRelation(ctx, tx, schema, name)
+	if errors.Is(err, errNoTable) && tc.Create != "" {
+		if _, err := tx.Exec(ctx, tc.Create); err != nil {
+			return nil, false, &sink.ConfigError{Problem: "create: " + pgerr.Safe(err), Fix: "correct the statement under `create:`"}
+		}
+		created = true
+		if r, err = readRelation(ctx, tx, schema, name); errors.Is(err, errNoTable) {
+			return nil, false, &sink.ConfigError{Problem: "the statement under `create:` does not create " + tc.Name, Fix: "correct its name"}
+		}
+	}
+	if errors.Is(err, errNoTable) {
+		return nil, false, &sink.ConfigError{Problem: "table " + tc.Name + " does not exist", Fix: "create it, or give its statement as `create:`"}
+	}
+	return r, created, err
+}
+
+// InitSQL returns the script that does what Init does, for a DBA, with the grants
+// that the runtime role needs (if role is not empty). A table without a schema is taken to be in the
+// first schema of the search path. The script can be run again.
+func InitSQL(cfg sink.Config, role string) string {
+	cfg = withDefaults(cfg)
+	var b strings.Builder
+	b.WriteString("-- Dead letters and target tables of oncesink. Run it after the ledger's script, as the owner of the\n" +
+		"-- target tables: psql -v ON_ERROR_STOP=1 -f THIS\n\nbegin;\n\n")
+	b.WriteString(offsets.Script(component, migrations) + "\n")
+	if role != "" {
+		if computes(cfg) {
+			fmt.Fprintf(&b, "do $init$ begin execute format('grant temporary on database %%I to %%I', current_database(), %s); end $init$; -- to check expressions\n", pgname.Literal(role))
+		}
+		role = pgx.Identifier{role}.Sanitize()
+		fmt.Fprintf(&b, "grant usage on schema oncesink to %s;\ngrant select, insert on oncesink.dead_letters to %s;\n", role, role)
+	}
+	fmt.Fprintf(&b, "set local search_path = %s;\n", cfg.SearchPath)
+	for _, tc := range cfg.Tables {
+		schema, name, err := pgname.Qualify(tc.Name, cfg.SearchPath)
+		if err != nil {
+			continue // Open reports it
+		}
+		fmt.Fprintf(&b, "\n-- %s.%s\n", schema, name)
+		if tc.Create != "" {
+			fmt.Fprintf(&b, "do $init$ begin if to_regclass(%s) is null then execute %s; end if; end $init$;\n",
+				pgname.Literal(pgx.Identifier{schema, name}.Sanitize()), pgname.Literal(tc.Create))
+		}
+		var parentSchema, parentName string
+		parent := parentOf(cfg.Tables, &tc)
+		if parent != nil {
+			if parentSchema, parentName, err = pgname.Qualify(parent.Name, cfg.SearchPath); err != nil {
+				continue
+			}
+		}
+		memories := memoriesOf(schema, name, tc, parentSchema, parentName, parent)
+		for _, s := range tableScript(schema, name, tc, memories) {
+			b.WriteString(s + ";\n")
+		}
+		if role == "" {
+			continue
+		}
+		privileges := "select, insert, update"
+		if len(tc.RecordKey) > 0 && tc.Tombstones == "delete" {
+			privileges += ", delete"
+		}
+		switch tc.Strategy {
+		case sink.Append:
+			privileges = "select, insert"
+		case sink.Children:
+			privileges = "select, insert, delete"
+		}
+		if schema != "public" {
+			fmt.Fprintf(&b, "grant usage on schema %s to %s;\n", pgname.Quote(schema), role)
+		}
+		fmt.Fprintf(&b, "grant %s on %s to %s;\n", privileges, pgx.Identifier{schema, name}.Sanitize(), role)
+		for _, m := range memories {
+			b.WriteString(m.grant(role) + ";\n")
+		}
+	}
+	b.WriteString("\ncommit;\n")
+	return b.String()
+}
+
+// computes reports whether a column is made by SQL.
+func computes(cfg sink.Config) bool {
+	return slices.ContainsFunc(cfg.Tables, func(t sink.TableConfig) bool {
+		for _, c := range t.Columns {
+			if c.SQL != "" {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// remembers reports whether the table has a delete memory.
+func remembers(tc sink.TableConfig) bool {
+	return tc.Guard != "none" && tc.Strategy == sink.Upsert && len(tc.RecordKey) > 0 && tc.Tombstones == "delete"
+}
+
+// memoriesOf are the engine's tables beside a target.
+func memoriesOf(schema, name string, tc sink.TableConfig, parentSchema, parentName string, parent *sink.TableConfig) []memory {
+	switch {
+	case remembers(tc):
+		return []memory{deleteMemory(schema, name, &tc)}
+	case tc.Strategy == sink.Children && parent != nil:
+		return []memory{setMemory(schema, name, &tc, parentSchema, parentName, parent)}
+	}
+	return nil
+}
+
+// memoriesIn are those of a table that is there.
+func memoriesIn(ctx context.Context, tx pgx.Tx, r *relation, cfg sink.Config, tc sink.TableConfig) ([]memory, error) {
+	parent := parentOf(cfg.Tables, &tc)
+	if parent == nil {
+		return memoriesOf(r.schema, r.name, tc, "", "", nil), nil
+	}
+	schema, name, err := pgname.Split(parent.Name)
+	if err != nil {
+		return nil, &sink.ConfigError{Problem: err.Error()}
+	}
+	p, err := readRelation(ctx, tx, schema, name)
+	if err != nil {
+		return nil, err
+	}
+	return memoriesOf(r.schema, r.name, tc, p.schema, p.name, parent), nil
+}
+
+// tableScript is what init does to one target table and its memories. Each statement is idempotent.
+func tableScript(schema, name string, tc sink.TableConfig, memories []memory) []string {
+	if tc.Guard == "none" {
+		return nil
+	}
+	target := pgx.Identifier{schema, name}.Sanitize()
+	script := []string{fmt.Sprintf("alter table %s add column if not exists %s integer, add column if not exists %s bigint", target, sourceColumn, offsetColumn)}
+	if tc.Strategy == sink.Append {
+		// The key of a partitioned table has the partition key in it, which may be null.
+		script = append(script, fmt.Sprintf(`do $init$ begin
+	if to_regclass(%s) is null then
+		execute (select format('create unique index %%I on %%s (%s, %s%%s)%%s', %s, c.oid::regclass,
+		                       (select string_agg(', ' || quote_ident(a.attname), '') from pg_partitioned_table p
+		                          join pg_attribute a on a.attrelid = p.partrelid and a.attnum = any (p.partattrs::int2[])
+		                         where p.partrelid = c.oid and a.attname not in ('%s', '%s')),
+		                       case when c.relkind = 'p' and current_setting('server_version_num')::int >= 150000 then ' nulls not distinct' end)
+		           from pg_class c where c.oid = %s::regclass);
+	end if;
+end $init$`, pgname.Literal(pgx.Identifier{schema, indexName(name)}.Sanitize()), sourceColumn, offsetColumn, pgname.Literal(indexName(name)), sourceColumn, offsetColumn, pgname.Literal(target)))
+	}
+	for _, m := range memories {
+		script = append(script, m.script()...)
+	}
+	return script
+}
+
+func withoutColumns(script []string) []string {
+	if len(script) == 0 {
+		return nil
+	}
+	return script[1:]
+}
+
+func indexName(table string) string { return pgname.Short(table, "_oncesink_key") }

@@ -1,0 +1,140 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// The set memory of a table of children has a row for each row of the parent that has, or had, children: the event
+// that brought them, with the parent's version. An event with the array claims the set if it comes after that
+// one by the order of the guard, whether it won the row of the parent or not; what it then says is
+// the set. So sets come out the same in whatever order events arrive, and an event that is seen again finds
+// its set, and puts back what is missing of it.
+
+// setsName names the set memory of a table of children in schema oncesink.
+func setsName(schema, table string) string { return pgname.Short(schema+"."+table, " sets") }
+
+// setMemory is that of a table of children.
+func setMemory(schema, name string, tc *sink.TableConfig, parentSchema, parentName string, parent *sink.TableConfig) memory {
+	return memory{what: "set memory", name: setsName(schema, name), schema: parentSchema, table: parentName,
+		key: parent.Key, version: parent.Version, privileges: []string{"SELECT", "INSERT", "UPDATE", "DELETE"},
+		fill: setFill(pgx.Identifier{schema, name}.Sanitize(), tc, pgx.Identifier{parentSchema, parentName}.Sanitize(), parent)}
+}
+
+// setFill reads from children that are there which events brought them. The version is known where
+// the same event wrote the parent last.
+func setFill(children string, tc *sink.TableConfig, rows string, parent *sink.TableConfig) string {
+	var keys, same, out []string
+	for _, k := range parent.Key {
+		own := k
+		for c, theirs := range tc.ParentKey {
+			if theirs == k {
+				own = c
+			}
+		}
+		keys = append(keys, pgname.Quote(own))
+		same = append(same, fmt.Sprintf("p.%s = c.%s", pgname.Quote(k), pgname.Quote(own)))
+		out = append(out, "p."+pgname.Quote(k))
+	}
+	if parent.Version != "" {
+		out = append(out, fmt.Sprintf("case when %s then p.%s end", samePlace("p", "c"), pgname.Quote(parent.Version)))
+	}
+	list := strings.Join(keys, ", ")
+	return fmt.Sprintf(`select %s, c.%s, c.%s
+		  from (select distinct on (%s) %s, %s, %s from %s where %s is not null and %s is not null
+		         order by %s, %s >> 20 desc, %s desc, %s desc) c join %s p on %s`,
+		strings.Join(out, ", "), sourceColumn, offsetColumn, list, list, sourceColumn, offsetColumn, children, sourceColumn, offsetColumn,
+		list, sourceColumn, offsetColumn, sourceColumn, rows, strings.Join(same, " and "))
+}
+
+// parentOf is the entry of the parent, among those before its children's: Open refuses any other.
+func parentOf(tables []sink.TableConfig, tc *sink.TableConfig) *sink.TableConfig {
+	for i := range tables {
+		switch p := &tables[i]; {
+		case p.Name == tc.Name:
+			return nil
+		case p.Name == tc.Parent && p.Strategy == sink.Upsert && p.Guard != "none":
+			return p
+		}
+	}
+	return nil
+}
+
+// ofParent is the condition that a row of the children, or an event, belongs to a row that has the parent's key.
+func (t *table) ofParent(child, parent string) string {
+	var conds []string
+	for k, i := range t.parentAt {
+		conds = append(conds, fmt.Sprintf("%s.%s = %s.%s", child, pgname.Quote(t.columns[i].name), parent, pgname.Quote(t.parent.columns[t.parent.key[k]].name)))
+	}
+	return strings.Join(conds, " and ")
+}
+
+// samePlace is the condition that two rows come from one event.
+func samePlace(a, b string) string {
+	return fmt.Sprintf("%s.%s = %s.%s and %s.%s = %s.%s", a, sourceColumn, b, sourceColumn, a, offsetColumn, b, offsetColumn)
+}
+
+// claimSQL notes for the given events of the parent that the set is theirs, where they come after the event that has
+// it. It locks and writes nothing else. An event that a remembered tombstone holds back has no set, nor has one
+// without a row.
+func (t *table) claimSQL(c *table, s shape) string {
+	columns := slices.Clone(t.key)
+	if t.version >= 0 {
+		columns = append(columns, t.version)
+	}
+	var names, values, sets []string
+	for _, i := range columns {
+		q := pgname.Quote(t.columns[i].name)
+		names, values = append(names, q), append(values, "e."+q)
+		if !t.isKey(i) {
+			sets = append(sets, q+" = excluded."+q)
+		}
+	}
+	for _, q := range []string{sourceColumn, offsetColumn} {
+		names, values, sets = append(names, q), append(values, "e."+q), append(sets, q+" = excluded."+q)
+	}
+	conds := []string{
+		fmt.Sprintf("(select true from %s t where %s)", t.quoted(), t.sameKey("t", "e")),
+		fmt.Sprintf("(select %s\n         from %s m where %s) is not false", t.newer("e", "m"), c.setsTable, t.sameKey("m", "e")),
+	}
+	if t.memory != "" {
+		conds = append(conds, t.remembered())
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "insert into %s as m (%s)\nselect %s\n  from ", c.setsTable, strings.Join(names, ", "), strings.Join(values, ", "))
+	t.events(&b, s, false)
+	fmt.Fprintf(&b, " e%s\n    on conflict (%s) do update set %s\n where %s", where(conds), t.keyList(""), strings.Join(sets, ", "), t.newer("excluded", "m"))
+	return b.String()
+}
+
+// staleSQL deletes children that another event brought, of the sets that the given events have. Only
+// sets that have such children are locked, so that one that another event is taking at this moment is looked at
+// again: a replay has none.
+func (t *table) staleSQL(c *table, s shape) string {
+	stale := fmt.Sprintf("%s and (c.%s, c.%s) is distinct from (m.%s, m.%s)", c.ofParent("c", "m"), sourceColumn, offsetColumn, sourceColumn, offsetColumn)
+	var b strings.Builder
+	b.WriteString("with e as materialized ")
+	t.events(&b, s, true)
+	fmt.Fprintf(&b, ", m as materialized (\n  select m.* from e join %s m on %s and %s\n   where exists (select from %s c where %s)\n   order by e._oncesink_n for share of m\n)\n",
+		c.setsTable, t.sameKey("m", "e"), samePlace("m", "e"), c.quoted(), stale)
+	fmt.Fprintf(&b, "delete from %s c using m\n where %s", c.quoted(), stale)
+	return b.String()
+}
+
+// childSQL inserts the children of events that have the set, unless they are there.
+func (t *table) childSQL(s shape) string {
+	var b strings.Builder
+	t.insertHead(&b, s)
+	fmt.Fprintf(&b, "select %s\n  from ", t.values(s))
+	t.events(&b, s, false)
+	fmt.Fprintf(&b, " e join %s m on %s and %s\n", t.setsTable, t.ofParent("e", "m"), samePlace("m", "e"))
+	fmt.Fprintf(&b, " where not exists (select from %s c where %s and %s)\n   for share of m\n    on conflict (%s) do nothing",
+		t.quoted(), t.sameKey("c", "e"), samePlace("c", "e"), t.keyList(""))
+	return b.String()
+}

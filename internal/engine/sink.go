@@ -1,0 +1,68 @@
+package engine
+
+import (
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/oncesink/oncesink/offsets"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// Sink writes parts to the target tables, each in one transaction with its
+// partitions' positions. It is safe for concurrent use.
+type Sink struct {
+	pool   *pgxpool.Pool
+	ledger *offsets.Ledger
+	cfg    sink.Config
+	// stages among the tables, by the names of their entries.
+	stages map[string]*Stage
+	log    *slog.Logger
+	// compiled is shared by the copies that WithLedger makes.
+	compiled *compiled
+
+	beginSQL string
+	slack    time.Duration
+	// stuckAfter is for how long the same error repeats before it is told as what holds partitions up.
+	stuckAfter time.Duration
+	writers    *sync.Pool // of *writer
+	warned     *warned
+	claims     *claims
+	stats      *stats
+}
+
+// claims are the fences under which partitions were written last.
+type claims struct {
+	sync.Mutex
+	met map[offsets.Partition]offsets.Token
+}
+
+// warned bounds how often the sink warns.
+type warned struct {
+	sync.Mutex
+	at    time.Time
+	count int // warnings since
+}
+
+// WithLedger returns the same sink under another ledger. The ledger of a group
+// is made with what an opened sink says of its mapping: open with a nil ledger,
+// ask [Sink.Mappings] and [Sink.ReplayRefused], and go on with WithLedger.
+func (s *Sink) WithLedger(l *offsets.Ledger) *Sink {
+	c := *s
+	c.ledger = l
+	return &c
+}
+
+// Topics returns the topics that feed the tables, sorted.
+func (s *Sink) Topics() []string {
+	m := s.mapping()
+	topics := make([]string, 0, len(m.topics))
+	for t := range m.topics {
+		topics = append(topics, t)
+	}
+	slices.Sort(topics)
+	return topics
+}

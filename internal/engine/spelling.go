@@ -1,0 +1,121 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/oncesink/oncesink/internal/pgerr"
+	"github.com/oncesink/oncesink/internal/pgtext"
+)
+
+// spellings are the canonical texts of keys and versions that Go can't read, by
+// column and text: 1e3, Infinity, 8 January 2026 and the like. PostgreSQL reads them.
+type spellings map[*column]map[string]*spelling
+
+// spelling is nil until it was asked for.
+type spelling struct {
+	canon   []byte
+	refused *pgtext.Refusal
+}
+
+func (s *spellings) add(c *column, text string) {
+	if *s == nil {
+		*s = spellings{}
+	}
+	if (*s)[c] == nil {
+		(*s)[c] = map[string]*spelling{}
+	}
+	(*s)[c][text] = nil
+}
+
+func (s *spellings) merge(from spellings) {
+	for c, texts := range from {
+		for text := range texts {
+			s.add(c, text)
+		}
+	}
+}
+
+// spell asks PostgreSQL for the open spellings and adds them to the known ones.
+// The transaction has the settings of those that write: a time without a zone
+// means the same here and there.
+func (s *Sink) spell(ctx context.Context, open, known spellings) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.StatementTimeout+s.slack)
+	defer cancel()
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("read keys: connect: %w", err)
+	}
+	defer func() {
+		err = lost(conn, err)
+		conn.Release()
+	}()
+	tx, err := conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: s.beginSQL})
+	if err != nil {
+		return fmt.Errorf("read keys: begin: %w", err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	for c, texts := range open {
+		if known[c] == nil {
+			known[c] = map[string]*spelling{}
+		}
+		if err := c.spell(ctx, tx, slices.Sorted(maps.Keys(texts)), known[c]); err != nil {
+			return fmt.Errorf("read keys: %w", err)
+		}
+	}
+	return nil
+}
+
+// spell finds the texts that are none by halving.
+func (c *column) spell(ctx context.Context, tx pgx.Tx, texts []string, known map[string]*spelling) error {
+	sub, err := tx.Begin(ctx) // a savepoint
+	if err != nil {
+		return err
+	}
+	canon, err := c.spellAll(ctx, sub, texts)
+	if err == nil {
+		for i, text := range texts {
+			known[text] = &spelling{canon: canon[i]}
+		}
+		return sub.Commit(ctx)
+	}
+	if pgerr.Classify(err) != pgerr.Data {
+		return err
+	}
+	if err := sub.Rollback(ctx); err != nil {
+		return err
+	}
+	if len(texts) > 1 {
+		if err := c.spell(ctx, tx, texts[:len(texts)/2], known); err != nil {
+			return err
+		}
+		return c.spell(ctx, tx, texts[len(texts)/2:], known)
+	}
+	var pg *pgconn.PgError
+	errors.As(err, &pg)
+	known[texts[0]] = &spelling{refused: pgtext.Refuse(pg.Code, pg.Message)}
+	return nil
+}
+
+func (c *column) spellAll(ctx context.Context, tx pgx.Tx, texts []string) ([][]byte, error) {
+	rows, err := tx.Query(ctx, c.spellSQL(), texts)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) ([]byte, error) {
+		var s string
+		err := row.Scan(&s)
+		return []byte(s), err
+	})
+}
+
+// spellSQL asks for the canonical texts of a column's texts, in their order.
+func (c *column) spellSQL() string {
+	return "select " + c.CanonicalSQL() + " from unnest($1::text[]) with ordinality as a(x, n) order by n"
+}

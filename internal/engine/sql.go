@@ -1,0 +1,361 @@
+package engine
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/internal/pgtext"
+)
+
+// Engine columns of a guarded target: where its last event stood (rule 10).
+const (
+	sourceColumn = "_oncesink_source"
+	offsetColumn = "_oncesink_offset"
+)
+
+// A statement's parameters are arrays with one element per event: the texts of
+// the columns in the order of the table, then, in a flagged statement, the
+// presence flags of all columns, a bit each, then source and offset. Every form
+// below starts from the same rows e, typed, in the order of the arrays, which is
+// the order of the keys: the one lock order of all writers.
+
+// shape says which columns a statement writes: those of a set of present
+// fields, or all of them with flags.
+type shape struct {
+	columns []int // indexes into table.columns, ascending
+	flagged bool  // columns that are not the key or the version are present by flag
+	winning bool  // the events are known, or expected, to win: no look before the write
+}
+
+func (t *table) quoted() string { return pgx.Identifier{t.schema, t.name}.Sanitize() }
+
+func (t *table) isKey(i int) bool {
+	for _, k := range t.key {
+		if k == i {
+			return true
+		}
+	}
+	return false
+}
+
+// optional reports whether a flagged statement has a flag for column i.
+func (t *table) optional(i int) bool { return !t.isKey(i) && i != t.version && !t.columns[i].hidden }
+
+// cast is the type that texts of a column are cast to. The length of text and
+// bit types is left to the assignment, which refuses what a cast truncates (rule
+// 15). The precision of keys and versions is applied at once, so that what is compared
+// is what will be stored (rule 14).
+func (t *table) cast(i int) string {
+	c := &t.columns[i]
+	if c.Typmod != -1 && !c.Array && (t.isKey(i) || i == t.version) {
+		switch c.Kind {
+		case pgtext.KindNumeric, pgtext.KindTime, pgtext.KindTimeTZ:
+			return c.Declared
+		}
+	}
+	return c.Base
+}
+
+// events writes the typed rows.
+func (t *table) events(b *strings.Builder, s shape, numbered bool) {
+	var out, args, names []string
+	add := func(name, typ, expr, as string) {
+		if typ != "" {
+			args = append(args, fmt.Sprintf("$%d::%s[]", len(args)+1, typ))
+		}
+		names = append(names, name)
+		out = append(out, "a."+expr+" as "+as)
+	}
+	for j, i := range s.columns {
+		if t.columns[i].computed != nil {
+			continue
+		}
+		c := fmt.Sprintf("c%d", j+1)
+		add(c, "text", c+"::"+t.cast(i), pgname.Quote(t.columns[i].name))
+	}
+	if s.flagged {
+		add("has", "bytea", "has", flags)
+	}
+	if t.guarded {
+		add("source", "integer", "source", sourceColumn)
+		add(`"offset"`, "bigint", `"offset"`, offsetColumn)
+	}
+	ordinality := ""
+	if numbered {
+		ordinality = " with ordinality"
+		add("n", "", "n", "_oncesink_n")
+	}
+	rows := fmt.Sprintf("(\n  select %s\n  from unnest(%s)%s as a(%s)\n)",
+		strings.Join(out, ", "), strings.Join(args, ", "), ordinality, strings.Join(names, ", "))
+	if computes := t.computes(s); computes != "" {
+		rows = "(\n  select v.*" + computes + "\n  from " + rows + " v\n)"
+	}
+	b.WriteString(rows)
+}
+
+// flags is the column with the presence flags of an event: one for all, since a statement may name no
+// more than 1,664 columns, and a table has up to 1,600.
+const flags = "_oncesink_has"
+
+// hasColumn is the condition that row e has column i.
+func hasColumn(e string, i int) string { return fmt.Sprintf("get_bit(%s.%s, %d) = 1", e, flags, i) }
+
+// sameKey is the condition that rows a and b have one key.
+func (t *table) sameKey(a, b string) string {
+	var conds []string
+	for _, k := range t.key {
+		q := pgname.Quote(t.columns[k].name)
+		conds = append(conds, a+"."+q+" = "+b+"."+q)
+	}
+	return strings.Join(conds, " and ")
+}
+
+func (t *table) keyList(alias string) string {
+	var names []string
+	for _, k := range t.key {
+		names = append(names, prefix(alias)+pgname.Quote(t.columns[k].name))
+	}
+	return strings.Join(names, ", ")
+}
+
+func prefix(alias string) string {
+	if alias == "" {
+		return ""
+	}
+	return alias + "."
+}
+
+// place is where an event stands among events of equal version: generation,
+// offset, source. A stored null comes before everything.
+func place(alias string, stored bool) string {
+	src, off := alias+"."+sourceColumn, alias+"."+offsetColumn
+	if !stored {
+		return fmt.Sprintf("%s >> 20, %s, %s", src, off, src)
+	}
+	return fmt.Sprintf("coalesce(%s >> 20, -1), coalesce(%s, -1), coalesce(%s, -1)", src, off, src)
+}
+
+// newer is the order of the guard (rule 11): whether the upsert e comes after the
+// stored state r. It is never null.
+func (t *table) newer(e, r string) string {
+	switch {
+	case t.guarded && t.version >= 0:
+		v := pgname.Quote(t.columns[t.version].name)
+		return fmt.Sprintf("(%s.%s is null or (%s.%s, %s) > (%s.%s, %s))", r, v, e, v, place(e, false), r, v, place(r, true))
+	case t.guarded:
+		return fmt.Sprintf("(%s) > (%s)", place(e, false), place(r, true))
+	case t.version >= 0:
+		v := pgname.Quote(t.columns[t.version].name)
+		return fmt.Sprintf("(%s.%s is null or %s.%s >= %s.%s)", r, v, e, v, r, v)
+	}
+	return "true"
+}
+
+// remembered is the condition that no remembered tombstone comes after the
+// event: neither in the order of the guard, nor in the event's own partition.
+func (t *table) remembered() string {
+	return fmt.Sprintf("(select %s and (e.%s <> m.%s or e.%s > m.%s)\n         from %s m where %s) is not false",
+		t.newer("e", "m"), sourceColumn, sourceColumn, offsetColumn, offsetColumn, t.memory, t.sameKey("m", "e"))
+}
+
+// conditions of an insert: look before you write, so that events that are
+// there already lock and write nothing (rule 20). Correlated subqueries keep the
+// order of the rows, and look up the key's index whatever the statistics say.
+func (t *table) fresh(s shape) []string {
+	var conds []string
+	if t.bulk() {
+		return nil
+	}
+	if t.guarded && !s.winning {
+		conds = append(conds, fmt.Sprintf("(select %s\n         from %s t where %s) is not false", t.newer("e", "t"), t.quoted(), t.sameKey("t", "e")))
+	}
+	if t.memory != "" {
+		conds = append(conds, t.remembered())
+	}
+	return conds
+}
+
+func where(conds []string) string {
+	if len(conds) == 0 {
+		return ""
+	}
+	return "\n where " + strings.Join(conds, "\n   and ")
+}
+
+func (t *table) insertHead(b *strings.Builder, s shape) {
+	var names []string
+	for _, i := range s.columns {
+		if !t.columns[i].hidden {
+			names = append(names, pgname.Quote(t.columns[i].name))
+		}
+	}
+	if t.guarded {
+		names = append(names, sourceColumn, offsetColumn)
+	}
+	fmt.Fprintf(b, "insert into %s as t (%s)\n", t.quoted(), strings.Join(names, ", "))
+	if t.identityAlways {
+		b.WriteString("overriding system value\n")
+	}
+}
+
+// values lists what an insert selects from e. In a flagged statement an absent
+// column takes its default, as it would by not being named.
+func (t *table) values(s shape) string {
+	var out []string
+	for _, i := range s.columns {
+		c := &t.columns[i]
+		if c.hidden {
+			continue
+		}
+		v := "e." + pgname.Quote(c.name)
+		if s.flagged && t.optional(i) {
+			if c.hasDefault {
+				v = fmt.Sprintf("case when %s then %s else %s end", hasColumn("e", i), v, c.defaultExpr)
+			} // without one the cell is null
+		}
+		out = append(out, v)
+	}
+	if t.guarded {
+		out = append(out, "e."+sourceColumn, "e."+offsetColumn)
+	}
+	return strings.Join(out, ", ")
+}
+
+// sets lists the assignments of an update from row e.
+func (t *table) sets(s shape, e string) string {
+	var out []string
+	for _, i := range s.columns {
+		if t.isKey(i) || t.columns[i].hidden {
+			continue
+		}
+		q := pgname.Quote(t.columns[i].name)
+		if s.flagged && t.optional(i) {
+			out = append(out, fmt.Sprintf("%s = case when %s then %s.%s else t.%s end", q, hasColumn(e, i), e, q, q))
+			continue
+		}
+		out = append(out, fmt.Sprintf("%s = %s.%s", q, e, q))
+	}
+	if t.guarded {
+		out = append(out, fmt.Sprintf("%s = %s.%s", sourceColumn, e, sourceColumn), fmt.Sprintf("%s = %s.%s", offsetColumn, e, offsetColumn))
+	}
+	return strings.Join(out, ", ")
+}
+
+func (t *table) onConflict(b *strings.Builder, s shape) {
+	if t.bulk() {
+		return
+	}
+	fmt.Fprintf(b, "\n    on conflict (%s) ", t.keyList(""))
+	sets := t.sets(s, "excluded")
+	if sets == "" {
+		b.WriteString("do nothing")
+		return
+	}
+	fmt.Fprintf(b, "do update set %s", sets)
+	if n := t.newer("excluded", "t"); n != "true" {
+		fmt.Fprintf(b, "\n where %s", n)
+	}
+}
+
+// upsertSQL writes events that have every column an insert needs.
+func (t *table) upsertSQL(s shape) string {
+	var b strings.Builder
+	t.insertHead(&b, s)
+	fmt.Fprintf(&b, "select %s\n  from ", t.values(s))
+	t.events(&b, s, false)
+	b.WriteString(" e" + where(t.fresh(s)))
+	t.onConflict(&b, s)
+	return b.String()
+}
+
+// lockedRows is a part of a statement that locks the rows of the events e in
+// their order, whatever the plan of the rest (rule 4).
+func (t *table) lockedRows() string {
+	return fmt.Sprintf(", locked as materialized (\n  select e._oncesink_n from e join %s t on %s\n   order by e._oncesink_n for update of t\n)\n", t.quoted(), t.sameKey("t", "e"))
+}
+
+// updateSQL writes partial events over rows that exist. It locks them in the
+// order of the keys first.
+func (t *table) updateSQL(s shape) string {
+	sets := t.sets(s, "e")
+	if sets == "" {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString("with e as materialized ")
+	t.events(&b, s, true)
+	b.WriteString(t.lockedRows())
+	fmt.Fprintf(&b, "update %s t set %s\n  from e join locked using (_oncesink_n)\n where %s", t.quoted(), sets, t.sameKey("t", "e"))
+	if n := t.newer("e", "t"); n != "true" {
+		fmt.Fprintf(&b, "\n   and %s", n)
+	}
+	if t.memory != "" {
+		fmt.Fprintf(&b, "\n   and %s", t.remembered())
+	}
+	return b.String()
+}
+
+// insertRestSQL follows updateSQL: it inserts the partial events whose row does
+// not exist. A row that another transaction inserts meanwhile is updated.
+func (t *table) insertRestSQL(s shape) string {
+	var b strings.Builder
+	t.insertHead(&b, s)
+	fmt.Fprintf(&b, "select %s\n  from ", t.values(s))
+	t.events(&b, s, false)
+	conds := []string{fmt.Sprintf("(select false from %s t where %s) is not false", t.quoted(), t.sameKey("t", "e"))}
+	if t.memory != "" {
+		conds = append(conds, t.remembered())
+	}
+	b.WriteString(" e" + where(conds))
+	if s.flagged {
+		// The flags are out of reach here; updateSQL runs once more.
+		fmt.Fprintf(&b, "\n    on conflict (%s) do nothing", t.keyList(""))
+	} else {
+		t.onConflict(&b, s)
+	}
+	return b.String()
+}
+
+// deleteSQL applies tombstones to a table without a guard.
+func (t *table) deleteSQL(s shape) string {
+	var b strings.Builder
+	b.WriteString("with e as materialized ")
+	t.events(&b, s, true)
+	b.WriteString(t.lockedRows())
+	fmt.Fprintf(&b, "delete from %s t\n using e join locked using (_oncesink_n)\n where %s", t.quoted(), t.sameKey("t", "e"))
+	return b.String()
+}
+
+// appendSQL writes events of an append table: an event that is there stays.
+func (t *table) appendSQL(s shape) string {
+	var b strings.Builder
+	t.insertHead(&b, s)
+	fmt.Fprintf(&b, "select %s\n  from ", t.values(s))
+	t.events(&b, s, false)
+	b.WriteString(" e")
+	if t.guarded && !t.bulk() {
+		var names []string
+		for _, c := range t.appendKey {
+			names = append(names, pgname.Quote(c))
+		}
+		fmt.Fprintf(&b, "\n    on conflict (%s) do nothing", strings.Join(names, ", "))
+	}
+	return b.String()
+}
+
+// lockSQL takes the table's advisory lock: shared to write rows, alone to apply
+// tombstones. A memory and the rows that look into it are so never changed at
+// the same time by transactions of different partitions.
+func (t *table) lockSQL(alone bool) string {
+	f := "pg_advisory_xact_lock_shared"
+	if alone {
+		f = "pg_advisory_xact_lock"
+	}
+	return "select " + f + "($1::integer, $2::integer)"
+}
+
+// lockClass is the first key of all advisory locks of the program: "once".
+const lockClass = 0x6f6e6365

@@ -1,0 +1,184 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// Stage says of an entry that its table is the stage of another one, which is loaded anew beside that; it lies in
+// schema oncesink.
+type Stage struct {
+	// Bulk: the stage has no index yet: every event becomes a row by COPY, and which row of a
+	// key counts is found afterwards. That is right as long as every event
+	// fills the same columns and none deletes.
+	Bulk bool
+	// Set are the columns that every event of a bulk stage fills: see [Sink.StageSet].
+	Set string
+	// Seen is the quoted name of a table (name text primary key) that takes the names of the
+	// columns that events fill; "" if nobody asks.
+	Seen string
+}
+
+// NotUniformError says that an event can't go into a bulk stage.
+type NotUniformError struct{ Table, Why string }
+
+func (e *NotUniformError) Error() string {
+	return "the stage of " + e.Table + " can't be loaded in bulk: " + e.Why
+}
+
+// bulk reports whether the table is a stage without an index.
+func (t *table) bulk() bool { return t.stage != nil && t.stage.Bulk }
+
+// uniform returns a *NotUniformError if an event is a tombstone, or fills other columns
+// than the stage's others.
+func (t *table) uniform(events []event) error {
+	if t.strategy == sink.Append {
+		return nil // an event is a row, whatever it fills
+	}
+	for i := range events {
+		e := &events[i]
+		if e.tombstone() {
+			return &NotUniformError{t.title(), "an event deletes"}
+		}
+		for k := range t.filled() {
+			if (e.cell(k).len == cellAbsent) == (t.stage.Set[k] == present) {
+				return &NotUniformError{t.title(), fmt.Sprintf("some events have a value for %s and some don't", t.columns[k].name)}
+			}
+		}
+	}
+	return nil
+}
+
+// seen notes which columns the events fill.
+func (w *writer) seen(t *table, events []event) {
+	names := make([]string, 0, len(t.columns))
+	for k := range t.filled() {
+		if slices.ContainsFunc(events, func(e event) bool { return !e.tombstone() && e.cell(k).len != cellAbsent }) {
+			names = append(names, t.columns[k].name)
+		}
+	}
+	if len(names) == 0 {
+		return
+	}
+	slices.Sort(names) // in one order, as all that locks
+	w.params.strings(names)
+	w.exec("note columns", nil, "insert into "+t.stage.Seen+" select unnest($1::text[]) on conflict do nothing")
+}
+
+// Marks of a set of present fields.
+const (
+	present = '1'
+	absent  = '0'
+)
+
+// Layout is what there is to know of a table for a program that loads it anew.
+type Layout struct {
+	Schema, Name string
+	Strategy     sink.Strategy
+	// Columns are those that events may fill, in the order of the table.
+	Columns []string
+	// Bytewise are those of Columns whose values are equal if and only if they are the same bytes.
+	Bytewise []string
+	// Key are the columns that name a row: the key of an upsert, the guard columns of
+	// an append table; none without either.
+	Key     []string
+	Version string
+	Guarded bool
+	// Memory is the delete memory's quoted name; empty without one.
+	Memory string
+	// Sets is the quoted name of the set memory of a table of children.
+	Sets string
+	// Others are unique indexes and exclusion constraints besides the key.
+	Others []string
+	Topics []string
+	// Parent is the entry of the table that this one holds the children of, Children those of this one.
+	Parent   string
+	Children []string
+	// Lock is the second key of the table's advisory locks.
+	Lock int32
+}
+
+// The engine columns of guarded tables.
+const (
+	SourceColumn = sourceColumn
+	OffsetColumn = offsetColumn
+)
+
+// Layout returns the layout of the table that an entry of the configuration names.
+func (s *Sink) Layout(entry string) (Layout, bool) {
+	m := s.mapping()
+	i := slices.IndexFunc(m.tables, func(t *table) bool { return t.cfg.Name == entry })
+	if i < 0 {
+		return Layout{}, false
+	}
+	t := m.tables[i]
+	l := Layout{
+		Schema: t.schema, Name: t.name, Strategy: t.strategy, Key: slices.Clone(t.cfg.Key), Version: t.cfg.Version, Guarded: t.guarded,
+		Memory: t.memory, Others: t.others, Topics: t.topics, Lock: t.lock,
+	}
+	for k := range t.filled() {
+		l.Columns = append(l.Columns, t.columns[k].name)
+		if t.columns[k].EqualsBytewise() {
+			l.Bytewise = append(l.Bytewise, t.columns[k].name)
+		}
+	}
+	l.Parent, l.Sets = t.cfg.Parent, t.setsTable
+	for _, c := range t.children {
+		l.Children = append(l.Children, c.cfg.Name)
+	}
+	if t.strategy == sink.Append && t.guarded {
+		l.Key = []string{sourceColumn, offsetColumn}
+	}
+	return l, true
+}
+
+// Quoted is the table's qualified name, as SQL takes it.
+func (l *Layout) Quoted() string { return pgx.Identifier{l.Schema, l.Name}.Sanitize() }
+
+// StageName returns the name of the table's stage in schema oncesink.
+func (l *Layout) StageName() string { return pgname.Short(l.Schema+"."+l.Name, pgname.StageSuffix) }
+
+// MemoryOf returns the quoted name of the delete memory that [Init] makes for a table.
+func MemoryOf(schema, name string) string {
+	return pgx.Identifier{"oncesink", memoryName(schema, name)}.Sanitize()
+}
+
+// SetsOf returns the quoted name of the set memory that [Init] makes for a table of children.
+func SetsOf(schema, name string) string {
+	return pgx.Identifier{"oncesink", setsName(schema, name)}.Sanitize()
+}
+
+// StageSet says which columns of a table a record fills: a mark for each column,
+// in their order. It is empty if the record fills no row of the table, or one that
+// could not be inserted on its own.
+func (s *Sink) StageSet(entry string, r sink.Record) string {
+	var p Part
+	s.Add(&p, r)
+	for _, row := range p.rows {
+		t := p.mapping.tables[row.table]
+		if t.cfg.Name != entry || row.tombstone {
+			continue
+		}
+		set := []byte(strings.Repeat(string(absent), len(t.filled())))
+		for k := range set {
+			if p.cells[int(row.first)+k].len != cellAbsent {
+				set[k] = present
+			}
+		}
+		if slices.ContainsFunc(t.required, func(k int) bool { return set[k] == absent }) {
+			return ""
+		}
+		return string(set)
+	}
+	return ""
+}
+
+// Session returns the statement that begins a transaction in which values mean what they mean to
+// the sink's own (rule 15).
+func (s *Sink) Session() string { return s.beginSQL }

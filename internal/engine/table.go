@@ -1,0 +1,98 @@
+package engine
+
+import (
+	"sync/atomic"
+
+	"github.com/oncesink/oncesink/internal/pgtext"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// column is one mapped column of a target table, from the catalog.
+type column struct {
+	pgtext.Type
+	name string
+	// notNull without a default, hasDefault with its expression.
+	notNull     bool
+	hasDefault  bool
+	defaultExpr string
+	// source says where the value comes from, computed how it is made instead.
+	source   source
+	computed *computed
+	// hidden: it is none of the table's, but an input of expressions, behind its columns.
+	hidden bool
+}
+
+// source is a compiled ColumnConfig.From.
+type source struct {
+	meta   meta   // where to look
+	path   string // inside the value or the key; "" for the whole
+	header string // for metaHeader
+}
+
+type meta uint8
+
+const (
+	metaField   meta = iota // a field of the value
+	metaValue               // the whole value
+	metaKey                 // the record key, whole or by path
+	metaKeyJSON             // what the record key says as JSON
+	metaHeader
+	metaTopic
+	metaPartition
+	metaOffset
+	metaTimestamp
+	metaEvent   // of children: a field of the event, not of the element
+	metaElement // the element
+	metaIndex   // its number, from 1
+)
+
+// table is one target table, compiled from configuration and catalog once.
+type table struct {
+	oid          uint32
+	schema, name string
+	columns      []column
+	inputs       int   // how many columns at the end are hidden
+	key          []int // indexes into columns
+	version      int   // index into columns, -1 without
+	strategy     sink.Strategy
+	guarded      bool
+	strict       bool // columns refuse to round, unless they say otherwise
+	// recordKey holds, for each key column, where a tombstone finds it; nil: dead letter.
+	recordKey        []source
+	ignoreTombstones bool
+
+	// parent of a table of children, whose columns parentAt are the parent's key; children of a parent.
+	parent    *table
+	parentAt  []int
+	children  []*table
+	setsTable string // of children: the quoted, qualified name of the set memory
+	place     int32  // index into mapping.tables
+
+	// topics that feed the table, and its configuration.
+	topics []string
+	cfg    sink.TableConfig
+	stage  *Stage // nil if it is none
+	// memory is the quoted, qualified name of the delete memory; "" without.
+	memory string
+	// appendKey are the columns of the unique index over source and offset.
+	appendKey []string
+	// others are unique indexes and exclusion constraints besides the key. A
+	// table that has any is written one record at a time (rule 18).
+	others []string
+	// identityAlways: a mapped column is generated always as identity.
+	identityAlways bool
+	// required are columns that a row can't be without: not null, no default.
+	required []int
+	// copyRefused says why no row goes by COPY; "" if rows may.
+	copyRefused string
+	// inText is for how many COPYs to come the rows go in text, since one had a value that Go does not read.
+	inText atomic.Int32
+	learn  *learner
+	// lock is the key of the advisory lock between tombstones and upserts.
+	lock     int32
+	findings []Finding
+
+	// ordered: writers of this table deadlocked, because each set of present
+	// fields has statements of its own. From then on a round is one statement.
+	ordered atomic.Bool
+}

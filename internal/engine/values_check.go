@@ -1,0 +1,99 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/oncesink/oncesink/internal/pgtext"
+)
+
+// check refuses a source, an encoding or a zone that the column's type can't
+// have, and prepares what the others need.
+func (c *column) check() error {
+	if err := c.checkEncoding(); err != nil {
+		return err
+	}
+	if err := c.checkZone(); err != nil {
+		return err
+	}
+	if c.Unit != "" {
+		problem := c.UnitProblem(c.Unit)
+		if problem == "" && c.source.meta == metaTimestamp {
+			problem = "$timestamp is a time, and no number that has a unit"
+		}
+		if problem != "" {
+			return errors.New(problem)
+		}
+	}
+	return c.checkMeta()
+}
+
+func (c *column) checkEncoding() error {
+	switch {
+	case c.Encoding != "" && c.Kind != pgtext.KindBytea:
+		return fmt.Errorf("encoding is for bytea, and the column's type is %s", c.Declared)
+	case c.Encoding != "" && c.Encoding != "base64" && c.Encoding != "hex":
+		return fmt.Errorf(`encoding is "base64" or "hex", not %q`, c.Encoding)
+	case c.Encoding == "" && c.Kind == pgtext.KindBytea && (!c.source.raw() || c.Array):
+		return errors.New(`a bytea column says how its bytes are written: encoding "base64" or "hex" (rule 28)`)
+	}
+	return nil
+}
+
+func (c *column) checkZone() error {
+	if c.Zone == "" {
+		return nil
+	}
+	if c.Kind != pgtext.KindDate {
+		return fmt.Errorf("zone is for date, and the column's type is %s", c.Declared)
+	}
+	if c.Zone == "Local" {
+		return errors.New("zone Local is another one on every host: name it")
+	}
+	var err error
+	if c.Location, err = time.LoadLocation(c.Zone); err != nil {
+		return fmt.Errorf("zone %q is not known: write it as in Europe/Berlin", c.Zone)
+	}
+	return nil
+}
+
+func (c *column) checkRounding(rounding string) error {
+	switch {
+	case rounding == "":
+		return nil
+	case rounding != pgtext.RoundingAllow && rounding != pgtext.RoundingRefuse:
+		return fmt.Errorf("rounding is %s or %s, not %q", pgtext.RoundingAllow, pgtext.RoundingRefuse, rounding)
+	case !c.Rounds():
+		return fmt.Errorf("rounding is for numeric, time and timestamp, and the column's type is %s", c.Declared)
+	}
+	return nil
+}
+
+// checkMeta checks that the record's place or time is something for the column.
+func (c *column) checkMeta() error {
+	var name string
+	var kinds []pgtext.Kind
+	switch c.source.meta {
+	case metaTopic:
+		name, kinds = "$topic", []pgtext.Kind{pgtext.KindText, pgtext.KindJSON, pgtext.KindOther}
+	case metaPartition:
+		name, kinds = "$partition", []pgtext.Kind{pgtext.KindInt, pgtext.KindNumeric, pgtext.KindFloat, pgtext.KindText, pgtext.KindJSON, pgtext.KindOther}
+	case metaOffset:
+		name, kinds = "$offset", []pgtext.Kind{pgtext.KindInt, pgtext.KindNumeric, pgtext.KindFloat, pgtext.KindText, pgtext.KindJSON, pgtext.KindOther}
+	case metaIndex:
+		name, kinds = "$index", []pgtext.Kind{pgtext.KindInt, pgtext.KindNumeric, pgtext.KindFloat, pgtext.KindText, pgtext.KindJSON, pgtext.KindOther}
+	case metaTimestamp:
+		name, kinds = "$timestamp", []pgtext.Kind{pgtext.KindDate, pgtext.KindTime, pgtext.KindTimeTZ, pgtext.KindText, pgtext.KindJSON, pgtext.KindOther}
+		if c.Kind == pgtext.KindDate && c.Zone == "" {
+			return errors.New("a date from $timestamp names its zone, as in zone: UTC (rule 28)")
+		}
+	default:
+		return nil
+	}
+	if c.Array || !slices.Contains(kinds, c.Kind) {
+		return fmt.Errorf("%s is nothing for type %s", name, c.Declared)
+	}
+	return nil
+}

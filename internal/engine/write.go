@@ -1,0 +1,375 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sort"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/oncesink/oncesink/internal/pgerr"
+	"github.com/oncesink/oncesink/offsets"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// Write commits the parts, of distinct partitions, in one transaction, and answers
+// each. It retries what is transient for as long as ctx lives, with backoff and
+// jitter, resolves commits of unknown outcome, and when some partitions are
+// fenced, writes the others without them. A batch that is too much for the server's
+// limits is written in halves, each a transaction.
+//
+// When ctx ends, the parts that are not known to be committed get its error; a
+// COMMIT that was on its way may or may not have arrived, as the ledger tells
+// whoever claims next.
+func (s *Sink) Write(ctx context.Context, parts []*Part) []Outcome {
+	j := &job{s: s, parts: parts, retry: newBackOff(), failed: make(map[*Part]error)}
+	j.decode(s.mapping())
+	j.seal(ctx)
+	var records spans
+	for _, p := range parts {
+		next := p.Claim.Position.Next
+		lo := sort.Search(len(p.records), func(i int) bool { return p.records[i].Offset >= next })
+		if p.To.Next > next {
+			records = append(records, span{p, int32(lo), int32(len(p.records))})
+		}
+	}
+	j.write(ctx, records)
+	out := make([]Outcome, len(parts))
+	for i, p := range parts {
+		out[i] = Outcome{p.Claim, j.failed[p]}
+	}
+	return out
+}
+
+func newBackOff() *backoff.ExponentialBackOff {
+	return backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(50*time.Millisecond),
+		backoff.WithMultiplier(2),
+		backoff.WithMaxInterval(5*time.Second),
+		backoff.WithMaxElapsedTime(0)) // never give up
+}
+
+// job is one call of Write.
+type job struct {
+	s     *Sink
+	parts []*Part
+	// mapping that all parts are decoded by.
+	mapping *mapping
+	retry   *backoff.ExponentialBackOff
+	failed  map[*Part]error
+	// orphansSince is when a missing parent row was first met.
+	orphansSince time.Time
+	orphans      bool     // it was waited for long enough
+	removed      removals // by the last attempt
+	// repeats is the text of the last transient error, which came first at since, and of which was told at told.
+	repeats     string
+	since, told time.Time
+}
+
+// decode makes the parts those of a mapping: what was decoded by another one is decoded again.
+func (j *job) decode(m *mapping) {
+	j.mapping = m
+	for _, p := range j.parts {
+		if j.failed[p] == nil {
+			m.decode(p)
+		}
+	}
+}
+
+// adopt goes on with the tables as they are now. It returns an error that stops the records: a person's to
+// mend, or the context's.
+func (j *job) adopt(ctx context.Context) error {
+	for {
+		m, err := j.s.adopt(ctx, j.mapping)
+		var config *sink.ConfigError
+		switch {
+		case err == nil:
+			j.decode(m)
+			j.seal(ctx)
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.As(err, &config):
+			return err
+		case classOf(err) != pgerr.Transient:
+			return j.s.stop(err)
+		}
+		j.delayed(ctx, err, spans{{j.parts[0], 0, int32(len(j.parts[0].records))}})
+		j.wait(ctx)
+	}
+}
+
+// seal makes the keys of the parts canonical. What PostgreSQL must be asked for is
+// asked for before a transaction is begun.
+func (j *job) seal(ctx context.Context) {
+	known := spellings{}
+	for _, p := range j.parts {
+		if j.failed[p] != nil {
+			continue
+		}
+		for open := j.s.seal(p, known); len(open) > 0; {
+			err := j.s.spell(ctx, open, known)
+			switch {
+			case err == nil:
+				open = j.s.seal(p, known)
+			case ctx.Err() != nil:
+				j.failed[p], open = ctx.Err(), nil
+			case classOf(err) == pgerr.Transient:
+				j.delayed(ctx, err, spans{{p, 0, int32(len(p.records))}})
+				j.wait(ctx)
+			default:
+				j.failed[p], open = j.s.stop(err), nil
+			}
+		}
+	}
+}
+
+// write commits the records and moves their parts' claims, or marks the parts as failed.
+func (j *job) write(ctx context.Context, records spans) {
+	for {
+		records = slices.DeleteFunc(slices.Clone(records), func(x span) bool { return j.failed[x.part] != nil })
+		if len(records) == 0 {
+			return
+		}
+		steps := stepsOf(records)
+		err := j.attempt(ctx, records, steps)
+		var (
+			fenced  *offsets.FencedError
+			unknown *unknownError
+		)
+		switch {
+		case err == nil:
+			for i, x := range records {
+				x.part.Claim.Position = steps[i].To
+			}
+			j.s.count(j.removed)
+			j.retry.Reset()
+			return
+		case ctx.Err() != nil:
+			j.fail(records, ctx.Err())
+		case errors.As(err, &fenced):
+			j.fence(records, fenced)
+		case errors.As(err, &unknown):
+			if j.resolve(ctx, records, steps, unknown) {
+				j.s.count(j.removed)
+				return
+			}
+		case errors.Is(err, errAltered):
+			if err := j.adopt(ctx); err != nil {
+				j.fail(records, err)
+			}
+		case j.tooMuch(err) && records.records() > 1:
+			j.s.warn("writing a batch in halves", err, records)
+			left, right := records.halve()
+			j.write(ctx, left)
+			j.write(ctx, right)
+			return
+		case j.orphaned(err), classOf(err) == pgerr.Transient:
+			order(err)
+			j.delayed(ctx, err, records)
+			j.wait(ctx)
+		case len(records) > 1:
+			// Whatever it is, it stops the partitions that it concerns and no others.
+			for i := range records {
+				j.write(ctx, records[i:i+1])
+			}
+			return
+		default:
+			j.fail(records, j.s.stop(err))
+		}
+	}
+}
+
+// attempt is one transaction.
+func (j *job) attempt(ctx context.Context, records spans, steps []offsets.Step) error {
+	w := j.s.writers.Get().(*writer)
+	defer func() {
+		w.forget()
+		j.s.writers.Put(w)
+	}()
+	w.reset()
+	j.mapping.meet(j.s.claims, records)
+	t := &transaction{s: j.s, m: j.mapping, w: w, records: records, steps: steps, most: byCopy, orphansAreData: j.orphans,
+		upserted: map[*table]int{}, changed: map[*table]int{}, rowsWritten: map[*table]int{}, trying: removals{}, removed: removals{}}
+	j.removed = t.removed
+	return t.commit(ctx)
+}
+
+// meet makes the tables look first at what comes under a claim that is new.
+func (m *mapping) meet(claims *claims, records spans) {
+	claims.Lock()
+	defer claims.Unlock()
+	for _, x := range records {
+		c := x.part.Claim
+		if claims.met[c.Partition] == c.Fence {
+			continue
+		}
+		claims.met[c.Partition] = c.Fence
+		for _, i := range m.topics[c.Topic] {
+			m.tables[i].learn.again()
+		}
+	}
+}
+
+// stepsOf says how the records move their partitions' positions.
+func stepsOf(records spans) []offsets.Step {
+	steps := make([]offsets.Step, len(records))
+	for i, x := range records {
+		to := x.part.To
+		if int(x.hi) < len(x.part.records) {
+			r := &x.part.records[x.hi-1]
+			to = offsets.Position{Next: r.Offset + 1, Epoch: r.Epoch, Time: r.Timestamp}
+		}
+		steps[i] = offsets.Step{Claim: x.part.Claim, To: to}
+	}
+	return steps
+}
+
+// fence fails the parts that lost their fence. The others are written without them.
+func (j *job) fence(records spans, err *offsets.FencedError) {
+	for _, x := range records {
+		if len(err.Partitions) == 0 || slices.Contains(err.Partitions, x.part.Claim.Partition) {
+			j.fail(spans{x}, &offsets.FencedError{Partitions: []offsets.Partition{x.part.Claim.Partition}})
+		}
+	}
+	if !slices.ContainsFunc(records, func(x span) bool { return j.failed[x.part] != nil }) {
+		j.fail(records, err) // it names none of ours: nothing to go on with
+	}
+}
+
+// resolve asks the ledger what became of a COMMIT, until it answers (rule 6).
+// It reports whether the records are committed; if not, the parts that are still
+// ours and stand where they stood hold new fences, under which the same records may be sent again.
+func (j *job) resolve(ctx context.Context, records spans, steps []offsets.Step, unknown *unknownError) bool {
+	for {
+		r, err := j.s.ledger.Resolve(ctx, steps, unknown.pid)
+		if err == nil {
+			return j.resolved(records, steps, r)
+		}
+		if ctx.Err() != nil {
+			j.fail(records, ctx.Err())
+			return false
+		}
+		j.s.warn("a commit of unknown outcome is being resolved", err, records)
+		j.wait(ctx)
+	}
+}
+
+func (j *job) resolved(records spans, steps []offsets.Step, r offsets.Resolution) bool {
+	for i, x := range records {
+		now := r.Partitions[i]
+		if now.Ours {
+			x.part.Claim = now.Claim
+		}
+		switch {
+		case r.Committed:
+			x.part.Claim.Position = steps[i].To
+		case !now.Ours || !now.AsExpected:
+			j.fail(spans{x}, &offsets.FencedError{Partitions: []offsets.Partition{x.part.Claim.Partition}})
+		}
+	}
+	return r.Committed
+}
+
+// tooMuch reports whether less at once might pass.
+func (j *job) tooMuch(err error) bool {
+	code := pgerr.SQLState(err)
+	return code == "57014" || code == "53200"
+}
+
+// orphaned reports whether to wait for a parent row that is missing (rule 18).
+func (j *job) orphaned(err error) bool {
+	if pgerr.SQLState(err) != foreignKeyViolation || classOf(err) != pgerr.Data || j.orphans {
+		return false
+	}
+	if j.orphansSince.IsZero() {
+		j.orphansSince = time.Now()
+	}
+	j.orphans = time.Since(j.orphansSince) >= j.s.cfg.ForeignKeyWait
+	return true
+}
+
+// order makes a table that deadlocked be written in one order of locks.
+func order(err error) {
+	var w *writeError
+	if pgerr.SQLState(err) == "40P01" && errors.As(err, &w) && w.doing.table != nil {
+		w.doing.table.ordered.Store(true)
+	}
+}
+
+func (j *job) fail(records spans, err error) {
+	for _, x := range records {
+		j.failed[x.part] = err
+	}
+}
+
+func (j *job) wait(ctx context.Context) {
+	pause := j.retry.NextBackOff()
+	if !j.orphansSince.IsZero() && !j.orphans {
+		pause = min(pause, max(0, j.s.cfg.ForeignKeyWait-time.Since(j.orphansSince)))
+	}
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// delayed tells of an error that is expected to pass. One that repeats with the same text for minutes is
+// told as what holds the partitions up, in the log and in the ledger's rows, for status; it is tried on.
+func (j *job) delayed(ctx context.Context, err error, records spans) {
+	j.s.warn("writing is delayed", err, records)
+	text := describe(err)
+	switch {
+	case text != j.repeats:
+		j.repeats, j.since, j.told = text, time.Now(), time.Time{}
+		return
+	case time.Since(j.since) < j.s.stuckAfter || time.Since(j.told) < j.s.stuckAfter:
+		return
+	}
+	first := records[0].part.Claim
+	j.s.log.Error("writing is stuck: the same error again and again", slog.String("error", text), slog.String("for", time.Since(j.since).Round(time.Second).String()),
+		slog.String("topic", first.Topic), slog.Int("partition", int(first.Partition.Partition)), slog.Int64("offset", first.Position.Next), slog.Int("partitions", len(records)))
+	j.told = time.Now()
+	claims := make([]offsets.Claim, len(records))
+	for i, x := range records {
+		claims[i] = x.part.Claim
+	}
+	if err := j.s.ledger.Stuck(ctx, claims, fmt.Sprintf("%s, again and again since %s", text, j.since.UTC().Format(time.RFC3339))); err != nil {
+		j.s.log.Warn("note what partitions are stuck at", slog.String("error", pgerr.Safe(err)))
+	}
+}
+
+// quietness is how far apart warnings about one database are.
+const quietness = 5 * time.Second
+
+// warn logs what delays the writing, without the values of rows.
+func (s *Sink) warn(msg string, err error, records spans) {
+	s.warned.Lock()
+	defer s.warned.Unlock()
+	s.warned.count++
+	if time.Since(s.warned.at) < quietness {
+		return
+	}
+	c := records[0].part.Claim
+	s.log.Warn(msg, slog.String("error", describe(err)), slog.String("sqlstate", pgerr.SQLState(err)),
+		slog.String("topic", c.Topic), slog.Int("partition", int(c.Partition.Partition)), slog.Int64("offset", c.Position.Next),
+		slog.Int("partitions", len(records)), slog.Int("records", records.records()), slog.Int("times", s.warned.count))
+	s.warned.at, s.warned.count = time.Now(), 0
+}
+
+// stop turns an error that retrying can't mend into what a person needs.
+func (s *Sink) stop(err error) error {
+	if uneven := (*NotUniformError)(nil); errors.As(err, &uneven) {
+		return &sink.ConfigError{Problem: uneven.Error(), Cause: uneven}
+	}
+	if classOf(err) != pgerr.Configuration {
+		return &sink.HaltError{Err: fmt.Errorf("%s", describe(err))}
+	}
+	return &sink.ConfigError{Problem: describe(err), Fix: fix(err)}
+}

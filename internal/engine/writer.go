@@ -1,0 +1,304 @@
+package engine
+
+import (
+	"slices"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// writer turns records into the statements of a transaction. It holds buffers
+// that the transactions of a Sink use in turn; one transaction at a time has it.
+type writer struct {
+	params params
+	tables [][]event   // of the records at hand, by table
+	rounds [][][]event // by table
+	sets   map[string]*[]event
+
+	rest, fresh, asked []event // of the round at hand: see shortcut
+	winning            bool    // the round's events are expected to win
+	answers            []byte  // of the last look
+	copyText           []byte
+
+	batch  *pgconn.Batch
+	doing  []doing // what each statement of the batch does
+	queued int     // bytes of the batch's parameters
+
+	// send executes the batch: run does where it has grown large. Its error is kept, and nothing more is
+	// built, until the transaction sends.
+	send func() error
+	err  error
+}
+
+// doing says for an error what failed.
+type doing struct {
+	verb  string
+	table *table // nil if no table is concerned
+	asks  bool   // its result is appended to the writer's answers
+	gone  int    // how many tombstones it applies
+	// sql and the types of its parameters; empty where nobody is to try it again.
+	sql  string
+	oids []uint32
+}
+
+// maxSets is how many sets of present fields a round writes a statement each;
+// with more of them all its events go into one statement with presence flags.
+const maxSets = 8
+
+func (w *writer) reset() {
+	w.batch, w.doing, w.queued, w.err = &pgconn.Batch{}, w.doing[:0], 0, nil
+}
+
+// forget lets go of the parts that the last transaction wrote.
+func (w *writer) forget() {
+	w.batch, w.send = nil, nil
+	for i := range w.tables {
+		clear(w.tables[i][:cap(w.tables[i])])
+	}
+	for _, rounds := range w.rounds {
+		for _, events := range rounds[:cap(rounds)] {
+			clear(events[:cap(events)])
+		}
+	}
+	for _, group := range w.sets {
+		clear((*group)[:cap(*group)])
+	}
+	for _, events := range [][]event{w.rest, w.fresh, w.asked} {
+		clear(events[:cap(events)])
+	}
+}
+
+// exec adds a statement with the parameters at hand.
+func (w *writer) exec(verb string, t *table, sql string) {
+	w.do(doing{verb: verb, table: t}, sql)
+}
+
+func (w *writer) do(d doing, sql string) {
+	p := &w.params
+	for _, v := range p.values {
+		w.queued += len(v)
+	}
+	w.batch.ExecParams(sql, p.values, p.oids, p.formats[:len(p.values)], nil)
+	d.sql, d.oids = sql, slices.Clone(p.oids)
+	w.doing = append(w.doing, d)
+	p.reset()
+}
+
+// gather collects the events of the records by table.
+func (w *writer) gather(m *mapping, records spans) {
+	for len(w.tables) < len(m.tables) {
+		w.tables = append(w.tables, nil)
+	}
+	for i := range w.tables {
+		w.tables[i] = w.tables[i][:0]
+	}
+	seq := int32(0)
+	for _, x := range records {
+		p := x.part
+		from, to := x.rows()
+		for i := from; i < to; i++ {
+			r := &p.rows[i]
+			if p.faulty != nil && p.faulty[r.record] || m.tables[r.table].parent != nil {
+				continue // children are written with their parents
+			}
+			w.tables[r.table] = append(w.tables[r.table], event{p.keys[i].keyIn(p.keyText), p, int32(i), seq})
+			seq++
+		}
+	}
+}
+
+// locks adds the advisory locks of the tables with a delete memory, in the order
+// of their names. It must come before anything else of the batch.
+func (w *writer) locks(m *mapping) {
+	for _, i := range m.byName {
+		t, events := m.tables[i], w.tables[i]
+		if t.memory == "" || len(events) == 0 {
+			continue
+		}
+		w.params.ints(lockClass, t.lock)
+		w.exec("lock", t, t.lockSQL(slices.ContainsFunc(events, func(e event) bool { return e.tombstone() })))
+	}
+}
+
+// tombstones applies those among events of distinct keys, which are sorted.
+func (w *writer) tombstones(t *table, events []event) {
+	if !slices.ContainsFunc(events, func(e event) bool { return t.deletes(&e) }) {
+		return
+	}
+	w.split(t, events)
+	sql := t.deleteSQL
+	if t.memory != "" {
+		sql = t.rememberSQL
+	}
+	gone := *w.sets[tombstones]
+	w.run(doing{verb: "write", table: t, gone: len(gone)}, sql, shape{columns: t.key}, gone)
+}
+
+// round writes events of distinct keys, which are sorted, without the tombstones among them.
+func (w *writer) round(t *table, events []event) {
+	w.split(t, events)
+	if n := w.presence(); n > maxSets || n > 1 && t.ordered.Load() {
+		s := shape{columns: w.flagged(t), flagged: true}
+		rest := events[:0:0]
+		for i := range events {
+			if !events[i].tombstone() {
+				rest = append(rest, events[i])
+			}
+		}
+		w.statement(t, t.updateSQL, s, rest)
+		w.statement(t, t.insertRestSQL, s, rest)
+		w.statement(t, t.updateSQL, s, rest)
+		return
+	}
+	for _, set := range w.names() {
+		s := t.shape(set)
+		if t.complete(s) {
+			s.winning = w.winning
+			w.statement(t, t.upsertSQL, s, *w.sets[set])
+			continue
+		}
+		w.statement(t, t.updateSQL, s, *w.sets[set])
+		w.statement(t, t.insertRestSQL, s, *w.sets[set])
+	}
+}
+
+// insert writes events as rows of their own, in their order, by one form of statement.
+func (w *writer) insert(t *table, form func(shape) string, events []event) {
+	w.split(t, events)
+	if w.presence() > maxSets {
+		w.statement(t, form, shape{columns: w.flagged(t), flagged: true}, events)
+		return
+	}
+	for _, set := range w.names() {
+		w.statement(t, form, t.shape(set), *w.sets[set])
+	}
+}
+
+// statement adds one form for the events, in as many statements as their size asks for.
+func (w *writer) statement(t *table, form func(shape) string, s shape, events []event) {
+	w.run(doing{verb: "write", table: t}, form, s, events)
+}
+
+// ask adds a look at the events; its answers follow each other in w.answers.
+func (w *writer) ask(t *table, form func(shape) string, s shape, events []event) {
+	w.run(doing{verb: "look at", table: t, asks: true}, form, s, events)
+}
+
+func (w *writer) run(d doing, form func(shape) string, s shape, events []event) {
+	sql := form(s)
+	if sql == "" {
+		return
+	}
+	for len(events) > 0 && w.err == nil {
+		n, size := 0, 0
+		for n < min(len(events), maxStatementRows) && (n == 0 || size < maxStatementBytes) {
+			for _, i := range s.columns {
+				size += 4 + max(0, int(events[n].cell(i).len))
+			}
+			n++
+		}
+		if d.gone > 0 {
+			d.gone = n
+		}
+		w.params.rows(d.table, s, events[:n])
+		w.do(d, sql)
+		events = events[n:]
+		if w.queued >= maxStatementBytes && w.send != nil {
+			w.err = w.send()
+		}
+	}
+}
+
+// tombstones is the name of their set; present fields are named by a byte each.
+const tombstones = "-"
+
+// split groups events by set of present fields; their order stays.
+func (w *writer) split(t *table, events []event) {
+	if w.sets == nil || len(w.sets) > 4*maxSets {
+		w.sets = map[string]*[]event{}
+	}
+	for _, group := range w.sets {
+		*group = (*group)[:0]
+	}
+	name := make([]byte, len(t.columns))
+	for i := range events {
+		set := name
+		if t.deletes(&events[i]) {
+			set = []byte(tombstones)
+		} else {
+			for k := range name {
+				name[k] = '1'
+				if events[i].cell(k).len == cellAbsent {
+					name[k] = '0'
+				}
+			}
+		}
+		group := w.sets[string(set)]
+		if group == nil {
+			group = new([]event)
+			w.sets[string(set)] = group
+		}
+		*group = append(*group, events[i])
+	}
+}
+
+// wide is from how many columns on a statement with flags names only those that some event has: the time to
+// plan it goes with their square. Below, all such statements of a table are one.
+const wide = 100
+
+// flagged are the columns of a statement with flags.
+func (w *writer) flagged(t *table) []int {
+	if len(t.columns) < wide {
+		return t.all()
+	}
+	var some []int
+	names := w.names()
+	for i := range t.columns {
+		if slices.ContainsFunc(names, func(set string) bool { return set[i] == present }) {
+			some = append(some, i)
+		}
+	}
+	return some
+}
+
+// presence is how many sets of present fields there are.
+func (w *writer) presence() int { return len(w.names()) }
+
+// names returns the sets of present fields, the fullest first, always in the
+// same order.
+func (w *writer) names() []string {
+	var names []string
+	for set, group := range w.sets {
+		if set != tombstones && len(*group) > 0 {
+			names = append(names, set)
+		}
+	}
+	slices.Sort(names)
+	slices.Reverse(names)
+	return names
+}
+
+// shape is the set's columns.
+func (t *table) shape(set string) shape {
+	var s shape
+	for i := range set {
+		if set[i] == '1' {
+			s.columns = append(s.columns, i)
+		}
+	}
+	return s
+}
+
+func (t *table) all() []int {
+	all := make([]int, len(t.columns))
+	for i := range all {
+		all[i] = i
+	}
+	return all
+}
+
+// complete reports whether an insert of these columns can succeed.
+func (t *table) complete(s shape) bool {
+	return !slices.ContainsFunc(t.required, func(i int) bool { return !slices.Contains(s.columns, i) })
+}
+
+func (t *table) title() string { return t.schema + "." + t.name }
