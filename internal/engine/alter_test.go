@@ -138,7 +138,7 @@ func TestAlteredTable(t *testing.T) {
 	if onRoute() {
 		return
 	}
-	doc, err := os.ReadFile("../docs/schema-changes.md")
+	doc, err := os.ReadFile("../../docs/schema-changes.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -165,7 +165,7 @@ func TestLintOfReferences(t *testing.T) {
 
 // TestLintDocumented: docs/lint.md has a line for each code, and for no other.
 func TestLintDocumented(t *testing.T) {
-	text, err := os.ReadFile("../docs/lint.md")
+	text, err := os.ReadFile("../../docs/lint.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -53,7 +53,7 @@ func TestValuesDocument(t *testing.T) {
 	if onRoute() {
 		return
 	}
-	const path = "../docs/values.md"
+	const path = "../../docs/values.md"
 	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
