@@ -125,6 +125,31 @@ func TestSampleOfFields(t *testing.T) {
 	}
 }
 
+// TestSampleOfEmptyEvents: an event of an append table that fills no column, as a tombstone may be, is a row of defaults.
+func TestSampleOfEmptyEvents(t *testing.T) {
+	for _, tt := range []struct{ ddl, letters string }{
+		{"create table log (id bigint, note text default 'none' not null)", ""},
+		{"create table log (id bigint not null)", "3 23502 id @1"},
+		{"create table log (id bigint, note text default 'none' check (note <> 'none'))", "4 23514 log_note_check @0"},
+	} {
+		db := newDatabase(t, tt.ddl)
+		e := db.open(sink.Config{Tables: []sink.TableConfig{{Name: "log", Topics: []string{"log"}, Strategy: sink.Append}}})
+		records := sampleRecords("log", `1|{"id":1}`, `2|{}`, `3|{"other":1}`, `4`)
+		x := e.NewSample()
+		if err := x.Add(t.Context(), records...); err != nil || x.Untried != "" {
+			t.Fatalf("%v, untried: %s", err, x.Untried)
+		}
+		r := x.Report()[0]
+		if got := r.said(); got != tt.letters || r.Refused+r.Tables[0].Rows != len(records) {
+			t.Errorf("%s: letters %q, want %q; %+v", tt.ddl, got, tt.letters, r.Tables)
+		}
+		part := &Part{Claim: e.claim("log", 0)}
+		e.Sink.Add(part, records...)
+		e.write(part)
+		db.Want(fmt.Sprintf("%d|%d", r.Tables[0].Rows, r.Refused), "select (select count(*) from log), (select count(*) from oncesink.dead_letters)")
+	}
+}
+
 // TestSampleOfInputs: a field that only an expression reads is taken, tried, and named.
 func TestSampleOfInputs(t *testing.T) {
 	db := newDatabase(t, "create table orders (id bigint primary key, day date, half smallint)")

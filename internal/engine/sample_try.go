@@ -152,7 +152,13 @@ func (a *attempt) some(ctx context.Context, into *table, s shape, events []event
 	if len(events) == 0 {
 		return nil
 	}
-	err := a.run(ctx, into, s, into.appendSQL(s), events, nil)
+	sql := into.appendSQL(s)
+	if !slices.ContainsFunc(s.columns, func(i int) bool { return !into.columns[i].hidden }) {
+		// In the table such a row has its guard columns, which the copy does not fill.
+		sql = "insert into " + into.quoted() + " default values"
+		s = shape{}
+	}
+	err := a.run(ctx, into, s, sql, events, nil)
 	var pg *pgconn.PgError
 	if err == nil || !errors.As(err, &pg) || pgerr.Classify(err) == pgerr.Transient {
 		return err
