@@ -53,11 +53,13 @@ func TestValueErrorsOfAnyClass(t *testing.T) {
 func TestSharedCausesAreConfiguration(t *testing.T) {
 	for name, tt := range map[string]struct{ setup, says string }{
 		"a trigger's table is gone": {`create table log (id int); create function f() returns trigger language plpgsql as $$ begin insert into log values (new.id); return new; end $$;
-			create trigger f before insert or update on q for each row execute function f(); drop table log`, "42P01"},
+			create trigger f before insert or update on q for each row execute function f(); drop table log`, "42P01 in function f()"},
 		"a trigger that always fails": {`create function f() returns trigger language plpgsql as $$ begin perform currval('nothing'); return new; end $$;
-			create trigger f before insert or update on q for each row execute function f()`, "42P01"},
+			create trigger f before insert or update on q for each row execute function f()`, "42P01 in function f()"},
+		"a trigger that calls what is not there": {`create function f() returns trigger language plpgsql as $$ begin execute format('select nosuch(%L)', new.v); return new; end $$;
+			create trigger f before insert or update on q for each row execute function f()`, "42883 in function f()"},
 		"a statement trigger that raises": {`create function f() returns trigger language plpgsql as $$ begin raise 'closed'; end $$;
-			create trigger f before insert or update on q for each statement execute function f()`, "P0001"},
+			create trigger f before insert or update on q for each statement execute function f()`, "P0001 in function f()"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -71,7 +73,7 @@ func TestSharedCausesAreConfiguration(t *testing.T) {
 			for _, n := range []int{1, 2, 200} {
 				out := e.Write(t.Context(), []*Part{e.part("o", 0, evs[:n]...)})
 				var config *sink.ConfigError
-				if !errors.As(out[0].Err, &config) || !strings.Contains(config.Problem, tt.says) {
+				if !errors.As(out[0].Err, &config) || !strings.HasSuffix(config.Problem, tt.says) || !strings.Contains(config.Fix, "a trigger") {
 					t.Errorf("%d records: got %v, want a *ConfigError of SQLSTATE %s", n, out[0].Err, tt.says)
 				}
 			}

@@ -70,6 +70,9 @@ func describe(err error) string {
 // fix says what to do about a configuration error.
 func fix(err error) string {
 	code := pgerr.SQLState(err)
+	if pgerr.Function(err) != "" && code != "42501" {
+		return "what a trigger, a check or a default of the table calls fails for each row: correct it, or what it works with"
+	}
 	switch {
 	case code == "42P01":
 		return "the table is gone: create it, or run `oncesink init`"

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"regexp"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -137,7 +138,7 @@ func OwnTable(pg *pgconn.PgError) bool {
 	return pg != nil && pg.SchemaName == "oncesink" && !strings.HasSuffix(pg.TableName, pgname.StageSuffix)
 }
 
-// safe is an error's text without the values of rows, which DETAIL carries and
+// Safe is an error's text without the values of rows, which DETAIL carries and
 // some messages quote.
 func Safe(err error) string {
 	var pg *pgconn.PgError
@@ -164,7 +165,26 @@ func Safe(err error) string {
 			fmt.Fprintf(&b, ": %s", pg.Message)
 		}
 	}
+	if f := Function(err); f != "" {
+		fmt.Fprintf(&b, " in function %s", f)
+	}
 	return b.String()
+}
+
+// calls matches the lines of an error's context that name functions. Other lines quote statements, and so values.
+var calls = regexp.MustCompile(`(?m)^(?:PL/pgSQL|SQL) function (\S+\([^()\n]*\)|"\S+")(?: line \d+ at [A-Za-z ]+| statement \d+| during [a-z ]+)?$`)
+
+// Function returns the outermost function in which PostgreSQL raised an error, that of a trigger, a check or a default; "" if none.
+func Function(err error) string {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return ""
+	}
+	lines := calls.FindAllStringSubmatch(pg.Where, -1)
+	if len(lines) == 0 {
+		return ""
+	}
+	return lines[len(lines)-1][1]
 }
 
 // SQLState returns the code of an error that PostgreSQL raised; "" for any other.
