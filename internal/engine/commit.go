@@ -54,9 +54,9 @@ func (t *transaction) commit(ctx context.Context) (err error) {
 	defer func() { err = t.end(ctx, err) }()
 
 	// 1. The position moves from exactly where it stood, under exactly our fence, or
-	// the server aborts the transaction, with whatever was sent behind this statement.
-	// The rows of the ledger are now locked: whoever claims waits for us, and we
-	// for nobody else's COMMIT.
+	// the server aborts the transaction, with whatever is sent behind this statement.
+	// It only joins the batch here. Once it has run, the rows of the ledger are locked:
+	// whoever claims waits for us, and we for nobody else's COMMIT.
 	if err := t.advance(); err != nil {
 		return err
 	}

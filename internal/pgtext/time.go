@@ -109,7 +109,7 @@ func (c *Type) fitDate(dst []byte, start int) ([]byte, *Refusal) {
 		return dst, nil
 	}
 	if c.Location == nil {
-		return dst, Refuse(badTime, "a time for a date column: name the column's zone (rule 28)")
+		return dst, Refuse(badTime, "no date alone: for a time name the column's zone (rule 28)")
 	}
 	ts, ok := parseTimestamp(text)
 	if !ok {
