@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/oncesink/oncesink/internal/catalog"
+
 	"github.com/oncesink/oncesink/internal/fields"
 	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/sink"
@@ -46,7 +48,7 @@ func checkChildren(cfg sink.TableConfig, ps *problems) {
 }
 
 // adopt makes the table one of the parent's children.
-func (t *table) adopt(parent *table, r *relation, ps *problems) {
+func (t *table) adopt(parent *table, r *catalog.Relation, ps *problems) {
 	in := "table " + t.title()
 	switch {
 	case parent == nil:
@@ -82,7 +84,7 @@ func (t *table) adopt(parent *table, r *relation, ps *problems) {
 		t.parentAt = append(t.parentAt, i)
 	}
 	for own, theirs := range t.cfg.ParentKey {
-		if i := parent.index(theirs); r.column(own) == nil || i < 0 || !parent.isKey(i) {
+		if i := parent.index(theirs); r.Column(own) == nil || i < 0 || !parent.isKey(i) {
 			ps.add(fmt.Sprintf("%s: parent_key %s: %s", in, own, theirs), "it maps a column of the children to a key column of the parent")
 		}
 	}

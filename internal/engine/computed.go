@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/oncesink/oncesink/internal/catalog"
+
 	"github.com/jackc/pgx/v5"
 
 	"github.com/oncesink/oncesink/internal/expression"
@@ -24,7 +26,7 @@ type computed struct {
 
 // mapComputed compiles the columns that are SQL expressions over others. PostgreSQL has to know them as
 // immutable, or a replay would give other rows.
-func (t *table) mapComputed(ctx context.Context, tx pgx.Tx, r *relation, ps *problems) error {
+func (t *table) mapComputed(ctx context.Context, tx pgx.Tx, r *catalog.Relation, ps *problems) error {
 	if err := t.mapInputs(ctx, tx, r, ps); err != nil {
 		return err
 	}

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/oncesink/oncesink/internal/catalog"
+
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/oncesink/oncesink/internal/pgerr"
@@ -36,9 +38,9 @@ const (
 )
 
 // checkCopy finds out whether rows may go by COPY at all.
-func (t *table) checkCopy(r *relation) {
+func (t *table) checkCopy(r *catalog.Relation) {
 	switch {
-	case r.rowsFiltered:
+	case r.RowsFiltered:
 		t.copyRefused = "row level security applies to the role, which COPY refuses"
 	case len(t.others) > 0 && t.strategy == sink.Upsert:
 		t.copyRefused = "it has " + strings.Join(t.others, " and ") + " besides the key"

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/oncesink/oncesink/internal/catalog"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -28,7 +30,7 @@ func (t *table) filled() []column { return t.columns[:len(t.columns)-t.inputs] }
 func only(c, other sink.ColumnConfig) bool { return reflect.DeepEqual(c, other) }
 
 // mapInputs compiles the inputs of all expressions. Two expressions may share one if they say the same of it.
-func (t *table) mapInputs(ctx context.Context, tx pgx.Tx, r *relation, ps *problems) error {
+func (t *table) mapInputs(ctx context.Context, tx pgx.Tx, r *catalog.Relation, ps *problems) error {
 	all, before := map[string]sink.InputConfig{}, len(ps.errs)
 	for _, name := range slices.Sorted(maps.Keys(t.cfg.Columns)) {
 		for _, input := range slices.Sorted(maps.Keys(t.cfg.Columns[name].Inputs)) {
@@ -37,7 +39,7 @@ func (t *table) mapInputs(ctx context.Context, tx pgx.Tx, r *relation, ps *probl
 			switch {
 			case t.cfg.Columns[name].SQL == "":
 				ps.add(of+" belongs to no expression", "inputs are for columns with `sql:`")
-			case r.column(input) != nil || isEngine(input):
+			case r.Column(input) != nil || isEngine(input):
 				ps.add(of+" has the name of a column of the table", "an expression reads columns without further ado: give the input another name, and its field as `from:`")
 			case again && other != in:
 				ps.add(of+" is another one's input of the same name, with something else in it", "give one of them another name")

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/oncesink/oncesink/internal/catalog"
+
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -67,7 +69,7 @@ var (
 )
 
 // lint finds what keeps the same events from giving the same rows. Tables are all that the sink writes.
-func (t *table) lint(r *relation, tables []*table) {
+func (t *table) lint(r *catalog.Relation, tables []*table) {
 	add := func(code string, severity Severity, object, why, fix, problem string, args ...any) {
 		if slices.Contains(t.cfg.Accept, code) || object != "" && slices.Contains(t.cfg.Accept, code+":"+object) {
 			return
@@ -78,7 +80,7 @@ func (t *table) lint(r *relation, tables []*table) {
 	t.lintTriggers(r, add)
 	t.lintForeignKeys(r, tables, add)
 	t.lintReferences(r, tables, add)
-	if r.persistence == "u" {
+	if r.Persistence == "u" {
 		add(unloggedTable, Changes, "", "a crash of PostgreSQL empties it while the position stays", "alter table "+t.quoted()+" set logged", "it is unlogged")
 	}
 	if len(t.others) > 0 {
@@ -91,7 +93,7 @@ func (t *table) lint(r *relation, tables []*table) {
 				"drop it, or accept it, if events of the same value are in one partition", "it has %s", others)
 		}
 	}
-	if r.rowSecurity {
+	if r.RowSecurity {
 		add(rowSecurity, Surprises, "", "a policy can refuse or hide rows, and keeps COPY from being used", "see that the role has policies for insert, update and select", "it has row level security")
 	}
 	if t.strategy == sink.Upsert && len(t.recordKey) == 0 && !t.ignoreTombstones {
@@ -105,28 +107,28 @@ func (t *table) lint(r *relation, tables []*table) {
 
 type addFinding func(code string, severity Severity, object, why, fix, problem string, args ...any)
 
-func (t *table) lintColumns(r *relation, add addFinding) {
-	for i := range r.columns {
-		c := &r.columns[i]
-		if c.generated || isEngine(c.name) || !c.volatileDefault {
+func (t *table) lintColumns(r *catalog.Relation, add addFinding) {
+	for i := range r.Columns {
+		c := &r.Columns[i]
+		if c.Generated || isEngine(c.Name) || !c.VolatileDefault {
 			continue
 		}
 		code, why := volatileDefault, "each load gives it another value: a rebuild, a row that is put back, the same topic read into another database"
 		fix := "map it from $timestamp or a field; instead of chance compute a hash of the key, such as hashtextextended(order_id::text, 7); or drop the default"
-		if c.identity != "" || sequences.MatchString(c.defaultExpr) {
+		if c.Identity != "" || sequences.MatchString(c.DefaultExpr) {
 			code, why = sequenceDefault, "numbers are drawn in the order of arrival, and a batch that is tried again draws more: each load gives other ones"
 			fix = "use a key of the event, or drop the default"
 		}
-		switch _, named := t.cfg.Columns[c.name]; {
-		case t.isKey(t.index(c.name)) || t.index(c.name) == t.version: // an event without it is a dead letter
+		switch _, named := t.cfg.Columns[c.Name]; {
+		case t.isKey(t.index(c.Name)) || t.index(c.Name) == t.version: // an event without it is a dead letter
 		case named:
-			add(code, Surprises, c.name, "where an event lacks what the column is mapped from, "+why, fix, "column %s has default %s", c.name, c.defaultExpr)
+			add(code, Surprises, c.Name, "where an event lacks what the column is mapped from, "+why, fix, "column %s has default %s", c.Name, c.DefaultExpr)
 		default:
-			add(code, Changes, c.name, why, fix+"; or, if events have a field of its name, say so: columns: {"+c.name+": "+c.name+"}",
-				"column %s has default %s, and the mapping does not name it", c.name, c.defaultExpr)
+			add(code, Changes, c.Name, why, fix+"; or, if events have a field of its name, say so: columns: {"+c.Name+": "+c.Name+"}",
+				"column %s has default %s, and the mapping does not name it", c.Name, c.DefaultExpr)
 		}
 	}
-	if t.version >= 0 && !r.column(t.columns[t.version].name).notNull {
+	if t.version >= 0 && !r.Column(t.columns[t.version].name).NotNull {
 		name := t.columns[t.version].name
 		add(nullableVersion, Surprises, name, "an event without it is a dead letter, and a row in which someone sets it to null loses to any event, however old",
 			fmt.Sprintf("alter table %s alter column %s set not null", t.quoted(), pgname.Quote(name)), "version column %s may be null", name)
@@ -140,80 +142,80 @@ func (t *table) lintColumns(r *relation, add addFinding) {
 	}
 }
 
-func (t *table) lintTriggers(r *relation, add addFinding) {
-	for _, g := range r.triggers {
-		readable := g.language == "plpgsql" || g.language == "sql"
+func (t *table) lintTriggers(r *catalog.Relation, add addFinding) {
+	for _, g := range r.Triggers {
+		readable := g.Language == "plpgsql" || g.Language == "sql"
 		const fix = "do in the mapping, in a generated column or in a rollup what it does; or drop it"
 		switch {
-		case writes.MatchString(g.source):
-			add(triggerWrites, Changes, g.name, "it runs for each write, so what it adds elsewhere is added again by a rebuild, and a replay into an empty table adds it twice",
-				fix, "trigger %s writes: %s", g.name, strings.Join(strings.Fields(writes.FindString(g.source)), " "))
-		case g.before && moods.MatchString(g.source):
-			add(triggerWrites, Changes, g.name, "what it puts into the row differs from one load to the next", fix, "trigger %s uses %s", g.name, moods.FindString(g.source))
+		case writes.MatchString(g.Source):
+			add(triggerWrites, Changes, g.Name, "it runs for each write, so what it adds elsewhere is added again by a rebuild, and a replay into an empty table adds it twice",
+				fix, "trigger %s writes: %s", g.Name, strings.Join(strings.Fields(writes.FindString(g.Source)), " "))
+		case g.Before && moods.MatchString(g.Source):
+			add(triggerWrites, Changes, g.Name, "what it puts into the row differs from one load to the next", fix, "trigger %s uses %s", g.Name, moods.FindString(g.Source))
 		case !readable:
-			add(triggerWrites, Surprises, g.name, "it may write, or use the clock, which a replay would repeat", "see what it does, and accept it", "trigger %s is in language %s", g.name, g.language)
-		case g.before && g.insert && g.row:
-			add(triggerBefore, Surprises, g.name, "an upsert fires it also where the row exists, or the event loses", "see that it does no harm then, and accept it", "trigger %s fires before insert", g.name)
+			add(triggerWrites, Surprises, g.Name, "it may write, or use the clock, which a replay would repeat", "see what it does, and accept it", "trigger %s is in language %s", g.Name, g.Language)
+		case g.Before && g.Insert && g.Row:
+			add(triggerBefore, Surprises, g.Name, "an upsert fires it also where the row exists, or the event loses", "see that it does no harm then, and accept it", "trigger %s fires before insert", g.Name)
 		}
 	}
 }
 
-func (t *table) lintForeignKeys(r *relation, tables []*table, add addFinding) {
-	for _, k := range r.foreignKeys {
+func (t *table) lintForeignKeys(r *catalog.Relation, tables []*table, add addFinding) {
+	for _, k := range r.ForeignKeys {
 		own := slices.ContainsFunc(tables, func(o *table) bool {
-			return o.parent == t && k.incoming && o.title() == k.other || t.parent == o && !k.incoming && o.title() == k.other
+			return o.parent == t && k.Incoming && o.title() == k.Other || t.parent == o && !k.Incoming && o.title() == k.Other
 		})
 		switch {
 		case own:
-		case k.incoming:
+		case k.Incoming:
 			severity := Surprises
-			if k.deletes && len(t.recordKey) > 0 && !t.ignoreTombstones {
+			if k.Deletes && len(t.recordKey) > 0 && !t.ignoreTombstones {
 				severity = Changes
 			}
-			add(cascadeOut, severity, k.name, "when a tombstone or a rebuild deletes a row, rows of "+k.other+" change with it, and reading this topic again does not bring them back",
-				"let the foreign key restrict, or be deferrable and without action; or make "+k.other+" a table of children", "%s of %s changes that table %s", k.name, k.other, k.actions)
+			add(cascadeOut, severity, k.Name, "when a tombstone or a rebuild deletes a row, rows of "+k.Other+" change with it, and reading this topic again does not bring them back",
+				"let the foreign key restrict, or be deferrable and without action; or make "+k.Other+" a table of children", "%s of %s changes that table %s", k.Name, k.Other, k.Actions)
 		default:
 			severity := Surprises
-			if k.deletes {
+			if k.Deletes {
 				severity = Changes
 			}
-			add(cascadeIn, severity, k.name, "rows go, or change, with a row of "+k.other+" while their events stay: a replay brings back those that went, or finds no parent, and leaves as they are those that changed",
-				"let the foreign key restrict, or be without action", "%s changes rows of this table %s", k.name, k.actions)
+			add(cascadeIn, severity, k.Name, "rows go, or change, with a row of "+k.Other+" while their events stay: a replay brings back those that went, or finds no parent, and leaves as they are those that changed",
+				"let the foreign key restrict, or be without action", "%s changes rows of this table %s", k.Name, k.Actions)
 		}
 	}
 }
 
 // lintReferences looks at foreign keys to tables that the sink writes as well. Within a transaction the referenced
 // ones are written first; that does not help where they refer to each other, or come from other topics.
-func (t *table) lintReferences(r *relation, tables []*table, add addFinding) {
+func (t *table) lintReferences(r *catalog.Relation, tables []*table, add addFinding) {
 	place := func(title string) int {
 		return slices.IndexFunc(tables, func(o *table) bool { return o.title() == title })
 	}
 	mine := place(t.title())
-	for _, e := range r.edges {
-		i := place(e.to)
-		if e.from != t.title() || i < 0 || e.deferrable || t.parent == tables[i] {
+	for _, e := range r.Edges {
+		i := place(e.To)
+		if e.From != t.title() || i < 0 || e.Deferrable || t.parent == tables[i] {
 			continue
 		}
-		o, fix := tables[i], fmt.Sprintf("alter table %s alter constraint %s deferrable", t.quoted(), pgname.Quote(e.name))
+		o, fix := tables[i], fmt.Sprintf("alter table %s alter constraint %s deferrable", t.quoted(), pgname.Quote(e.Name))
 		shared := slices.ContainsFunc(t.topics, func(topic string) bool { return slices.Contains(o.topics, topic) })
 		elsewhere := slices.ContainsFunc(t.topics, func(topic string) bool { return !slices.Contains(o.topics, topic) })
 		switch {
 		case o == t:
-			add(foreignKeyCycle, Surprises, e.name, "where a row needs another one of its batch the batch is written record by record, which is slow; a row that comes before the one that it refers to waits for it as long as foreign_key_wait says, "+
-				"and is a dead letter then", fix, "%s refers to the table itself, and can't be deferred", e.name)
-		case shared && mine < i && r.leads(e.to, t.title(), tables):
-			add(foreignKeyCycle, Changes, e.name, "whichever is written first, an event that brings both rows is a dead letter, unless the other row is there already: then a replay writes it",
-				fix, "%s refers to %s, which refers back to this table, and can't be deferred", e.name, e.to)
+			add(foreignKeyCycle, Surprises, e.Name, "where a row needs another one of its batch the batch is written record by record, which is slow; a row that comes before the one that it refers to waits for it as long as foreign_key_wait says, "+
+				"and is a dead letter then", fix, "%s refers to the table itself, and can't be deferred", e.Name)
+		case shared && mine < i && leads(r, e.To, t.title(), tables):
+			add(foreignKeyCycle, Changes, e.Name, "whichever is written first, an event that brings both rows is a dead letter, unless the other row is there already: then a replay writes it",
+				fix, "%s refers to %s, which refers back to this table, and can't be deferred", e.Name, e.To)
 		case elsewhere:
-			add(foreignKeyWait, Surprises, e.name, "a row that comes before its parent waits for it, and its partition with it, as long as foreign_key_wait says; it is a dead letter then",
-				"see that foreign_key_wait covers how far one topic is behind the other; or drop the foreign key", "%s refers to %s, whose rows come from %s", e.name, e.to, strings.Join(o.topics, ", "))
+			add(foreignKeyWait, Surprises, e.Name, "a row that comes before its parent waits for it, and its partition with it, as long as foreign_key_wait says; it is a dead letter then",
+				"see that foreign_key_wait covers how far one topic is behind the other; or drop the foreign key", "%s refers to %s, whose rows come from %s", e.Name, e.To, strings.Join(o.topics, ", "))
 		}
 	}
 }
 
 // leads reports whether one table refers to another one, by way of tables that the sink writes.
-func (r *relation) leads(from, to string, tables []*table) bool {
+func leads(r *catalog.Relation, from, to string, tables []*table) bool {
 	seen, open := map[string]bool{}, []string{from}
 	for len(open) > 0 {
 		at := open[0]
@@ -225,9 +227,9 @@ func (r *relation) leads(from, to string, tables []*table) bool {
 			continue
 		}
 		seen[at] = true
-		for _, e := range r.edges {
-			if e.from == at {
-				open = append(open, e.to)
+		for _, e := range r.Edges {
+			if e.From == at {
+				open = append(open, e.To)
 			}
 		}
 	}

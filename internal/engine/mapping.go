@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/oncesink/oncesink/internal/catalog"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -33,7 +35,7 @@ type mapping struct {
 	references, deferrable bool
 	// names of the tables as SQL takes them, and what the catalog said of them.
 	names []string
-	stamp stamp
+	stamp catalog.Stamp
 	// catalog is all that was read of the tables; mappings of one catalog decode alike.
 	catalog string
 }
@@ -128,12 +130,12 @@ func (s *Sink) compile(ctx context.Context) (*mapping, error) {
 	m := &mapping{topics: make(map[string][]int32)}
 	// The stamp first: what changes while the catalog is read makes the first transaction read it again.
 	if len(ps.errs) == 0 {
-		if m.stamp, err = readStamp(ctx, tx, configured(&cfg)); err != nil {
+		if m.stamp, err = catalog.ReadStamp(ctx, tx, configured(&cfg)); err != nil {
 			return nil, fmt.Errorf("read the catalog: %w", err)
 		}
 	}
 	seen := map[string]bool{}
-	var relations []*relation // of m.tables
+	var relations []*catalog.Relation // of m.tables
 	for _, tc := range cfg.Tables {
 		t, r, err := m.openTable(ctx, tx, &cfg, tc, s.stages[tc.Name], ps)
 		if err != nil {
@@ -153,7 +155,7 @@ func (s *Sink) compile(ctx context.Context) (*mapping, error) {
 		if t.stage != nil {
 			continue
 		}
-		if err := relations[i].readEffects(ctx, tx); err != nil {
+		if err := relations[i].ReadEffects(ctx, tx); err != nil {
 			return nil, fmt.Errorf("read table %s: %w", t.title(), err)
 		}
 		t.lint(relations[i], m.tables)
@@ -172,7 +174,11 @@ func (s *Sink) compile(ctx context.Context) (*mapping, error) {
 			m.topics[topic] = append(m.topics[topic], int32(i))
 		}
 	}
-	references, err := m.readReferences(ctx, tx)
+	oids := make([]uint32, len(m.tables))
+	for i, t := range m.tables {
+		oids[i] = t.oid
+	}
+	references, err := catalog.References(ctx, tx, oids)
 	if err != nil {
 		return nil, fmt.Errorf("read foreign keys: %w", err)
 	}

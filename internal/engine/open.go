@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/oncesink/oncesink/internal/catalog"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -104,15 +106,15 @@ func (p *problems) join() error { return errors.Join(p.errs...) }
 
 // openTable compiles one entry. It returns nil without an error if a problem
 // leaves no table to speak of.
-func (m *mapping) openTable(ctx context.Context, tx pgx.Tx, all *sink.Config, cfg sink.TableConfig, stage *Stage, ps *problems) (*table, *relation, error) {
+func (m *mapping) openTable(ctx context.Context, tx pgx.Tx, all *sink.Config, cfg sink.TableConfig, stage *Stage, ps *problems) (*table, *catalog.Relation, error) {
 	schema, name, err := pgname.Split(cfg.Name)
 	if err != nil {
 		ps.add(err.Error(), `write "table" or "schema.table", a name with a dot in double quotes`)
 		return nil, nil, nil
 	}
 	checkEntry(cfg, ps)
-	r, err := readRelation(ctx, tx, schema, name)
-	if errors.Is(err, errNoTable) {
+	r, err := catalog.Read(ctx, tx, schema, name)
+	if errors.Is(err, catalog.ErrNoTable) {
 		ps.add("table "+cfg.Name+" does not exist", "create it, or give its statement as `create:` and run `oncesink init`")
 		return nil, nil, nil
 	}
@@ -123,8 +125,8 @@ func (m *mapping) openTable(ctx context.Context, tx pgx.Tx, all *sink.Config, cf
 		return nil, nil, nil
 	}
 	t := &table{
-		oid: r.oid, schema: r.schema, name: r.name, learn: &learner{}, strategy: cfg.Strategy, guarded: cfg.Guard != "none", version: -1,
-		stage: stage, strict: all.Rounding == pgtext.RoundingRefuse, ignoreTombstones: cfg.Tombstones == "ignore", topics: cfg.Topics, cfg: cfg, lock: pgname.LockKey(r.qualified()),
+		oid: r.OID, schema: r.Schema, name: r.Name, learn: &learner{}, strategy: cfg.Strategy, guarded: cfg.Guard != "none", version: -1,
+		stage: stage, strict: all.Rounding == pgtext.RoundingRefuse, ignoreTombstones: cfg.Tombstones == "ignore", topics: cfg.Topics, cfg: cfg, lock: pgname.LockKey(r.Qualified()),
 	}
 	t.mapColumns(r, cfg, ps)
 	t.mapKey(r, cfg, ps)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/oncesink/oncesink/internal/catalog"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -73,7 +75,7 @@ func PlanInit(ctx context.Context, pool *pgxpool.Pool, cfg sink.Config) (steps [
 }
 
 // initSteps says what init does to one table.
-func (t *table) initSteps(ctx context.Context, tx pgx.Tx, r *relation, memories []memory, created bool) (steps []string, err error) {
+func (t *table) initSteps(ctx context.Context, tx pgx.Tx, r *catalog.Relation, memories []memory, created bool) (steps []string, err error) {
 	step := func(format string, args ...any) {
 		steps = append(steps, t.title()+": "+fmt.Sprintf(format, args...))
 	}
@@ -85,7 +87,7 @@ func (t *table) initSteps(ctx context.Context, tx pgx.Tx, r *relation, memories 
 	}
 	var columns []string
 	for _, name := range []string{sourceColumn, offsetColumn} {
-		if r.column(name) == nil {
+		if r.Column(name) == nil {
 			columns = append(columns, name)
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oncesink/oncesink/internal/catalog"
+
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -119,14 +121,14 @@ func TestArrange(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		n          int
-		references []reference
+		references []catalog.Reference
 		want       string
 	}{
 		{3, nil, "[0 1 2] false"},
-		{3, []reference{{from: 0, to: 2}}, "[1 2 0] true"},
-		{4, []reference{{from: 0, to: 1}, {from: 1, to: 2}, {from: 2, to: 3}}, "[3 2 1 0] true"},
-		{3, []reference{{from: 0, to: 1}, {from: 1, to: 0}}, "[2 0 1] true"},
-		{2, []reference{{from: 1, to: 1}}, "[0 1] true"},
+		{3, []catalog.Reference{{From: 0, To: 2}}, "[1 2 0] true"},
+		{4, []catalog.Reference{{From: 0, To: 1}, {From: 1, To: 2}, {From: 2, To: 3}}, "[3 2 1 0] true"},
+		{3, []catalog.Reference{{From: 0, To: 1}, {From: 1, To: 0}}, "[2 0 1] true"},
+		{2, []catalog.Reference{{From: 1, To: 1}}, "[0 1] true"},
 	} {
 		m := tables(tt.n)
 		m.arrange(tt.references)
@@ -137,7 +139,7 @@ func TestArrange(t *testing.T) {
 	// Children go with their parent, and bring its references along.
 	m := tables(3)
 	m.tables[1].parent = m.tables[0]
-	m.arrange([]reference{{from: 1, to: 0}, {from: 1, to: 2}})
+	m.arrange([]catalog.Reference{{From: 1, To: 0}, {From: 1, To: 2}})
 	if got := fmt.Sprint(m.order); got != "[1 2 0]" {
 		t.Errorf("with children: got %s", got)
 	}

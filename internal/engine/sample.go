@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/oncesink/oncesink/internal/catalog"
+
 	"github.com/jackc/pgx/v5"
 
 	"github.com/oncesink/oncesink/internal/pgname"
@@ -264,20 +266,20 @@ func (t *table) like(name string) *table {
 // columns. A default that is not the same each time is left out, since sequences move even in a transaction that is
 // rolled back.
 func copyOf(ctx context.Context, tx pgx.Tx, t *table) (strict, lax *table, err error) {
-	r, err := readRelation(ctx, tx, t.schema, t.name)
+	r, err := catalog.Read(ctx, tx, t.schema, t.name)
 	if err != nil {
 		return nil, nil, err
 	}
 	strict, lax = t.like(fmt.Sprintf("oncesink_sample_%d", t.place)), t.like(fmt.Sprintf("oncesink_sample_%d_lax", t.place))
 	for _, to := range []*table{strict, lax} {
 		var alter []string
-		for i := range r.columns {
-			c := &r.columns[i]
-			if c.volatileDefault && c.identity == "" {
-				alter = append(alter, "alter column "+pgname.Quote(c.name)+" drop default")
+		for i := range r.Columns {
+			c := &r.Columns[i]
+			if c.VolatileDefault && c.Identity == "" {
+				alter = append(alter, "alter column "+pgname.Quote(c.Name)+" drop default")
 			}
-			if c.notNull && (to == lax || c.volatileDefault) && !c.generated {
-				alter = append(alter, "alter column "+pgname.Quote(c.name)+" drop not null")
+			if c.NotNull && (to == lax || c.VolatileDefault) && !c.Generated {
+				alter = append(alter, "alter column "+pgname.Quote(c.Name)+" drop not null")
 			}
 		}
 		create := fmt.Sprintf("create temporary table %s (like %s including defaults including constraints including generated) on commit drop", pgname.Quote(to.name), t.quoted())

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/oncesink/oncesink/internal/catalog"
+
 	"github.com/jackc/pgx/v5"
 
 	"github.com/oncesink/oncesink/internal/pgerr"
@@ -80,8 +82,8 @@ func initTable(ctx context.Context, conn *pgx.Conn, cfg sink.Config, tc sink.Tab
 	if err != nil {
 		return err
 	}
-	script := tableScript(r.schema, r.name, tc, memories)
-	if r.column(sourceColumn) != nil && r.column(offsetColumn) != nil {
+	script := tableScript(r.Schema, r.Name, tc, memories)
+	if r.Column(sourceColumn) != nil && r.Column(offsetColumn) != nil {
 		script = withoutColumns(script) // even if it adds nothing, alter table locks the table
 	}
 	for _, statement := range script {
@@ -111,22 +113,22 @@ func beginInit(ctx context.Context, conn *pgx.Conn, cfg *sink.Config) (pgx.Tx, e
 }
 
 // createTable reads a table, which it creates if it is missing and has a Create statement.
-func createTable(ctx context.Context, tx pgx.Tx, tc sink.TableConfig) (r *relation, created bool, err error) {
+func createTable(ctx context.Context, tx pgx.Tx, tc sink.TableConfig) (r *catalog.Relation, created bool, err error) {
 	schema, name, err := pgname.Split(tc.Name)
 	if err != nil {
 		return nil, false, &sink.ConfigError{Problem: err.Error()}
 	}
-	r, err = readRelation(ctx, tx, schema, name)
-	if errors.Is(err, errNoTable) && tc.Create != "" {
+	r, err = catalog.Read(ctx, tx, schema, name)
+	if errors.Is(err, catalog.ErrNoTable) && tc.Create != "" {
 		if _, err := tx.Exec(ctx, tc.Create); err != nil {
 			return nil, false, &sink.ConfigError{Problem: "create: " + pgerr.Safe(err), Fix: "correct the statement under `create:`"}
 		}
 		created = true
-		if r, err = readRelation(ctx, tx, schema, name); errors.Is(err, errNoTable) {
+		if r, err = catalog.Read(ctx, tx, schema, name); errors.Is(err, catalog.ErrNoTable) {
 			return nil, false, &sink.ConfigError{Problem: "the statement under `create:` does not create " + tc.Name, Fix: "correct its name"}
 		}
 	}
-	if errors.Is(err, errNoTable) {
+	if errors.Is(err, catalog.ErrNoTable) {
 		return nil, false, &sink.ConfigError{Problem: "table " + tc.Name + " does not exist", Fix: "create it, or give its statement as `create:`"}
 	}
 	return r, created, err
@@ -224,20 +226,20 @@ func memoriesOf(schema, name string, tc sink.TableConfig, parentSchema, parentNa
 }
 
 // memoriesIn are those of a table that is there.
-func memoriesIn(ctx context.Context, tx pgx.Tx, r *relation, cfg sink.Config, tc sink.TableConfig) ([]memory, error) {
+func memoriesIn(ctx context.Context, tx pgx.Tx, r *catalog.Relation, cfg sink.Config, tc sink.TableConfig) ([]memory, error) {
 	parent := parentOf(cfg.Tables, &tc)
 	if parent == nil {
-		return memoriesOf(r.schema, r.name, tc, "", "", nil), nil
+		return memoriesOf(r.Schema, r.Name, tc, "", "", nil), nil
 	}
 	schema, name, err := pgname.Split(parent.Name)
 	if err != nil {
 		return nil, &sink.ConfigError{Problem: err.Error()}
 	}
-	p, err := readRelation(ctx, tx, schema, name)
+	p, err := catalog.Read(ctx, tx, schema, name)
 	if err != nil {
 		return nil, err
 	}
-	return memoriesOf(r.schema, r.name, tc, p.schema, p.name, parent), nil
+	return memoriesOf(r.Schema, r.Name, tc, p.Schema, p.Name, parent), nil
 }
 
 // tableScript is what init does to one target table and its memories. Each statement is idempotent.

@@ -79,7 +79,7 @@ func (t *transaction) try(ctx context.Context, records spans) error {
 	if err := t.send(ctx); err != nil {
 		return err
 	}
-	if err := t.sameStamp(t.m.stamp.shallow); err != nil {
+	if err := t.sameStamp(t.m.stamp.Shallow); err != nil {
 		return err
 	}
 	for tb, x := range t.trying {

@@ -1,4 +1,4 @@
-package engine
+package catalog
 
 import (
 	"context"
@@ -7,42 +7,42 @@ import (
 )
 
 // relationTrigger is a trigger that a person made, on the table or on one of its partitions.
-type relationTrigger struct {
-	name                string
-	row, before, insert bool
-	language, source    string
+type Trigger struct {
+	Name                string
+	Row, Before, Insert bool
+	Language, Source    string
 }
 
 // relationForeignKey is a foreign key by which deletes or updates travel on, to or from the table or one of
 // its partitions.
-type relationForeignKey struct {
-	name, other string
-	incoming    bool   // from the other table to this one
-	deletes     bool   // a delete travels, not only an update
-	actions     string // "on delete cascade" and the like
+type ForeignKey struct {
+	Name, Other string
+	Incoming    bool   // from the other table to this one
+	Deletes     bool   // a delete travels, not only an update
+	Actions     string // "on delete cascade" and the like
 }
 
 // relationEdge is a foreign key from one table to another one, partitions standing for their root.
-type relationEdge struct {
-	name, from, to string
-	deferrable     bool
+type Edge struct {
+	Name, From, To string
+	Deferrable     bool
 }
 
 // readEffects reads what happens to rows, and to those of other tables, behind the mapping's back.
-func (r *relation) readEffects(ctx context.Context, tx pgx.Tx) error {
+func (r *Relation) ReadEffects(ctx context.Context, tx pgx.Tx) error {
 	// tgtype: 1 row, 2 before, 4 insert. A partition's copy of its table's trigger has a parent. Functions in
 	// schema oncesink are those of rollups.
 	rows, err := tx.Query(ctx, `
 		select t.tgname, t.tgtype & 1 <> 0, t.tgtype & 2 <> 0, t.tgtype & 4 <> 0, l.lanname, coalesce(p.prosrc, '')
 		  from pg_trigger t join pg_proc p on p.oid = t.tgfoid join pg_language l on l.oid = p.prolang join pg_namespace n on n.oid = p.pronamespace
 		 where (t.tgrelid = $1 or t.tgrelid in (select relid from pg_partition_tree($1))) and t.tgparentid = 0
-		   and not t.tgisinternal and t.tgenabled in ('O', 'A') and n.nspname <> 'oncesink' order by 1`, r.oid)
+		   and not t.tgisinternal and t.tgenabled in ('O', 'A') and n.nspname <> 'oncesink' order by 1`, r.OID)
 	if err != nil {
 		return err
 	}
-	if r.triggers, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (relationTrigger, error) {
-		var g relationTrigger
-		return g, row.Scan(&g.name, &g.row, &g.before, &g.insert, &g.language, &g.source)
+	if r.Triggers, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (Trigger, error) {
+		var g Trigger
+		return g, row.Scan(&g.Name, &g.Row, &g.Before, &g.Insert, &g.Language, &g.Source)
 	}); err != nil {
 		return err
 	}
@@ -55,13 +55,13 @@ func (r *relation) readEffects(ctx context.Context, tx pgx.Tx) error {
 		  join pg_class o on o.oid = case when k.incoming then k.conrelid else k.confrelid end
 		  join pg_namespace n on n.oid = o.relnamespace
 		 where (k.incoming or k.conrelid in (select oid from family)) and (k.confdeltype in ('c', 'n', 'd') or k.confupdtype in ('c', 'n', 'd'))
-		 order by 1`, r.oid)
+		 order by 1`, r.OID)
 	if err != nil {
 		return err
 	}
-	r.foreignKeys, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (relationForeignKey, error) {
-		var k relationForeignKey
-		return k, row.Scan(&k.name, &k.other, &k.incoming, &k.deletes, &k.actions)
+	r.ForeignKeys, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (ForeignKey, error) {
+		var k ForeignKey
+		return k, row.Scan(&k.Name, &k.Other, &k.Incoming, &k.Deletes, &k.Actions)
 	})
 	if err != nil {
 		return err
@@ -70,7 +70,7 @@ func (r *relation) readEffects(ctx context.Context, tx pgx.Tx) error {
 }
 
 // readEdges reads the foreign keys of the table, of those that it refers to, and so on.
-func (r *relation) readEdges(ctx context.Context, tx pgx.Tx) error {
+func (r *Relation) readEdges(ctx context.Context, tx pgx.Tx) error {
 	rows, err := tx.Query(ctx, `
 		with recursive edges as materialized (
 			select conname, coalesce(pg_partition_root(conrelid), conrelid) as a, coalesce(pg_partition_root(confrelid), confrelid) as b, condeferrable
@@ -82,13 +82,13 @@ func (r *relation) readEdges(ctx context.Context, tx pgx.Tx) error {
 		  from edges e join reached on e.a = reached.oid
 		  join pg_class ac on ac.oid = e.a join pg_namespace an on an.oid = ac.relnamespace
 		  join pg_class bc on bc.oid = e.b join pg_namespace bn on bn.oid = bc.relnamespace
-		 order by 2, 1`, r.oid)
+		 order by 2, 1`, r.OID)
 	if err != nil {
 		return err
 	}
-	r.edges, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (relationEdge, error) {
-		var e relationEdge
-		return e, row.Scan(&e.name, &e.from, &e.to, &e.deferrable)
+	r.Edges, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (Edge, error) {
+		var e Edge
+		return e, row.Scan(&e.Name, &e.From, &e.To, &e.Deferrable)
 	})
 	return err
 }

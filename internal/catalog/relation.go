@@ -1,4 +1,4 @@
-package engine
+package catalog
 
 import (
 	"context"
@@ -12,58 +12,61 @@ import (
 )
 
 // relation is a target table as the catalog describes it.
-type relation struct {
-	oid          uint32
-	schema, name string
-	kind         string // pg_class.relkind
-	persistence  string // the least durable of the table and its partitions: p, u or t
-	foreignLeaf  bool   // one of its partitions is a foreign table
-	heirs        string // tables that inherit from it, and are no partitions
-	partitionKey []string
-	columns      []relationColumn
-	indexes      []relationIndex
+type Relation struct {
+	OID          uint32
+	Schema, Name string
+	Kind         string // pg_class.relkind
+	Persistence  string // the least durable of the table and its partitions: p, u or t
+	ForeignLeaf  bool   // one of its partitions is a foreign table
+	Heirs        string // tables that inherit from it, and are no partitions
+	PartitionKey []string
+	Columns      []Column
+	Indexes      []Index
 	// exclusions are names of exclusion constraints.
-	exclusions []string
+	Exclusions []string
 	// What [relation.readEffects] reads.
-	triggers     []relationTrigger
-	foreignKeys  []relationForeignKey
-	edges        []relationEdge
-	rowSecurity  bool
-	rowsFiltered bool // row security applies to the role
-	rules        bool
+	Triggers     []Trigger
+	ForeignKeys  []ForeignKey
+	Edges        []Edge
+	RowSecurity  bool
+	RowsFiltered bool // row security applies to the role
+	Rules        bool
 	// missing are the privileges on the table that the role lacks.
-	missing []string
+	Missing []string
 	// schemaUsable: the role may use the table's schema.
-	schemaUsable bool
+	SchemaUsable bool
 }
 
 // relationColumn is a column with what mapping it needs to know.
-type relationColumn struct {
-	column
-	typeOID          uint32
-	notNull          bool
-	generated        bool
-	identity         string // "a" always, "d" by default, "" not
-	collation        string // name, "" if the type has none
-	codePointOrder   bool   // collation C
-	volatileDefault  bool
-	privilegeMissing []string
+type Column struct {
+	pgtext.Type
+	Name             string
+	HasDefault       bool
+	DefaultExpr      string
+	TypeOID          uint32
+	NotNull          bool
+	Generated        bool
+	Identity         string // "a" always, "d" by default, "" not
+	Collation        string // name, "" if the type has none
+	CodePointOrder   bool   // collation C
+	VolatileDefault  bool
+	PrivilegeMissing []string
 }
 
 // relationIndex is a unique index.
-type relationIndex struct {
+type Index struct {
 	name      string
-	columns   []string // key columns; an expression is ""
-	usable    bool     // valid, immediate, without predicate or expression: can be an arbiter
+	Columns   []string // key columns; an expression is ""
+	Usable    bool     // valid, immediate, without predicate or expression: can be an arbiter
 	condition string   // why it is not usable
 }
 
-var errNoTable = errors.New("no such table")
+var ErrNoTable = errors.New("no such table")
 
 // readRelation reads one table from the catalog. An unqualified name is looked
 // up along the search path of the transaction. It returns errNoTable if there is none.
-func readRelation(ctx context.Context, tx pgx.Tx, schema, name string) (*relation, error) {
-	r := &relation{}
+func Read(ctx context.Context, tx pgx.Tx, schema, name string) (*Relation, error) {
+	r := &Relation{}
 	err := tx.QueryRow(ctx, `
 		select c.oid, n.nspname, c.relname, c.relkind::text,
 		       (select case when bool_or(l.relpersistence = 't') then 't' when bool_or(l.relpersistence = 'u') then 'u' else 'p' end
@@ -78,16 +81,16 @@ func readRelation(ctx context.Context, tx pgx.Tx, schema, name string) (*relatio
 		  from pg_class c join pg_namespace n on n.oid = c.relnamespace
 		 where c.relname = $2 and c.relkind in ('r', 'p', 'v', 'm', 'f')
 		   and (n.nspname = $1 or $1 = '' and pg_table_is_visible(c.oid))`, schema, name).
-		Scan(&r.oid, &r.schema, &r.name, &r.kind, &r.persistence, &r.foreignLeaf, &r.partitionKey, &r.heirs, &r.rowSecurity, &r.rowsFiltered, &r.rules, &r.schemaUsable)
+		Scan(&r.OID, &r.Schema, &r.Name, &r.Kind, &r.Persistence, &r.ForeignLeaf, &r.PartitionKey, &r.Heirs, &r.RowSecurity, &r.RowsFiltered, &r.Rules, &r.SchemaUsable)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, errNoTable
+		return nil, ErrNoTable
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read table %s: %w", name, err)
 	}
 	for _, read := range []func(context.Context, pgx.Tx) error{r.readColumns, r.readIndexes, r.readRights} {
 		if err := read(ctx, tx); err != nil {
-			return nil, fmt.Errorf("read table %s.%s: %w", r.schema, r.name, err)
+			return nil, fmt.Errorf("read table %s.%s: %w", r.Schema, r.Name, err)
 		}
 	}
 	return r, nil
@@ -97,7 +100,7 @@ func readRelation(ctx context.Context, tx pgx.Tx, schema, name string) (*relatio
 // read from its parse tree, where functions and types stand by their oid: one is not
 // immutable if a function of it is not, if it is of SQL's own (current_date), or if
 // it casts by way of text from or to a type whose text depends on the session.
-func (r *relation) readColumns(ctx context.Context, tx pgx.Tx) error {
+func (r *Relation) readColumns(ctx context.Context, tx pgx.Tx) error {
 	rows, err := tx.Query(ctx, `
 		with recursive types as (
 			select a.attnum, a.atttypid as typid, a.atttypmod as typmod, false as not_null, null::pg_node_tree collate "C" as tree
@@ -130,44 +133,43 @@ func (r *relation) readColumns(ctx context.Context, tx pgx.Tx) error {
 		  left join pg_attrdef d on d.adrelid = $1 and d.adnum = a.attnum
 		 cross join lateral (select coalesce(d.adbin, b.tree) as tree) v
 		  left join pg_collation l on l.oid = a.attcollation
-		 order by a.attnum`, r.oid)
+		 order by a.attnum`, r.OID)
 	if err != nil {
 		return err
 	}
-	r.columns, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (relationColumn, error) {
-		var c relationColumn
-		err := row.Scan(&c.name, &c.typeOID, &c.Typmod, &c.Declared, &c.notNull, &c.generated, &c.identity, &c.defaultExpr,
-			&c.collation, &c.codePointOrder, &c.Deterministic, &c.volatileDefault, &c.privilegeMissing)
-		c.hasDefault = c.defaultExpr != ""
-		c.column.notNull = c.notNull && !c.hasDefault
-		c.volatileDefault = c.volatileDefault || c.identity != ""
+	r.Columns, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (Column, error) {
+		var c Column
+		err := row.Scan(&c.Name, &c.TypeOID, &c.Typmod, &c.Declared, &c.NotNull, &c.Generated, &c.Identity, &c.DefaultExpr,
+			&c.Collation, &c.CodePointOrder, &c.Deterministic, &c.VolatileDefault, &c.PrivilegeMissing)
+		c.HasDefault = c.DefaultExpr != ""
+		c.VolatileDefault = c.VolatileDefault || c.Identity != ""
 		return c, err
 	})
 	if err != nil {
 		return err
 	}
 	var oids []uint32
-	for i := range r.columns {
-		oids = append(oids, r.columns[i].typeOID)
+	for i := range r.Columns {
+		oids = append(oids, r.Columns[i].TypeOID)
 	}
 	all, err := pgtext.Read(ctx, tx, oids)
 	if err != nil {
 		return err
 	}
-	for i := range r.columns {
-		r.columns[i].describe(all)
+	for i := range r.Columns {
+		r.Columns[i].describe(all)
 	}
 	return nil
 }
 
 // describe fills in what the column's type is made of.
-func (c *relationColumn) describe(all pgtext.Types) {
-	t := all.Describe(c.typeOID, c.Typmod)
+func (c *Column) describe(all pgtext.Types) {
+	t := all.Describe(c.TypeOID, c.Typmod)
 	c.Base, c.Typmod, c.Kind, c.Enum = t.Base, t.Typmod, t.Kind, t.Enum
 	c.Form, c.Array, c.Parts, c.Delimiter = t.Form, t.Array, t.Parts, t.Delimiter
 }
 
-func (r *relation) readIndexes(ctx context.Context, tx pgx.Tx) error {
+func (r *Relation) readIndexes(ctx context.Context, tx pgx.Tx) error {
 	rows, err := tx.Query(ctx, `
 		select c.relname,
 		       array(select coalesce(a.attname::text, '')
@@ -178,40 +180,40 @@ func (r *relation) readIndexes(ctx context.Context, tx pgx.Tx) error {
 		                 case when i.indpred is not null then 'partial' end, case when i.indexprs is not null then 'on an expression' end)
 		  from pg_index i join pg_class c on c.oid = i.indexrelid
 		 where i.indrelid = $1 and i.indisunique
-		 order by not i.indisprimary, c.relname`, r.oid)
+		 order by not i.indisprimary, c.relname`, r.OID)
 	if err != nil {
 		return err
 	}
-	r.indexes, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (relationIndex, error) {
-		var x relationIndex
-		err := row.Scan(&x.name, &x.columns, &x.condition)
-		x.usable = x.condition == ""
+	r.Indexes, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (Index, error) {
+		var x Index
+		err := row.Scan(&x.name, &x.Columns, &x.condition)
+		x.Usable = x.condition == ""
 		return x, err
 	})
 	return err
 }
 
-func (r *relation) readRights(ctx context.Context, tx pgx.Tx) error {
+func (r *Relation) readRights(ctx context.Context, tx pgx.Tx) error {
 	return tx.QueryRow(ctx, `
 		select array(select conname::text from pg_constraint where conrelid = $1 and contype = 'x' order by 1),
-		       array(select x from unnest(array['INSERT', 'UPDATE', 'DELETE', 'SELECT']) x where not has_table_privilege($1, x))`, r.oid).
-		Scan(&r.exclusions, &r.missing)
+		       array(select x from unnest(array['INSERT', 'UPDATE', 'DELETE', 'SELECT']) x where not has_table_privilege($1, x))`, r.OID).
+		Scan(&r.Exclusions, &r.Missing)
 }
 
-func (r *relation) column(name string) *relationColumn {
-	for i := range r.columns {
-		if r.columns[i].name == name {
-			return &r.columns[i]
+func (r *Relation) Column(name string) *Column {
+	for i := range r.Columns {
+		if r.Columns[i].Name == name {
+			return &r.Columns[i]
 		}
 	}
 	return nil
 }
 
-func (r *relation) qualified() string { return r.schema + "." + r.name }
+func (r *Relation) Qualified() string { return r.Schema + "." + r.Name }
 
-func (x relationIndex) String() string {
-	s := x.name + " (" + strings.Join(x.columns, ", ") + ")"
-	if !x.usable {
+func (x Index) String() string {
+	s := x.name + " (" + strings.Join(x.Columns, ", ") + ")"
+	if !x.Usable {
 		s += ", " + x.condition
 	}
 	return s
