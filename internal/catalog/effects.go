@@ -28,7 +28,7 @@ type Edge struct {
 	Deferrable     bool
 }
 
-// readEffects reads what happens to rows, and to those of other tables, behind the mapping's back.
+// ReadEffects reads what happens to rows, and to those of other tables, behind the mapping's back.
 func (r *Relation) ReadEffects(ctx context.Context, tx pgx.Tx) error {
 	// tgtype: 1 row, 2 before, 4 insert. A partition's copy of its table's trigger has a parent. Functions in
 	// schema oncesink are those of rollups.

@@ -7,7 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// reference is a foreign key between two of some tables, by their places among these.
+// Reference is a foreign key between two of some tables, by their places among these.
 type Reference struct {
 	From, To   int
 	Deferrable bool

@@ -1,3 +1,5 @@
+// Package catalog reads what PostgreSQL says of a table: its columns and their types, indexes, rights, what its rows
+// set in motion, and a stamp by which a change of all this is noticed. It knows no configuration.
 package catalog
 
 import (
@@ -11,7 +13,7 @@ import (
 	"github.com/oncesink/oncesink/internal/pgtext"
 )
 
-// relation is a target table as the catalog describes it.
+// Relation is a target table as the catalog describes it.
 type Relation struct {
 	OID          uint32
 	Schema, Name string
@@ -22,7 +24,7 @@ type Relation struct {
 	PartitionKey []string
 	Columns      []Column
 	Indexes      []Index
-	// exclusions are names of exclusion constraints.
+	// Exclusions are names of exclusion constraints.
 	Exclusions []string
 	// What [relation.readEffects] reads.
 	Triggers     []Trigger
@@ -31,9 +33,9 @@ type Relation struct {
 	RowSecurity  bool
 	RowsFiltered bool // row security applies to the role
 	Rules        bool
-	// missing are the privileges on the table that the role lacks.
+	// Missing are the privileges on the table that the role lacks.
 	Missing []string
-	// schemaUsable: the role may use the table's schema.
+	// SchemaUsable: the role may use the table's schema.
 	SchemaUsable bool
 }
 

@@ -15,7 +15,7 @@ type Stamp struct{ Shallow, Deep string }
 
 const StampSQL = "select oncesink.catalog_stamp($1::text[], $2::boolean)"
 
-// readStamp reads both stamps, in the order of the names.
+// ReadStamp reads both stamps, in the order of the names.
 func ReadStamp(ctx context.Context, tx pgx.Tx, names []string) (s Stamp, err error) {
 	if names == nil {
 		names = []string{}

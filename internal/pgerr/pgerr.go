@@ -40,7 +40,7 @@ type Marked struct {
 	err   error
 }
 
-// mark says of which class an error is.
+// Mark says of which class an error is.
 func Mark(err error, class Class) error { return &Marked{class, err} }
 
 func (e *Marked) Error() string { return e.err.Error() }
@@ -121,7 +121,7 @@ func refusedByUser(pg *pgconn.PgError) bool {
 	return pg.Code == "P0001" || pg.Code == "44000"
 }
 
-// noPartition reports whether a table has no partition for a row, which is the DBA's to mend.
+// NoPartition reports whether a table has no partition for a row, which is the DBA's to mend.
 func NoPartition(pg *pgconn.PgError) bool { return pg.Code == "23514" && pg.ConstraintName == "" }
 
 // ours turns the class of an error of our own tables: whatever a record brings,
@@ -133,7 +133,7 @@ func ours(pg *pgconn.PgError, c Class) Class {
 	return c
 }
 
-// ownTable reports whether an error names one of the engine's own tables.
+// OwnTable reports whether an error names one of the engine's own tables.
 func OwnTable(pg *pgconn.PgError) bool {
 	return pg != nil && pg.SchemaName == "oncesink" && !strings.HasSuffix(pg.TableName, pgname.StageSuffix)
 }

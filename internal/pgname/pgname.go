@@ -94,7 +94,7 @@ func QuoteAll(names []string) []string {
 	return out
 }
 
-// maxName is the length of PostgreSQL's names in bytes.
+// MaxName is the length of PostgreSQL's names in bytes.
 const MaxName = 63
 
 // ShortName returns name + suffix, or a name as long as may be that is made of a hash.

@@ -7,7 +7,7 @@ import (
 	"github.com/oncesink/oncesink/internal/fields"
 )
 
-// appendBytes appends the text of bytes that surround the value: the record's key
+// AppendBytes appends the text of bytes that surround the value: the record's key
 // or a header, or the value as a whole. A json column takes them if they are
 // JSON, bytea as they are (or in its encoding, if it has one), any other as text.
 func (c *Type) AppendBytes(dst, b []byte) ([]byte, *Refusal) {
@@ -30,7 +30,7 @@ func (c *Type) AppendBytes(dst, b []byte) ([]byte, *Refusal) {
 	return c.fit(append(dst, b...), start)
 }
 
-// refusalOf turns what package fields refuses into the SQLSTATE that PostgreSQL has for it.
+// RefusalOf turns what package fields refuses into the SQLSTATE that PostgreSQL has for it.
 func RefusalOf(err error) *Refusal {
 	if err == nil {
 		return nil

@@ -23,7 +23,7 @@ import (
 // Go reads the spellings that events have. For all others canonicalKey is not ok,
 // and PostgreSQL itself says what they are by canonicalSQL.
 
-// canonicalKey returns the canonical text of a column's text. It may be the text
+// CanonicalKey returns the canonical text of a column's text. It may be the text
 // itself. It is not ok if only PostgreSQL can tell what the text is, or that it is
 // nothing: see canonicalSQL.
 func (c *Type) CanonicalKey(text []byte) (canon []byte, ok bool) {
@@ -53,7 +53,7 @@ func (c *Type) CanonicalKey(text []byte) (canon []byte, ok bool) {
 	return nil, false
 }
 
-// canonicalSQL is the expression for the canonical text of the text "x". It fails
+// CanonicalSQL is the expression for the canonical text of the text "x". It fails
 // for a text that is no value of the type, with an error of class 22. The session
 // has the settings of a transaction of the sink.
 func (c *Type) CanonicalSQL() string {
@@ -111,7 +111,7 @@ func (c *Type) numericLimits() (precision, scale int) {
 
 func (c *Type) IsChar() bool { return c.Base == "bpchar" || c.Base == "character" }
 
-// compare compares two canonical texts as PostgreSQL compares the values.
+// Compare compares two canonical texts as PostgreSQL compares the values.
 func (c *Type) Compare(a, b []byte) int {
 	if c.Kind == KindText {
 		return bytes.Compare(a, b) // collation C
@@ -119,7 +119,7 @@ func (c *Type) Compare(a, b []byte) int {
 	return compareDecimals(a, b)
 }
 
-// canBeKey reports whether the column's values have canonical texts. A
+// CanBeKey reports whether the column's values have canonical texts. A
 // collation must be deterministic beside that.
 func (c *Type) CanBeKey() bool {
 	if c.Array {
@@ -132,7 +132,7 @@ func (c *Type) CanBeKey() bool {
 	return c.isText() || c.isTimestamp()
 }
 
-// canBeVersion reports whether canonical texts can be compared as the
+// CanBeVersion reports whether canonical texts can be compared as the
 // column's values. A text needs collation C beside that.
 func (c *Type) CanBeVersion() bool {
 	if c.Array {
@@ -150,7 +150,7 @@ func (c *Type) isText() bool {
 	return c.Kind == KindText && (c.IsChar() || c.Base == "text" || c.Base == "character varying")
 }
 
-// equalsBytewise reports whether values of the column are equal only if their bytes are; not
+// EqualsBytewise reports whether values of the column are equal only if their bytes are; not
 // so numbers with a scale or two zeros, char(n), and text under some collations.
 func (c *Type) EqualsBytewise() bool {
 	if c.Array {

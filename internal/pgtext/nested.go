@@ -22,7 +22,7 @@ const (
 // ranges and composites are taken apart as PostgreSQL takes them apart, and what is no other type's text is
 // checked as if it stood alone. What can't be taken apart, PostgreSQL would refuse as well.
 
-// prepare hands the column's settings to what it is made of, and notes whether there is anything to look for.
+// Prepare hands the column's settings to what it is made of, and notes whether there is anything to look for.
 func (c *Type) Prepare() {
 	c.watched = c.Kind == KindDate || c.Kind == KindTime || c.Kind == KindTimeTZ || c.Kind == kindInterval ||
 		c.Base == "name" || c.Base == `"char"` || c.Kind == KindNumeric && c.Strict && c.Typmod >= 0

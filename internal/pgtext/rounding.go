@@ -16,7 +16,7 @@ const (
 
 const numberTooFine = "22003" // numeric_value_out_of_range
 
-// rounds reports whether values of the column, or what these are made of, may be rounded and
+// Rounds reports whether values of the column, or what these are made of, may be rounded and
 // can be refused for it.
 func (c *Type) Rounds() bool {
 	for i := range c.Parts {

@@ -6,7 +6,7 @@ import (
 	"github.com/oncesink/oncesink/internal/fields"
 )
 
-// kind groups the column types by how an event's value becomes their text.
+// Kind groups the column types by how an event's value becomes their text.
 type Kind uint8
 
 const (
@@ -34,10 +34,10 @@ type Type struct {
 	Declared, Base string
 	Kind           Kind
 	Typmod         int32 // pg_attribute.atttypmod
-	// array says that the column is an array; kind is then its elements'.
+	// Array says that the column is an array; kind is then its elements'.
 	Array bool
 	Enum  bool
-	// form says how the type's text is made of those of parts, which are the elements, bounds or
+	// Form says how the type's text is made of those of parts, which are the elements, bounds or
 	// attributes; delimiter stands between elements. watched: it, or one of them, is a type whose texts are checked;
 	// plain: there is nothing to do for a text at all.
 	Form      literalForm
@@ -45,14 +45,14 @@ type Type struct {
 	Delimiter byte
 	watched   bool
 	plain     bool
-	// deterministic: equal texts are the same bytes by the column's collation.
+	// Deterministic: equal texts are the same bytes by the column's collation.
 	Deterministic bool
-	// encoding of bytea ("base64", "hex"); zone of a date read from a time; unit of numbers for a date or time.
+	// Encoding of bytea ("base64", "hex"); zone of a date read from a time; unit of numbers for a date or time.
 	Encoding, Zone, Unit string
-	// strict: what the column would round is refused.
+	// Strict: what the column would round is refused.
 	Strict   bool
 	Location *time.Location // of zone
-	// session is the zone of times that name none; nil if only PostgreSQL knows it.
+	// Session is the zone of times that name none; nil if only PostgreSQL knows it.
 	Session *time.Location
 	json    *fields.Set // checks raw bytes for a JSON column
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// types are the types of a table's columns and all that these are made of, by oid.
+// Types are the types of a table's columns and all that these are made of, by oid.
 type Types map[uint32]*pgType
 
 // pgType is a type as far as its texts are concerned.
@@ -63,7 +63,7 @@ func Read(ctx context.Context, tx pgx.Tx, oids []uint32) (Types, error) {
 	return out, nil
 }
 
-// describe says what values of a type are made of, domains followed down to
+// Describe says what values of a type are made of, domains followed down to
 // their base type: that is the one whose input function reads a text.
 func (ts Types) Describe(oid uint32, typmod int32) Type {
 	t := ts[oid]

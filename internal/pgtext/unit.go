@@ -229,7 +229,7 @@ func appendInterval(dst []byte, seconds, micros int64, unit string) []byte {
 	return append(strconv.AppendInt(dst, total, 10), " microseconds"...)
 }
 
-// unitProblem says why numbers for the type can't have a unit; "" if they can.
+// UnitProblem says why numbers for the type can't have a unit; "" if they can.
 func (c *Type) UnitProblem(unit string) string {
 	if !slices.Contains(units, unit) {
 		return fmt.Sprintf("unit is %s, not %q", strings.Join(units, ", "), unit)

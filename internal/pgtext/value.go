@@ -10,7 +10,7 @@ import (
 // What is refused here is what that function would take and change: cut off,
 // round, replace, or read the clock for.
 
-// refusal says why a value can't become a column's text, with the SQLSTATE that
+// Refusal says why a value can't become a column's text, with the SQLSTATE that
 // PostgreSQL has for it.
 type Refusal struct{ Code, Message string }
 
@@ -28,7 +28,7 @@ const (
 	TooMuch      = "54000" // program_limit_exceeded
 )
 
-// appendValue appends the text of a JSON value that is there and not null.
+// AppendValue appends the text of a JSON value that is there and not null.
 func (c *Type) AppendValue(dst []byte, v fields.Value) ([]byte, *Refusal) {
 	if !c.Array {
 		return c.appendScalar(dst, v)
@@ -140,7 +140,7 @@ func (c *Type) fit(dst []byte, start int) ([]byte, *Refusal) {
 	return dst, c.CheckText(text)
 }
 
-// checkText checks a text that is for a type that is made of no others, and that needs no other form.
+// CheckText checks a text that is for a type that is made of no others, and that needs no other form.
 func (c *Type) CheckText(text []byte) *Refusal {
 	switch c.Kind {
 	case KindText, KindOther:

@@ -12,11 +12,11 @@ import (
 // https://www.postgresql.org/docs/current/protocol-overview.html#PROTOCOL-FORMAT-CODES and the sources
 // of each type (numeric_send in numeric.c, timestamptz_send in timestamp.c).
 
-// wire appends the binary form of a text that is a value of the column's type. It
+// Wire appends the binary form of a text that is a value of the column's type. It
 // is not ok if only the type's input function can tell what the text is.
 type Wire func(c *Type, dst, text []byte) ([]byte, bool)
 
-// wire is the binary form of the column's type, nil if it is not known here.
+// Wire is the binary form of the column's type, nil if it is not known here.
 func (c *Type) Wire() Wire {
 	switch {
 	case c.Array:
