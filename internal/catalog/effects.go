@@ -6,14 +6,14 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// relationTrigger is a trigger that a person made, on the table or on one of its partitions.
+// Trigger is a trigger that a person made, on the table or on one of its partitions.
 type Trigger struct {
 	Name                string
 	Row, Before, Insert bool
 	Language, Source    string
 }
 
-// relationForeignKey is a foreign key by which deletes or updates travel on, to or from the table or one of
+// ForeignKey is a foreign key by which deletes or updates travel on, to or from the table or one of
 // its partitions.
 type ForeignKey struct {
 	Name, Other string
@@ -22,7 +22,7 @@ type ForeignKey struct {
 	Actions     string // "on delete cascade" and the like
 }
 
-// relationEdge is a foreign key from one table to another one, partitions standing for their root.
+// Edge is a foreign key from one table to another one, partitions standing for their root.
 type Edge struct {
 	Name, From, To string
 	Deferrable     bool

@@ -1,5 +1,7 @@
 // Package catalog reads what PostgreSQL says of a table: its columns and their types, indexes, rights, what its rows
 // set in motion, and a stamp by which a change of all this is noticed. It knows no configuration.
+// Package catalog reads what PostgreSQL says of a table: its columns and their types, indexes, rights, what its rows
+// set in motion, and a stamp by which a change of all this is noticed. It knows no configuration.
 package catalog
 
 import (
@@ -26,7 +28,7 @@ type Relation struct {
 	Indexes      []Index
 	// Exclusions are names of exclusion constraints.
 	Exclusions []string
-	// What [relation.readEffects] reads.
+	// What [Relation.ReadEffects] reads.
 	Triggers     []Trigger
 	ForeignKeys  []ForeignKey
 	Edges        []Edge
@@ -39,7 +41,7 @@ type Relation struct {
 	SchemaUsable bool
 }
 
-// relationColumn is a column with what mapping it needs to know.
+// Column is a column with what mapping it needs to know.
 type Column struct {
 	pgtext.Type
 	Name             string
@@ -55,7 +57,7 @@ type Column struct {
 	PrivilegeMissing []string
 }
 
-// relationIndex is a unique index.
+// Index is a unique index.
 type Index struct {
 	name      string
 	Columns   []string // key columns; an expression is ""
@@ -98,7 +100,7 @@ func Read(ctx context.Context, tx pgx.Tx, schema, name string) (*Relation, error
 	return r, nil
 }
 
-// readColumns reads the columns with their types, see [types.describe]. Whether a default is the same at each load is
+// readColumns reads the columns with their types, see [pgtext.Types.Describe]. Whether a default is the same at each load is
 // read from its parse tree, where functions and types stand by their oid: one is not
 // immutable if a function of it is not, if it is of SQL's own (current_date), or if
 // it casts by way of text from or to a type whose text depends on the session.
