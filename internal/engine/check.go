@@ -7,10 +7,11 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/oncesink/oncesink/internal/catalog"
+	"github.com/oncesink/oncesink/internal/source"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/oncesink/oncesink/internal/catalog"
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/sink"
@@ -95,9 +96,9 @@ func (t *table) mapColumns(r *catalog.Relation, cfg sink.TableConfig, ps *proble
 		c := column{Type: rc.Type, name: rc.Name, notNull: rc.NotNull && !rc.HasDefault, hasDefault: rc.HasDefault, defaultExpr: rc.DefaultExpr}
 		from := cfg.Columns[c.name]
 		var err error
-		parse := parseSource
+		parse := source.Parse
 		if t.strategy == sink.Children {
-			parse = childSource
+			parse = source.ParseChild
 		}
 		if c.source, err = parse(from.From, c.name); err != nil {
 			ps.add(fmt.Sprintf("column %s of %s: %v", c.name, r.Qualified(), err), "see `from:` in the documentation")
@@ -235,13 +236,13 @@ func (t *table) mapTombstones(ctx context.Context, tx pgx.Tx, cfg sink.TableConf
 	for _, k := range t.key {
 		name := t.columns[k].name
 		from, ok := cfg.RecordKey[name]
-		src, err := parseSource(from, "")
+		src, err := source.Parse(from, "")
 		switch {
 		case !ok:
 			ps.add(fmt.Sprintf("record_key of %s lacks column %s", t.title(), name), `say where a tombstone's record key holds it: "$key", "$key_json" or "$key.path"`)
 		case err != nil:
 			ps.add(fmt.Sprintf("record_key %s of %s: %v", name, t.title(), err), `write "$key", "$key_json" or "$key.path"`)
-		case src.meta != metaKey && src.meta != metaKeyJSON:
+		case src.Meta != source.Key && src.Meta != source.KeyJSON:
 			ps.add(fmt.Sprintf("record_key %s of %s is %q", name, t.title(), from), `a tombstone has nothing but its key: write "$key", "$key_json" or "$key.path"`)
 		}
 		t.recordKey = append(t.recordKey, src)

@@ -6,8 +6,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/oncesink/oncesink/internal/catalog"
+	"github.com/oncesink/oncesink/internal/source"
 
+	"github.com/oncesink/oncesink/internal/catalog"
 	"github.com/oncesink/oncesink/internal/fields"
 	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/sink"
@@ -36,7 +37,7 @@ func checkChildren(cfg sink.TableConfig, ps *problems) {
 	switch {
 	case cfg.Parent == "" || cfg.Each == "":
 		ps.add(in+" holds children, and has no parent or no array", "name the parent's table as `parent:` and the path of the array as `each:`")
-	case checkPath(cfg.Each) != nil:
+	case source.CheckPath(cfg.Each) != nil:
 		ps.add(fmt.Sprintf("%s: each %q is no path", in, cfg.Each), "write a path of fields such as items")
 	}
 	if len(cfg.Key) == 0 {
@@ -97,25 +98,6 @@ func (t *table) setMemory() memory {
 	return setMemory(t.schema, t.name, &t.cfg, t.parent.schema, t.parent.name, &t.parent.cfg)
 }
 
-// childSource compiles where a column of children comes from.
-func childSource(from, def string) (source, error) {
-	switch {
-	case from == "$index":
-		return source{meta: metaIndex}, nil
-	case from == "$element":
-		return source{meta: metaElement}, nil
-	case strings.HasPrefix(from, "$event."):
-		path := strings.TrimPrefix(from, "$event.")
-		return source{meta: metaEvent, path: path}, checkPath(path)
-	}
-	return parseSource(from, def)
-}
-
-// ofEvent reports whether a source of children gives the same for all elements of an event.
-func (s *source) ofEvent() bool {
-	return s.meta != metaField && s.meta != metaElement && s.meta != metaIndex
-}
-
 // childDecoder is a table of children with the places of its columns' paths.
 type childDecoder struct {
 	tableDecoder
@@ -149,7 +131,7 @@ func (c *childDecoder) rows(p *Part, rec *sink.Record, sc *scratch, parent *row)
 		first := len(p.cells)
 		for i := range c.columns {
 			col := &c.columns[i]
-			if n > 1 && col.source.ofEvent() && col.computed == nil && !slices.Contains(c.parentAt, i) {
+			if n > 1 && col.source.OfEvent() && col.computed == nil && !slices.Contains(c.parentAt, i) {
 				p.cells = append(p.cells, p.cells[first-len(c.columns)+i]) // all elements share the event's text
 				continue
 			}
@@ -180,17 +162,17 @@ func (c *childDecoder) cell(p *Part, rec *sink.Record, i, n int, element fields.
 	if k := slices.Index(c.parentAt, i); k >= 0 {
 		return p.cells[int(parent.first)+c.parent.key[k]], nil
 	}
-	switch at := c.columnAt[i]; col.source.meta {
-	case metaField:
+	switch at := c.columnAt[i]; col.source.Meta {
+	case source.Field:
 		if col.computed != nil {
 			return cell{}, nil
 		}
 		return col.jsonCell(p, values[at])
-	case metaEvent:
+	case source.Event:
 		return col.jsonCell(p, sc.values[at])
-	case metaElement:
+	case source.Element:
 		return col.jsonCell(p, element)
-	case metaIndex:
+	case source.Index:
 		start := len(p.text)
 		p.text = strconv.AppendInt(p.text, int64(n), 10)
 		return p.cellFrom(start), col.CheckText(p.text[start:])

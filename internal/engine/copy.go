@@ -9,10 +9,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/oncesink/oncesink/internal/catalog"
-
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/oncesink/oncesink/internal/catalog"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/sink"

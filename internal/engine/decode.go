@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/oncesink/oncesink/internal/source"
+
 	"github.com/oncesink/oncesink/internal/fields"
 	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/offsets"
@@ -220,9 +222,9 @@ func (c *column) cell(p *Part, rec *sink.Record, at int32, sc *scratch) (cell, *
 	start := len(p.text)
 	var r *pgtext.Refusal
 	switch src := &c.source; {
-	case src.meta == metaField:
+	case src.Meta == source.Field:
 		return c.jsonCell(p, sc.values[at])
-	case src.meta == metaKey && src.path != "":
+	case src.Meta == source.Key && src.Path != "":
 		if rec.Key == nil {
 			return cell{len: cellNull}, nil
 		}
@@ -230,7 +232,7 @@ func (c *column) cell(p *Part, rec *sink.Record, at int32, sc *scratch) (cell, *
 			return cell{}, r
 		}
 		return c.jsonCell(p, sc.keys[at])
-	case src.meta == metaKeyJSON:
+	case src.Meta == source.KeyJSON:
 		if rec.Key == nil {
 			return cell{len: cellNull}, nil
 		}
@@ -238,7 +240,7 @@ func (c *column) cell(p *Part, rec *sink.Record, at int32, sc *scratch) (cell, *
 			return cell{}, pgtext.Refuse(r.Code, r.Message+" ($key_json reads JSON; $key takes a key as it is)")
 		}
 		return c.jsonCell(p, sc.key)
-	case src.raw():
+	case src.Raw():
 		b, ok := rawBytes(rec, src)
 		if !ok {
 			return cell{len: cellAbsent}, nil
@@ -247,7 +249,7 @@ func (c *column) cell(p *Part, rec *sink.Record, at int32, sc *scratch) (cell, *
 			return cell{len: cellNull}, nil
 		}
 		p.text, r = c.AppendBytes(p.text, b)
-	case src.meta == metaTimestamp && rec.Timestamp.IsZero():
+	case src.Meta == source.Timestamp && rec.Timestamp.IsZero():
 		return cell{len: cellNull}, nil
 	default:
 		p.text = c.appendMeta(p.text, rec)
@@ -271,15 +273,15 @@ func (c *column) jsonCell(p *Part, v fields.Value) (cell, *pgtext.Refusal) {
 
 // rawBytes returns what a raw source gives; ok is false if the record has no such
 // header. The last one of a name counts.
-func rawBytes(r *sink.Record, src *source) (b []byte, ok bool) {
-	switch src.meta {
-	case metaKey:
+func rawBytes(r *sink.Record, src *source.Source) (b []byte, ok bool) {
+	switch src.Meta {
+	case source.Key:
 		return r.Key, true
-	case metaValue:
+	case source.Value:
 		return r.Value, true
 	}
 	for i := len(r.Headers) - 1; i >= 0; i-- {
-		if r.Headers[i].Key == src.header {
+		if r.Headers[i].Key == src.Header {
 			return r.Headers[i].Value, true
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/oncesink/oncesink/internal/source"
+
 	"github.com/oncesink/oncesink/internal/fields"
 	"github.com/oncesink/oncesink/internal/pgtext"
 )
@@ -72,12 +74,12 @@ func (m *mapping) compileDecoders(timeZone string) error {
 func (m *mapping) compileDecoder(tables []int32) (*decoder, error) {
 	d := &decoder{limit: maxRecordBytes}
 	var values, keys paths
-	place := func(src source) int32 {
+	place := func(src source.Source) int32 {
 		switch {
-		case src.meta == metaField:
-			return values.add(src.path)
-		case src.meta == metaKey && src.path != "":
-			return keys.add(src.path)
+		case src.Meta == source.Field:
+			return values.add(src.Path)
+		case src.Meta == source.Key && src.Path != "":
+			return keys.add(src.Path)
 		}
 		return -1
 	}
@@ -93,12 +95,12 @@ func (m *mapping) compileDecoder(tables []int32) (*decoder, error) {
 		for bit, child := range t.children {
 			c := childDecoder{tableDecoder: tableDecoder{table: child, index: child.place}, bit: 1 << bit, at: values.add(child.cfg.Each)}
 			var elements paths
-			c.placeColumns(func(src source) int32 {
-				switch src.meta {
-				case metaField:
-					return elements.add(src.path)
-				case metaEvent:
-					return values.add(src.path)
+			c.placeColumns(func(src source.Source) int32 {
+				switch src.Meta {
+				case source.Field:
+					return elements.add(src.Path)
+				case source.Event:
+					return values.add(src.Path)
 				}
 				return place(src)
 			})
@@ -124,7 +126,7 @@ func (m *mapping) compileDecoder(tables []int32) (*decoder, error) {
 }
 
 // placeColumns finds the places of the columns' sources.
-func (t *tableDecoder) placeColumns(place func(source) int32) {
+func (t *tableDecoder) placeColumns(place func(source.Source) int32) {
 	for i := range t.columns {
 		if t.columns[i].computed != nil || slices.Contains(t.parentAt, i) {
 			t.columnAt = append(t.columnAt, -1)

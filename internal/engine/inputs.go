@@ -9,11 +9,12 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/oncesink/oncesink/internal/catalog"
+	"github.com/oncesink/oncesink/internal/source"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/oncesink/oncesink/internal/catalog"
 	"github.com/oncesink/oncesink/internal/expression"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/pgtext"
@@ -63,9 +64,9 @@ func (t *table) mapInputs(ctx context.Context, tx pgx.Tx, r *catalog.Relation, p
 			continue
 		}
 		c.name, c.hidden, c.Encoding, c.Zone, c.Unit, c.Strict = name, true, in.Encoding, in.Zone, in.Unit, t.strict
-		parse := parseSource
+		parse := source.Parse
 		if t.strategy == sink.Children {
-			parse = childSource
+			parse = source.ParseChild
 		}
 		if c.source, err = parse(in.From, name); err == nil {
 			err = c.check()

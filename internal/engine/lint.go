@@ -6,8 +6,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/oncesink/oncesink/internal/catalog"
+	"github.com/oncesink/oncesink/internal/source"
 
+	"github.com/oncesink/oncesink/internal/catalog"
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -134,7 +135,7 @@ func (t *table) lintColumns(r *catalog.Relation, add addFinding) {
 			fmt.Sprintf("alter table %s alter column %s set not null", t.quoted(), pgname.Quote(name)), "version column %s may be null", name)
 	}
 	byRecordKey := len(t.recordKey) > 0 || !slices.ContainsFunc(t.key, func(k int) bool {
-		return t.columns[k].source.meta != metaKey && t.columns[k].source.meta != metaKeyJSON
+		return t.columns[k].source.Meta != source.Key && t.columns[k].source.Meta != source.KeyJSON
 	})
 	if t.strategy == sink.Upsert && t.version < 0 && !byRecordKey {
 		add(keyOrder, Surprises, "", "if events of one row come from several partitions, the highest offset wins, which need not be the last one sent",

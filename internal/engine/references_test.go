@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/oncesink/oncesink/internal/catalog"
-
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )

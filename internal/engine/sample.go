@@ -7,10 +7,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/oncesink/oncesink/internal/catalog"
-
 	"github.com/jackc/pgx/v5"
 
+	"github.com/oncesink/oncesink/internal/catalog"
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/sink"

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"github.com/oncesink/oncesink/internal/fields"
+	"github.com/oncesink/oncesink/internal/source"
 )
 
 // takes is a tree of the fields that a topic's tables take.
@@ -26,13 +27,13 @@ func takenBy(tables []*table) *takes {
 		for i := range t.columns {
 			switch c := &t.columns[i]; {
 			case c.computed != nil:
-			case c.source.meta == metaField:
-				from.at(c.source.path).all = true
-			case c.source.meta == metaElement:
+			case c.source.Meta == source.Field:
+				from.at(c.source.Path).all = true
+			case c.source.Meta == source.Element:
 				from.all = true
-			case c.source.meta == metaEvent:
-				root.at(c.source.path).all = true
-			case c.source.meta == metaValue:
+			case c.source.Meta == source.Event:
+				root.at(c.source.Path).all = true
+			case c.source.Meta == source.Value:
 				root.all = true
 			}
 		}

@@ -8,10 +8,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/oncesink/oncesink/internal/catalog"
-
 	"github.com/jackc/pgx/v5"
 
+	"github.com/oncesink/oncesink/internal/catalog"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/offsets"

@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/oncesink/oncesink/internal/source"
+
 	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -14,12 +16,12 @@ const timestampLayout = "2006-01-02T15:04:05.000Z07:00"
 // appendMeta appends what a record's place or time is as the column's text.
 func (c *column) appendMeta(dst []byte, rec *sink.Record) []byte {
 	quoted := c.Kind == pgtext.KindJSON
-	switch c.source.meta {
-	case metaPartition:
+	switch c.source.Meta {
+	case source.Partition:
 		return strconv.AppendInt(dst, int64(rec.Partition), 10)
-	case metaOffset:
+	case source.Offset:
 		return strconv.AppendInt(dst, rec.Offset, 10)
-	case metaTopic: // letters, digits, dots, underscores and hyphens
+	case source.Topic: // letters, digits, dots, underscores and hyphens
 		return appendQuoted(dst, rec.Topic, quoted)
 	default:
 		if c.Kind == pgtext.KindDate {

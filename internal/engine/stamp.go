@@ -4,10 +4,9 @@ import (
 	"context"
 	"errors"
 
-	"github.com/oncesink/oncesink/internal/catalog"
-
 	"github.com/jackc/pgx/v5"
 
+	"github.com/oncesink/oncesink/internal/catalog"
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/sink"
 )

@@ -3,6 +3,8 @@ package engine
 import (
 	"sync/atomic"
 
+	"github.com/oncesink/oncesink/internal/source"
+
 	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -16,35 +18,11 @@ type column struct {
 	hasDefault  bool
 	defaultExpr string
 	// source says where the value comes from, computed how it is made instead.
-	source   source
+	source   source.Source
 	computed *computed
 	// hidden: it is none of the table's, but an input of expressions, behind its columns.
 	hidden bool
 }
-
-// source is a compiled ColumnConfig.From.
-type source struct {
-	meta   meta   // where to look
-	path   string // inside the value or the key; "" for the whole
-	header string // for metaHeader
-}
-
-type meta uint8
-
-const (
-	metaField   meta = iota // a field of the value
-	metaValue               // the whole value
-	metaKey                 // the record key, whole or by path
-	metaKeyJSON             // what the record key says as JSON
-	metaHeader
-	metaTopic
-	metaPartition
-	metaOffset
-	metaTimestamp
-	metaEvent   // of children: a field of the event, not of the element
-	metaElement // the element
-	metaIndex   // its number, from 1
-)
 
 // table is one target table, compiled from configuration and catalog once.
 type table struct {
@@ -58,7 +36,7 @@ type table struct {
 	guarded      bool
 	strict       bool // columns refuse to round, unless they say otherwise
 	// recordKey holds, for each key column, where a tombstone finds it; nil: dead letter.
-	recordKey        []source
+	recordKey        []source.Source
 	ignoreTombstones bool
 
 	// parent of a table of children, whose columns parentAt are the parent's key; children of a parent.

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/oncesink/oncesink/internal/source"
+
 	"github.com/oncesink/oncesink/internal/pgtext"
 )
 
@@ -20,7 +22,7 @@ func (c *column) check() error {
 	}
 	if c.Unit != "" {
 		problem := c.UnitProblem(c.Unit)
-		if problem == "" && c.source.meta == metaTimestamp {
+		if problem == "" && c.source.Meta == source.Timestamp {
 			problem = "$timestamp is a time, and no number that has a unit"
 		}
 		if problem != "" {
@@ -36,7 +38,7 @@ func (c *column) checkEncoding() error {
 		return fmt.Errorf("encoding is for bytea, and the column's type is %s", c.Declared)
 	case c.Encoding != "" && c.Encoding != "base64" && c.Encoding != "hex":
 		return fmt.Errorf(`encoding is "base64" or "hex", not %q`, c.Encoding)
-	case c.Encoding == "" && c.Kind == pgtext.KindBytea && (!c.source.raw() || c.Array):
+	case c.Encoding == "" && c.Kind == pgtext.KindBytea && (!c.source.Raw() || c.Array):
 		return errors.New(`a bytea column says how its bytes are written: encoding "base64" or "hex" (rule 28)`)
 	}
 	return nil
@@ -75,16 +77,16 @@ func (c *column) checkRounding(rounding string) error {
 func (c *column) checkMeta() error {
 	var name string
 	var kinds []pgtext.Kind
-	switch c.source.meta {
-	case metaTopic:
+	switch c.source.Meta {
+	case source.Topic:
 		name, kinds = "$topic", []pgtext.Kind{pgtext.KindText, pgtext.KindJSON, pgtext.KindOther}
-	case metaPartition:
+	case source.Partition:
 		name, kinds = "$partition", []pgtext.Kind{pgtext.KindInt, pgtext.KindNumeric, pgtext.KindFloat, pgtext.KindText, pgtext.KindJSON, pgtext.KindOther}
-	case metaOffset:
+	case source.Offset:
 		name, kinds = "$offset", []pgtext.Kind{pgtext.KindInt, pgtext.KindNumeric, pgtext.KindFloat, pgtext.KindText, pgtext.KindJSON, pgtext.KindOther}
-	case metaIndex:
+	case source.Index:
 		name, kinds = "$index", []pgtext.Kind{pgtext.KindInt, pgtext.KindNumeric, pgtext.KindFloat, pgtext.KindText, pgtext.KindJSON, pgtext.KindOther}
-	case metaTimestamp:
+	case source.Timestamp:
 		name, kinds = "$timestamp", []pgtext.Kind{pgtext.KindDate, pgtext.KindTime, pgtext.KindTimeTZ, pgtext.KindText, pgtext.KindJSON, pgtext.KindOther}
 		if c.Kind == pgtext.KindDate && c.Zone == "" {
 			return errors.New("a date from $timestamp names its zone, as in zone: UTC (rule 28)")

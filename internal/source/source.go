@@ -1,0 +1,104 @@
+// Package source is the grammar of `from:`: where in a record a column finds its value.
+package source
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/oncesink/oncesink/internal/fields"
+)
+
+// Names is what an error says there is beside fields.
+const Names = "$topic, $partition, $offset, $timestamp, $key, $key_json, $key.PATH, $header.NAME, $value"
+
+// Parse compiles ColumnConfig.From, or an entry of TableConfig.RecordKey.
+// Where from is empty, the source is the field named def, whatever characters that has.
+func Parse(from, def string) (Source, error) {
+	if from == "" {
+		if def == "" {
+			return Source{}, errors.New("no source")
+		}
+		return Source{Path: fields.Escape(def)}, nil
+	}
+	if !strings.HasPrefix(from, "$") {
+		return Source{Path: from}, CheckPath(from)
+	}
+	switch from {
+	case "$topic":
+		return Source{Meta: Topic}, nil
+	case "$partition":
+		return Source{Meta: Partition}, nil
+	case "$offset":
+		return Source{Meta: Offset}, nil
+	case "$timestamp":
+		return Source{Meta: Timestamp}, nil
+	case "$value":
+		return Source{Meta: Value}, nil
+	case "$key":
+		return Source{Meta: Key}, nil
+	case "$key_json":
+		return Source{Meta: KeyJSON}, nil
+	}
+	if path, ok := strings.CutPrefix(from, "$key."); ok {
+		return Source{Meta: Key, Path: path}, CheckPath(path)
+	}
+	if name, ok := strings.CutPrefix(from, "$header."); ok && name != "" {
+		return Source{Meta: Header, Header: name}, nil
+	}
+	return Source{}, fmt.Errorf("%q is no source: there are %s, and paths of fields such as customer.id", from, Names)
+}
+
+// CheckPath reports whether a path of fields can be compiled.
+func CheckPath(path string) error {
+	_, err := fields.New([]string{path})
+	return err
+}
+
+// Raw reports whether the source gives bytes rather than a JSON value.
+func (s Source) Raw() bool {
+	return s.Meta == Header || s.Meta == Value || s.Meta == Key && s.Path == ""
+}
+
+// Source is a compiled ColumnConfig.From.
+type Source struct {
+	Meta   meta   // where to look
+	Path   string // inside the value or the key; "" for the whole
+	Header string // for metaHeader
+}
+
+type meta uint8
+
+const (
+	Field   meta = iota // a field of the value
+	Value               // the whole value
+	Key                 // the record key, whole or by path
+	KeyJSON             // what the record key says as JSON
+	Header
+	Topic
+	Partition
+	Offset
+	Timestamp
+	Event   // of children: a field of the event, not of the element
+	Element // the element
+	Index   // its number, from 1
+)
+
+// ParseChild compiles where a column of children comes from.
+func ParseChild(from, def string) (Source, error) {
+	switch {
+	case from == "$index":
+		return Source{Meta: Index}, nil
+	case from == "$element":
+		return Source{Meta: Element}, nil
+	case strings.HasPrefix(from, "$event."):
+		path := strings.TrimPrefix(from, "$event.")
+		return Source{Meta: Event, Path: path}, CheckPath(path)
+	}
+	return Parse(from, def)
+}
+
+// OfEvent reports whether a source of children gives the same for all elements of an event.
+func (s *Source) OfEvent() bool {
+	return s.Meta != Field && s.Meta != Element && s.Meta != Index
+}
