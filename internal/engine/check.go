@@ -108,7 +108,7 @@ func (t *table) mapColumns(r *catalog.Relation, cfg sink.TableConfig, ps *proble
 		c.Strict = from.Rounding == pgtext.RoundingRefuse || from.Rounding == "" && t.strict
 		if from.SQL != "" {
 			checkComputed(r.Qualified(), c.name, from, ps)
-		} else if err := errors.Join(c.check(), c.checkRounding(from.Rounding)); err != nil {
+		} else if err := errors.Join(checkColumn(&c), checkRounding(&c, from.Rounding)); err != nil {
 			ps.add(fmt.Sprintf("column %s of %s: %v", c.name, r.Qualified(), err), "")
 		}
 		if rc.Identity == "a" {

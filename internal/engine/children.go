@@ -167,17 +167,17 @@ func (c *childDecoder) cell(p *Part, rec *sink.Record, i, n int, element fields.
 		if col.computed != nil {
 			return cell{}, nil
 		}
-		return col.jsonCell(p, values[at])
+		return readValue(col, p, values[at])
 	case source.Event:
-		return col.jsonCell(p, sc.values[at])
+		return readValue(col, p, sc.values[at])
 	case source.Element:
-		return col.jsonCell(p, element)
+		return readValue(col, p, element)
 	case source.Index:
 		start := len(p.text)
 		p.text = strconv.AppendInt(p.text, int64(n), 10)
 		return p.cellFrom(start), col.CheckText(p.text[start:])
 	default:
-		return col.cell(p, rec, at, sc)
+		return readCell(col, p, rec, at, sc)
 	}
 }
 

@@ -161,7 +161,7 @@ func (t *tableDecoder) row(p *Part, rec *sink.Record, sc *scratch) *fault {
 			p.cells = append(p.cells, cell{})
 			continue
 		}
-		x, r := c.cell(p, rec, t.columnAt[i], sc)
+		x, r := readCell(c, p, rec, t.columnAt[i], sc)
 		if r != nil {
 			return &fault{column: c.name, code: r.Code, message: r.Message}
 		}
@@ -203,7 +203,7 @@ func (t *tableDecoder) tombstone(p *Part, rec *sink.Record, sc *scratch) *fault 
 	for i, k := range t.key {
 		c := t.columns[k]
 		c.source = t.recordKey[i]
-		x, r := c.cell(p, rec, t.keyAt[i], sc)
+		x, r := readCell(&c, p, rec, t.keyAt[i], sc)
 		if r == nil && x.len < 0 {
 			r = pgtext.Refuse(pgtext.NoValue, "the tombstone's record key has no value for this column of the key")
 		}
@@ -218,12 +218,12 @@ func (t *tableDecoder) tombstone(p *Part, rec *sink.Record, sc *scratch) *fault 
 
 // cell appends the column's text to p.text; at is the source's place among the
 // paths into the value or the key.
-func (c *column) cell(p *Part, rec *sink.Record, at int32, sc *scratch) (cell, *pgtext.Refusal) {
+func readCell(c *column, p *Part, rec *sink.Record, at int32, sc *scratch) (cell, *pgtext.Refusal) {
 	start := len(p.text)
 	var r *pgtext.Refusal
 	switch src := &c.source; {
 	case src.Meta == source.Field:
-		return c.jsonCell(p, sc.values[at])
+		return readValue(c, p, sc.values[at])
 	case src.Meta == source.Key && src.Path != "":
 		if rec.Key == nil {
 			return cell{len: cellNull}, nil
@@ -231,7 +231,7 @@ func (c *column) cell(p *Part, rec *sink.Record, at int32, sc *scratch) (cell, *
 		if r := sc.readKey(rec.Key); r != nil {
 			return cell{}, r
 		}
-		return c.jsonCell(p, sc.keys[at])
+		return readValue(c, p, sc.keys[at])
 	case src.Meta == source.KeyJSON:
 		if rec.Key == nil {
 			return cell{len: cellNull}, nil
@@ -239,7 +239,7 @@ func (c *column) cell(p *Part, rec *sink.Record, at int32, sc *scratch) (cell, *
 		if r := sc.readKey(rec.Key); r != nil {
 			return cell{}, pgtext.Refuse(r.Code, r.Message+" ($key_json reads JSON; $key takes a key as it is)")
 		}
-		return c.jsonCell(p, sc.key)
+		return readValue(c, p, sc.key)
 	case src.Raw():
 		b, ok := rawBytes(rec, src)
 		if !ok {
@@ -252,13 +252,13 @@ func (c *column) cell(p *Part, rec *sink.Record, at int32, sc *scratch) (cell, *
 	case src.Meta == source.Timestamp && rec.Timestamp.IsZero():
 		return cell{len: cellNull}, nil
 	default:
-		p.text = c.appendMeta(p.text, rec)
+		p.text = appendMeta(c, p.text, rec)
 		r = c.CheckText(p.text[start:])
 	}
 	return p.cellFrom(start), r
 }
 
-func (c *column) jsonCell(p *Part, v fields.Value) (cell, *pgtext.Refusal) {
+func readValue(c *column, p *Part, v fields.Value) (cell, *pgtext.Refusal) {
 	switch v.Kind {
 	case fields.Absent:
 		return cell{len: cellAbsent}, nil

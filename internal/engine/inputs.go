@@ -69,7 +69,7 @@ func (t *table) mapInputs(ctx context.Context, tx pgx.Tx, r *catalog.Relation, p
 			parse = source.ParseChild
 		}
 		if c.source, err = parse(in.From, name); err == nil {
-			err = c.check()
+			err = checkColumn(&c)
 		}
 		if err != nil {
 			ps.add(fmt.Sprintf("%s: %v", of, err), "")

@@ -54,7 +54,7 @@ func (t *table) rehearse(ctx context.Context, tx pgx.Tx, ps *problems) error {
 	}
 	for _, i := range compared {
 		c := &t.columns[i]
-		forms = append(forms, form{"read column " + c.name, c.spellSQL(), func(w *writer) { w.params.strings(nil) }})
+		forms = append(forms, form{"read column " + c.name, spellSQL(c), func(w *writer) { w.params.strings(nil) }})
 	}
 	return rehearse(ctx, tx, t.title(), forms, ps)
 }

@@ -14,7 +14,7 @@ import (
 const timestampLayout = "2006-01-02T15:04:05.000Z07:00"
 
 // appendMeta appends what a record's place or time is as the column's text.
-func (c *column) appendMeta(dst []byte, rec *sink.Record) []byte {
+func appendMeta(c *column, dst []byte, rec *sink.Record) []byte {
 	quoted := c.Kind == pgtext.KindJSON
 	switch c.source.Meta {
 	case source.Partition:

@@ -65,7 +65,7 @@ func (s *Sink) spell(ctx context.Context, open, known spellings) (err error) {
 		if known[c] == nil {
 			known[c] = map[string]*spelling{}
 		}
-		if err := c.spell(ctx, tx, slices.Sorted(maps.Keys(texts)), known[c]); err != nil {
+		if err := spell(c, ctx, tx, slices.Sorted(maps.Keys(texts)), known[c]); err != nil {
 			return fmt.Errorf("read keys: %w", err)
 		}
 	}
@@ -73,12 +73,12 @@ func (s *Sink) spell(ctx context.Context, open, known spellings) (err error) {
 }
 
 // spell finds the texts that are none by halving.
-func (c *column) spell(ctx context.Context, tx pgx.Tx, texts []string, known map[string]*spelling) error {
+func spell(c *column, ctx context.Context, tx pgx.Tx, texts []string, known map[string]*spelling) error {
 	sub, err := tx.Begin(ctx) // a savepoint
 	if err != nil {
 		return err
 	}
-	canon, err := c.spellAll(ctx, sub, texts)
+	canon, err := spellAll(c, ctx, sub, texts)
 	if err == nil {
 		for i, text := range texts {
 			known[text] = &spelling{canon: canon[i]}
@@ -92,10 +92,10 @@ func (c *column) spell(ctx context.Context, tx pgx.Tx, texts []string, known map
 		return err
 	}
 	if len(texts) > 1 {
-		if err := c.spell(ctx, tx, texts[:len(texts)/2], known); err != nil {
+		if err := spell(c, ctx, tx, texts[:len(texts)/2], known); err != nil {
 			return err
 		}
-		return c.spell(ctx, tx, texts[len(texts)/2:], known)
+		return spell(c, ctx, tx, texts[len(texts)/2:], known)
 	}
 	var pg *pgconn.PgError
 	errors.As(err, &pg)
@@ -103,8 +103,8 @@ func (c *column) spell(ctx context.Context, tx pgx.Tx, texts []string, known map
 	return nil
 }
 
-func (c *column) spellAll(ctx context.Context, tx pgx.Tx, texts []string) ([][]byte, error) {
-	rows, err := tx.Query(ctx, c.spellSQL(), texts)
+func spellAll(c *column, ctx context.Context, tx pgx.Tx, texts []string) ([][]byte, error) {
+	rows, err := tx.Query(ctx, spellSQL(c), texts)
 	if err != nil {
 		return nil, err
 	}
@@ -116,6 +116,6 @@ func (c *column) spellAll(ctx context.Context, tx pgx.Tx, texts []string) ([][]b
 }
 
 // spellSQL asks for the canonical texts of a column's texts, in their order.
-func (c *column) spellSQL() string {
+func spellSQL(c *column) string {
 	return "select " + c.CanonicalSQL() + " from unnest($1::text[]) with ordinality as a(x, n) order by n"
 }

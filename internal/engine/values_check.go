@@ -13,11 +13,11 @@ import (
 
 // check refuses a source, an encoding or a zone that the column's type can't
 // have, and prepares what the others need.
-func (c *column) check() error {
-	if err := c.checkEncoding(); err != nil {
+func checkColumn(c *column) error {
+	if err := checkEncoding(c); err != nil {
 		return err
 	}
-	if err := c.checkZone(); err != nil {
+	if err := checkZone(c); err != nil {
 		return err
 	}
 	if c.Unit != "" {
@@ -29,10 +29,10 @@ func (c *column) check() error {
 			return errors.New(problem)
 		}
 	}
-	return c.checkMeta()
+	return checkMeta(c)
 }
 
-func (c *column) checkEncoding() error {
+func checkEncoding(c *column) error {
 	switch {
 	case c.Encoding != "" && c.Kind != pgtext.KindBytea:
 		return fmt.Errorf("encoding is for bytea, and the column's type is %s", c.Declared)
@@ -44,7 +44,7 @@ func (c *column) checkEncoding() error {
 	return nil
 }
 
-func (c *column) checkZone() error {
+func checkZone(c *column) error {
 	if c.Zone == "" {
 		return nil
 	}
@@ -61,7 +61,7 @@ func (c *column) checkZone() error {
 	return nil
 }
 
-func (c *column) checkRounding(rounding string) error {
+func checkRounding(c *column, rounding string) error {
 	switch {
 	case rounding == "":
 		return nil
@@ -74,7 +74,7 @@ func (c *column) checkRounding(rounding string) error {
 }
 
 // checkMeta checks that the record's place or time is something for the column.
-func (c *column) checkMeta() error {
+func checkMeta(c *column) error {
 	var name string
 	var kinds []pgtext.Kind
 	switch c.source.Meta {
