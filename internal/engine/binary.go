@@ -24,7 +24,7 @@ const (
 const binaryHeader = "PGCOPY\n\xff\r\n\x00" + "\x00\x00\x00\x00" + "\x00\x00\x00\x00"
 
 // wires are the binary forms of the columns; nil if one of them is not known here.
-func (t *table) wires(s shape) []pgtext.Wire {
+func (t *tableData) wires(s shape) []pgtext.Wire {
 	forms := make([]pgtext.Wire, len(s.columns))
 	for k, i := range s.columns {
 		if forms[k] = t.columns[i].Wire(); forms[k] == nil {
@@ -36,8 +36,8 @@ func (t *table) wires(s shape) []pgtext.Wire {
 
 // plain reports whether the rows of the next COPY may be tried in binary.
 func (t *table) plain() bool {
-	if t.inText.Load() > 0 {
-		t.inText.Add(-1)
+	if t.learn.inText.Load() > 0 {
+		t.learn.inText.Add(-1)
 		return false
 	}
 	return true

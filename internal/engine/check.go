@@ -7,13 +7,12 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/oncesink/oncesink/internal/source"
-
 	"github.com/jackc/pgx/v5"
 
 	"github.com/oncesink/oncesink/internal/catalog"
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/pgtext"
+	"github.com/oncesink/oncesink/internal/source"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -74,7 +73,7 @@ func checkRelation(r *catalog.Relation, cfg *sink.Config, stage *Stage, ps *prob
 
 // mapColumns decides which columns events fill: every one that is not generated
 // or the engine's, from the field of its name unless the configuration says otherwise.
-func (t *table) mapColumns(r *catalog.Relation, cfg sink.TableConfig, ps *problems) {
+func (t *tableData) mapColumns(r *catalog.Relation, cfg sink.TableConfig, ps *problems) {
 	for name := range cfg.Columns {
 		switch c := r.Column(name); {
 		case c == nil:
@@ -126,18 +125,18 @@ func (t *table) mapColumns(r *catalog.Relation, cfg sink.TableConfig, ps *proble
 
 // numbered reports whether PostgreSQL alone numbers the column: an identity that is generated always takes a
 // value in an insert that overrides it, and in no update.
-func (t *table) numbered(c *catalog.Column, cfg sink.TableConfig) bool {
+func (t *tableData) numbered(c *catalog.Column, cfg sink.TableConfig) bool {
 	return c.Identity == "a" && t.strategy == sink.Upsert && !slices.Contains(cfg.Key, c.Name)
 }
 
 func isEngine(column string) bool { return strings.HasPrefix(column, "_oncesink_") }
 
-func (t *table) index(name string) int {
+func (t *tableData) index(name string) int {
 	return slices.IndexFunc(t.columns, func(c column) bool { return c.name == name })
 }
 
 // mapKey finds the unique index that decides what one row is, and the other ones.
-func (t *table) mapKey(r *catalog.Relation, cfg sink.TableConfig, ps *problems) {
+func (t *tableData) mapKey(r *catalog.Relation, cfg sink.TableConfig, ps *problems) {
 	want := slices.Clone(cfg.Key)
 	if t.strategy == sink.Append {
 		want = []string{sourceColumn, offsetColumn}
@@ -201,7 +200,7 @@ func subset(a, b []string) bool {
 
 func sameSet(a, b []string) bool { return subset(a, b) && subset(b, a) }
 
-func (t *table) mapVersion(r *catalog.Relation, cfg sink.TableConfig, ps *problems) {
+func (t *tableData) mapVersion(r *catalog.Relation, cfg sink.TableConfig, ps *problems) {
 	if cfg.Version == "" {
 		return
 	}
@@ -224,7 +223,7 @@ func (t *table) mapVersion(r *catalog.Relation, cfg sink.TableConfig, ps *proble
 }
 
 // mapTombstones compiles how a tombstone names its row, and finds the delete memory.
-func (t *table) mapTombstones(ctx context.Context, tx pgx.Tx, cfg sink.TableConfig, ps *problems) error {
+func (t *tableData) mapTombstones(ctx context.Context, tx pgx.Tx, cfg sink.TableConfig, ps *problems) error {
 	if len(cfg.RecordKey) == 0 {
 		return nil
 	}
@@ -256,7 +255,7 @@ func (t *table) mapTombstones(ctx context.Context, tx pgx.Tx, cfg sink.TableConf
 }
 
 // checkGuard checks the engine columns (rule 10).
-func (t *table) checkGuard(r *catalog.Relation, ps *problems) {
+func (t *tableData) checkGuard(r *catalog.Relation, ps *problems) {
 	if !t.guarded {
 		return
 	}
@@ -271,7 +270,7 @@ func (t *table) checkGuard(r *catalog.Relation, ps *problems) {
 	}
 }
 
-func (t *table) checkPrivileges(r *catalog.Relation, ps *problems) {
+func (t *tableData) checkPrivileges(r *catalog.Relation, ps *problems) {
 	if !r.SchemaUsable {
 		ps.later("the role lacks USAGE on schema "+r.Schema, fmt.Sprintf("grant usage on schema %s to ROLE", pgname.Quote(r.Schema)))
 	}

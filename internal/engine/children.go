@@ -6,11 +6,10 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/oncesink/oncesink/internal/source"
-
 	"github.com/oncesink/oncesink/internal/catalog"
 	"github.com/oncesink/oncesink/internal/fields"
 	"github.com/oncesink/oncesink/internal/pgtext"
+	"github.com/oncesink/oncesink/internal/source"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -49,7 +48,7 @@ func checkChildren(cfg sink.TableConfig, ps *problems) {
 }
 
 // adopt makes the table one of the parent's children.
-func (t *table) adopt(parent *table, r *catalog.Relation, ps *problems) {
+func (t *tableData) adopt(parent *tableData, r *catalog.Relation, ps *problems) {
 	in := "table " + t.title()
 	switch {
 	case parent == nil:
@@ -94,7 +93,7 @@ func (t *table) adopt(parent *table, r *catalog.Relation, ps *problems) {
 	parent.children = append(parent.children, t)
 }
 
-func (t *table) setMemory() memory {
+func (t *tableData) setMemory() memory {
 	return setMemory(t.schema, t.name, &t.cfg, t.parent.schema, t.parent.name, &t.parent.cfg)
 }
 
@@ -221,8 +220,8 @@ func (w *writer) children(t *table, events []event) {
 		if len(parents) == 0 {
 			continue
 		}
-		w.statement(t, func(s shape) string { return t.claimSQL(c, s) }, t.lookShape(), parents)
-		w.statement(t, func(s shape) string { return t.staleSQL(c, s) }, shape{columns: t.key}, parents)
+		w.statement(t, func(s shape) string { return t.claimSQL(c.tableData, s) }, t.lookShape(), parents)
+		w.statement(t, func(s shape) string { return t.staleSQL(c.tableData, s) }, shape{columns: t.key}, parents)
 		if c.stage != nil && c.stage.Seen != "" {
 			w.seen(c, rows)
 		}

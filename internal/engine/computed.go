@@ -25,7 +25,7 @@ type computed struct {
 
 // mapComputed compiles the columns that are SQL expressions over others. PostgreSQL has to know them as
 // immutable, or a replay would give other rows.
-func (t *table) mapComputed(ctx context.Context, tx pgx.Tx, r *catalog.Relation, ps *problems) error {
+func (t *tableData) mapComputed(ctx context.Context, tx pgx.Tx, r *catalog.Relation, ps *problems) error {
 	if err := t.mapInputs(ctx, tx, r, ps); err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func checkComputed(table, name string, c sink.ColumnConfig, ps *problems) {
 }
 
 // compute marks the computed columns of a row whose cells begin at first: as there if all inputs are.
-func (t *table) compute(cells []cell) {
+func (t *tableData) compute(cells []cell) {
 	for i := range t.columns {
 		c := t.columns[i].computed
 		if c == nil {
@@ -89,7 +89,7 @@ func (t *table) compute(cells []cell) {
 }
 
 // computes lists the expressions of a statement's columns, over its typed rows.
-func (t *table) computes(s shape) string {
+func (t *tableData) computes(s shape) string {
 	var b strings.Builder
 	for _, i := range s.columns {
 		if c := t.columns[i].computed; c != nil {
@@ -100,7 +100,7 @@ func (t *table) computes(s shape) string {
 }
 
 // computedColumns names the computed columns.
-func (t *table) computedColumns() (names []string) {
+func (t *tableData) computedColumns() (names []string) {
 	for i := range t.columns {
 		if t.columns[i].computed != nil {
 			names = append(names, t.columns[i].name)

@@ -20,7 +20,7 @@ import (
 // copySQL is the statement that takes rows of new keys. What a text becomes in COPY is
 // what it becomes in the upsert: it goes through the type's input function, or is
 // sent as that function would have read it; and the length is left to the column (rule 15).
-func (t *table) copySQL(s shape, options string) string {
+func (t *tableData) copySQL(s shape, options string) string {
 	var names []string
 	for _, i := range s.columns {
 		names = append(names, pgname.Quote(t.columns[i].name))
@@ -37,7 +37,7 @@ const (
 )
 
 // checkCopy finds out whether rows may go by COPY at all.
-func (t *table) checkCopy(r *catalog.Relation) {
+func (t *tableData) checkCopy(r *catalog.Relation) {
 	switch {
 	case r.RowsFiltered:
 		t.copyRefused = "row level security applies to the role, which COPY refuses"
@@ -73,7 +73,7 @@ func (t *transaction) copy(ctx context.Context, tb *table, s shape, events []eve
 		data, n := tb.appendBinary(w.copyText[:0], s, forms, events)
 		w.copyText = data[:0]
 		if n == 0 {
-			tb.inText.Store(patience)
+			tb.learn.inText.Store(patience)
 			break
 		}
 		if err := t.copyFrom(ctx, tb, tb.copySQL(s, binaryOptions), bytes.NewReader(data)); err != nil {

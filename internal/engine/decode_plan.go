@@ -3,12 +3,10 @@ package engine
 import (
 	"slices"
 	"sync"
-	"time"
-
-	"github.com/oncesink/oncesink/internal/source"
 
 	"github.com/oncesink/oncesink/internal/fields"
 	"github.com/oncesink/oncesink/internal/pgtext"
+	"github.com/oncesink/oncesink/internal/source"
 )
 
 // decoder turns the records of one topic into rows. All its tables' paths are
@@ -22,7 +20,7 @@ type decoder struct {
 
 // tableDecoder is a table with the places of its columns' paths.
 type tableDecoder struct {
-	*table
+	*tableData
 	index    int32   // into mapping.tables
 	columnAt []int32 // by column: index of its path; -1 without one
 	keyAt    []int32 // the same of recordKey
@@ -51,27 +49,18 @@ func (p *paths) add(path string) int32 {
 }
 
 // compileDecoders makes the decoder of each topic.
-func (m *mapping) compileDecoders(timeZone string) error {
-	session, err := time.LoadLocation(timeZone)
-	if err != nil || timeZone == "Local" {
-		session = nil // PostgreSQL knows it, and is asked where it matters
-	}
-	for _, t := range m.tables {
-		for i := range t.columns {
-			t.columns[i].Session = session
-			t.columns[i].Prepare()
-		}
-	}
-	m.decoders = make(map[string]*decoder, len(m.topics))
+func compileDecoders(m *mappingData) (map[string]*decoder, error) {
+	decoders := make(map[string]*decoder, len(m.topics))
 	for topic, tables := range m.topics {
-		if m.decoders[topic], err = m.compileDecoder(tables); err != nil {
-			return err
+		var err error
+		if decoders[topic], err = compileDecoder(m, tables); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	return decoders, nil
 }
 
-func (m *mapping) compileDecoder(tables []int32) (*decoder, error) {
+func compileDecoder(m *mappingData, tables []int32) (*decoder, error) {
 	d := &decoder{limit: maxRecordBytes}
 	var values, keys paths
 	place := func(src source.Source) int32 {
@@ -87,13 +76,13 @@ func (m *mapping) compileDecoder(tables []int32) (*decoder, error) {
 		if m.tables[index].parent != nil {
 			continue // its parent's decoder has it
 		}
-		t := tableDecoder{table: m.tables[index], index: index}
+		t := tableDecoder{tableData: m.tables[index], index: index}
 		t.placeColumns(place)
 		for _, src := range t.recordKey {
 			t.keyAt = append(t.keyAt, place(src))
 		}
 		for bit, child := range t.children {
-			c := childDecoder{tableDecoder: tableDecoder{table: child, index: child.place}, bit: 1 << bit, at: values.add(child.cfg.Each)}
+			c := childDecoder{tableDecoder: tableDecoder{tableData: child, index: child.place}, bit: 1 << bit, at: values.add(child.cfg.Each)}
 			var elements paths
 			c.placeColumns(func(src source.Source) int32 {
 				switch src.Meta {

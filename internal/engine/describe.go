@@ -67,7 +67,7 @@ func (s *Sink) Describe() []TableReport {
 }
 
 // way says which routes the table's rows may take.
-func (t *table) way() string {
+func (t *tableData) way() string {
 	switch {
 	case t.parent != nil:
 		return "delete and insert, where an event has the array and comes last, beside its row of " + t.parent.title()
@@ -95,12 +95,12 @@ func (t *table) forms() []form {
 	flagged := shape{columns: t.all(), flagged: true}
 	keys := shape{columns: t.key}
 	statement := func(name string, sql func(shape) string, s shape) form {
-		return form{name, sql(s), func(w *writer) { w.params.rows(t, s, nil) }}
+		return form{name, sql(s), func(w *writer) { w.params.rows(t.tableData, s, nil) }}
 	}
 	var forms []form
 	if t.parent != nil {
-		ofParent := func(name string, sql func(*table, shape) string, s shape) form {
-			return form{name, sql(t, s), func(w *writer) { w.params.rows(t.parent, s, nil) }}
+		ofParent := func(name string, sql func(*tableData, shape) string, s shape) form {
+			return form{name, sql(t.tableData, s), func(w *writer) { w.params.rows(t.parent, s, nil) }}
 		}
 		return []form{
 			ofParent("claim children", t.parent.claimSQL, t.parent.lookShape()),

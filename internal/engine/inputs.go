@@ -9,8 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/oncesink/oncesink/internal/source"
-
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -18,6 +16,7 @@ import (
 	"github.com/oncesink/oncesink/internal/expression"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/pgtext"
+	"github.com/oncesink/oncesink/internal/source"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -25,13 +24,13 @@ import (
 // own: its texts travel in the statements' arrays and are typed there, and nothing is stored.
 
 // filled are the table's own columns that events fill.
-func (t *table) filled() []column { return t.columns[:len(t.columns)-t.inputs] }
+func (t *tableData) filled() []column { return t.columns[:len(t.columns)-t.inputs] }
 
 // only reports whether the configuration of a column says what the other one says.
 func only(c, other sink.ColumnConfig) bool { return reflect.DeepEqual(c, other) }
 
 // mapInputs compiles the inputs of all expressions. Two expressions may share one if they say the same of it.
-func (t *table) mapInputs(ctx context.Context, tx pgx.Tx, r *catalog.Relation, ps *problems) error {
+func (t *tableData) mapInputs(ctx context.Context, tx pgx.Tx, r *catalog.Relation, ps *problems) error {
 	all, before := map[string]sink.InputConfig{}, len(ps.errs)
 	for _, name := range slices.Sorted(maps.Keys(t.cfg.Columns)) {
 		for _, input := range slices.Sorted(maps.Keys(t.cfg.Columns[name].Inputs)) {
@@ -114,7 +113,7 @@ func inputColumn(ctx context.Context, tx pgx.Tx, typ string) (c column, refusal 
 }
 
 // expressionInputs are the inputs of a column's expression.
-func (t *table) expressionInputs(name string) (out []expression.Input) {
+func (t *tableData) expressionInputs(name string) (out []expression.Input) {
 	for _, input := range slices.Sorted(maps.Keys(t.cfg.Columns[name].Inputs)) {
 		if i := t.index(input); i >= 0 {
 			out = append(out, expression.Input{Name: input, Type: t.columns[i].Base})

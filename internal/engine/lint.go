@@ -6,10 +6,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/oncesink/oncesink/internal/source"
-
 	"github.com/oncesink/oncesink/internal/catalog"
 	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/internal/source"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -70,7 +69,7 @@ var (
 )
 
 // lint finds what keeps the same events from giving the same rows. Tables are all that the sink writes.
-func (t *table) lint(r *catalog.Relation, tables []*table) {
+func (t *tableData) lint(r *catalog.Relation, tables []*tableData) {
 	add := func(code string, severity Severity, object, why, fix, problem string, args ...any) {
 		if slices.Contains(t.cfg.Accept, code) || object != "" && slices.Contains(t.cfg.Accept, code+":"+object) {
 			return
@@ -108,7 +107,7 @@ func (t *table) lint(r *catalog.Relation, tables []*table) {
 
 type addFinding func(code string, severity Severity, object, why, fix, problem string, args ...any)
 
-func (t *table) lintColumns(r *catalog.Relation, add addFinding) {
+func (t *tableData) lintColumns(r *catalog.Relation, add addFinding) {
 	for i := range r.Columns {
 		c := &r.Columns[i]
 		if c.Generated || isEngine(c.Name) || !c.VolatileDefault {
@@ -143,7 +142,7 @@ func (t *table) lintColumns(r *catalog.Relation, add addFinding) {
 	}
 }
 
-func (t *table) lintTriggers(r *catalog.Relation, add addFinding) {
+func (t *tableData) lintTriggers(r *catalog.Relation, add addFinding) {
 	for _, g := range r.Triggers {
 		readable := g.Language == "plpgsql" || g.Language == "sql"
 		const fix = "do in the mapping, in a generated column or in a rollup what it does; or drop it"
@@ -161,9 +160,9 @@ func (t *table) lintTriggers(r *catalog.Relation, add addFinding) {
 	}
 }
 
-func (t *table) lintForeignKeys(r *catalog.Relation, tables []*table, add addFinding) {
+func (t *tableData) lintForeignKeys(r *catalog.Relation, tables []*tableData, add addFinding) {
 	for _, k := range r.ForeignKeys {
-		own := slices.ContainsFunc(tables, func(o *table) bool {
+		own := slices.ContainsFunc(tables, func(o *tableData) bool {
 			return o.parent == t && k.Incoming && o.title() == k.Other || t.parent == o && !k.Incoming && o.title() == k.Other
 		})
 		switch {
@@ -188,9 +187,9 @@ func (t *table) lintForeignKeys(r *catalog.Relation, tables []*table, add addFin
 
 // lintReferences looks at foreign keys to tables that the sink writes as well. Within a transaction the referenced
 // ones are written first; that does not help where they refer to each other, or come from other topics.
-func (t *table) lintReferences(r *catalog.Relation, tables []*table, add addFinding) {
+func (t *tableData) lintReferences(r *catalog.Relation, tables []*tableData, add addFinding) {
 	place := func(title string) int {
-		return slices.IndexFunc(tables, func(o *table) bool { return o.title() == title })
+		return slices.IndexFunc(tables, func(o *tableData) bool { return o.title() == title })
 	}
 	mine := place(t.title())
 	for _, e := range r.Edges {
@@ -216,7 +215,7 @@ func (t *table) lintReferences(r *catalog.Relation, tables []*table, add addFind
 }
 
 // leads reports whether one table refers to another one, by way of tables that the sink writes.
-func leads(r *catalog.Relation, from, to string, tables []*table) bool {
+func leads(r *catalog.Relation, from, to string, tables []*tableData) bool {
 	seen, open := map[string]bool{}, []string{from}
 	for len(open) > 0 {
 		at := open[0]
@@ -224,7 +223,7 @@ func leads(r *catalog.Relation, from, to string, tables []*table) bool {
 		if at == to {
 			return true
 		}
-		if seen[at] || !slices.ContainsFunc(tables, func(t *table) bool { return t.title() == at }) {
+		if seen[at] || !slices.ContainsFunc(tables, func(t *tableData) bool { return t.title() == at }) {
 			continue
 		}
 		seen[at] = true

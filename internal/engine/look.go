@@ -17,7 +17,7 @@ const (
 )
 
 // lookShape has the columns that a look compares.
-func (t *table) lookShape() shape {
+func (t *tableData) lookShape() shape {
 	s := shape{columns: slices.Clone(t.key)}
 	if t.version >= 0 {
 		s.columns = append(s.columns, t.version)
@@ -29,7 +29,7 @@ func (t *table) lookShape() shape {
 // lookSQL asks for each event what there is of its key. It answers with one text,
 // a character for each event. It locks nothing. The memory stays as it is until the end of the transaction, which
 // has the table's advisory lock.
-func (t *table) lookSQL(s shape) string {
+func (t *tableData) lookSQL(s shape) string {
 	same, newer := t.sameKey("t", "e"), t.newer("e", "t")
 	if t.strategy == sink.Append {
 		same = fmt.Sprintf("t.%s = e.%s and t.%s = e.%s", sourceColumn, sourceColumn, offsetColumn, offsetColumn)
@@ -44,15 +44,15 @@ func (t *table) lookSQL(s shape) string {
 }
 
 // memorySQL asks for each event whether a tombstone of its key is remembered.
-func (t *table) memorySQL(s shape) string {
+func (t *tableData) memorySQL(s shape) string {
 	return t.ask(s, fmt.Sprintf("case when %s then '%c' else '%c' end", t.inMemory(), saysWins, saysAbsent))
 }
 
-func (t *table) inMemory() string {
+func (t *tableData) inMemory() string {
 	return fmt.Sprintf("exists (select from %s m where %s)", t.memory, t.sameKey("m", "e"))
 }
 
-func (t *table) ask(s shape, says string) string {
+func (t *tableData) ask(s shape, says string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "select string_agg(%s, '' order by e._oncesink_n)\n  from ", says)
 	t.events(&b, s, true)
@@ -155,7 +155,7 @@ func (t *transaction) look(ctx context.Context, tb *table, way route, events []e
 // route is the way for a round of n events. A table that deadlocked keeps to
 // statements, which lock in one order.
 func (t *table) route(n int) route {
-	if t.copyRefused != "" || t.ordered.Load() || t.strategy == sink.Append && !t.guarded || t.bulk() {
+	if t.copyRefused != "" || t.learn.ordered.Load() || t.strategy == sink.Append && !t.guarded || t.bulk() {
 		if t.copyRefused == "" && (t.strategy == sink.Append || t.bulk()) && n >= leastRows {
 			return byCopy // no key, no conflict
 		}
@@ -165,7 +165,7 @@ func (t *table) route(n int) route {
 }
 
 // whole reports whether the event alone can make a row.
-func (t *table) whole(e *event) bool {
+func (t *tableData) whole(e *event) bool {
 	for _, i := range t.required {
 		if e.cell(i).len == cellAbsent {
 			return false

@@ -6,37 +6,42 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/oncesink/oncesink/internal/catalog"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/sink"
 )
 
-// mapping is the configuration, compiled against the catalog of one moment. It is immutable, but for
-// what its tables learn. When a table is altered the sink goes on with another one (rule 29): each
+// mapping is the configuration, compiled against the catalog of one moment, with what its tables have learnt. When a
+// table is altered the sink goes on with another one (rule 29): each
 // transaction looks whether the catalog still says what its mapping was compiled from.
 type mapping struct {
+	*mappingData
 	tables []*table
-	topics map[string][]int32 // topic -> indexes of its tables
-	byName []int              // indexes of tables in the order of their names
 	// decoders of the topics; a topic that feeds no table has none.
 	decoders map[string]*decoder
-	// order in which tables are written, the referenced ones first.
-	order []int
-	// references: one of the tables has a foreign key to another one, or to itself. deferrable: one can be
-	// checked at the end.
-	references, deferrable bool
-	// names of the tables as SQL takes them, and what the catalog said of them.
-	names []string
-	stamp catalog.Stamp
-	// catalog is all that was read of the tables; mappings of one catalog decode alike.
-	catalog string
+}
+
+// newMapping is a mapping whose tables have learnt nothing yet.
+func newMapping(data *mappingData) (*mapping, error) {
+	m := &mapping{mappingData: data}
+	for _, t := range data.tables {
+		m.tables = append(m.tables, &table{tableData: t, learn: &learner{}})
+	}
+	for _, t := range m.tables {
+		for _, c := range t.tableData.children {
+			t.children = append(t.children, m.tables[c.place])
+		}
+	}
+	var err error
+	if m.decoders, err = compileDecoders(data); err != nil {
+		return nil, fmt.Errorf("compile the mapping: %w", err)
+	}
+	return m, nil
 }
 
 // compiled is the mapping that a sink goes by.
@@ -62,8 +67,10 @@ func (s *Sink) adopt(ctx context.Context, old *mapping) (*mapping, error) {
 		return nil, err
 	}
 	if m.catalog == old.catalog { // a truncate, a grant, a partition more
+		data := *old.mappingData
+		data.stamp = m.stamp
 		same := *old
-		same.stamp = m.stamp
+		same.mappingData = &data
 		s.compiled.now.Store(&same)
 		return &same, nil
 	}
@@ -77,7 +84,6 @@ func (s *Sink) adopt(ctx context.Context, old *mapping) (*mapping, error) {
 				slog.String("table", t.title()))
 		}
 		t.learn = old.tables[i].learn
-		t.ordered.Store(old.tables[i].ordered.Load())
 		if was, is := old.tables[i].describeColumns(), t.describeColumns(); !slices.Equal(was, is) {
 			s.log.Warn("a table was altered: going on with it as it is now", slog.String("table", t.title()),
 				slog.String("gone", onlyIn(was, is)), slog.String("new", onlyIn(is, was)))
@@ -87,26 +93,11 @@ func (s *Sink) adopt(ctx context.Context, old *mapping) (*mapping, error) {
 	return m, nil
 }
 
-// describeColumns lists the columns that events fill, with their types.
-func (t *table) describeColumns() []string {
-	out := make([]string, len(t.columns))
-	for i := range t.columns {
-		out[i] = t.columns[i].name + " " + t.columns[i].Declared
-	}
-	return out
-}
-
-// onlyIn lists what only a has.
-func onlyIn(a, b []string) string {
-	only := slices.DeleteFunc(slices.Clone(a), func(s string) bool { return slices.Contains(b, s) })
-	return strings.Join(only, ", ")
-}
-
 // compile reads the target tables from the catalog and checks the configuration against them, in a
 // transaction that changes nothing. All problems found are *ConfigErrors, joined. Any other error is one
 // of the connection.
 func (s *Sink) compile(ctx context.Context) (*mapping, error) {
-	cfg, ps := s.cfg, &problems{}
+	ps := &problems{}
 	tx, err := s.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: s.beginSQL})
 	if err != nil {
 		switch pgerr.Classify(err) {
@@ -123,69 +114,9 @@ func (s *Sink) compile(ctx context.Context) (*mapping, error) {
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
 
-	if err := checkOwnTables(ctx, tx, ps); err != nil {
-		return nil, err
-	}
-	m := &mapping{topics: make(map[string][]int32)}
-	// The stamp first: what changes while the catalog is read makes the first transaction read it again.
-	if len(ps.errs) == 0 {
-		if m.stamp, err = catalog.ReadStamp(ctx, tx, configured(&cfg)); err != nil {
-			return nil, fmt.Errorf("read the catalog: %w", err)
-		}
-	}
-	seen := map[string]bool{}
-	var relations []*catalog.Relation // of m.tables
-	for _, tc := range cfg.Tables {
-		t, r, err := m.openTable(ctx, tx, &cfg, tc, s.stages[tc.Name], ps)
-		if err != nil {
-			return nil, err
-		}
-		if t == nil {
-			continue
-		}
-		if seen[t.title()] {
-			ps.add("table "+t.title()+" has two entries", "name both topics in one entry: two mappings of one table would undo each other's columns (rule 10)")
-			continue
-		}
-		seen[t.title()] = true
-		m.tables, relations = append(m.tables, t), append(relations, r)
-	}
-	for i, t := range m.tables {
-		if t.stage != nil {
-			continue
-		}
-		if err := relations[i].ReadEffects(ctx, tx); err != nil {
-			return nil, fmt.Errorf("read table %s: %w", t.title(), err)
-		}
-		t.lint(relations[i], m.tables)
-	}
-	if err := ps.join(); err != nil {
-		return nil, err
-	}
-	for _, r := range relations {
-		m.catalog += fmt.Sprintf("%+v\n", *r)
-	}
-	for i, t := range m.tables {
-		t.place = int32(i)
-		m.names = append(m.names, t.quoted())
-		m.byName = append(m.byName, i)
-		for _, topic := range t.topics {
-			m.topics[topic] = append(m.topics[topic], int32(i))
-		}
-	}
-	oids := make([]uint32, len(m.tables))
-	for i, t := range m.tables {
-		oids[i] = t.oid
-	}
-	references, err := catalog.References(ctx, tx, oids)
+	data, err := compileMapping(ctx, tx, &s.cfg, s.stages)
 	if err != nil {
-		return nil, fmt.Errorf("read foreign keys: %w", err)
+		return nil, err
 	}
-	m.catalog += fmt.Sprintln(references)
-	m.arrange(references)
-	if err := m.compileDecoders(cfg.TimeZone); err != nil {
-		return nil, fmt.Errorf("compile the mapping: %w", err)
-	}
-	slices.SortFunc(m.byName, func(a, b int) int { return strings.Compare(m.tables[a].title(), m.tables[b].title()) })
-	return m, nil
+	return newMapping(data)
 }

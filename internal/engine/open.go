@@ -8,11 +8,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/oncesink/oncesink/internal/catalog"
-	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -81,77 +78,4 @@ func OpenStages(ctx context.Context, pool *pgxpool.Pool, ledger *offsets.Ledger,
 	}
 	s.compiled.now.Store(m)
 	return s, nil
-}
-
-// problems gathers what is wrong with the configuration.
-type problems struct {
-	errs []error
-	// ahead of init: what init mends, and what the role that runs later lacks, is no problem yet.
-	ahead bool
-}
-
-func (p *problems) add(problem, fix string) {
-	p.errs = append(p.errs, &sink.ConfigError{Problem: problem, Fix: fix})
-}
-
-// later adds a problem that init mends, or that is another role's.
-func (p *problems) later(problem, fix string) {
-	if !p.ahead {
-		p.add(problem, fix)
-	}
-}
-
-func (p *problems) join() error { return errors.Join(p.errs...) }
-
-// openTable compiles one entry. It returns nil without an error if a problem
-// leaves no table to speak of.
-func (m *mapping) openTable(ctx context.Context, tx pgx.Tx, all *sink.Config, cfg sink.TableConfig, stage *Stage, ps *problems) (*table, *catalog.Relation, error) {
-	schema, name, err := pgname.Split(cfg.Name)
-	if err != nil {
-		ps.add(err.Error(), `write "table" or "schema.table", a name with a dot in double quotes`)
-		return nil, nil, nil
-	}
-	checkEntry(cfg, ps)
-	r, err := catalog.Read(ctx, tx, schema, name)
-	if errors.Is(err, catalog.ErrNoTable) {
-		ps.add("table "+cfg.Name+" does not exist", "create it, or give its statement as `create:` and run `oncesink init`")
-		return nil, nil, nil
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	if !checkRelation(r, all, stage, ps) {
-		return nil, nil, nil
-	}
-	t := &table{
-		oid: r.OID, schema: r.Schema, name: r.Name, learn: &learner{}, strategy: cfg.Strategy, guarded: cfg.Guard != "none", version: -1,
-		stage: stage, strict: all.Rounding == pgtext.RoundingRefuse, ignoreTombstones: cfg.Tombstones == "ignore", topics: cfg.Topics, cfg: cfg, lock: pgname.LockKey(r.Qualified()),
-	}
-	t.mapColumns(r, cfg, ps)
-	t.mapKey(r, cfg, ps)
-	t.mapVersion(r, cfg, ps)
-	if err := t.mapTombstones(ctx, tx, cfg, ps); err != nil {
-		return nil, nil, err
-	}
-	if err := t.mapComputed(ctx, tx, r, ps); err != nil {
-		return nil, nil, err
-	}
-	if t.strategy == sink.Children {
-		parent := slices.IndexFunc(m.tables, func(p *table) bool { return p.cfg.Name == cfg.Parent })
-		if parent < 0 {
-			t.adopt(nil, r, ps)
-		} else {
-			t.adopt(m.tables[parent], r, ps)
-		}
-		if t.setsTable != "" {
-			m := t.setMemory()
-			if err := m.check(ctx, tx, ps); err != nil {
-				return nil, nil, err
-			}
-		}
-	}
-	t.checkGuard(r, ps)
-	t.checkPrivileges(r, ps)
-	t.checkCopy(r)
-	return t, r, nil
 }

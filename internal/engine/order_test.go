@@ -43,7 +43,7 @@ func TestRandomHistories(t *testing.T) {
 		t.Run(h.name, func(t *testing.T) {
 			t.Parallel()
 			r := newHistoryRig(t, h.notNull, h.table)
-			r.e.tables[0].ordered.Store(h.ordered)
+			r.e.tables[0].learn.ordered.Store(h.ordered)
 			for n := range *histories {
 				if problem := r.run(*seed+uint64(n), h.partitions); problem != "" {
 					t.Fatalf("go test -seed %d -histories 1: %s", *seed+uint64(n), problem)

@@ -137,7 +137,7 @@ func (p *params) places(events []event) {
 }
 
 // rows adds what a statement of this shape takes of the events.
-func (p *params) rows(t *table, s shape, events []event) {
+func (p *params) rows(t *tableData, s shape, events []event) {
 	for _, i := range s.columns {
 		if t.columns[i].computed == nil {
 			p.texts(events, i)

@@ -39,7 +39,7 @@ func PlanInit(ctx context.Context, pool *pgxpool.Pool, cfg sink.Config) (steps [
 		return nil, fmt.Errorf("plan init: %w", err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	m, ps := &mapping{}, &problems{ahead: true}
+	m, ps := &mappingData{}, &problems{ahead: true}
 	for _, tc := range cfg.Tables {
 		r, created, err := createTable(ctx, tx, tc)
 		if config := (*sink.ConfigError)(nil); errors.As(err, &config) {
@@ -74,7 +74,7 @@ func PlanInit(ctx context.Context, pool *pgxpool.Pool, cfg sink.Config) (steps [
 }
 
 // initSteps says what init does to one table.
-func (t *table) initSteps(ctx context.Context, tx pgx.Tx, r *catalog.Relation, memories []memory, created bool) (steps []string, err error) {
+func (t *tableData) initSteps(ctx context.Context, tx pgx.Tx, r *catalog.Relation, memories []memory, created bool) (steps []string, err error) {
 	step := func(format string, args ...any) {
 		steps = append(steps, t.title()+": "+fmt.Sprintf(format, args...))
 	}

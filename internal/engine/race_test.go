@@ -89,7 +89,7 @@ func TestMixedWritersStopDeadlocking(t *testing.T) {
 			e.claims[o.Claim.Partition] = o.Claim
 		}
 	}
-	for n := 0; !e.tables[0].ordered.Load(); n++ {
+	for n := 0; !e.tables[0].learn.ordered.Load(); n++ {
 		if n == 500 {
 			t.Fatal("no deadlock")
 		}

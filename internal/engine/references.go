@@ -11,7 +11,7 @@ import (
 
 // arrange finds the order in which tables are written. Where they refer to each other in a circle, the order
 // of the configuration stands: only constraints that can be deferred let such rows pass.
-func (m *mapping) arrange(references []catalog.Reference) {
+func (m *mappingData) arrange(references []catalog.Reference) {
 	// A table of children stands for its parent: they are written together.
 	unit := func(i int) int {
 		if p := m.tables[i].parent; p != nil {

@@ -111,10 +111,10 @@ func TestReferenceAddedLater(t *testing.T) {
 
 // The order of tables that refer to each other in a circle is the configuration's.
 func TestArrange(t *testing.T) {
-	tables := func(n int) *mapping {
-		m := &mapping{}
+	tables := func(n int) *mappingData {
+		m := &mappingData{}
 		for range n {
-			m.tables = append(m.tables, &table{})
+			m.tables = append(m.tables, &tableData{})
 		}
 		return m
 	}

@@ -117,7 +117,7 @@ func rehearsalFix(err error, table string) string {
 
 // undrawable finds columns that draw from a sequence which the role may not use. Events that have the
 // field never draw: it depends on them.
-func (t *table) undrawable(ctx context.Context, tx pgx.Tx) (warnings []string, err error) {
+func (t *tableData) undrawable(ctx context.Context, tx pgx.Tx) (warnings []string, err error) {
 	rows, err := tx.Query(ctx, `
 		select distinct a.attname::text, s.oid::regclass::text
 		  from pg_attrdef d

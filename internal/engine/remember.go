@@ -16,7 +16,7 @@ import (
 // alone, so that what the snapshot shows cannot change underneath.
 //
 // It answers with one row: how many tombstones did something, and how many of those met no row.
-func (t *table) rememberSQL(s shape) string {
+func (t *tableData) rememberSQL(s shape) string {
 	key := pgname.Quote(t.columns[t.key[0]].name)
 	version, deleted, value, raised := "", "", "", ""
 	if t.version >= 0 {

@@ -1,6 +1,9 @@
 package engine
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // route is the way events become rows. Every route leaves the same table: they
 // differ in what they cost (rule 19).
@@ -40,6 +43,12 @@ type learner struct {
 
 	rest  int // batches to be upserted before the next look
 	pause int // how many the next rest has
+
+	// inText is for how many COPYs to come the rows go in text, since one had a value that Go does not read.
+	inText atomic.Int32
+	// ordered: writers of the table deadlocked, because each set of present
+	// fields has statements of its own. From then on a round is one statement.
+	ordered atomic.Bool
 }
 
 // next is the route for a round of n events.

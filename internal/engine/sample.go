@@ -258,7 +258,7 @@ func saysOf(code string) string {
 
 // like is a table of another name with the same columns, into which rows are inserted as they come.
 func (t *table) like(name string) *table {
-	return &table{schema: "pg_temp", name: name, columns: t.columns, inputs: t.inputs, key: t.key, version: t.version, strategy: sink.Append, identityAlways: t.identityAlways, required: t.required, cfg: t.cfg}
+	return &table{tableData: &tableData{schema: "pg_temp", name: name, columns: t.columns, inputs: t.inputs, key: t.key, version: t.version, strategy: sink.Append, identityAlways: t.identityAlways, required: t.required, cfg: t.cfg}, learn: &learner{}}
 }
 
 // copyOf makes temporary copies of a table: one that wants what the table wants of a new row, and one that may lack

@@ -232,7 +232,7 @@ func (a *attempt) run(ctx context.Context, t *table, s shape, sql string, events
 		}
 	}()
 	p := &params{}
-	p.rows(t, s, events)
+	p.rows(t.tableData, s, events)
 	result := nested.Conn().PgConn().ExecParams(ctx, sql, p.values, p.oids, p.formats[:len(p.values)], nil)
 	for result.NextRow() {
 		if answer != nil {

@@ -67,7 +67,7 @@ func parentOf(tables []sink.TableConfig, tc *sink.TableConfig) *sink.TableConfig
 }
 
 // ofParent is the condition that a row of the children, or an event, belongs to a row that has the parent's key.
-func (t *table) ofParent(child, parent string) string {
+func (t *tableData) ofParent(child, parent string) string {
 	var conds []string
 	for k, i := range t.parentAt {
 		conds = append(conds, fmt.Sprintf("%s.%s = %s.%s", child, pgname.Quote(t.columns[i].name), parent, pgname.Quote(t.parent.columns[t.parent.key[k]].name)))
@@ -83,7 +83,7 @@ func samePlace(a, b string) string {
 // claimSQL notes for the given events of the parent that the set is theirs, where they come after the event that has
 // it. It locks and writes nothing else. An event that a remembered tombstone holds back has no set, nor has one
 // without a row.
-func (t *table) claimSQL(c *table, s shape) string {
+func (t *tableData) claimSQL(c *tableData, s shape) string {
 	columns := slices.Clone(t.key)
 	if t.version >= 0 {
 		columns = append(columns, t.version)
@@ -116,7 +116,7 @@ func (t *table) claimSQL(c *table, s shape) string {
 // staleSQL deletes children that another event brought, of the sets that the given events have. Only
 // sets that have such children are locked, so that one that another event is taking at this moment is looked at
 // again: a replay has none.
-func (t *table) staleSQL(c *table, s shape) string {
+func (t *tableData) staleSQL(c *tableData, s shape) string {
 	stale := fmt.Sprintf("%s and (c.%s, c.%s) is distinct from (m.%s, m.%s)", c.ofParent("c", "m"), sourceColumn, offsetColumn, sourceColumn, offsetColumn)
 	var b strings.Builder
 	b.WriteString("with e as materialized ")
@@ -128,7 +128,7 @@ func (t *table) staleSQL(c *table, s shape) string {
 }
 
 // childSQL inserts the children of events that have the set, unless they are there.
-func (t *table) childSQL(s shape) string {
+func (t *tableData) childSQL(s shape) string {
 	var b strings.Builder
 	t.insertHead(&b, s)
 	fmt.Fprintf(&b, "select %s\n  from ", t.values(s))

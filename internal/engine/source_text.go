@@ -4,9 +4,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/oncesink/oncesink/internal/source"
-
 	"github.com/oncesink/oncesink/internal/pgtext"
+	"github.com/oncesink/oncesink/internal/source"
 	"github.com/oncesink/oncesink/sink"
 )
 

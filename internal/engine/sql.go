@@ -30,9 +30,9 @@ type shape struct {
 	winning bool  // the events are known, or expected, to win: no look before the write
 }
 
-func (t *table) quoted() string { return pgx.Identifier{t.schema, t.name}.Sanitize() }
+func (t *tableData) quoted() string { return pgx.Identifier{t.schema, t.name}.Sanitize() }
 
-func (t *table) isKey(i int) bool {
+func (t *tableData) isKey(i int) bool {
 	for _, k := range t.key {
 		if k == i {
 			return true
@@ -42,13 +42,15 @@ func (t *table) isKey(i int) bool {
 }
 
 // optional reports whether a flagged statement has a flag for column i.
-func (t *table) optional(i int) bool { return !t.isKey(i) && i != t.version && !t.columns[i].hidden }
+func (t *tableData) optional(i int) bool {
+	return !t.isKey(i) && i != t.version && !t.columns[i].hidden
+}
 
 // cast is the type that texts of a column are cast to. The length of text and
 // bit types is left to the assignment, which refuses what a cast truncates (rule
 // 15). The precision of keys and versions is applied at once, so that what is compared
 // is what will be stored (rule 14).
-func (t *table) cast(i int) string {
+func (t *tableData) cast(i int) string {
 	c := &t.columns[i]
 	if c.Typmod != -1 && !c.Array && (t.isKey(i) || i == t.version) {
 		switch c.Kind {
@@ -60,7 +62,7 @@ func (t *table) cast(i int) string {
 }
 
 // events writes the typed rows.
-func (t *table) events(b *strings.Builder, s shape, numbered bool) {
+func (t *tableData) events(b *strings.Builder, s shape, numbered bool) {
 	var out, args, names []string
 	add := func(name, typ, expr, as string) {
 		if typ != "" {
@@ -104,7 +106,7 @@ const flags = "_oncesink_has"
 func hasColumn(e string, i int) string { return fmt.Sprintf("get_bit(%s.%s, %d) = 1", e, flags, i) }
 
 // sameKey is the condition that rows a and b have one key.
-func (t *table) sameKey(a, b string) string {
+func (t *tableData) sameKey(a, b string) string {
 	var conds []string
 	for _, k := range t.key {
 		q := pgname.Quote(t.columns[k].name)
@@ -113,7 +115,7 @@ func (t *table) sameKey(a, b string) string {
 	return strings.Join(conds, " and ")
 }
 
-func (t *table) keyList(alias string) string {
+func (t *tableData) keyList(alias string) string {
 	var names []string
 	for _, k := range t.key {
 		names = append(names, prefix(alias)+pgname.Quote(t.columns[k].name))
@@ -140,7 +142,7 @@ func place(alias string, stored bool) string {
 
 // newer is the order of the guard (rule 11): whether the upsert e comes after the
 // stored state r. It is never null.
-func (t *table) newer(e, r string) string {
+func (t *tableData) newer(e, r string) string {
 	switch {
 	case t.guarded && t.version >= 0:
 		v := pgname.Quote(t.columns[t.version].name)
@@ -156,7 +158,7 @@ func (t *table) newer(e, r string) string {
 
 // remembered is the condition that no remembered tombstone comes after the
 // event: neither in the order of the guard, nor in the event's own partition.
-func (t *table) remembered() string {
+func (t *tableData) remembered() string {
 	return fmt.Sprintf("(select %s and (e.%s <> m.%s or e.%s > m.%s)\n         from %s m where %s) is not false",
 		t.newer("e", "m"), sourceColumn, sourceColumn, offsetColumn, offsetColumn, t.memory, t.sameKey("m", "e"))
 }
@@ -164,7 +166,7 @@ func (t *table) remembered() string {
 // conditions of an insert: look before you write, so that events that are
 // there already lock and write nothing (rule 20). Correlated subqueries keep the
 // order of the rows, and look up the key's index whatever the statistics say.
-func (t *table) fresh(s shape) []string {
+func (t *tableData) fresh(s shape) []string {
 	var conds []string
 	if t.bulk() {
 		return nil
@@ -185,7 +187,7 @@ func where(conds []string) string {
 	return "\n where " + strings.Join(conds, "\n   and ")
 }
 
-func (t *table) insertHead(b *strings.Builder, s shape) {
+func (t *tableData) insertHead(b *strings.Builder, s shape) {
 	var names []string
 	for _, i := range s.columns {
 		if !t.columns[i].hidden {
@@ -203,7 +205,7 @@ func (t *table) insertHead(b *strings.Builder, s shape) {
 
 // values lists what an insert selects from e. In a flagged statement an absent
 // column takes its default, as it would by not being named.
-func (t *table) values(s shape) string {
+func (t *tableData) values(s shape) string {
 	var out []string
 	for _, i := range s.columns {
 		c := &t.columns[i]
@@ -225,7 +227,7 @@ func (t *table) values(s shape) string {
 }
 
 // sets lists the assignments of an update from row e.
-func (t *table) sets(s shape, e string) string {
+func (t *tableData) sets(s shape, e string) string {
 	var out []string
 	for _, i := range s.columns {
 		if t.isKey(i) || t.columns[i].hidden {
@@ -244,7 +246,7 @@ func (t *table) sets(s shape, e string) string {
 	return strings.Join(out, ", ")
 }
 
-func (t *table) onConflict(b *strings.Builder, s shape) {
+func (t *tableData) onConflict(b *strings.Builder, s shape) {
 	if t.bulk() {
 		return
 	}
@@ -261,7 +263,7 @@ func (t *table) onConflict(b *strings.Builder, s shape) {
 }
 
 // upsertSQL writes events that have every column an insert needs.
-func (t *table) upsertSQL(s shape) string {
+func (t *tableData) upsertSQL(s shape) string {
 	var b strings.Builder
 	t.insertHead(&b, s)
 	fmt.Fprintf(&b, "select %s\n  from ", t.values(s))
@@ -273,13 +275,13 @@ func (t *table) upsertSQL(s shape) string {
 
 // lockedRows is a part of a statement that locks the rows of the events e in
 // their order, whatever the plan of the rest (rule 4).
-func (t *table) lockedRows() string {
+func (t *tableData) lockedRows() string {
 	return fmt.Sprintf(", locked as materialized (\n  select e._oncesink_n from e join %s t on %s\n   order by e._oncesink_n for update of t\n)\n", t.quoted(), t.sameKey("t", "e"))
 }
 
 // updateSQL writes partial events over rows that exist. It locks them in the
 // order of the keys first.
-func (t *table) updateSQL(s shape) string {
+func (t *tableData) updateSQL(s shape) string {
 	sets := t.sets(s, "e")
 	if sets == "" {
 		return ""
@@ -300,7 +302,7 @@ func (t *table) updateSQL(s shape) string {
 
 // insertRestSQL follows updateSQL: it inserts the partial events whose row does
 // not exist. A row that another transaction inserts meanwhile is updated.
-func (t *table) insertRestSQL(s shape) string {
+func (t *tableData) insertRestSQL(s shape) string {
 	var b strings.Builder
 	t.insertHead(&b, s)
 	fmt.Fprintf(&b, "select %s\n  from ", t.values(s))
@@ -320,7 +322,7 @@ func (t *table) insertRestSQL(s shape) string {
 }
 
 // deleteSQL applies tombstones to a table without a guard.
-func (t *table) deleteSQL(s shape) string {
+func (t *tableData) deleteSQL(s shape) string {
 	var b strings.Builder
 	b.WriteString("with e as materialized ")
 	t.events(&b, s, true)
@@ -330,7 +332,7 @@ func (t *table) deleteSQL(s shape) string {
 }
 
 // appendSQL writes events of an append table: an event that is there stays.
-func (t *table) appendSQL(s shape) string {
+func (t *tableData) appendSQL(s shape) string {
 	var b strings.Builder
 	t.insertHead(&b, s)
 	fmt.Fprintf(&b, "select %s\n  from ", t.values(s))
@@ -349,7 +351,7 @@ func (t *table) appendSQL(s shape) string {
 // lockSQL takes the table's advisory lock: shared to write rows, alone to apply
 // tombstones. A memory and the rows that look into it are so never changed at
 // the same time by transactions of different partitions.
-func (t *table) lockSQL(alone bool) string {
+func (t *tableData) lockSQL(alone bool) string {
 	f := "pg_advisory_xact_lock_shared"
 	if alone {
 		f = "pg_advisory_xact_lock"

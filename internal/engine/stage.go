@@ -33,7 +33,7 @@ func (e *NotUniformError) Error() string {
 }
 
 // bulk reports whether the table is a stage without an index.
-func (t *table) bulk() bool { return t.stage != nil && t.stage.Bulk }
+func (t *tableData) bulk() bool { return t.stage != nil && t.stage.Bulk }
 
 // uniform returns a *NotUniformError if an event is a tombstone, or fills other columns
 // than the stage's others.

@@ -1,11 +1,8 @@
 package engine
 
 import (
-	"sync/atomic"
-
-	"github.com/oncesink/oncesink/internal/source"
-
 	"github.com/oncesink/oncesink/internal/pgtext"
+	"github.com/oncesink/oncesink/internal/source"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -24,8 +21,8 @@ type column struct {
 	hidden bool
 }
 
-// table is one target table, compiled from configuration and catalog once.
-type table struct {
+// tableData is one target table, compiled from configuration and catalog once. It is immutable.
+type tableData struct {
 	oid          uint32
 	schema, name string
 	columns      []column
@@ -40,9 +37,9 @@ type table struct {
 	ignoreTombstones bool
 
 	// parent of a table of children, whose columns parentAt are the parent's key; children of a parent.
-	parent    *table
+	parent    *tableData
 	parentAt  []int
-	children  []*table
+	children  []*tableData
 	setsTable string // of children: the quoted, qualified name of the set memory
 	place     int32  // index into mapping.tables
 
@@ -63,14 +60,15 @@ type table struct {
 	required []int
 	// copyRefused says why no row goes by COPY; "" if rows may.
 	copyRefused string
-	// inText is for how many COPYs to come the rows go in text, since one had a value that Go does not read.
-	inText atomic.Int32
-	learn  *learner
 	// lock is the key of the advisory lock between tombstones and upserts.
 	lock     int32
 	findings []Finding
+}
 
-	// ordered: writers of this table deadlocked, because each set of present
-	// fields has statements of its own. From then on a round is one statement.
-	ordered atomic.Bool
+// table is a target table that is written.
+type table struct {
+	*tableData
+	learn *learner
+	// children are written with it.
+	children []*table
 }

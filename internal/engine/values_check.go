@@ -6,9 +6,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/oncesink/oncesink/internal/source"
-
 	"github.com/oncesink/oncesink/internal/pgtext"
+	"github.com/oncesink/oncesink/internal/source"
 )
 
 // check refuses a source, an encoding or a zone that the column's type can't

@@ -297,7 +297,7 @@ func (j *job) orphaned(err error) bool {
 func order(err error) {
 	var w *writeError
 	if pgerr.SQLState(err) == "40P01" && errors.As(err, &w) && w.doing.table != nil {
-		w.doing.table.ordered.Store(true)
+		w.doing.table.learn.ordered.Store(true)
 	}
 }
 

@@ -136,7 +136,7 @@ func (w *writer) tombstones(t *table, events []event) {
 // round writes events of distinct keys, which are sorted, without the tombstones among them.
 func (w *writer) round(t *table, events []event) {
 	w.split(t, events)
-	if n := w.presence(); n > maxSets || n > 1 && t.ordered.Load() {
+	if n := w.presence(); n > maxSets || n > 1 && t.learn.ordered.Load() {
 		s := shape{columns: w.flagged(t), flagged: true}
 		rest := events[:0:0]
 		for i := range events {
@@ -199,7 +199,7 @@ func (w *writer) run(d doing, form func(shape) string, s shape, events []event) 
 		if d.gone > 0 {
 			d.gone = n
 		}
-		w.params.rows(d.table, s, events[:n])
+		w.params.rows(d.table.tableData, s, events[:n])
 		w.do(d, sql)
 		events = events[n:]
 		if w.queued >= maxStatementBytes && w.send != nil {
@@ -278,7 +278,7 @@ func (w *writer) names() []string {
 }
 
 // shape is the set's columns.
-func (t *table) shape(set string) shape {
+func (t *tableData) shape(set string) shape {
 	var s shape
 	for i := range set {
 		if set[i] == '1' {
@@ -288,7 +288,7 @@ func (t *table) shape(set string) shape {
 	return s
 }
 
-func (t *table) all() []int {
+func (t *tableData) all() []int {
 	all := make([]int, len(t.columns))
 	for i := range all {
 		all[i] = i
@@ -297,8 +297,8 @@ func (t *table) all() []int {
 }
 
 // complete reports whether an insert of these columns can succeed.
-func (t *table) complete(s shape) bool {
+func (t *tableData) complete(s shape) bool {
 	return !slices.ContainsFunc(t.required, func(i int) bool { return !slices.Contains(s.columns, i) })
 }
 
-func (t *table) title() string { return t.schema + "." + t.name }
+func (t *tableData) title() string { return t.schema + "." + t.name }

@@ -1,0 +1,186 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/oncesink/oncesink/internal/catalog"
+	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/internal/pgtext"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// mappingData is the configuration, compiled against the catalog of one moment. It is immutable.
+type mappingData struct {
+	tables []*tableData
+	topics map[string][]int32 // topic -> indexes of its tables
+	byName []int              // indexes of tables in the order of their names
+	// order in which tables are written, the referenced ones first.
+	order []int
+	// references: one of the tables has a foreign key to another one, or to itself. deferrable: one can be
+	// checked at the end.
+	references, deferrable bool
+	// names of the tables as SQL takes them, and what the catalog said of them.
+	names []string
+	stamp catalog.Stamp
+	// catalog is all that was read of the tables; mappings of one catalog decode alike.
+	catalog string
+}
+
+// compileMapping reads the target tables from the catalog and checks the configuration against them. All problems
+// found are *sink.ConfigErrors, joined. Any other error is one of the connection.
+func compileMapping(ctx context.Context, tx pgx.Tx, cfg *sink.Config, stages map[string]*Stage) (*mappingData, error) {
+	ps := &problems{}
+	if err := checkOwnTables(ctx, tx, ps); err != nil {
+		return nil, err
+	}
+	var err error
+	m := &mappingData{topics: make(map[string][]int32)}
+	// The stamp first: what changes while the catalog is read makes the first transaction read it again.
+	if len(ps.errs) == 0 {
+		if m.stamp, err = catalog.ReadStamp(ctx, tx, configured(cfg)); err != nil {
+			return nil, fmt.Errorf("read the catalog: %w", err)
+		}
+	}
+	seen := map[string]bool{}
+	var relations []*catalog.Relation // of m.tables
+	for _, tc := range cfg.Tables {
+		t, r, err := m.openTable(ctx, tx, cfg, tc, stages[tc.Name], ps)
+		if err != nil {
+			return nil, err
+		}
+		if t == nil {
+			continue
+		}
+		if seen[t.title()] {
+			ps.add("table "+t.title()+" has two entries", "name both topics in one entry: two mappings of one table would undo each other's columns (rule 10)")
+			continue
+		}
+		seen[t.title()] = true
+		m.tables, relations = append(m.tables, t), append(relations, r)
+	}
+	for i, t := range m.tables {
+		if t.stage != nil {
+			continue
+		}
+		if err := relations[i].ReadEffects(ctx, tx); err != nil {
+			return nil, fmt.Errorf("read table %s: %w", t.title(), err)
+		}
+		t.lint(relations[i], m.tables)
+	}
+	if err := ps.join(); err != nil {
+		return nil, err
+	}
+	for _, r := range relations {
+		m.catalog += fmt.Sprintf("%+v\n", *r)
+	}
+	for i, t := range m.tables {
+		t.place = int32(i)
+		m.names = append(m.names, t.quoted())
+		m.byName = append(m.byName, i)
+		for _, topic := range t.topics {
+			m.topics[topic] = append(m.topics[topic], int32(i))
+		}
+	}
+	oids := make([]uint32, len(m.tables))
+	for i, t := range m.tables {
+		oids[i] = t.oid
+	}
+	references, err := catalog.References(ctx, tx, oids)
+	if err != nil {
+		return nil, fmt.Errorf("read foreign keys: %w", err)
+	}
+	m.catalog += fmt.Sprintln(references)
+	m.arrange(references)
+	m.prepareColumns(cfg.TimeZone)
+	slices.SortFunc(m.byName, func(a, b int) int { return strings.Compare(m.tables[a].title(), m.tables[b].title()) })
+	return m, nil
+}
+
+// describeColumns lists the columns that events fill, with their types.
+func (t *tableData) describeColumns() []string {
+	out := make([]string, len(t.columns))
+	for i := range t.columns {
+		out[i] = t.columns[i].name + " " + t.columns[i].Declared
+	}
+	return out
+}
+
+// onlyIn lists what only a has.
+func onlyIn(a, b []string) string {
+	only := slices.DeleteFunc(slices.Clone(a), func(s string) bool { return slices.Contains(b, s) })
+	return strings.Join(only, ", ")
+}
+
+// openTable compiles one entry. It returns nil without an error if a problem
+// leaves no table to speak of.
+func (m *mappingData) openTable(ctx context.Context, tx pgx.Tx, all *sink.Config, cfg sink.TableConfig, stage *Stage, ps *problems) (*tableData, *catalog.Relation, error) {
+	schema, name, err := pgname.Split(cfg.Name)
+	if err != nil {
+		ps.add(err.Error(), `write "table" or "schema.table", a name with a dot in double quotes`)
+		return nil, nil, nil
+	}
+	checkEntry(cfg, ps)
+	r, err := catalog.Read(ctx, tx, schema, name)
+	if errors.Is(err, catalog.ErrNoTable) {
+		ps.add("table "+cfg.Name+" does not exist", "create it, or give its statement as `create:` and run `oncesink init`")
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if !checkRelation(r, all, stage, ps) {
+		return nil, nil, nil
+	}
+	t := &tableData{
+		oid: r.OID, schema: r.Schema, name: r.Name, strategy: cfg.Strategy, guarded: cfg.Guard != "none", version: -1,
+		stage: stage, strict: all.Rounding == pgtext.RoundingRefuse, ignoreTombstones: cfg.Tombstones == "ignore", topics: cfg.Topics, cfg: cfg, lock: pgname.LockKey(r.Qualified()),
+	}
+	t.mapColumns(r, cfg, ps)
+	t.mapKey(r, cfg, ps)
+	t.mapVersion(r, cfg, ps)
+	if err := t.mapTombstones(ctx, tx, cfg, ps); err != nil {
+		return nil, nil, err
+	}
+	if err := t.mapComputed(ctx, tx, r, ps); err != nil {
+		return nil, nil, err
+	}
+	if t.strategy == sink.Children {
+		parent := slices.IndexFunc(m.tables, func(p *tableData) bool { return p.cfg.Name == cfg.Parent })
+		if parent < 0 {
+			t.adopt(nil, r, ps)
+		} else {
+			t.adopt(m.tables[parent], r, ps)
+		}
+		if t.setsTable != "" {
+			m := t.setMemory()
+			if err := m.check(ctx, tx, ps); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+	t.checkGuard(r, ps)
+	t.checkPrivileges(r, ps)
+	t.checkCopy(r)
+	return t, r, nil
+}
+
+// prepareColumns tells the columns' types what zone times without one are in.
+func (m *mappingData) prepareColumns(timeZone string) {
+	session, err := time.LoadLocation(timeZone)
+	if err != nil || timeZone == "Local" {
+		session = nil // PostgreSQL knows it, and is asked where it matters
+	}
+	for _, t := range m.tables {
+		for i := range t.columns {
+			t.columns[i].Session = session
+			t.columns[i].Prepare()
+		}
+	}
+}
