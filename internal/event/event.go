@@ -36,6 +36,9 @@ const (
 	Infinity    // later than any date or time if N is positive, earlier than any if it is negative
 )
 
+// Typed reports whether a value of the kind is a scalar whose type a format knows, and not as JSON writes it.
+func (k Kind) Typed() bool { return k >= Text }
+
 // Value is what stands at a path. Raw is a slice of the document, of an arena, or of something that never
 // changes: who gets a value must not write to it.
 type Value struct {

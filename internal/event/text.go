@@ -80,7 +80,11 @@ func (v Value) appendFloat(dst []byte) []byte {
 		}
 		return append(dst, "Infinity"...)
 	}
-	return strconv.AppendFloat(dst, f, 'g', -1, int(v.Scale))
+	bits := 64
+	if v.Scale == 32 {
+		bits = 32
+	}
+	return strconv.AppendFloat(dst, f, 'g', -1, bits)
 }
 
 const (

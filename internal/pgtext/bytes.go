@@ -2,6 +2,7 @@ package pgtext
 
 import (
 	"bytes"
+	"errors"
 	"unicode/utf8"
 
 	"github.com/oncesink/oncesink/internal/fields"
@@ -30,10 +31,15 @@ func (c *Type) AppendBytes(dst, b []byte) ([]byte, *Refusal) {
 	return c.fit(append(dst, b...), start)
 }
 
-// RefusalOf turns what package fields refuses into the SQLSTATE that PostgreSQL has for it.
+// RefusalOf is what an error of a format's reading refuses: nil if there is none. An error of package fields gets the SQLSTATE
+// that PostgreSQL has for it.
 func RefusalOf(err error) *Refusal {
 	if err == nil {
 		return nil
+	}
+	var r *Refusal
+	if errors.As(err, &r) {
+		return r
 	}
 	return Refuse(fields.SQLState(err), err.Error())
 }

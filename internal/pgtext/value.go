@@ -3,6 +3,7 @@ package pgtext
 import (
 	"bytes"
 
+	"github.com/oncesink/oncesink/internal/event"
 	"github.com/oncesink/oncesink/internal/fields"
 )
 
@@ -12,9 +13,10 @@ import (
 
 // Refusal says why a value can't become a column's text, with the SQLSTATE that
 // PostgreSQL has for it.
-type Refusal struct{ Code, Message string }
+type Refusal = event.Refusal
 
-func Refuse(code, message string) *Refusal { return &Refusal{code, message} }
+// Refuse makes a refusal.
+func Refuse(code, message string) *Refusal { return &Refusal{Code: code, Message: message} }
 
 // SQLSTATEs of values.
 const (
@@ -28,8 +30,11 @@ const (
 	TooMuch      = "54000" // program_limit_exceeded
 )
 
-// AppendValue appends the text of a JSON value that is there and not null.
-func (c *Type) AppendValue(dst []byte, v fields.Value) ([]byte, *Refusal) {
+// AppendValue appends the text of a value that is there and not null.
+func (c *Type) AppendValue(dst []byte, v event.Value) ([]byte, *Refusal) {
+	if v.Kind.Typed() {
+		return c.appendTyped(dst, v)
+	}
 	if !c.Array {
 		return c.appendScalar(dst, v)
 	}
