@@ -93,6 +93,13 @@ func TestRetypedColumn(t *testing.T) {
 		if wrong != "" {
 			t.Fatalf("seed %d: %s -> %s: rows that no event says:\n%.500s", seed, types[at], types[to], wrong)
 		}
+		// Whatever is no dead letter is there.
+		lost := db.Lines(fmt.Sprintf(`select id, raw from sent
+			where id::text || raw not in (select (convert_from(value, 'UTF8')::jsonb ->> 'id') || regexp_replace(convert_from(value, 'UTF8'), '^.*"v": (.*)}$', '\1') from oncesink.dead_letters where "offset" >= %d)
+				and not exists (select from m where m.id = sent.id and (v is not null or exists (select from sent s where s.id = m.id and s.raw = 'null')))`, id))
+		if lost != "" {
+			t.Fatalf("seed %d: %s -> %s: events that are neither rows nor dead letters:\n%.500s", seed, types[at], types[to], lost)
+		}
 		written := db.Lines("select count(distinct id) from sent where id in (select id from m)")
 		if written == "0" {
 			t.Fatalf("seed %d: %s -> %s: nothing was written", seed, types[at], types[to])
