@@ -23,7 +23,7 @@ type database struct{ *testpg.Database }
 
 func newDatabase(t testing.TB, statements ...string) *database {
 	t.Helper()
-	return databaseAt(t, testpg.URL(t), statements...)
+	return &database{testpg.Open(t, testpg.URLLike(t, "ledger", offsets.Init), statements...)}
 }
 
 func databaseAt(t testing.TB, url string, statements ...string) *database {

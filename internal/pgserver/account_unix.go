@@ -90,14 +90,15 @@ func (a *account) canReach(dir string) error {
 	}
 }
 
-// TempDir creates a new directory that the server's account can reach. The caller removes it.
-func TempDir(pattern string) (string, error) {
+// TempDir creates a new directory that the server's account can reach, in one of the
+// preferred directories if it can be had there. The caller removes it.
+func TempDir(pattern string, preferred ...string) (string, error) {
 	a, err := runAs()
 	if err != nil {
 		return "", err
 	}
 	var errs []error
-	for _, parent := range []string{os.TempDir(), "/tmp", "/var/tmp"} {
+	for _, parent := range append(preferred, os.TempDir(), "/tmp", "/var/tmp") {
 		parent, err := filepath.Abs(parent)
 		if err == nil {
 			err = a.canReach(parent)

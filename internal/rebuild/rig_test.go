@@ -75,7 +75,7 @@ func newRig(t *testing.T, table sink.TableConfig, create string) *rig {
 	}
 	t.Logf("seed: ONCESINK_TEST_SEED=%d", seed)
 	cluster := testkafka.Fake(t, kfake.SeedTopics(partitions, "orders"))
-	r := &rig{T: t, url: testpg.URL(t), brokers: cluster.ListenAddrs(), tables: []sink.TableConfig{table}, versions: map[int64]int64{},
+	r := &rig{T: t, url: testpg.URLLike(t, "ledger", offsets.Init), brokers: cluster.ListenAddrs(), tables: []sink.TableConfig{table}, versions: map[int64]int64{},
 		rand: rand.New(rand.NewPCG(seed, 1)), lines: &testLog{t: t, awaits: map[string]chan struct{}{}}}
 	r.log = slog.New(slog.NewTextHandler(r.lines, nil))
 	var err error
@@ -90,7 +90,6 @@ func newRig(t *testing.T, table sink.TableConfig, create string) *rig {
 	conn, err := r.pool.Acquire(t.Context())
 	r.must(err)
 	defer conn.Release()
-	r.must(offsets.Init(t.Context(), conn.Conn()))
 	r.must(engine.Init(t.Context(), conn.Conn(), r.sink()))
 	return r
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/oncesink/oncesink/internal/pgserver"
 	"github.com/oncesink/oncesink/internal/testenv"
@@ -27,9 +28,11 @@ const stopTimeout = 30 * time.Second
 // shared is the test process's server, started by the first test that asks for a database.
 var shared struct {
 	sync.Mutex
-	server *pgserver.Server
-	err    error
-	count  int // databases so far, for their names
+	server    *pgserver.Server
+	admin     *pgxpool.Pool // creates and drops databases
+	err       error
+	count     int               // databases so far, for their names
+	templates map[string]string // databases by what they are called in code
 }
 
 // Main runs the tests and then stops the shared server. It returns the exit code:
@@ -51,17 +54,20 @@ func options(dir string) pgserver.Options {
 	}
 }
 
-// server returns the shared server and a number that no other call gets.
+// server returns the shared server and a number that no other call gets. shared must be locked.
 func server(t testing.TB) (*pgserver.Server, int) {
 	t.Helper()
-	shared.Lock()
-	defer shared.Unlock()
 	shared.count++
 	if shared.server == nil && shared.err == nil {
 		// Not the test's context: the server outlives the test that came first.
 		var stop func() error
 		shared.server, stop, shared.err = start(context.Background(), nil)
 		testenv.AtExit(stop)
+		if shared.err == nil {
+			if shared.admin, shared.err = pgxpool.New(context.Background(), shared.server.URL("postgres")); shared.err == nil {
+				testenv.AtExit(func() error { shared.admin.Close(); return nil })
+			}
+		}
 	}
 	if shared.err != nil {
 		t.Fatal(shared.err)
@@ -72,7 +78,7 @@ func server(t testing.TB) (*pgserver.Server, int) {
 // start starts a server in a folder of its own; stop stops it and removes the folder.
 func start(ctx context.Context, settings []string) (srv *pgserver.Server, stop func() error, err error) {
 	stop = func() error { return nil }
-	dir, err := pgserver.TempDir("oncesink-testpg-")
+	dir, err := pgserver.TempDir("oncesink-testpg-", memory()...)
 	if err != nil {
 		return nil, stop, err
 	}
@@ -99,26 +105,61 @@ func start(ctx context.Context, settings []string) (srv *pgserver.Server, stop f
 // database is dropped, with whoever is connected to it, when the test ends.
 func URL(t testing.TB) string {
 	t.Helper()
-	srv, n := server(t)
-	name := fmt.Sprintf("t%d_%s", n, plain(t.Name()))
-	execute(t, t.Context(), srv, "create database "+pgx.Identifier{name}.Sanitize())
-	t.Cleanup(func() {
-		execute(t, context.Background(), srv, "drop database if exists "+pgx.Identifier{name}.Sanitize()+" with (force)")
-	})
-	return srv.URL(name)
+	return database(t, "template1")
 }
 
-// execute runs a statement on a connection of its own.
-func execute(t testing.TB, ctx context.Context, srv *pgserver.Server, sql string) {
+// URLLike is URL, for a copy of a database that fill has filled: once, for all tests of
+// the process that give the same name. What many tests begin with costs less that way.
+func URLLike(t testing.TB, name string, fill func(context.Context, *pgx.Conn) error) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+	return database(t, template(t, name, fill))
+}
+
+func template(t testing.TB, name string, fill func(context.Context, *pgx.Conn) error) string {
+	t.Helper()
+	shared.Lock()
+	defer shared.Unlock()
+	srv, n := server(t)
+	if database, ok := shared.templates[name]; ok {
+		return database
+	}
+	database := fmt.Sprintf("template_%d", n)
+	execute(t, t.Context(), "create database "+database)
+	ctx, cancel := context.WithTimeout(t.Context(), stopTimeout)
 	defer cancel()
-	conn, err := pgx.Connect(ctx, srv.URL("postgres"))
+	conn, err := pgx.Connect(ctx, srv.URL(database))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(ctx)
-	if _, err := conn.Exec(ctx, sql); err != nil {
+	err = fill(ctx, conn)
+	if err := errors.Join(err, conn.Close(ctx)); err != nil {
+		t.Fatalf("fill the database %s: %v", name, err)
+	}
+	if shared.templates == nil {
+		shared.templates = map[string]string{}
+	}
+	shared.templates[name] = database
+	return database
+}
+
+// database creates a copy of a database, until the test ends.
+func database(t testing.TB, template string) (url string) {
+	t.Helper()
+	shared.Lock()
+	srv, n := server(t)
+	shared.Unlock()
+	name := fmt.Sprintf("t%d_%s", n, plain(t.Name()))
+	execute(t, t.Context(), "create database "+name+" template "+template+"")
+	t.Cleanup(func() { execute(t, context.Background(), "drop database if exists "+name+" with (force)") })
+	return srv.URL(name)
+}
+
+// execute runs a statement on the shared server.
+func execute(t testing.TB, ctx context.Context, sql string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+	defer cancel()
+	if _, err := shared.admin.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol); err != nil {
 		t.Fatalf("%s: %v", sql, err)
 	}
 }
