@@ -220,11 +220,11 @@ func (w *writer) children(t *table, events []event) {
 		if len(parents) == 0 {
 			continue
 		}
-		w.statement(t, func(s shape) string { return t.claimSQL(c.tableData, s) }, t.lookShape(), parents)
-		w.statement(t, func(s shape) string { return t.staleSQL(c.tableData, s) }, shape{columns: t.key}, parents)
+		w.statement(t, func(t *tableData, s shape) string { return t.claimSQL(c.tableData, s) }, t.lookShape(), parents)
+		w.statement(t, func(t *tableData, s shape) string { return t.staleSQL(c.tableData, s) }, shape{columns: t.key}, parents)
 		if c.stage != nil && c.stage.Seen != "" {
 			w.seen(c, rows)
 		}
-		w.insert(c, c.childSQL, rows)
+		w.insert(c, (*tableData).childSQL, rows)
 	}
 }

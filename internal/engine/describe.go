@@ -94,18 +94,18 @@ func (t *table) forms() []form {
 	all := shape{columns: t.all()}
 	flagged := shape{columns: t.all(), flagged: true}
 	keys := shape{columns: t.key}
-	statement := func(name string, sql func(shape) string, s shape) form {
-		return form{name, sql(s), func(w *writer) { w.params.rows(t.tableData, s, nil) }}
+	statement := func(name string, sql func(*tableData, shape) string, s shape) form {
+		return form{name, sql(t.tableData, s), func(w *writer) { w.params.rows(t.tableData, s, nil) }}
 	}
 	var forms []form
 	if t.parent != nil {
-		ofParent := func(name string, sql func(*tableData, shape) string, s shape) form {
-			return form{name, sql(t.tableData, s), func(w *writer) { w.params.rows(t.parent, s, nil) }}
+		ofParent := func(name string, sql func(of, t *tableData, s shape) string, s shape) form {
+			return form{name, sql(t.parent, t.tableData, s), func(w *writer) { w.params.rows(t.parent, s, nil) }}
 		}
 		return []form{
-			ofParent("claim children", t.parent.claimSQL, t.parent.lookShape()),
-			ofParent("delete children", t.parent.staleSQL, shape{columns: t.parent.key}),
-			statement("insert children", t.childSQL, all), statement("insert children flagged", t.childSQL, flagged),
+			ofParent("claim children", (*tableData).claimSQL, t.parent.lookShape()),
+			ofParent("delete children", (*tableData).staleSQL, shape{columns: t.parent.key}),
+			statement("insert children", (*tableData).childSQL, all), statement("insert children flagged", (*tableData).childSQL, flagged),
 		}
 	}
 	if t.copyRefused == "" {
@@ -115,29 +115,29 @@ func (t *table) forms() []form {
 		}
 		forms = append(forms, form{name: "copy", sql: t.copySQL(all, options)})
 		if t.guarded || t.strategy == sink.Upsert {
-			forms = append(forms, statement("look", t.lookSQL, t.lookShape()))
+			forms = append(forms, statement("look", (*tableData).lookSQL, t.lookShape()))
 		}
 		if t.memory != "" {
-			forms = append(forms, statement("look into the memory", t.memorySQL, keys))
+			forms = append(forms, statement("look into the memory", (*tableData).memorySQL, keys))
 		}
 	}
 	if t.strategy == sink.Append {
-		return append(forms, statement("append", t.appendSQL, all), statement("append flagged", t.appendSQL, flagged))
+		return append(forms, statement("append", (*tableData).appendSQL, all), statement("append flagged", (*tableData).appendSQL, flagged))
 	}
 	forms = append(forms,
-		statement("upsert", t.upsertSQL, all),
-		statement("upsert winners", t.upsertSQL, shape{columns: all.columns, winning: true}),
-		statement("update", t.updateSQL, all),
-		statement("insert rest", t.insertRestSQL, all),
-		statement("update flagged", t.updateSQL, flagged),
-		statement("insert rest flagged", t.insertRestSQL, flagged),
+		statement("upsert", (*tableData).upsertSQL, all),
+		statement("upsert winners", (*tableData).upsertSQL, shape{columns: all.columns, winning: true}),
+		statement("update", (*tableData).updateSQL, all),
+		statement("insert rest", (*tableData).insertRestSQL, all),
+		statement("update flagged", (*tableData).updateSQL, flagged),
+		statement("insert rest flagged", (*tableData).insertRestSQL, flagged),
 	)
 	switch {
 	case t.memory != "":
 		lock := func(w *writer) { w.params.ints(lockClass, t.lock) }
-		forms = append(forms, statement("remember", t.rememberSQL, keys), form{"lock", t.lockSQL(false), lock}, form{"lock alone", t.lockSQL(true), lock})
+		forms = append(forms, statement("remember", (*tableData).rememberSQL, keys), form{"lock", t.lockSQL(false), lock}, form{"lock alone", t.lockSQL(true), lock})
 	case len(t.recordKey) > 0 && !t.ignoreTombstones:
-		forms = append(forms, statement("delete", t.deleteSQL, keys))
+		forms = append(forms, statement("delete", (*tableData).deleteSQL, keys))
 	}
 	return forms
 }

@@ -127,12 +127,12 @@ func (t *table) deletes(e *event) bool { return t.strategy == sink.Upsert && e.t
 // out. Nil: nothing, every key is taken for new.
 func (t *transaction) look(ctx context.Context, tb *table, way route, events []event) ([]byte, error) {
 	w := t.w
-	form, s := tb.lookSQL, tb.lookShape()
+	form, s := (*tableData).lookSQL, tb.lookShape()
 	if way == byCopy {
 		if tb.memory == "" {
 			return nil, nil
 		}
-		form, s = tb.memorySQL, shape{columns: tb.key}
+		form, s = (*tableData).memorySQL, shape{columns: tb.key}
 	}
 	asked := w.asked[:0]
 	for i := range events {

@@ -194,11 +194,11 @@ func (a *attempt) culprit(ctx context.Context, s shape, e *event, code string) (
 		if a.of.columns[i].computed != nil {
 			continue
 		}
-		alone, form := shape{columns: []int{i}}, a.lax.appendSQL
+		alone, form := shape{columns: []int{i}}, (*tableData).appendSQL
 		if c := &a.of.columns[i]; c.hidden { // there is nothing to insert it into
-			form = func(s shape) string { return a.lax.ask(s, "(e."+pgname.Quote(c.name)+" is null)::text") }
+			form = func(t *tableData, s shape) string { return t.ask(s, "(e."+pgname.Quote(c.name)+" is null)::text") }
 		}
-		err := a.run(ctx, a.lax, alone, form(alone), []event{*e}, nil)
+		err := a.run(ctx, a.lax, alone, form(a.lax.tableData, alone), []event{*e}, nil)
 		var pg *pgconn.PgError
 		switch {
 		case err == nil:

@@ -125,9 +125,9 @@ func (w *writer) tombstones(t *table, events []event) {
 		return
 	}
 	w.split(t, events)
-	sql := t.deleteSQL
+	sql := (*tableData).deleteSQL
 	if t.memory != "" {
-		sql = t.rememberSQL
+		sql = (*tableData).rememberSQL
 	}
 	gone := *w.sets[tombstones]
 	w.run(doing{verb: "write", table: t, gone: len(gone)}, sql, shape{columns: t.key}, gone)
@@ -144,25 +144,25 @@ func (w *writer) round(t *table, events []event) {
 				rest = append(rest, events[i])
 			}
 		}
-		w.statement(t, t.updateSQL, s, rest)
-		w.statement(t, t.insertRestSQL, s, rest)
-		w.statement(t, t.updateSQL, s, rest)
+		w.statement(t, (*tableData).updateSQL, s, rest)
+		w.statement(t, (*tableData).insertRestSQL, s, rest)
+		w.statement(t, (*tableData).updateSQL, s, rest)
 		return
 	}
 	for _, set := range w.names() {
 		s := t.shape(set)
 		if t.complete(s) {
 			s.winning = w.winning
-			w.statement(t, t.upsertSQL, s, *w.sets[set])
+			w.statement(t, (*tableData).upsertSQL, s, *w.sets[set])
 			continue
 		}
-		w.statement(t, t.updateSQL, s, *w.sets[set])
-		w.statement(t, t.insertRestSQL, s, *w.sets[set])
+		w.statement(t, (*tableData).updateSQL, s, *w.sets[set])
+		w.statement(t, (*tableData).insertRestSQL, s, *w.sets[set])
 	}
 }
 
 // insert writes events as rows of their own, in their order, by one form of statement.
-func (w *writer) insert(t *table, form func(shape) string, events []event) {
+func (w *writer) insert(t *table, form func(*tableData, shape) string, events []event) {
 	w.split(t, events)
 	if w.presence() > maxSets {
 		w.statement(t, form, shape{columns: w.flagged(t), flagged: true}, events)
@@ -174,17 +174,17 @@ func (w *writer) insert(t *table, form func(shape) string, events []event) {
 }
 
 // statement adds one form for the events, in as many statements as their size asks for.
-func (w *writer) statement(t *table, form func(shape) string, s shape, events []event) {
+func (w *writer) statement(t *table, form func(*tableData, shape) string, s shape, events []event) {
 	w.run(doing{verb: "write", table: t}, form, s, events)
 }
 
 // ask adds a look at the events; its answers follow each other in w.answers.
-func (w *writer) ask(t *table, form func(shape) string, s shape, events []event) {
+func (w *writer) ask(t *table, form func(*tableData, shape) string, s shape, events []event) {
 	w.run(doing{verb: "look at", table: t, asks: true}, form, s, events)
 }
 
-func (w *writer) run(d doing, form func(shape) string, s shape, events []event) {
-	sql := form(s)
+func (w *writer) run(d doing, form func(*tableData, shape) string, s shape, events []event) {
+	sql := form(d.table.tableData, s)
 	if sql == "" {
 		return
 	}
