@@ -24,7 +24,7 @@ const (
 const binaryHeader = "PGCOPY\n\xff\r\n\x00" + "\x00\x00\x00\x00" + "\x00\x00\x00\x00"
 
 // wires are the binary forms of the columns; nil if one of them is not known here.
-func (t *tableData) wires(s shape) []pgtext.Wire {
+func wiresOf(t *tableData, s shape) []pgtext.Wire {
 	forms := make([]pgtext.Wire, len(s.columns))
 	for k, i := range s.columns {
 		if forms[k] = t.columns[i].Wire(); forms[k] == nil {

@@ -48,7 +48,7 @@ func checkChildren(cfg sink.TableConfig, ps *problems) {
 }
 
 // adopt makes the table one of the parent's children.
-func (t *tableData) adopt(parent *tableData, r *catalog.Relation, ps *problems) {
+func adoptChildren(t *tableData, parent *tableData, r *catalog.Relation, ps *problems) {
 	in := "table " + t.title()
 	switch {
 	case parent == nil:
@@ -88,12 +88,12 @@ func (t *tableData) adopt(parent *tableData, r *catalog.Relation, ps *problems) 
 			ps.add(fmt.Sprintf("%s: parent_key %s: %s", in, own, theirs), "it maps a column of the children to a key column of the parent")
 		}
 	}
-	m := t.setMemory()
+	m := setMemoryOf(t)
 	t.setsTable = m.quoted()
 	parent.children = append(parent.children, t)
 }
 
-func (t *tableData) setMemory() memory {
+func setMemoryOf(t *tableData) memory {
 	return setMemory(t.schema, t.name, &t.cfg, t.parent.schema, t.parent.name, &t.parent.cfg)
 }
 
@@ -150,7 +150,7 @@ func (c *childDecoder) rows(p *Part, rec *sink.Record, sc *scratch, parent *row)
 				return &fault{column: c.columns[k].name, code: pgtext.NoValue, message: fmt.Sprintf("element %d of %s has no value for this column of the key", n, c.cfg.Each), table: c.title()}
 			}
 		}
-		c.compute(p.cells[first:])
+		compute(c.tableDecoder.tableData, p.cells[first:])
 		p.rows = append(p.rows, row{text: parent.text, record: parent.record, table: c.index, first: int32(first)})
 	}
 	return nil
@@ -220,11 +220,11 @@ func (w *writer) children(t *table, events []event) {
 		if len(parents) == 0 {
 			continue
 		}
-		w.statement(t, func(t *tableData, s shape) string { return t.claimSQL(c.tableData, s) }, t.lookShape(), parents)
-		w.statement(t, func(t *tableData, s shape) string { return t.staleSQL(c.tableData, s) }, shape{columns: t.key}, parents)
+		w.statement(t, func(t *tableData, s shape) string { return claimSQL(t, c.tableData, s) }, lookShape(t.tableData), parents)
+		w.statement(t, func(t *tableData, s shape) string { return staleSQL(t, c.tableData, s) }, shape{columns: t.key}, parents)
 		if c.stage != nil && c.stage.Seen != "" {
 			w.seen(c, rows)
 		}
-		w.insert(c, (*tableData).childSQL, rows)
+		w.insert(c, childSQL, rows)
 	}
 }

@@ -72,7 +72,7 @@ func compileMapping(ctx context.Context, tx pgx.Tx, cfg *sink.Config, stages map
 		if err := relations[i].ReadEffects(ctx, tx); err != nil {
 			return nil, fmt.Errorf("read table %s: %w", t.title(), err)
 		}
-		t.lint(relations[i], m.tables)
+		lintTable(t, relations[i], m.tables)
 	}
 	if err := ps.join(); err != nil {
 		return nil, err
@@ -104,7 +104,7 @@ func compileMapping(ctx context.Context, tx pgx.Tx, cfg *sink.Config, stages map
 }
 
 // describeColumns lists the columns that events fill, with their types.
-func (t *tableData) describeColumns() []string {
+func describeColumns(t *tableData) []string {
 	out := make([]string, len(t.columns))
 	for i := range t.columns {
 		out[i] = t.columns[i].name + " " + t.columns[i].Declared
@@ -142,32 +142,32 @@ func (m *mappingData) openTable(ctx context.Context, tx pgx.Tx, all *sink.Config
 		oid: r.OID, schema: r.Schema, name: r.Name, strategy: cfg.Strategy, guarded: cfg.Guard != "none", version: -1,
 		stage: stage, strict: all.Rounding == pgtext.RoundingRefuse, ignoreTombstones: cfg.Tombstones == "ignore", topics: cfg.Topics, cfg: cfg, lock: pgname.LockKey(r.Qualified()),
 	}
-	t.mapColumns(r, cfg, ps)
-	t.mapKey(r, cfg, ps)
-	t.mapVersion(r, cfg, ps)
-	if err := t.mapTombstones(ctx, tx, cfg, ps); err != nil {
+	mapColumns(t, r, cfg, ps)
+	mapKey(t, r, cfg, ps)
+	mapVersion(t, r, cfg, ps)
+	if err := mapTombstones(t, ctx, tx, cfg, ps); err != nil {
 		return nil, nil, err
 	}
-	if err := t.mapComputed(ctx, tx, r, ps); err != nil {
+	if err := mapComputed(t, ctx, tx, r, ps); err != nil {
 		return nil, nil, err
 	}
 	if t.strategy == sink.Children {
 		parent := slices.IndexFunc(m.tables, func(p *tableData) bool { return p.cfg.Name == cfg.Parent })
 		if parent < 0 {
-			t.adopt(nil, r, ps)
+			adoptChildren(t, nil, r, ps)
 		} else {
-			t.adopt(m.tables[parent], r, ps)
+			adoptChildren(t, m.tables[parent], r, ps)
 		}
 		if t.setsTable != "" {
-			m := t.setMemory()
+			m := setMemoryOf(t)
 			if err := m.check(ctx, tx, ps); err != nil {
 				return nil, nil, err
 			}
 		}
 	}
-	t.checkGuard(r, ps)
-	t.checkPrivileges(r, ps)
-	t.checkCopy(r)
+	checkGuard(t, r, ps)
+	checkPrivileges(t, r, ps)
+	checkCopy(t, r)
 	return t, r, nil
 }
 

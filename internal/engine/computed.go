@@ -25,8 +25,8 @@ type computed struct {
 
 // mapComputed compiles the columns that are SQL expressions over others. PostgreSQL has to know them as
 // immutable, or a replay would give other rows.
-func (t *tableData) mapComputed(ctx context.Context, tx pgx.Tx, r *catalog.Relation, ps *problems) error {
-	if err := t.mapInputs(ctx, tx, r, ps); err != nil {
+func mapComputed(t *tableData, ctx context.Context, tx pgx.Tx, r *catalog.Relation, ps *problems) error {
+	if err := mapInputs(t, ctx, tx, r, ps); err != nil {
 		return err
 	}
 	for i := range t.columns {
@@ -40,7 +40,7 @@ func (t *tableData) mapComputed(ctx context.Context, tx pgx.Tx, r *catalog.Relat
 			ps.add(in+" is computed and part of the key, or the version", "take it from a field of the event")
 			continue
 		}
-		result, err := expression.Check(ctx, tx, t.quoted(), sql, t.expressionInputs(c.name)...)
+		result, err := expression.Check(ctx, tx, t.quoted(), sql, expressionInputs(t, c.name)...)
 		var refusal *expression.Refusal
 		if errors.As(err, &refusal) {
 			ps.add(fmt.Sprintf("%s: sql %q: %s", in, sql, refusal.Problem), refusal.Fix)
@@ -58,7 +58,7 @@ func (t *tableData) mapComputed(ctx context.Context, tx pgx.Tx, r *catalog.Relat
 			}
 			c.computed.inputs = append(c.computed.inputs, input)
 		}
-		for _, input := range t.expressionInputs(c.name) {
+		for _, input := range expressionInputs(t, c.name) {
 			if !slices.Contains(result.Columns, input.Name) {
 				ps.add(fmt.Sprintf("%s: sql %q does not read its input %s", in, sql, input.Name), "leave the input out")
 			}
@@ -75,7 +75,7 @@ func checkComputed(table, name string, c sink.ColumnConfig, ps *problems) {
 }
 
 // compute marks the computed columns of a row whose cells begin at first: as there if all inputs are.
-func (t *tableData) compute(cells []cell) {
+func compute(t *tableData, cells []cell) {
 	for i := range t.columns {
 		c := t.columns[i].computed
 		if c == nil {
@@ -89,18 +89,18 @@ func (t *tableData) compute(cells []cell) {
 }
 
 // computes lists the expressions of a statement's columns, over its typed rows.
-func (t *tableData) computes(s shape) string {
+func computedValues(t *tableData, s shape) string {
 	var b strings.Builder
 	for _, i := range s.columns {
 		if c := t.columns[i].computed; c != nil {
-			fmt.Fprintf(&b, ", (%s)::%s as %s", c.sql, t.cast(i), pgname.Quote(t.columns[i].name))
+			fmt.Fprintf(&b, ", (%s)::%s as %s", c.sql, castType(t, i), pgname.Quote(t.columns[i].name))
 		}
 	}
 	return b.String()
 }
 
 // computedColumns names the computed columns.
-func (t *tableData) computedColumns() (names []string) {
+func computedColumns(t *tableData) (names []string) {
 	for i := range t.columns {
 		if t.columns[i].computed != nil {
 			names = append(names, t.columns[i].name)

@@ -20,7 +20,7 @@ import (
 // copySQL is the statement that takes rows of new keys. What a text becomes in COPY is
 // what it becomes in the upsert: it goes through the type's input function, or is
 // sent as that function would have read it; and the length is left to the column (rule 15).
-func (t *tableData) copySQL(s shape, options string) string {
+func copySQL(t *tableData, s shape, options string) string {
 	var names []string
 	for _, i := range s.columns {
 		names = append(names, pgname.Quote(t.columns[i].name))
@@ -37,14 +37,14 @@ const (
 )
 
 // checkCopy finds out whether rows may go by COPY at all.
-func (t *tableData) checkCopy(r *catalog.Relation) {
+func checkCopy(t *tableData, r *catalog.Relation) {
 	switch {
 	case r.RowsFiltered:
 		t.copyRefused = "row level security applies to the role, which COPY refuses"
 	case len(t.others) > 0 && t.strategy == sink.Upsert:
 		t.copyRefused = "it has " + strings.Join(t.others, " and ") + " besides the key"
-	case len(t.computedColumns()) > 0:
-		t.copyRefused = "SQL computes " + strings.Join(t.computedColumns(), ", ") + " (a generated column would leave COPY possible)"
+	case len(computedColumns(t)) > 0:
+		t.copyRefused = "SQL computes " + strings.Join(computedColumns(t), ", ") + " (a generated column would leave COPY possible)"
 	}
 }
 
@@ -68,7 +68,7 @@ func (t *transaction) copy(ctx context.Context, tb *table, s shape, events []eve
 	if err := t.send(ctx); err != nil {
 		return err
 	}
-	w, forms := t.w, tb.wires(s)
+	w, forms := t.w, wiresOf(tb.tableData, s)
 	for binary := forms != nil && tb.plain(); binary && len(events) > 0; {
 		data, n := tb.appendBinary(w.copyText[:0], s, forms, events)
 		w.copyText = data[:0]
@@ -76,14 +76,14 @@ func (t *transaction) copy(ctx context.Context, tb *table, s shape, events []eve
 			tb.learn.inText.Store(patience)
 			break
 		}
-		if err := t.copyFrom(ctx, tb, tb.copySQL(s, binaryOptions), bytes.NewReader(data)); err != nil {
+		if err := t.copyFrom(ctx, tb, copySQL(tb.tableData, s, binaryOptions), bytes.NewReader(data)); err != nil {
 			return err
 		}
 		events = events[n:]
 	}
 	if len(events) > 0 {
 		rows := &copyRows{table: tb, columns: s.columns, events: events, text: w.copyText[:0]}
-		if err := t.copyFrom(ctx, tb, tb.copySQL(s, textOptions), rows); err != nil {
+		if err := t.copyFrom(ctx, tb, copySQL(tb.tableData, s, textOptions), rows); err != nil {
 			return err
 		}
 		w.copyText = rows.text[:0]

@@ -169,7 +169,7 @@ func (t *tableDecoder) row(p *Part, rec *sink.Record, sc *scratch) *fault {
 		}
 		p.cells = append(p.cells, x)
 	}
-	t.compute(p.cells[first:])
+	compute(t.tableData, p.cells[first:])
 	for _, k := range t.key {
 		if p.cells[first+k].len < 0 {
 			return &fault{column: t.columns[k].name, code: pgtext.NoValue, message: "the event has no value for this column of the key"}

@@ -41,7 +41,7 @@ type ColumnReport struct {
 func (s *Sink) Describe() []TableReport {
 	var out []TableReport
 	for _, t := range s.mapping().tables {
-		r := TableReport{Table: t.title(), Topics: t.topics, Strategy: t.strategy, Findings: t.findings, Fingerprint: s.fingerprint(t), Way: t.way()}
+		r := TableReport{Table: t.title(), Topics: t.topics, Strategy: t.strategy, Findings: t.findings, Fingerprint: s.fingerprint(t), Way: wayOf(t.tableData)}
 		for i := range t.filled() {
 			c := &t.columns[i]
 			from := t.cfg.Columns[c.name].From
@@ -67,7 +67,7 @@ func (s *Sink) Describe() []TableReport {
 }
 
 // way says which routes the table's rows may take.
-func (t *tableData) way() string {
+func wayOf(t *tableData) string {
 	switch {
 	case t.parent != nil:
 		return "delete and insert, where an event has the array and comes last, beside its row of " + t.parent.title()
@@ -103,41 +103,41 @@ func (t *table) forms() []form {
 			return form{name, sql(t.parent, t.tableData, s), func(w *writer) { w.params.rows(t.parent, s, nil) }}
 		}
 		return []form{
-			ofParent("claim children", (*tableData).claimSQL, t.parent.lookShape()),
-			ofParent("delete children", (*tableData).staleSQL, shape{columns: t.parent.key}),
-			statement("insert children", (*tableData).childSQL, all), statement("insert children flagged", (*tableData).childSQL, flagged),
+			ofParent("claim children", claimSQL, lookShape(t.parent)),
+			ofParent("delete children", staleSQL, shape{columns: t.parent.key}),
+			statement("insert children", childSQL, all), statement("insert children flagged", childSQL, flagged),
 		}
 	}
 	if t.copyRefused == "" {
 		options := textOptions
-		if t.wires(all) != nil {
+		if wiresOf(t.tableData, all) != nil {
 			options = binaryOptions
 		}
-		forms = append(forms, form{name: "copy", sql: t.copySQL(all, options)})
+		forms = append(forms, form{name: "copy", sql: copySQL(t.tableData, all, options)})
 		if t.guarded || t.strategy == sink.Upsert {
-			forms = append(forms, statement("look", (*tableData).lookSQL, t.lookShape()))
+			forms = append(forms, statement("look", lookSQL, lookShape(t.tableData)))
 		}
 		if t.memory != "" {
-			forms = append(forms, statement("look into the memory", (*tableData).memorySQL, keys))
+			forms = append(forms, statement("look into the memory", memorySQL, keys))
 		}
 	}
 	if t.strategy == sink.Append {
-		return append(forms, statement("append", (*tableData).appendSQL, all), statement("append flagged", (*tableData).appendSQL, flagged))
+		return append(forms, statement("append", appendSQL, all), statement("append flagged", appendSQL, flagged))
 	}
 	forms = append(forms,
-		statement("upsert", (*tableData).upsertSQL, all),
-		statement("upsert winners", (*tableData).upsertSQL, shape{columns: all.columns, winning: true}),
-		statement("update", (*tableData).updateSQL, all),
-		statement("insert rest", (*tableData).insertRestSQL, all),
-		statement("update flagged", (*tableData).updateSQL, flagged),
-		statement("insert rest flagged", (*tableData).insertRestSQL, flagged),
+		statement("upsert", upsertSQL, all),
+		statement("upsert winners", upsertSQL, shape{columns: all.columns, winning: true}),
+		statement("update", updateSQL, all),
+		statement("insert rest", insertRestSQL, all),
+		statement("update flagged", updateSQL, flagged),
+		statement("insert rest flagged", insertRestSQL, flagged),
 	)
 	switch {
 	case t.memory != "":
 		lock := func(w *writer) { w.params.ints(lockClass, t.lock) }
-		forms = append(forms, statement("remember", (*tableData).rememberSQL, keys), form{"lock", t.lockSQL(false), lock}, form{"lock alone", t.lockSQL(true), lock})
+		forms = append(forms, statement("remember", rememberSQL, keys), form{"lock", lockSQL(t.tableData, false), lock}, form{"lock alone", lockSQL(t.tableData, true), lock})
 	case len(t.recordKey) > 0 && !t.ignoreTombstones:
-		forms = append(forms, statement("delete", (*tableData).deleteSQL, keys))
+		forms = append(forms, statement("delete", deleteSQL, keys))
 	}
 	return forms
 }

@@ -86,7 +86,7 @@ func (t *table) merge(last, e *event) merged {
 		return follows
 	}
 	if t.order(last, e) > 0 {
-		if !t.whole(last) {
+		if !whole(t.tableData, last) {
 			return follows // where there is no row, the earlier one is refused, and e is not
 		}
 		if e.arrays()&^last.arrays() != 0 {

@@ -181,7 +181,7 @@ func (e *engine) part(topic string, partition int32, evs ...ev) *Part {
 			}
 		}
 		if !v.gone {
-			e.tables[ti].compute(part.cells[part.rows[len(part.rows)-1].first:])
+			compute(e.tables[ti].tableData, part.cells[part.rows[len(part.rows)-1].first:])
 		}
 	}
 	return part

@@ -30,7 +30,7 @@ func (t *tableData) filled() []column { return t.columns[:len(t.columns)-t.input
 func only(c, other sink.ColumnConfig) bool { return reflect.DeepEqual(c, other) }
 
 // mapInputs compiles the inputs of all expressions. Two expressions may share one if they say the same of it.
-func (t *tableData) mapInputs(ctx context.Context, tx pgx.Tx, r *catalog.Relation, ps *problems) error {
+func mapInputs(t *tableData, ctx context.Context, tx pgx.Tx, r *catalog.Relation, ps *problems) error {
 	all, before := map[string]sink.InputConfig{}, len(ps.errs)
 	for _, name := range slices.Sorted(maps.Keys(t.cfg.Columns)) {
 		for _, input := range slices.Sorted(maps.Keys(t.cfg.Columns[name].Inputs)) {
@@ -113,7 +113,7 @@ func inputColumn(ctx context.Context, tx pgx.Tx, typ string) (c column, refusal 
 }
 
 // expressionInputs are the inputs of a column's expression.
-func (t *tableData) expressionInputs(name string) (out []expression.Input) {
+func expressionInputs(t *tableData, name string) (out []expression.Input) {
 	for _, input := range slices.Sorted(maps.Keys(t.cfg.Columns[name].Inputs)) {
 		if i := t.index(input); i >= 0 {
 			out = append(out, expression.Input{Name: input, Type: t.columns[i].Base})

@@ -69,17 +69,17 @@ var (
 )
 
 // lint finds what keeps the same events from giving the same rows. Tables are all that the sink writes.
-func (t *tableData) lint(r *catalog.Relation, tables []*tableData) {
+func lintTable(t *tableData, r *catalog.Relation, tables []*tableData) {
 	add := func(code string, severity Severity, object, why, fix, problem string, args ...any) {
 		if slices.Contains(t.cfg.Accept, code) || object != "" && slices.Contains(t.cfg.Accept, code+":"+object) {
 			return
 		}
 		t.findings = append(t.findings, Finding{code, severity, object, fmt.Sprintf(problem, args...), why, fix})
 	}
-	t.lintColumns(r, add)
-	t.lintTriggers(r, add)
-	t.lintForeignKeys(r, tables, add)
-	t.lintReferences(r, tables, add)
+	lintColumns(t, r, add)
+	lintTriggers(t, r, add)
+	lintForeignKeys(t, r, tables, add)
+	lintReferences(t, r, tables, add)
 	if r.Persistence == "u" {
 		add(unloggedTable, Changes, "", "a crash of PostgreSQL empties it while the position stays", "alter table "+t.quoted()+" set logged", "it is unlogged")
 	}
@@ -107,7 +107,7 @@ func (t *tableData) lint(r *catalog.Relation, tables []*tableData) {
 
 type addFinding func(code string, severity Severity, object, why, fix, problem string, args ...any)
 
-func (t *tableData) lintColumns(r *catalog.Relation, add addFinding) {
+func lintColumns(t *tableData, r *catalog.Relation, add addFinding) {
 	for i := range r.Columns {
 		c := &r.Columns[i]
 		if c.Generated || isEngine(c.Name) || !c.VolatileDefault {
@@ -142,7 +142,7 @@ func (t *tableData) lintColumns(r *catalog.Relation, add addFinding) {
 	}
 }
 
-func (t *tableData) lintTriggers(r *catalog.Relation, add addFinding) {
+func lintTriggers(t *tableData, r *catalog.Relation, add addFinding) {
 	for _, g := range r.Triggers {
 		readable := g.Language == "plpgsql" || g.Language == "sql"
 		const fix = "do in the mapping, in a generated column or in a rollup what it does; or drop it"
@@ -160,7 +160,7 @@ func (t *tableData) lintTriggers(r *catalog.Relation, add addFinding) {
 	}
 }
 
-func (t *tableData) lintForeignKeys(r *catalog.Relation, tables []*tableData, add addFinding) {
+func lintForeignKeys(t *tableData, r *catalog.Relation, tables []*tableData, add addFinding) {
 	for _, k := range r.ForeignKeys {
 		own := slices.ContainsFunc(tables, func(o *tableData) bool {
 			return o.parent == t && k.Incoming && o.title() == k.Other || t.parent == o && !k.Incoming && o.title() == k.Other
@@ -187,7 +187,7 @@ func (t *tableData) lintForeignKeys(r *catalog.Relation, tables []*tableData, ad
 
 // lintReferences looks at foreign keys to tables that the sink writes as well. Within a transaction the referenced
 // ones are written first; that does not help where they refer to each other, or come from other topics.
-func (t *tableData) lintReferences(r *catalog.Relation, tables []*tableData, add addFinding) {
+func lintReferences(t *tableData, r *catalog.Relation, tables []*tableData, add addFinding) {
 	place := func(title string) int {
 		return slices.IndexFunc(tables, func(o *tableData) bool { return o.title() == title })
 	}

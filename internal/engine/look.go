@@ -17,7 +17,7 @@ const (
 )
 
 // lookShape has the columns that a look compares.
-func (t *tableData) lookShape() shape {
+func lookShape(t *tableData) shape {
 	s := shape{columns: slices.Clone(t.key)}
 	if t.version >= 0 {
 		s.columns = append(s.columns, t.version)
@@ -29,8 +29,8 @@ func (t *tableData) lookShape() shape {
 // lookSQL asks for each event what there is of its key. It answers with one text,
 // a character for each event. It locks nothing. The memory stays as it is until the end of the transaction, which
 // has the table's advisory lock.
-func (t *tableData) lookSQL(s shape) string {
-	same, newer := t.sameKey("t", "e"), t.newer("e", "t")
+func lookSQL(t *tableData, s shape) string {
+	same, newer := sameKey(t, "t", "e"), newer(t, "e", "t")
 	if t.strategy == sink.Append {
 		same = fmt.Sprintf("t.%s = e.%s and t.%s = e.%s", sourceColumn, sourceColumn, offsetColumn, offsetColumn)
 		newer = "false"
@@ -38,24 +38,24 @@ func (t *tableData) lookSQL(s shape) string {
 	says := fmt.Sprintf("coalesce((select case when %s then '%c' else '%c' end\n         from %s t where %s), '%c')",
 		newer, saysWins, saysLoses, t.quoted(), same, saysAbsent)
 	if t.memory != "" {
-		says = fmt.Sprintf("case when %s\n       then %s else '%c' end", t.remembered(), says, saysLoses)
+		says = fmt.Sprintf("case when %s\n       then %s else '%c' end", remembered(t), says, saysLoses)
 	}
-	return t.ask(s, says)
+	return askSQL(t, s, says)
 }
 
 // memorySQL asks for each event whether a tombstone of its key is remembered.
-func (t *tableData) memorySQL(s shape) string {
-	return t.ask(s, fmt.Sprintf("case when %s then '%c' else '%c' end", t.inMemory(), saysWins, saysAbsent))
+func memorySQL(t *tableData, s shape) string {
+	return askSQL(t, s, fmt.Sprintf("case when %s then '%c' else '%c' end", inMemory(t), saysWins, saysAbsent))
 }
 
-func (t *tableData) inMemory() string {
-	return fmt.Sprintf("exists (select from %s m where %s)", t.memory, t.sameKey("m", "e"))
+func inMemory(t *tableData) string {
+	return fmt.Sprintf("exists (select from %s m where %s)", t.memory, sameKey(t, "m", "e"))
 }
 
-func (t *tableData) ask(s shape, says string) string {
+func askSQL(t *tableData, s shape, says string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "select string_agg(%s, '' order by e._oncesink_n)\n  from ", says)
-	t.events(&b, s, true)
+	eventRows(t, &b, s, true)
 	b.WriteString(" e")
 	return b.String()
 }
@@ -88,7 +88,7 @@ func (t *transaction) shortcut(ctx context.Context, tb *table, events []event) (
 		}
 		asked++
 		switch {
-		case says == saysAbsent && tb.whole(&events[i]):
+		case says == saysAbsent && whole(tb.tableData, &events[i]):
 			absent++
 			fresh = append(fresh, events[i])
 		case says == saysAbsent:
@@ -113,7 +113,7 @@ func (t *transaction) shortcut(ctx context.Context, tb *table, events []event) (
 	}
 	w.winning = way == byLook
 	for _, set := range w.names() {
-		if err := t.copy(ctx, tb, tb.shape(set), *w.sets[set]); err != nil {
+		if err := t.copy(ctx, tb, shapeOf(tb.tableData, set), *w.sets[set]); err != nil {
 			return nil, err
 		}
 	}
@@ -127,12 +127,12 @@ func (t *table) deletes(e *event) bool { return t.strategy == sink.Upsert && e.t
 // out. Nil: nothing, every key is taken for new.
 func (t *transaction) look(ctx context.Context, tb *table, way route, events []event) ([]byte, error) {
 	w := t.w
-	form, s := (*tableData).lookSQL, tb.lookShape()
+	form, s := lookSQL, lookShape(tb.tableData)
 	if way == byCopy {
 		if tb.memory == "" {
 			return nil, nil
 		}
-		form, s = (*tableData).memorySQL, shape{columns: tb.key}
+		form, s = memorySQL, shape{columns: tb.key}
 	}
 	asked := w.asked[:0]
 	for i := range events {
@@ -165,7 +165,7 @@ func (t *table) route(n int) route {
 }
 
 // whole reports whether the event alone can make a row.
-func (t *tableData) whole(e *event) bool {
+func whole(t *tableData, e *event) bool {
 	for _, i := range t.required {
 		if e.cell(i).len == cellAbsent {
 			return false

@@ -84,7 +84,7 @@ func (s *Sink) adopt(ctx context.Context, old *mapping) (*mapping, error) {
 				slog.String("table", t.title()))
 		}
 		t.learn = old.tables[i].learn
-		if was, is := old.tables[i].describeColumns(), t.describeColumns(); !slices.Equal(was, is) {
+		if was, is := describeColumns(old.tables[i].tableData), describeColumns(t.tableData); !slices.Equal(was, is) {
 			s.log.Warn("a table was altered: going on with it as it is now", slog.String("table", t.title()),
 				slog.String("gone", onlyIn(was, is)), slog.String("new", onlyIn(is, was)))
 		}

@@ -64,7 +64,7 @@ func PlanInit(ctx context.Context, pool *pgxpool.Pool, cfg sink.Config) (steps [
 		if err != nil {
 			return nil, fmt.Errorf("plan init of %s: %w", tc.Name, err)
 		}
-		more, err := t.initSteps(ctx, tx, r, memories, created)
+		more, err := initSteps(t, ctx, tx, r, memories, created)
 		if err != nil {
 			return nil, fmt.Errorf("plan init of %s: %w", tc.Name, err)
 		}
@@ -74,7 +74,7 @@ func PlanInit(ctx context.Context, pool *pgxpool.Pool, cfg sink.Config) (steps [
 }
 
 // initSteps says what init does to one table.
-func (t *tableData) initSteps(ctx context.Context, tx pgx.Tx, r *catalog.Relation, memories []memory, created bool) (steps []string, err error) {
+func initSteps(t *tableData, ctx context.Context, tx pgx.Tx, r *catalog.Relation, memories []memory, created bool) (steps []string, err error) {
 	step := func(format string, args ...any) {
 		steps = append(steps, t.title()+": "+fmt.Sprintf(format, args...))
 	}

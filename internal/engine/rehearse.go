@@ -33,7 +33,7 @@ func (s *Sink) Rehearse(ctx context.Context) (warnings []string, err error) {
 		if err := t.rehearse(ctx, tx, ps); err != nil {
 			return nil, err
 		}
-		w, err := t.undrawable(ctx, tx)
+		w, err := undrawable(t.tableData, ctx, tx)
 		if err != nil {
 			return nil, err
 		}
@@ -117,7 +117,7 @@ func rehearsalFix(err error, table string) string {
 
 // undrawable finds columns that draw from a sequence which the role may not use. Events that have the
 // field never draw: it depends on them.
-func (t *tableData) undrawable(ctx context.Context, tx pgx.Tx) (warnings []string, err error) {
+func undrawable(t *tableData, ctx context.Context, tx pgx.Tx) (warnings []string, err error) {
 	rows, err := tx.Query(ctx, `
 		select distinct a.attname::text, s.oid::regclass::text
 		  from pg_attrdef d

@@ -16,7 +16,7 @@ import (
 // alone, so that what the snapshot shows cannot change underneath.
 //
 // It answers with one row: how many tombstones did something, and how many of those met no row.
-func (t *tableData) rememberSQL(s shape) string {
+func rememberSQL(t *tableData, s shape) string {
 	key := pgname.Quote(t.columns[t.key[0]].name)
 	version, deleted, value, raised := "", "", "", ""
 	if t.version >= 0 {
@@ -34,24 +34,24 @@ func (t *tableData) rememberSQL(s shape) string {
 	}
 	var b, joins strings.Builder
 	b.WriteString("with e as materialized ")
-	t.events(&b, s, true)
+	eventRows(t, &b, s, true)
 	fmt.Fprintf(&b, ", s as materialized (\n  select e.*, %st.%s is null as rowless,\n         %s as latest,\n         %s as deletes", deleted, key, latest, deletes("t"))
 	for i, c := range t.children {
 		set := fmt.Sprintf("s%d", i+1)
 		fmt.Fprintf(&b, ",\n         %s as deletes_%s", deletes(set), set)
-		fmt.Fprintf(&joins, "\n    left join %s %s on %s", c.setsTable, set, t.sameKey(set, "e"))
+		fmt.Fprintf(&joins, "\n    left join %s %s on %s", c.setsTable, set, sameKey(t, set, "e"))
 	}
-	fmt.Fprintf(&b, "\n    from e left join %s t on %s left join %s m on %s%s\n", t.quoted(), t.sameKey("t", "e"), t.memory, t.sameKey("m", "e"), joins.String())
-	fmt.Fprintf(&b, "), d as (\n  delete from %s t using s where s.deletes and %s\n)", t.quoted(), t.sameKey("t", "s"))
+	fmt.Fprintf(&b, "\n    from e left join %s t on %s left join %s m on %s%s\n", t.quoted(), sameKey(t, "t", "e"), t.memory, sameKey(t, "m", "e"), joins.String())
+	fmt.Fprintf(&b, "), d as (\n  delete from %s t using s where s.deletes and %s\n)", t.quoted(), sameKey(t, "t", "s"))
 	for i, c := range t.children {
 		goes := fmt.Sprintf("(s.deletes or s.deletes_s%d)", i+1)
-		fmt.Fprintf(&b, ", d%d as (\n  delete from %s c using s where %s and %s\n)", i+1, c.quoted(), goes, c.ofParent("c", "s"))
-		fmt.Fprintf(&b, ", s%d as (\n  delete from %s m using s where %s and %s\n)", i+1, c.setsTable, goes, t.sameKey("m", "s"))
+		fmt.Fprintf(&b, ", d%d as (\n  delete from %s c using s where %s and %s\n)", i+1, c.quoted(), goes, ofParent(c, "c", "s"))
+		fmt.Fprintf(&b, ", s%d as (\n  delete from %s m using s where %s and %s\n)", i+1, c.setsTable, goes, sameKey(t, "m", "s"))
 	}
-	fmt.Fprintf(&b, ", m as (\n  insert into %s as m (%s, %s%s, %s)\n", t.memory, t.keyList(""), version, sourceColumn, offsetColumn)
-	fmt.Fprintf(&b, "  select %s, %ss.%s, s.%s\n    from s where s.latest or s.deletes order by s._oncesink_n\n", t.keyList("s"), value, sourceColumn, offsetColumn)
+	fmt.Fprintf(&b, ", m as (\n  insert into %s as m (%s, %s%s, %s)\n", t.memory, keyList(t, ""), version, sourceColumn, offsetColumn)
+	fmt.Fprintf(&b, "  select %s, %ss.%s, s.%s\n    from s where s.latest or s.deletes order by s._oncesink_n\n", keyList(t, "s"), value, sourceColumn, offsetColumn)
 	later := fmt.Sprintf("(%s) > (%s)", place("excluded", false), place("m", true))
-	fmt.Fprintf(&b, "      on conflict (%s) do update set %s", t.keyList(""), raised)
+	fmt.Fprintf(&b, "      on conflict (%s) do update set %s", keyList(t, ""), raised)
 	fmt.Fprintf(&b, "%s = case when %s then excluded.%s else m.%s end,\n       ", sourceColumn, later, sourceColumn, sourceColumn)
 	fmt.Fprintf(&b, "%s = case when %s then excluded.%s else m.%s end\n)\n", offsetColumn, later, offsetColumn, offsetColumn)
 	b.WriteString("select count(*), count(*) filter (where s.rowless) from s where s.latest or s.deletes")

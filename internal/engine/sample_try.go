@@ -64,14 +64,14 @@ func (a *attempt) all(ctx context.Context, topic *topicSample, events []event) e
 	w := &writer{}
 	w.split(a.of, events)
 	for _, set := range w.names() {
-		s, events := a.of.shape(set), *w.sets[set]
+		s, events := shapeOf(a.of.tableData, set), *w.sets[set]
 		if a.of.strategy != sink.Upsert {
 			if err := a.some(ctx, a.strict, s, events); err != nil {
 				return err
 			}
 			continue
 		}
-		if a.of.complete(s) {
+		if complete(a.of.tableData, s) {
 			if err := a.some(ctx, a.strict, s, events); err != nil {
 				return err
 			}
@@ -128,7 +128,7 @@ const notNullViolation = "23502"
 func (a *attempt) exist(ctx context.Context, events []event) ([]byte, error) {
 	t := a.of
 	keys := shape{columns: t.key}
-	sql := t.ask(keys, fmt.Sprintf("case when exists (select from %s t where %s) then '%c' else '%c' end", t.quoted(), t.sameKey("t", "e"), saysWins, saysAbsent))
+	sql := askSQL(t.tableData, keys, fmt.Sprintf("case when exists (select from %s t where %s) then '%c' else '%c' end", t.quoted(), sameKey(t.tableData, "t", "e"), saysWins, saysAbsent))
 	var answer []byte
 	err := a.run(ctx, t, keys, sql, events, func(row []byte) { answer = row })
 	var pg *pgconn.PgError
@@ -152,7 +152,7 @@ func (a *attempt) some(ctx context.Context, into *table, s shape, events []event
 	if len(events) == 0 {
 		return nil
 	}
-	sql := into.appendSQL(s)
+	sql := appendSQL(into.tableData, s)
 	if !slices.ContainsFunc(s.columns, func(i int) bool { return !into.columns[i].hidden }) {
 		// In the table such a row has its guard columns, which the copy does not fill.
 		sql = "insert into " + into.quoted() + " default values"
@@ -194,9 +194,9 @@ func (a *attempt) culprit(ctx context.Context, s shape, e *event, code string) (
 		if a.of.columns[i].computed != nil {
 			continue
 		}
-		alone, form := shape{columns: []int{i}}, (*tableData).appendSQL
+		alone, form := shape{columns: []int{i}}, appendSQL
 		if c := &a.of.columns[i]; c.hidden { // there is nothing to insert it into
-			form = func(t *tableData, s shape) string { return t.ask(s, "(e."+pgname.Quote(c.name)+" is null)::text") }
+			form = func(t *tableData, s shape) string { return askSQL(t, s, "(e."+pgname.Quote(c.name)+" is null)::text") }
 		}
 		err := a.run(ctx, a.lax, alone, form(a.lax.tableData, alone), []event{*e}, nil)
 		var pg *pgconn.PgError

@@ -67,7 +67,7 @@ func parentOf(tables []sink.TableConfig, tc *sink.TableConfig) *sink.TableConfig
 }
 
 // ofParent is the condition that a row of the children, or an event, belongs to a row that has the parent's key.
-func (t *tableData) ofParent(child, parent string) string {
+func ofParent(t *tableData, child, parent string) string {
 	var conds []string
 	for k, i := range t.parentAt {
 		conds = append(conds, fmt.Sprintf("%s.%s = %s.%s", child, pgname.Quote(t.columns[i].name), parent, pgname.Quote(t.parent.columns[t.parent.key[k]].name)))
@@ -83,7 +83,7 @@ func samePlace(a, b string) string {
 // claimSQL notes for the given events of the parent that the set is theirs, where they come after the event that has
 // it. It locks and writes nothing else. An event that a remembered tombstone holds back has no set, nor has one
 // without a row.
-func (t *tableData) claimSQL(c *tableData, s shape) string {
+func claimSQL(t *tableData, c *tableData, s shape) string {
 	columns := slices.Clone(t.key)
 	if t.version >= 0 {
 		columns = append(columns, t.version)
@@ -100,41 +100,41 @@ func (t *tableData) claimSQL(c *tableData, s shape) string {
 		names, values, sets = append(names, q), append(values, "e."+q), append(sets, q+" = excluded."+q)
 	}
 	conds := []string{
-		fmt.Sprintf("(select true from %s t where %s)", t.quoted(), t.sameKey("t", "e")),
-		fmt.Sprintf("(select %s\n         from %s m where %s) is not false", t.newer("e", "m"), c.setsTable, t.sameKey("m", "e")),
+		fmt.Sprintf("(select true from %s t where %s)", t.quoted(), sameKey(t, "t", "e")),
+		fmt.Sprintf("(select %s\n         from %s m where %s) is not false", newer(t, "e", "m"), c.setsTable, sameKey(t, "m", "e")),
 	}
 	if t.memory != "" {
-		conds = append(conds, t.remembered())
+		conds = append(conds, remembered(t))
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "insert into %s as m (%s)\nselect %s\n  from ", c.setsTable, strings.Join(names, ", "), strings.Join(values, ", "))
-	t.events(&b, s, false)
-	fmt.Fprintf(&b, " e%s\n    on conflict (%s) do update set %s\n where %s", where(conds), t.keyList(""), strings.Join(sets, ", "), t.newer("excluded", "m"))
+	eventRows(t, &b, s, false)
+	fmt.Fprintf(&b, " e%s\n    on conflict (%s) do update set %s\n where %s", where(conds), keyList(t, ""), strings.Join(sets, ", "), newer(t, "excluded", "m"))
 	return b.String()
 }
 
 // staleSQL deletes children that another event brought, of the sets that the given events have. Only
 // sets that have such children are locked, so that one that another event is taking at this moment is looked at
 // again: a replay has none.
-func (t *tableData) staleSQL(c *tableData, s shape) string {
-	stale := fmt.Sprintf("%s and (c.%s, c.%s) is distinct from (m.%s, m.%s)", c.ofParent("c", "m"), sourceColumn, offsetColumn, sourceColumn, offsetColumn)
+func staleSQL(t *tableData, c *tableData, s shape) string {
+	stale := fmt.Sprintf("%s and (c.%s, c.%s) is distinct from (m.%s, m.%s)", ofParent(c, "c", "m"), sourceColumn, offsetColumn, sourceColumn, offsetColumn)
 	var b strings.Builder
 	b.WriteString("with e as materialized ")
-	t.events(&b, s, true)
+	eventRows(t, &b, s, true)
 	fmt.Fprintf(&b, ", m as materialized (\n  select m.* from e join %s m on %s and %s\n   where exists (select from %s c where %s)\n   order by e._oncesink_n for share of m\n)\n",
-		c.setsTable, t.sameKey("m", "e"), samePlace("m", "e"), c.quoted(), stale)
+		c.setsTable, sameKey(t, "m", "e"), samePlace("m", "e"), c.quoted(), stale)
 	fmt.Fprintf(&b, "delete from %s c using m\n where %s", c.quoted(), stale)
 	return b.String()
 }
 
 // childSQL inserts the children of events that have the set, unless they are there.
-func (t *tableData) childSQL(s shape) string {
+func childSQL(t *tableData, s shape) string {
 	var b strings.Builder
-	t.insertHead(&b, s)
-	fmt.Fprintf(&b, "select %s\n  from ", t.values(s))
-	t.events(&b, s, false)
-	fmt.Fprintf(&b, " e join %s m on %s and %s\n", t.setsTable, t.ofParent("e", "m"), samePlace("m", "e"))
+	insertHead(t, &b, s)
+	fmt.Fprintf(&b, "select %s\n  from ", valueList(t, s))
+	eventRows(t, &b, s, false)
+	fmt.Fprintf(&b, " e join %s m on %s and %s\n", t.setsTable, ofParent(t, "e", "m"), samePlace("m", "e"))
 	fmt.Fprintf(&b, " where not exists (select from %s c where %s and %s)\n   for share of m\n    on conflict (%s) do nothing",
-		t.quoted(), t.sameKey("c", "e"), samePlace("c", "e"), t.keyList(""))
+		t.quoted(), sameKey(t, "c", "e"), samePlace("c", "e"), keyList(t, ""))
 	return b.String()
 }

@@ -50,7 +50,7 @@ func (t *tableData) optional(i int) bool {
 // bit types is left to the assignment, which refuses what a cast truncates (rule
 // 15). The precision of keys and versions is applied at once, so that what is compared
 // is what will be stored (rule 14).
-func (t *tableData) cast(i int) string {
+func castType(t *tableData, i int) string {
 	c := &t.columns[i]
 	if c.Typmod != -1 && !c.Array && (t.isKey(i) || i == t.version) {
 		switch c.Kind {
@@ -62,7 +62,7 @@ func (t *tableData) cast(i int) string {
 }
 
 // events writes the typed rows.
-func (t *tableData) events(b *strings.Builder, s shape, numbered bool) {
+func eventRows(t *tableData, b *strings.Builder, s shape, numbered bool) {
 	var out, args, names []string
 	add := func(name, typ, expr, as string) {
 		if typ != "" {
@@ -76,7 +76,7 @@ func (t *tableData) events(b *strings.Builder, s shape, numbered bool) {
 			continue
 		}
 		c := fmt.Sprintf("c%d", j+1)
-		add(c, "text", c+"::"+t.cast(i), pgname.Quote(t.columns[i].name))
+		add(c, "text", c+"::"+castType(t, i), pgname.Quote(t.columns[i].name))
 	}
 	if s.flagged {
 		add("has", "bytea", "has", flags)
@@ -92,7 +92,7 @@ func (t *tableData) events(b *strings.Builder, s shape, numbered bool) {
 	}
 	rows := fmt.Sprintf("(\n  select %s\n  from unnest(%s)%s as a(%s)\n)",
 		strings.Join(out, ", "), strings.Join(args, ", "), ordinality, strings.Join(names, ", "))
-	if computes := t.computes(s); computes != "" {
+	if computes := computedValues(t, s); computes != "" {
 		rows = "(\n  select v.*" + computes + "\n  from " + rows + " v\n)"
 	}
 	b.WriteString(rows)
@@ -106,7 +106,7 @@ const flags = "_oncesink_has"
 func hasColumn(e string, i int) string { return fmt.Sprintf("get_bit(%s.%s, %d) = 1", e, flags, i) }
 
 // sameKey is the condition that rows a and b have one key.
-func (t *tableData) sameKey(a, b string) string {
+func sameKey(t *tableData, a, b string) string {
 	var conds []string
 	for _, k := range t.key {
 		q := pgname.Quote(t.columns[k].name)
@@ -115,7 +115,7 @@ func (t *tableData) sameKey(a, b string) string {
 	return strings.Join(conds, " and ")
 }
 
-func (t *tableData) keyList(alias string) string {
+func keyList(t *tableData, alias string) string {
 	var names []string
 	for _, k := range t.key {
 		names = append(names, prefix(alias)+pgname.Quote(t.columns[k].name))
@@ -142,7 +142,7 @@ func place(alias string, stored bool) string {
 
 // newer is the order of the guard (rule 11): whether the upsert e comes after the
 // stored state r. It is never null.
-func (t *tableData) newer(e, r string) string {
+func newer(t *tableData, e, r string) string {
 	switch {
 	case t.guarded && t.version >= 0:
 		v := pgname.Quote(t.columns[t.version].name)
@@ -158,24 +158,24 @@ func (t *tableData) newer(e, r string) string {
 
 // remembered is the condition that no remembered tombstone comes after the
 // event: neither in the order of the guard, nor in the event's own partition.
-func (t *tableData) remembered() string {
+func remembered(t *tableData) string {
 	return fmt.Sprintf("(select %s and (e.%s <> m.%s or e.%s > m.%s)\n         from %s m where %s) is not false",
-		t.newer("e", "m"), sourceColumn, sourceColumn, offsetColumn, offsetColumn, t.memory, t.sameKey("m", "e"))
+		newer(t, "e", "m"), sourceColumn, sourceColumn, offsetColumn, offsetColumn, t.memory, sameKey(t, "m", "e"))
 }
 
 // conditions of an insert: look before you write, so that events that are
 // there already lock and write nothing (rule 20). Correlated subqueries keep the
 // order of the rows, and look up the key's index whatever the statistics say.
-func (t *tableData) fresh(s shape) []string {
+func notOutdone(t *tableData, s shape) []string {
 	var conds []string
 	if t.bulk() {
 		return nil
 	}
 	if t.guarded && !s.winning {
-		conds = append(conds, fmt.Sprintf("(select %s\n         from %s t where %s) is not false", t.newer("e", "t"), t.quoted(), t.sameKey("t", "e")))
+		conds = append(conds, fmt.Sprintf("(select %s\n         from %s t where %s) is not false", newer(t, "e", "t"), t.quoted(), sameKey(t, "t", "e")))
 	}
 	if t.memory != "" {
-		conds = append(conds, t.remembered())
+		conds = append(conds, remembered(t))
 	}
 	return conds
 }
@@ -187,7 +187,7 @@ func where(conds []string) string {
 	return "\n where " + strings.Join(conds, "\n   and ")
 }
 
-func (t *tableData) insertHead(b *strings.Builder, s shape) {
+func insertHead(t *tableData, b *strings.Builder, s shape) {
 	var names []string
 	for _, i := range s.columns {
 		if !t.columns[i].hidden {
@@ -205,7 +205,7 @@ func (t *tableData) insertHead(b *strings.Builder, s shape) {
 
 // values lists what an insert selects from e. In a flagged statement an absent
 // column takes its default, as it would by not being named.
-func (t *tableData) values(s shape) string {
+func valueList(t *tableData, s shape) string {
 	var out []string
 	for _, i := range s.columns {
 		c := &t.columns[i]
@@ -227,7 +227,7 @@ func (t *tableData) values(s shape) string {
 }
 
 // sets lists the assignments of an update from row e.
-func (t *tableData) sets(s shape, e string) string {
+func assignments(t *tableData, s shape, e string) string {
 	var out []string
 	for _, i := range s.columns {
 		if t.isKey(i) || t.columns[i].hidden {
@@ -246,97 +246,97 @@ func (t *tableData) sets(s shape, e string) string {
 	return strings.Join(out, ", ")
 }
 
-func (t *tableData) onConflict(b *strings.Builder, s shape) {
+func onConflict(t *tableData, b *strings.Builder, s shape) {
 	if t.bulk() {
 		return
 	}
-	fmt.Fprintf(b, "\n    on conflict (%s) ", t.keyList(""))
-	sets := t.sets(s, "excluded")
+	fmt.Fprintf(b, "\n    on conflict (%s) ", keyList(t, ""))
+	sets := assignments(t, s, "excluded")
 	if sets == "" {
 		b.WriteString("do nothing")
 		return
 	}
 	fmt.Fprintf(b, "do update set %s", sets)
-	if n := t.newer("excluded", "t"); n != "true" {
+	if n := newer(t, "excluded", "t"); n != "true" {
 		fmt.Fprintf(b, "\n where %s", n)
 	}
 }
 
 // upsertSQL writes events that have every column an insert needs.
-func (t *tableData) upsertSQL(s shape) string {
+func upsertSQL(t *tableData, s shape) string {
 	var b strings.Builder
-	t.insertHead(&b, s)
-	fmt.Fprintf(&b, "select %s\n  from ", t.values(s))
-	t.events(&b, s, false)
-	b.WriteString(" e" + where(t.fresh(s)))
-	t.onConflict(&b, s)
+	insertHead(t, &b, s)
+	fmt.Fprintf(&b, "select %s\n  from ", valueList(t, s))
+	eventRows(t, &b, s, false)
+	b.WriteString(" e" + where(notOutdone(t, s)))
+	onConflict(t, &b, s)
 	return b.String()
 }
 
 // lockedRows is a part of a statement that locks the rows of the events e in
 // their order, whatever the plan of the rest (rule 4).
-func (t *tableData) lockedRows() string {
-	return fmt.Sprintf(", locked as materialized (\n  select e._oncesink_n from e join %s t on %s\n   order by e._oncesink_n for update of t\n)\n", t.quoted(), t.sameKey("t", "e"))
+func lockedRows(t *tableData) string {
+	return fmt.Sprintf(", locked as materialized (\n  select e._oncesink_n from e join %s t on %s\n   order by e._oncesink_n for update of t\n)\n", t.quoted(), sameKey(t, "t", "e"))
 }
 
 // updateSQL writes partial events over rows that exist. It locks them in the
 // order of the keys first.
-func (t *tableData) updateSQL(s shape) string {
-	sets := t.sets(s, "e")
+func updateSQL(t *tableData, s shape) string {
+	sets := assignments(t, s, "e")
 	if sets == "" {
 		return ""
 	}
 	var b strings.Builder
 	b.WriteString("with e as materialized ")
-	t.events(&b, s, true)
-	b.WriteString(t.lockedRows())
-	fmt.Fprintf(&b, "update %s t set %s\n  from e join locked using (_oncesink_n)\n where %s", t.quoted(), sets, t.sameKey("t", "e"))
-	if n := t.newer("e", "t"); n != "true" {
+	eventRows(t, &b, s, true)
+	b.WriteString(lockedRows(t))
+	fmt.Fprintf(&b, "update %s t set %s\n  from e join locked using (_oncesink_n)\n where %s", t.quoted(), sets, sameKey(t, "t", "e"))
+	if n := newer(t, "e", "t"); n != "true" {
 		fmt.Fprintf(&b, "\n   and %s", n)
 	}
 	if t.memory != "" {
-		fmt.Fprintf(&b, "\n   and %s", t.remembered())
+		fmt.Fprintf(&b, "\n   and %s", remembered(t))
 	}
 	return b.String()
 }
 
 // insertRestSQL follows updateSQL: it inserts the partial events whose row does
 // not exist. A row that another transaction inserts meanwhile is updated.
-func (t *tableData) insertRestSQL(s shape) string {
+func insertRestSQL(t *tableData, s shape) string {
 	var b strings.Builder
-	t.insertHead(&b, s)
-	fmt.Fprintf(&b, "select %s\n  from ", t.values(s))
-	t.events(&b, s, false)
-	conds := []string{fmt.Sprintf("(select false from %s t where %s) is not false", t.quoted(), t.sameKey("t", "e"))}
+	insertHead(t, &b, s)
+	fmt.Fprintf(&b, "select %s\n  from ", valueList(t, s))
+	eventRows(t, &b, s, false)
+	conds := []string{fmt.Sprintf("(select false from %s t where %s) is not false", t.quoted(), sameKey(t, "t", "e"))}
 	if t.memory != "" {
-		conds = append(conds, t.remembered())
+		conds = append(conds, remembered(t))
 	}
 	b.WriteString(" e" + where(conds))
 	if s.flagged {
 		// The flags are out of reach here; updateSQL runs once more.
-		fmt.Fprintf(&b, "\n    on conflict (%s) do nothing", t.keyList(""))
+		fmt.Fprintf(&b, "\n    on conflict (%s) do nothing", keyList(t, ""))
 	} else {
-		t.onConflict(&b, s)
+		onConflict(t, &b, s)
 	}
 	return b.String()
 }
 
 // deleteSQL applies tombstones to a table without a guard.
-func (t *tableData) deleteSQL(s shape) string {
+func deleteSQL(t *tableData, s shape) string {
 	var b strings.Builder
 	b.WriteString("with e as materialized ")
-	t.events(&b, s, true)
-	b.WriteString(t.lockedRows())
-	fmt.Fprintf(&b, "delete from %s t\n using e join locked using (_oncesink_n)\n where %s", t.quoted(), t.sameKey("t", "e"))
+	eventRows(t, &b, s, true)
+	b.WriteString(lockedRows(t))
+	fmt.Fprintf(&b, "delete from %s t\n using e join locked using (_oncesink_n)\n where %s", t.quoted(), sameKey(t, "t", "e"))
 	return b.String()
 }
 
 // appendSQL writes events of an append table: an event that is there stays.
-func (t *tableData) appendSQL(s shape) string {
+func appendSQL(t *tableData, s shape) string {
 	var b strings.Builder
-	t.insertHead(&b, s)
-	fmt.Fprintf(&b, "select %s\n  from ", t.values(s))
-	t.events(&b, s, false)
+	insertHead(t, &b, s)
+	fmt.Fprintf(&b, "select %s\n  from ", valueList(t, s))
+	eventRows(t, &b, s, false)
 	b.WriteString(" e")
 	if t.guarded && !t.bulk() {
 		var names []string
@@ -351,7 +351,7 @@ func (t *tableData) appendSQL(s shape) string {
 // lockSQL takes the table's advisory lock: shared to write rows, alone to apply
 // tombstones. A memory and the rows that look into it are so never changed at
 // the same time by transactions of different partitions.
-func (t *tableData) lockSQL(alone bool) string {
+func lockSQL(t *tableData, alone bool) string {
 	f := "pg_advisory_xact_lock_shared"
 	if alone {
 		f = "pg_advisory_xact_lock"

@@ -183,7 +183,7 @@ func (t *transaction) upserts(ctx context.Context, i, n int) (err error) {
 		if events, err = t.shortcut(ctx, tb, events); err != nil {
 			return err
 		}
-		w.insert(tb, (*tableData).appendSQL, events)
+		w.insert(tb, appendSQL, events)
 		return nil
 	case !tb.inTurn():
 		for k := range events {

@@ -115,7 +115,7 @@ func (w *writer) locks(m *mapping) {
 			continue
 		}
 		w.params.ints(lockClass, t.lock)
-		w.exec("lock", t, t.lockSQL(slices.ContainsFunc(events, func(e event) bool { return e.tombstone() })))
+		w.exec("lock", t, lockSQL(t.tableData, slices.ContainsFunc(events, func(e event) bool { return e.tombstone() })))
 	}
 }
 
@@ -125,9 +125,9 @@ func (w *writer) tombstones(t *table, events []event) {
 		return
 	}
 	w.split(t, events)
-	sql := (*tableData).deleteSQL
+	sql := deleteSQL
 	if t.memory != "" {
-		sql = (*tableData).rememberSQL
+		sql = rememberSQL
 	}
 	gone := *w.sets[tombstones]
 	w.run(doing{verb: "write", table: t, gone: len(gone)}, sql, shape{columns: t.key}, gone)
@@ -144,20 +144,20 @@ func (w *writer) round(t *table, events []event) {
 				rest = append(rest, events[i])
 			}
 		}
-		w.statement(t, (*tableData).updateSQL, s, rest)
-		w.statement(t, (*tableData).insertRestSQL, s, rest)
-		w.statement(t, (*tableData).updateSQL, s, rest)
+		w.statement(t, updateSQL, s, rest)
+		w.statement(t, insertRestSQL, s, rest)
+		w.statement(t, updateSQL, s, rest)
 		return
 	}
 	for _, set := range w.names() {
-		s := t.shape(set)
-		if t.complete(s) {
+		s := shapeOf(t.tableData, set)
+		if complete(t.tableData, s) {
 			s.winning = w.winning
-			w.statement(t, (*tableData).upsertSQL, s, *w.sets[set])
+			w.statement(t, upsertSQL, s, *w.sets[set])
 			continue
 		}
-		w.statement(t, (*tableData).updateSQL, s, *w.sets[set])
-		w.statement(t, (*tableData).insertRestSQL, s, *w.sets[set])
+		w.statement(t, updateSQL, s, *w.sets[set])
+		w.statement(t, insertRestSQL, s, *w.sets[set])
 	}
 }
 
@@ -169,7 +169,7 @@ func (w *writer) insert(t *table, form func(*tableData, shape) string, events []
 		return
 	}
 	for _, set := range w.names() {
-		w.statement(t, form, t.shape(set), *w.sets[set])
+		w.statement(t, form, shapeOf(t.tableData, set), *w.sets[set])
 	}
 }
 
@@ -278,7 +278,7 @@ func (w *writer) names() []string {
 }
 
 // shape is the set's columns.
-func (t *tableData) shape(set string) shape {
+func shapeOf(t *tableData, set string) shape {
 	var s shape
 	for i := range set {
 		if set[i] == '1' {
@@ -297,7 +297,7 @@ func (t *tableData) all() []int {
 }
 
 // complete reports whether an insert of these columns can succeed.
-func (t *tableData) complete(s shape) bool {
+func complete(t *tableData, s shape) bool {
 	return !slices.ContainsFunc(t.required, func(i int) bool { return !slices.Contains(s.columns, i) })
 }
 
