@@ -129,17 +129,11 @@ func numbered(t *tableData, c *catalog.Column, cfg sink.TableConfig) bool {
 	return c.Identity == "a" && t.strategy == sink.Upsert && !slices.Contains(cfg.Key, c.Name)
 }
 
-func isEngine(column string) bool { return strings.HasPrefix(column, "_oncesink_") }
-
-func (t *tableData) index(name string) int {
-	return slices.IndexFunc(t.columns, func(c column) bool { return c.name == name })
-}
-
 // mapKey finds the unique index that decides what one row is, and the other ones.
 func mapKey(t *tableData, r *catalog.Relation, cfg sink.TableConfig, ps *problems) {
 	want := slices.Clone(cfg.Key)
 	if t.strategy == sink.Append {
-		want = []string{sourceColumn, offsetColumn}
+		want = []string{SourceColumn, OffsetColumn}
 	}
 	found := t.bulk()
 	for _, x := range r.Indexes {
@@ -160,8 +154,8 @@ func mapKey(t *tableData, r *catalog.Relation, cfg sink.TableConfig, ps *problem
 		t.others = append(t.others, "exclusion constraint "+x)
 	}
 	if t.strategy == sink.Append {
-		if !found && t.guarded && r.Column(sourceColumn) != nil {
-			ps.later(fmt.Sprintf("table %s has no unique index over %s and %s", r.Qualified(), sourceColumn, offsetColumn), "run `oncesink init`, or set `guard: none`")
+		if !found && t.guarded && r.Column(SourceColumn) != nil {
+			ps.later(fmt.Sprintf("table %s has no unique index over %s and %s", r.Qualified(), SourceColumn, OffsetColumn), "run `oncesink init`, or set `guard: none`")
 		}
 		return
 	}
@@ -259,7 +253,7 @@ func checkGuard(t *tableData, r *catalog.Relation, ps *problems) {
 	if !t.guarded {
 		return
 	}
-	for name, typ := range map[string]string{sourceColumn: "integer", offsetColumn: "bigint"} {
+	for name, typ := range map[string]string{SourceColumn: "integer", OffsetColumn: "bigint"} {
 		switch c := r.Column(name); {
 		case c == nil:
 			ps.later(fmt.Sprintf("table %s has no column %s", r.Qualified(), name),

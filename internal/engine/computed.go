@@ -15,14 +15,6 @@ import (
 	"github.com/oncesink/oncesink/sink"
 )
 
-// computed is how a column is made from others of its event.
-type computed struct {
-	sql string
-	// inputs are the columns that it reads. An event that lacks one of them leaves the
-	// column as it is (rule 16).
-	inputs []int
-}
-
 // mapComputed compiles the columns that are SQL expressions over others. PostgreSQL has to know them as
 // immutable, or a replay would give other rows.
 func mapComputed(t *tableData, ctx context.Context, tx pgx.Tx, r *catalog.Relation, ps *problems) error {

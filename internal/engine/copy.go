@@ -26,7 +26,7 @@ func copySQL(t *tableData, s shape, options string) string {
 		names = append(names, pgname.Quote(t.columns[i].name))
 	}
 	if t.guarded {
-		names = append(names, sourceColumn, offsetColumn)
+		names = append(names, SourceColumn, OffsetColumn)
 	}
 	return fmt.Sprintf("copy %s (%s) from stdin with (%s)", t.quoted(), strings.Join(names, ", "), options)
 }

@@ -23,9 +23,6 @@ import (
 // An expression may read a field that no column takes: an input. It is a hidden column, behind the table's
 // own: its texts travel in the statements' arrays and are typed there, and nothing is stored.
 
-// filled are the table's own columns that events fill.
-func (t *tableData) filled() []column { return t.columns[:len(t.columns)-t.inputs] }
-
 // only reports whether the configuration of a column says what the other one says.
 func only(c, other sink.ColumnConfig) bool { return reflect.DeepEqual(c, other) }
 

@@ -12,29 +12,6 @@ import (
 	"github.com/oncesink/oncesink/sink"
 )
 
-// Severity says how bad a finding is.
-type Severity string
-
-// The severities.
-const (
-	// Changes: the same events, read twice, can leave another result.
-	Changes Severity = "error"
-	// Surprises: right, and likely to be not what a person expects.
-	Surprises Severity = "warning"
-)
-
-// Finding is something about a table that keeps the same events from giving the same result, or
-// that is legal and surprising. docs/lint.md has a line for each code.
-type Finding struct {
-	Code     string   `json:"code"`
-	Severity Severity `json:"severity"`
-	// Object is the column, trigger or constraint, if it is about one.
-	Object  string `json:"object,omitempty"`
-	Problem string `json:"problem"`
-	Why     string `json:"why"`
-	Fix     string `json:"fix"`
-}
-
 // The codes of findings.
 const (
 	volatileDefault   = "volatile-default"

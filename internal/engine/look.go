@@ -32,7 +32,7 @@ func lookShape(t *tableData) shape {
 func lookSQL(t *tableData, s shape) string {
 	same, newer := sameKey(t, "t", "e"), newer(t, "e", "t")
 	if t.strategy == sink.Append {
-		same = fmt.Sprintf("t.%s = e.%s and t.%s = e.%s", sourceColumn, sourceColumn, offsetColumn, offsetColumn)
+		same = fmt.Sprintf("t.%s = e.%s and t.%s = e.%s", SourceColumn, SourceColumn, OffsetColumn, OffsetColumn)
 		newer = "false"
 	}
 	says := fmt.Sprintf("coalesce((select case when %s then '%c' else '%c' end\n         from %s t where %s), '%c')",

@@ -75,7 +75,7 @@ func (m *memory) script() []string {
 		create table %s as select %s, %s, %s from %s with no data;
 		alter table %s add primary key (%s), alter column %s set not null, alter column %s set not null;%s
 	end if;
-end $init$`, pgname.Literal(name), name, strings.Join(pgname.QuoteAll(m.columns()), ", "), sourceColumn, offsetColumn, target, name, key, sourceColumn, offsetColumn, fill)
+end $init$`, pgname.Literal(name), name, strings.Join(pgname.QuoteAll(m.columns()), ", "), SourceColumn, OffsetColumn, target, name, key, SourceColumn, OffsetColumn, fill)
 	var columns []string
 	for _, c := range m.columns() {
 		columns = append(columns, pgname.Literal(c))

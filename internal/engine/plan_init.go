@@ -85,7 +85,7 @@ func initSteps(t *tableData, ctx context.Context, tx pgx.Tx, r *catalog.Relation
 		return steps, nil
 	}
 	var columns []string
-	for _, name := range []string{sourceColumn, offsetColumn} {
+	for _, name := range []string{SourceColumn, OffsetColumn} {
 		if r.Column(name) == nil {
 			columns = append(columns, name)
 		}

@@ -30,7 +30,7 @@ func rememberSQL(t *tableData, s shape) string {
 	// deletes is whether a tombstone comes after the event that wrote a row of the target, or brought a set.
 	deletes := func(r string) string {
 		return fmt.Sprintf("%s.%s is not null and (%s) > (%s)\n         and (%s or e.%s = %s.%s)",
-			r, key, place("e", false), place(r, true), latest, sourceColumn, r, sourceColumn)
+			r, key, place("e", false), place(r, true), latest, SourceColumn, r, SourceColumn)
 	}
 	var b, joins strings.Builder
 	b.WriteString("with e as materialized ")
@@ -48,12 +48,12 @@ func rememberSQL(t *tableData, s shape) string {
 		fmt.Fprintf(&b, ", d%d as (\n  delete from %s c using s where %s and %s\n)", i+1, c.quoted(), goes, ofParent(c, "c", "s"))
 		fmt.Fprintf(&b, ", s%d as (\n  delete from %s m using s where %s and %s\n)", i+1, c.setsTable, goes, sameKey(t, "m", "s"))
 	}
-	fmt.Fprintf(&b, ", m as (\n  insert into %s as m (%s, %s%s, %s)\n", t.memory, keyList(t, ""), version, sourceColumn, offsetColumn)
-	fmt.Fprintf(&b, "  select %s, %ss.%s, s.%s\n    from s where s.latest or s.deletes order by s._oncesink_n\n", keyList(t, "s"), value, sourceColumn, offsetColumn)
+	fmt.Fprintf(&b, ", m as (\n  insert into %s as m (%s, %s%s, %s)\n", t.memory, keyList(t, ""), version, SourceColumn, OffsetColumn)
+	fmt.Fprintf(&b, "  select %s, %ss.%s, s.%s\n    from s where s.latest or s.deletes order by s._oncesink_n\n", keyList(t, "s"), value, SourceColumn, OffsetColumn)
 	later := fmt.Sprintf("(%s) > (%s)", place("excluded", false), place("m", true))
 	fmt.Fprintf(&b, "      on conflict (%s) do update set %s", keyList(t, ""), raised)
-	fmt.Fprintf(&b, "%s = case when %s then excluded.%s else m.%s end,\n       ", sourceColumn, later, sourceColumn, sourceColumn)
-	fmt.Fprintf(&b, "%s = case when %s then excluded.%s else m.%s end\n)\n", offsetColumn, later, offsetColumn, offsetColumn)
+	fmt.Fprintf(&b, "%s = case when %s then excluded.%s else m.%s end,\n       ", SourceColumn, later, SourceColumn, SourceColumn)
+	fmt.Fprintf(&b, "%s = case when %s then excluded.%s else m.%s end\n)\n", OffsetColumn, later, OffsetColumn, OffsetColumn)
 	b.WriteString("select count(*), count(*) filter (where s.rowless) from s where s.latest or s.deletes")
 	return b.String()
 }

@@ -121,3 +121,11 @@ func (l *learner) wrote(n, changed int) {
 		l.rest, l.pause = 0, 0
 	}
 }
+
+// table is a target table that is written.
+type table struct {
+	*tableData
+	learn *learner
+	// children are written with it.
+	children []*table
+}

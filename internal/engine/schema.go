@@ -82,7 +82,7 @@ func initTable(ctx context.Context, conn *pgx.Conn, cfg sink.Config, tc sink.Tab
 		return err
 	}
 	script := tableScript(r.Schema, r.Name, tc, memories)
-	if r.Column(sourceColumn) != nil && r.Column(offsetColumn) != nil {
+	if r.Column(SourceColumn) != nil && r.Column(OffsetColumn) != nil {
 		script = withoutColumns(script) // even if it adds nothing, alter table locks the table
 	}
 	for _, statement := range script {
@@ -247,7 +247,7 @@ func tableScript(schema, name string, tc sink.TableConfig, memories []memory) []
 		return nil
 	}
 	target := pgx.Identifier{schema, name}.Sanitize()
-	script := []string{fmt.Sprintf("alter table %s add column if not exists %s integer, add column if not exists %s bigint", target, sourceColumn, offsetColumn)}
+	script := []string{fmt.Sprintf("alter table %s add column if not exists %s integer, add column if not exists %s bigint", target, SourceColumn, OffsetColumn)}
 	if tc.Strategy == sink.Append {
 		// The key of a partitioned table has the partition key in it, which may be null.
 		script = append(script, fmt.Sprintf(`do $init$ begin
@@ -259,7 +259,7 @@ func tableScript(schema, name string, tc sink.TableConfig, memories []memory) []
 		                       case when c.relkind = 'p' and current_setting('server_version_num')::int >= 150000 then ' nulls not distinct' end)
 		           from pg_class c where c.oid = %s::regclass);
 	end if;
-end $init$`, pgname.Literal(pgx.Identifier{schema, indexName(name)}.Sanitize()), sourceColumn, offsetColumn, pgname.Literal(indexName(name)), sourceColumn, offsetColumn, pgname.Literal(target)))
+end $init$`, pgname.Literal(pgx.Identifier{schema, indexName(name)}.Sanitize()), SourceColumn, OffsetColumn, pgname.Literal(indexName(name)), SourceColumn, OffsetColumn, pgname.Literal(target)))
 	}
 	for _, m := range memories {
 		script = append(script, m.script()...)

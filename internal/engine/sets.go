@@ -49,8 +49,8 @@ func setFill(children string, tc *sink.TableConfig, rows string, parent *sink.Ta
 	return fmt.Sprintf(`select %s, c.%s, c.%s
 		  from (select distinct on (%s) %s, %s, %s from %s where %s is not null and %s is not null
 		         order by %s, %s >> 20 desc, %s desc, %s desc) c join %s p on %s`,
-		strings.Join(out, ", "), sourceColumn, offsetColumn, list, list, sourceColumn, offsetColumn, children, sourceColumn, offsetColumn,
-		list, sourceColumn, offsetColumn, sourceColumn, rows, strings.Join(same, " and "))
+		strings.Join(out, ", "), SourceColumn, OffsetColumn, list, list, SourceColumn, OffsetColumn, children, SourceColumn, OffsetColumn,
+		list, SourceColumn, OffsetColumn, SourceColumn, rows, strings.Join(same, " and "))
 }
 
 // parentOf is the entry of the parent, among those before its children's: Open refuses any other.
@@ -77,7 +77,7 @@ func ofParent(t *tableData, child, parent string) string {
 
 // samePlace is the condition that two rows come from one event.
 func samePlace(a, b string) string {
-	return fmt.Sprintf("%s.%s = %s.%s and %s.%s = %s.%s", a, sourceColumn, b, sourceColumn, a, offsetColumn, b, offsetColumn)
+	return fmt.Sprintf("%s.%s = %s.%s and %s.%s = %s.%s", a, SourceColumn, b, SourceColumn, a, OffsetColumn, b, OffsetColumn)
 }
 
 // claimSQL notes for the given events of the parent that the set is theirs, where they come after the event that has
@@ -96,7 +96,7 @@ func claimSQL(t *tableData, c *tableData, s shape) string {
 			sets = append(sets, q+" = excluded."+q)
 		}
 	}
-	for _, q := range []string{sourceColumn, offsetColumn} {
+	for _, q := range []string{SourceColumn, OffsetColumn} {
 		names, values, sets = append(names, q), append(values, "e."+q), append(sets, q+" = excluded."+q)
 	}
 	conds := []string{
@@ -117,7 +117,7 @@ func claimSQL(t *tableData, c *tableData, s shape) string {
 // sets that have such children are locked, so that one that another event is taking at this moment is looked at
 // again: a replay has none.
 func staleSQL(t *tableData, c *tableData, s shape) string {
-	stale := fmt.Sprintf("%s and (c.%s, c.%s) is distinct from (m.%s, m.%s)", ofParent(c, "c", "m"), sourceColumn, offsetColumn, sourceColumn, offsetColumn)
+	stale := fmt.Sprintf("%s and (c.%s, c.%s) is distinct from (m.%s, m.%s)", ofParent(c, "c", "m"), SourceColumn, OffsetColumn, SourceColumn, OffsetColumn)
 	var b strings.Builder
 	b.WriteString("with e as materialized ")
 	eventRows(t, &b, s, true)

@@ -4,16 +4,8 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/pgtext"
-)
-
-// Engine columns of a guarded target: where its last event stood (rule 10).
-const (
-	sourceColumn = "_oncesink_source"
-	offsetColumn = "_oncesink_offset"
 )
 
 // A statement's parameters are arrays with one element per event: the texts of
@@ -28,22 +20,6 @@ type shape struct {
 	columns []int // indexes into table.columns, ascending
 	flagged bool  // columns that are not the key or the version are present by flag
 	winning bool  // the events are known, or expected, to win: no look before the write
-}
-
-func (t *tableData) quoted() string { return pgx.Identifier{t.schema, t.name}.Sanitize() }
-
-func (t *tableData) isKey(i int) bool {
-	for _, k := range t.key {
-		if k == i {
-			return true
-		}
-	}
-	return false
-}
-
-// optional reports whether a flagged statement has a flag for column i.
-func (t *tableData) optional(i int) bool {
-	return !t.isKey(i) && i != t.version && !t.columns[i].hidden
 }
 
 // cast is the type that texts of a column are cast to. The length of text and
@@ -82,8 +58,8 @@ func eventRows(t *tableData, b *strings.Builder, s shape, numbered bool) {
 		add("has", "bytea", "has", flags)
 	}
 	if t.guarded {
-		add("source", "integer", "source", sourceColumn)
-		add(`"offset"`, "bigint", `"offset"`, offsetColumn)
+		add("source", "integer", "source", SourceColumn)
+		add(`"offset"`, "bigint", `"offset"`, OffsetColumn)
 	}
 	ordinality := ""
 	if numbered {
@@ -133,7 +109,7 @@ func prefix(alias string) string {
 // place is where an event stands among events of equal version: generation,
 // offset, source. A stored null comes before everything.
 func place(alias string, stored bool) string {
-	src, off := alias+"."+sourceColumn, alias+"."+offsetColumn
+	src, off := alias+"."+SourceColumn, alias+"."+OffsetColumn
 	if !stored {
 		return fmt.Sprintf("%s >> 20, %s, %s", src, off, src)
 	}
@@ -160,7 +136,7 @@ func newer(t *tableData, e, r string) string {
 // event: neither in the order of the guard, nor in the event's own partition.
 func remembered(t *tableData) string {
 	return fmt.Sprintf("(select %s and (e.%s <> m.%s or e.%s > m.%s)\n         from %s m where %s) is not false",
-		newer(t, "e", "m"), sourceColumn, sourceColumn, offsetColumn, offsetColumn, t.memory, sameKey(t, "m", "e"))
+		newer(t, "e", "m"), SourceColumn, SourceColumn, OffsetColumn, OffsetColumn, t.memory, sameKey(t, "m", "e"))
 }
 
 // conditions of an insert: look before you write, so that events that are
@@ -195,7 +171,7 @@ func insertHead(t *tableData, b *strings.Builder, s shape) {
 		}
 	}
 	if t.guarded {
-		names = append(names, sourceColumn, offsetColumn)
+		names = append(names, SourceColumn, OffsetColumn)
 	}
 	fmt.Fprintf(b, "insert into %s as t (%s)\n", t.quoted(), strings.Join(names, ", "))
 	if t.identityAlways {
@@ -221,7 +197,7 @@ func valueList(t *tableData, s shape) string {
 		out = append(out, v)
 	}
 	if t.guarded {
-		out = append(out, "e."+sourceColumn, "e."+offsetColumn)
+		out = append(out, "e."+SourceColumn, "e."+OffsetColumn)
 	}
 	return strings.Join(out, ", ")
 }
@@ -241,7 +217,7 @@ func assignments(t *tableData, s shape, e string) string {
 		out = append(out, fmt.Sprintf("%s = %s.%s", q, e, q))
 	}
 	if t.guarded {
-		out = append(out, fmt.Sprintf("%s = %s.%s", sourceColumn, e, sourceColumn), fmt.Sprintf("%s = %s.%s", offsetColumn, e, offsetColumn))
+		out = append(out, fmt.Sprintf("%s = %s.%s", SourceColumn, e, SourceColumn), fmt.Sprintf("%s = %s.%s", OffsetColumn, e, OffsetColumn))
 	}
 	return strings.Join(out, ", ")
 }

@@ -11,29 +11,12 @@ import (
 	"github.com/oncesink/oncesink/sink"
 )
 
-// Stage says of an entry that its table is the stage of another one, which is loaded anew beside that; it lies in
-// schema oncesink.
-type Stage struct {
-	// Bulk: the stage has no index yet: every event becomes a row by COPY, and which row of a
-	// key counts is found afterwards. That is right as long as every event
-	// fills the same columns and none deletes.
-	Bulk bool
-	// Set are the columns that every event of a bulk stage fills: see [Sink.StageSet].
-	Set string
-	// Seen is the quoted name of a table (name text primary key) that takes the names of the
-	// columns that events fill; "" if nobody asks.
-	Seen string
-}
-
 // NotUniformError says that an event can't go into a bulk stage.
 type NotUniformError struct{ Table, Why string }
 
 func (e *NotUniformError) Error() string {
 	return "the stage of " + e.Table + " can't be loaded in bulk: " + e.Why
 }
-
-// bulk reports whether the table is a stage without an index.
-func (t *tableData) bulk() bool { return t.stage != nil && t.stage.Bulk }
 
 // uniform returns a *NotUniformError if an event is a tombstone, or fills other columns
 // than the stage's others.
@@ -104,12 +87,6 @@ type Layout struct {
 	Lock int32
 }
 
-// The engine columns of guarded tables.
-const (
-	SourceColumn = sourceColumn
-	OffsetColumn = offsetColumn
-)
-
 // Layout returns the layout of the table that an entry of the configuration names.
 func (s *Sink) Layout(entry string) (Layout, bool) {
 	m := s.mapping()
@@ -133,7 +110,7 @@ func (s *Sink) Layout(entry string) (Layout, bool) {
 		l.Children = append(l.Children, c.cfg.Name)
 	}
 	if t.strategy == sink.Append && t.guarded {
-		l.Key = []string{sourceColumn, offsetColumn}
+		l.Key = []string{SourceColumn, OffsetColumn}
 	}
 	return l, true
 }

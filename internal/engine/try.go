@@ -144,10 +144,6 @@ func (t *transaction) stage(tb *table, events []event) error {
 	return nil
 }
 
-// inTurn reports whether events of the table can be folded into rounds: those of an append table need not
-// be, and where rows may stand in each other's way they are written one by one.
-func (t *tableData) inTurn() bool { return t.strategy != sink.Append && len(t.others) == 0 }
-
 // turns makes the rounds of a table's events, and says how many there are.
 func (t *transaction) turns(i int) int {
 	tb, w := t.m.tables[i], t.w

@@ -288,17 +288,7 @@ func shapeOf(t *tableData, set string) shape {
 	return s
 }
 
-func (t *tableData) all() []int {
-	all := make([]int, len(t.columns))
-	for i := range all {
-		all[i] = i
-	}
-	return all
-}
-
 // complete reports whether an insert of these columns can succeed.
 func complete(t *tableData, s shape) bool {
 	return !slices.ContainsFunc(t.required, func(i int) bool { return !slices.Contains(s.columns, i) })
 }
-
-func (t *tableData) title() string { return t.schema + "." + t.name }
