@@ -15,6 +15,7 @@ import (
 	"github.com/oncesink/oncesink/docs"
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/rollup"
+	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -248,7 +249,7 @@ func (r *checkReport) print(w io.Writer, sql bool) {
 	if r.Sample != nil {
 		r.Sample.print(w)
 	}
-	if n := len(r.of(engine.Changes)); n > 0 {
+	if n := len(r.of(target.Changes)); n > 0 {
 		fmt.Fprintln(w)
 		printWrapped(w, "", fmt.Sprintf("ready to run; %d finding(s) keep the same events from giving the same rows: docs/lint.md", n))
 		return
@@ -257,7 +258,7 @@ func (r *checkReport) print(w io.Writer, sql bool) {
 }
 
 // of returns the findings of a severity.
-func (r *checkReport) of(s engine.Severity) (found []engine.Finding) {
+func (r *checkReport) of(s target.Severity) (found []target.Finding) {
 	for _, t := range r.Tables {
 		for _, f := range t.Findings {
 			if f.Severity == s {
@@ -270,9 +271,9 @@ func (r *checkReport) of(s engine.Severity) (found []engine.Finding) {
 
 // found is the error that findings, and the dead letters of a sample, are; nil if there are none that count.
 func (r *checkReport) found(strict bool) error {
-	findings := r.of(engine.Changes)
+	findings := r.of(target.Changes)
 	if strict {
-		findings = append(findings, r.of(engine.Surprises)...)
+		findings = append(findings, r.of(target.Surprises)...)
 	}
 	var errs []error
 	if len(findings) > 0 {
@@ -285,7 +286,7 @@ func (r *checkReport) found(strict bool) error {
 }
 
 // findingsError ends a check that found what it looks for.
-type findingsError struct{ findings []engine.Finding }
+type findingsError struct{ findings []target.Finding }
 
 func (e *findingsError) Error() string {
 	accept := e.findings[0].Code

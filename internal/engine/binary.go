@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/oncesink/oncesink/internal/pgtext"
+	"github.com/oncesink/oncesink/internal/target"
 )
 
 // COPY in binary takes half of PostgreSQL's time: it spares it the reading of texts. So Go
@@ -24,10 +25,10 @@ const (
 const binaryHeader = "PGCOPY\n\xff\r\n\x00" + "\x00\x00\x00\x00" + "\x00\x00\x00\x00"
 
 // wires are the binary forms of the columns; nil if one of them is not known here.
-func wiresOf(t *tableData, s shape) []pgtext.Wire {
+func wiresOf(t *target.Table, s shape) []pgtext.Wire {
 	forms := make([]pgtext.Wire, len(s.columns))
 	for k, i := range s.columns {
-		if forms[k] = t.columns[i].Wire(); forms[k] == nil {
+		if forms[k] = t.Columns[i].Wire(); forms[k] == nil {
 			return nil
 		}
 	}
@@ -47,7 +48,7 @@ func (t *table) plain() bool {
 // them has a value that Go does not read.
 func (t *table) appendBinary(dst []byte, s shape, forms []pgtext.Wire, events []event) (data []byte, n int) {
 	fields := len(s.columns)
-	if t.guarded {
+	if t.Guarded {
 		fields += 2
 	}
 	dst = append(dst, binaryHeader...)
@@ -61,12 +62,12 @@ func (t *table) appendBinary(dst []byte, s shape, forms []pgtext.Wire, events []
 				continue
 			}
 			start, ok := len(dst), false
-			if dst, ok = forms[k](&t.columns[i].Type, dst, e.text(x)); !ok {
+			if dst, ok = forms[k](&t.Columns[i].Type, dst, e.text(x)); !ok {
 				return dst, 0
 			}
 			binary.BigEndian.PutUint32(dst[start-4:], uint32(len(dst)-start))
 		}
-		if t.guarded {
+		if t.Guarded {
 			dst = binary.BigEndian.AppendUint32(dst, 4)
 			dst = binary.BigEndian.AppendUint32(dst, uint32(e.part.Claim.Source))
 			dst = binary.BigEndian.AppendUint32(dst, 8)

@@ -161,7 +161,7 @@ func (b *bisection) judge(ctx context.Context, one span, err error) error {
 	}
 	if cause != nil {
 		d = refused(b.m, one.part, one.lo, cause)
-		d.table, d.column = tableOf(err).title(), column
+		d.table, d.column = tableOf(err).Title(), column
 		b.dead = append(b.dead, d)
 		return nil
 	}
@@ -198,9 +198,9 @@ func (t *transaction) refusedValue(ctx context.Context, one span, err error) (co
 		if t.m.tables[r.table] != tb {
 			continue
 		}
-		for k := range tb.columns {
-			c, x := &tb.columns[k], one.part.cells[int(r.first)+k]
-			if x.len < 0 || c.computed != nil {
+		for k := range tb.Columns {
+			c, x := &tb.Columns[k], one.part.cells[int(r.first)+k]
+			if x.len < 0 || c.Computed != nil {
 				continue
 			}
 			err := t.attempt(ctx, func() {
@@ -211,7 +211,7 @@ func (t *transaction) refusedValue(ctx context.Context, one span, err error) (co
 				return "", nil, err
 			}
 			if err != nil {
-				return c.name, err, nil
+				return c.Name, err, nil
 			}
 		}
 	}
@@ -232,7 +232,7 @@ func refused(m *mapping, p *Part, record int32, err error) deadLetter {
 	d := deadLetter{part: p, record: record, code: pgerr.SQLState(err)}
 	var w *writeError
 	if errors.As(err, &w) && w.doing.table != nil {
-		d.table = w.doing.table.title()
+		d.table = w.doing.table.Title()
 	}
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {

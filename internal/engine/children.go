@@ -10,6 +10,7 @@ import (
 	"github.com/oncesink/oncesink/internal/fields"
 	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/internal/source"
+	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -48,53 +49,53 @@ func checkChildren(cfg sink.TableConfig, ps *problems) {
 }
 
 // adopt makes the table one of the parent's children.
-func adoptChildren(t *tableData, parent *tableData, r *catalog.Relation, ps *problems) {
-	in := "table " + t.title()
+func adoptChildren(t *target.Table, parent *target.Table, r *catalog.Relation, ps *problems) {
+	in := "table " + t.Title()
 	switch {
 	case parent == nil:
-		ps.add(fmt.Sprintf("%s: there is no table %q before it", in, t.cfg.Parent), "list the parent first: its rows are written before its children")
+		ps.add(fmt.Sprintf("%s: there is no table %q before it", in, t.Config.Parent), "list the parent first: its rows are written before its children")
 		return
-	case parent.strategy != sink.Upsert || !parent.guarded || parent.bulk():
-		ps.add(fmt.Sprintf("%s: its parent %s is not an upsert with a guard", in, parent.title()), "only the guard tells whether the parent's event won")
+	case parent.Strategy != sink.Upsert || !parent.Guarded || parent.Bulk():
+		ps.add(fmt.Sprintf("%s: its parent %s is not an upsert with a guard", in, parent.Title()), "only the guard tells whether the parent's event won")
 		return
-	case len(parent.children) == maxChildren:
+	case len(parent.Children) == maxChildren:
 		ps.add(in+" is one table of children too many", fmt.Sprintf("a parent has at most %d", maxChildren))
 		return
-	case len(t.others) > 0:
-		ps.add(fmt.Sprintf("%s has %s besides the key", in, strings.Join(t.others, " and ")), "children of different parents would stand in each other's way: leave it out")
+	case len(t.Others) > 0:
+		ps.add(fmt.Sprintf("%s has %s besides the key", in, strings.Join(t.Others, " and ")), "children of different parents would stand in each other's way: leave it out")
 	}
-	t.parent, t.topics = parent, parent.topics
-	for _, k := range parent.key {
-		name := parent.columns[k].name
-		for own, theirs := range t.cfg.ParentKey {
+	t.Parent, t.Topics = parent, parent.Topics
+	for _, k := range parent.Key {
+		name := parent.Columns[k].Name
+		for own, theirs := range t.Config.ParentKey {
 			if theirs == name {
 				name = own
 			}
 		}
-		i := t.index(name)
+		i := t.Index(name)
 		switch {
-		case i < 0 || !slices.Contains(t.key, i):
-			ps.add(fmt.Sprintf("%s has no key column for %s of %s", in, parent.columns[k].name, parent.title()),
+		case i < 0 || !slices.Contains(t.Key, i):
+			ps.add(fmt.Sprintf("%s has no key column for %s of %s", in, parent.Columns[k].Name, parent.Title()),
 				"its key begins with the parent's; say under `parent_key` which column it is, if it has another name")
-		case t.columns[i].Declared != parent.columns[k].Declared:
-			ps.add(fmt.Sprintf("%s: column %s has type %s, and %s of %s has type %s", in, name, t.columns[i].Declared, parent.columns[k].name, parent.title(), parent.columns[k].Declared), "give them one type")
-		case !only(t.cfg.Columns[name], sink.ColumnConfig{}):
+		case t.Columns[i].Declared != parent.Columns[k].Declared:
+			ps.add(fmt.Sprintf("%s: column %s has type %s, and %s of %s has type %s", in, name, t.Columns[i].Declared, parent.Columns[k].Name, parent.Title(), parent.Columns[k].Declared), "give them one type")
+		case !only(t.Config.Columns[name], sink.ColumnConfig{}):
 			ps.add(fmt.Sprintf("%s: column %s is the parent's key and is mapped as well", in, name), "leave it out of `columns:`")
 		}
-		t.parentAt = append(t.parentAt, i)
+		t.ParentAt = append(t.ParentAt, i)
 	}
-	for own, theirs := range t.cfg.ParentKey {
-		if i := parent.index(theirs); r.Column(own) == nil || i < 0 || !parent.isKey(i) {
+	for own, theirs := range t.Config.ParentKey {
+		if i := parent.Index(theirs); r.Column(own) == nil || i < 0 || !parent.IsKey(i) {
 			ps.add(fmt.Sprintf("%s: parent_key %s: %s", in, own, theirs), "it maps a column of the children to a key column of the parent")
 		}
 	}
 	m := setMemoryOf(t)
-	t.setsTable = m.quoted()
-	parent.children = append(parent.children, t)
+	t.SetsTable = m.quoted()
+	parent.Children = append(parent.Children, t)
 }
 
-func setMemoryOf(t *tableData) memory {
-	return setMemory(t.schema, t.name, &t.cfg, t.parent.schema, t.parent.name, &t.parent.cfg)
+func setMemoryOf(t *target.Table) memory {
+	return setMemory(t.Schema, t.Name, &t.Config, t.Parent.Schema, t.Parent.Name, &t.Parent.Config)
 }
 
 // childDecoder is a table of children with the places of its columns' paths.
@@ -117,7 +118,7 @@ func (c *childDecoder) rows(p *Part, rec *sink.Record, sc *scratch, parent *row)
 	case fields.Array:
 		parent.arrays |= c.bit
 	default:
-		return &fault{code: "22023", message: fmt.Sprintf("the field %s is no array", c.cfg.Each), table: c.title()}
+		return &fault{code: "22023", message: fmt.Sprintf("the field %s is no array", c.Config.Each), table: c.Title()}
 	}
 	values := make([]fields.Value, c.set.Len())
 	n := 0
@@ -125,45 +126,45 @@ func (c *childDecoder) rows(p *Part, rec *sink.Record, sc *scratch, parent *row)
 		n++
 		if err := c.set.Extract(element.Raw, values); err != nil {
 			r := pgtext.RefusalOf(err)
-			return &fault{code: r.Code, message: r.Message, table: c.title()}
+			return &fault{code: r.Code, message: r.Message, table: c.Title()}
 		}
 		first := len(p.cells)
-		for i := range c.columns {
-			col := &c.columns[i]
-			if n > 1 && col.source.OfEvent() && col.computed == nil && !slices.Contains(c.parentAt, i) {
-				p.cells = append(p.cells, p.cells[first-len(c.columns)+i]) // all elements share the event's text
+		for i := range c.Columns {
+			col := &c.Columns[i]
+			if n > 1 && col.Source.OfEvent() && col.Computed == nil && !slices.Contains(c.ParentAt, i) {
+				p.cells = append(p.cells, p.cells[first-len(c.Columns)+i]) // all elements share the event's text
 				continue
 			}
 			x, r := c.cell(p, rec, i, n, element, values, sc, parent)
 			if r != nil {
-				return &fault{column: col.name, code: r.Code, message: fmt.Sprintf("element %d of %s: %s", n, c.cfg.Each, r.Message), table: c.title()}
+				return &fault{column: col.Name, code: r.Code, message: fmt.Sprintf("element %d of %s: %s", n, c.Config.Each, r.Message), table: c.Title()}
 			}
 			if p.recordBytes() > sc.d.limit {
 				f := tooLarge(sc.d.limit)
-				f.table = c.title()
+				f.table = c.Title()
 				return f
 			}
 			p.cells = append(p.cells, x)
 		}
-		for _, k := range c.key {
+		for _, k := range c.Key {
 			if p.cells[first+k].len < 0 {
-				return &fault{column: c.columns[k].name, code: pgtext.NoValue, message: fmt.Sprintf("element %d of %s has no value for this column of the key", n, c.cfg.Each), table: c.title()}
+				return &fault{column: c.Columns[k].Name, code: pgtext.NoValue, message: fmt.Sprintf("element %d of %s has no value for this column of the key", n, c.Config.Each), table: c.Title()}
 			}
 		}
-		compute(c.tableDecoder.tableData, p.cells[first:])
+		compute(c.tableDecoder.Table, p.cells[first:])
 		p.rows = append(p.rows, row{text: parent.text, record: parent.record, table: c.index, first: int32(first)})
 	}
 	return nil
 }
 
 func (c *childDecoder) cell(p *Part, rec *sink.Record, i, n int, element fields.Value, values []fields.Value, sc *scratch, parent *row) (cell, *pgtext.Refusal) {
-	col := &c.columns[i]
-	if k := slices.Index(c.parentAt, i); k >= 0 {
-		return p.cells[int(parent.first)+c.parent.key[k]], nil
+	col := &c.Columns[i]
+	if k := slices.Index(c.ParentAt, i); k >= 0 {
+		return p.cells[int(parent.first)+c.Parent.Key[k]], nil
 	}
-	switch at := c.columnAt[i]; col.source.Meta {
+	switch at := c.columnAt[i]; col.Source.Meta {
 	case source.Field:
-		if col.computed != nil {
+		if col.Computed != nil {
 			return cell{}, nil
 		}
 		return readValue(col, p, values[at])
@@ -212,7 +213,7 @@ func (w *writer) children(t *table, events []event) {
 			}
 			parents = append(parents, *e)
 			for k := int(e.row) + 1; k < len(e.part.rows) && e.part.rows[k].record == own.record && e.part.rows[k].table > own.table; k++ {
-				if e.part.rows[k].table == c.place {
+				if e.part.rows[k].table == c.Place {
 					rows = append(rows, event{part: e.part, row: int32(k)})
 				}
 			}
@@ -220,9 +221,9 @@ func (w *writer) children(t *table, events []event) {
 		if len(parents) == 0 {
 			continue
 		}
-		w.statement(t, func(t *tableData, s shape) string { return claimSQL(t, c.tableData, s) }, lookShape(t.tableData), parents)
-		w.statement(t, func(t *tableData, s shape) string { return staleSQL(t, c.tableData, s) }, shape{columns: t.key}, parents)
-		if c.stage != nil && c.stage.Seen != "" {
+		w.statement(t, func(t *target.Table, s shape) string { return claimSQL(t, c.Table, s) }, lookShape(t.Table), parents)
+		w.statement(t, func(t *target.Table, s shape) string { return staleSQL(t, c.Table, s) }, shape{columns: t.Key}, parents)
+		if c.Stage != nil && c.Stage.Seen != "" {
 			w.seen(c, rows)
 		}
 		w.insert(c, childSQL, rows)

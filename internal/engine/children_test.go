@@ -37,11 +37,11 @@ func TestChildrenStatements(t *testing.T) {
 	var b strings.Builder
 	for _, table := range e.tables {
 		for _, f := range table.forms() {
-			if table.parent == nil && f.name != "remember" {
+			if table.Parent == nil && f.name != "remember" {
 				continue
 			}
-			b.WriteString("-- " + table.name + ": " + f.name + "\n" + f.sql + ";\n\n")
-			if _, err := e.db.Prepare(t.Context(), table.name+f.name, f.sql); err != nil {
+			b.WriteString("-- " + table.Name + ": " + f.name + "\n" + f.sql + ";\n\n")
+			if _, err := e.db.Prepare(t.Context(), table.Name+f.name, f.sql); err != nil {
 				t.Errorf("%s: %v", f.name, err)
 			}
 		}

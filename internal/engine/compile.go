@@ -13,12 +13,13 @@ import (
 	"github.com/oncesink/oncesink/internal/catalog"
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/pgtext"
+	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/sink"
 )
 
 // mappingData is the configuration, compiled against the catalog of one moment. It is immutable.
 type mappingData struct {
-	tables []*tableData
+	tables []*target.Table
 	topics map[string][]int32 // topic -> indexes of its tables
 	byName []int              // indexes of tables in the order of their names
 	// order in which tables are written, the referenced ones first.
@@ -35,7 +36,7 @@ type mappingData struct {
 
 // compileMapping reads the target tables from the catalog and checks the configuration against them. All problems
 // found are *sink.ConfigErrors, joined. Any other error is one of the connection.
-func compileMapping(ctx context.Context, tx pgx.Tx, cfg *sink.Config, stages map[string]*Stage) (*mappingData, error) {
+func compileMapping(ctx context.Context, tx pgx.Tx, cfg *sink.Config, stages map[string]*target.Stage) (*mappingData, error) {
 	ps := &problems{}
 	if err := checkOwnTables(ctx, tx, ps); err != nil {
 		return nil, err
@@ -58,19 +59,19 @@ func compileMapping(ctx context.Context, tx pgx.Tx, cfg *sink.Config, stages map
 		if t == nil {
 			continue
 		}
-		if seen[t.title()] {
-			ps.add("table "+t.title()+" has two entries", "name both topics in one entry: two mappings of one table would undo each other's columns (rule 10)")
+		if seen[t.Title()] {
+			ps.add("table "+t.Title()+" has two entries", "name both topics in one entry: two mappings of one table would undo each other's columns (rule 10)")
 			continue
 		}
-		seen[t.title()] = true
+		seen[t.Title()] = true
 		m.tables, relations = append(m.tables, t), append(relations, r)
 	}
 	for i, t := range m.tables {
-		if t.stage != nil {
+		if t.Stage != nil {
 			continue
 		}
 		if err := relations[i].ReadEffects(ctx, tx); err != nil {
-			return nil, fmt.Errorf("read table %s: %w", t.title(), err)
+			return nil, fmt.Errorf("read table %s: %w", t.Title(), err)
 		}
 		lintTable(t, relations[i], m.tables)
 	}
@@ -81,16 +82,16 @@ func compileMapping(ctx context.Context, tx pgx.Tx, cfg *sink.Config, stages map
 		m.catalog += fmt.Sprintf("%+v\n", *r)
 	}
 	for i, t := range m.tables {
-		t.place = int32(i)
-		m.names = append(m.names, t.quoted())
+		t.Place = int32(i)
+		m.names = append(m.names, t.Quoted())
 		m.byName = append(m.byName, i)
-		for _, topic := range t.topics {
+		for _, topic := range t.Topics {
 			m.topics[topic] = append(m.topics[topic], int32(i))
 		}
 	}
 	oids := make([]uint32, len(m.tables))
 	for i, t := range m.tables {
-		oids[i] = t.oid
+		oids[i] = t.OID
 	}
 	references, err := catalog.References(ctx, tx, oids)
 	if err != nil {
@@ -99,15 +100,15 @@ func compileMapping(ctx context.Context, tx pgx.Tx, cfg *sink.Config, stages map
 	m.catalog += fmt.Sprintln(references)
 	m.arrange(references)
 	m.prepareColumns(cfg.TimeZone)
-	slices.SortFunc(m.byName, func(a, b int) int { return strings.Compare(m.tables[a].title(), m.tables[b].title()) })
+	slices.SortFunc(m.byName, func(a, b int) int { return strings.Compare(m.tables[a].Title(), m.tables[b].Title()) })
 	return m, nil
 }
 
 // describeColumns lists the columns that events fill, with their types.
-func describeColumns(t *tableData) []string {
-	out := make([]string, len(t.columns))
-	for i := range t.columns {
-		out[i] = t.columns[i].name + " " + t.columns[i].Declared
+func describeColumns(t *target.Table) []string {
+	out := make([]string, len(t.Columns))
+	for i := range t.Columns {
+		out[i] = t.Columns[i].Name + " " + t.Columns[i].Declared
 	}
 	return out
 }
@@ -120,7 +121,7 @@ func onlyIn(a, b []string) string {
 
 // openTable compiles one entry. It returns nil without an error if a problem
 // leaves no table to speak of.
-func (m *mappingData) openTable(ctx context.Context, tx pgx.Tx, all *sink.Config, cfg sink.TableConfig, stage *Stage, ps *problems) (*tableData, *catalog.Relation, error) {
+func (m *mappingData) openTable(ctx context.Context, tx pgx.Tx, all *sink.Config, cfg sink.TableConfig, stage *target.Stage, ps *problems) (*target.Table, *catalog.Relation, error) {
 	schema, name, err := pgname.Split(cfg.Name)
 	if err != nil {
 		ps.add(err.Error(), `write "table" or "schema.table", a name with a dot in double quotes`)
@@ -138,9 +139,9 @@ func (m *mappingData) openTable(ctx context.Context, tx pgx.Tx, all *sink.Config
 	if !checkRelation(r, all, stage, ps) {
 		return nil, nil, nil
 	}
-	t := &tableData{
-		oid: r.OID, schema: r.Schema, name: r.Name, strategy: cfg.Strategy, guarded: cfg.Guard != "none", version: -1,
-		stage: stage, strict: all.Rounding == pgtext.RoundingRefuse, ignoreTombstones: cfg.Tombstones == "ignore", topics: cfg.Topics, cfg: cfg, lock: pgname.LockKey(r.Qualified()),
+	t := &target.Table{
+		OID: r.OID, Schema: r.Schema, Name: r.Name, Strategy: cfg.Strategy, Guarded: cfg.Guard != "none", Version: -1,
+		Stage: stage, Strict: all.Rounding == pgtext.RoundingRefuse, IgnoreTombstones: cfg.Tombstones == "ignore", Topics: cfg.Topics, Config: cfg, Lock: pgname.LockKey(r.Qualified()),
 	}
 	mapColumns(t, r, cfg, ps)
 	mapKey(t, r, cfg, ps)
@@ -151,14 +152,14 @@ func (m *mappingData) openTable(ctx context.Context, tx pgx.Tx, all *sink.Config
 	if err := mapComputed(t, ctx, tx, r, ps); err != nil {
 		return nil, nil, err
 	}
-	if t.strategy == sink.Children {
-		parent := slices.IndexFunc(m.tables, func(p *tableData) bool { return p.cfg.Name == cfg.Parent })
+	if t.Strategy == sink.Children {
+		parent := slices.IndexFunc(m.tables, func(p *target.Table) bool { return p.Config.Name == cfg.Parent })
 		if parent < 0 {
 			adoptChildren(t, nil, r, ps)
 		} else {
 			adoptChildren(t, m.tables[parent], r, ps)
 		}
-		if t.setsTable != "" {
+		if t.SetsTable != "" {
 			m := setMemoryOf(t)
 			if err := m.check(ctx, tx, ps); err != nil {
 				return nil, nil, err
@@ -178,9 +179,9 @@ func (m *mappingData) prepareColumns(timeZone string) {
 		session = nil // PostgreSQL knows it, and is asked where it matters
 	}
 	for _, t := range m.tables {
-		for i := range t.columns {
-			t.columns[i].Session = session
-			t.columns[i].Prepare()
+		for i := range t.Columns {
+			t.Columns[i].Session = session
+			t.Columns[i].Prepare()
 		}
 	}
 }

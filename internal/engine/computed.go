@@ -12,27 +12,28 @@ import (
 	"github.com/oncesink/oncesink/internal/catalog"
 	"github.com/oncesink/oncesink/internal/expression"
 	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/sink"
 )
 
 // mapComputed compiles the columns that are SQL expressions over others. PostgreSQL has to know them as
 // immutable, or a replay would give other rows.
-func mapComputed(t *tableData, ctx context.Context, tx pgx.Tx, r *catalog.Relation, ps *problems) error {
+func mapComputed(t *target.Table, ctx context.Context, tx pgx.Tx, r *catalog.Relation, ps *problems) error {
 	if err := mapInputs(t, ctx, tx, r, ps); err != nil {
 		return err
 	}
-	for i := range t.columns {
-		c := &t.columns[i]
-		sql := t.cfg.Columns[c.name].SQL
+	for i := range t.Columns {
+		c := &t.Columns[i]
+		sql := t.Config.Columns[c.Name].SQL
 		if sql == "" {
 			continue
 		}
-		in := fmt.Sprintf("column %s of %s", c.name, t.title())
-		if t.isKey(i) || i == t.version {
+		in := fmt.Sprintf("column %s of %s", c.Name, t.Title())
+		if t.IsKey(i) || i == t.Version {
 			ps.add(in+" is computed and part of the key, or the version", "take it from a field of the event")
 			continue
 		}
-		result, err := expression.Check(ctx, tx, t.quoted(), sql, expressionInputs(t, c.name)...)
+		result, err := expression.Check(ctx, tx, t.Quoted(), sql, expressionInputs(t, c.Name)...)
 		var refusal *expression.Refusal
 		if errors.As(err, &refusal) {
 			ps.add(fmt.Sprintf("%s: sql %q: %s", in, sql, refusal.Problem), refusal.Fix)
@@ -41,16 +42,16 @@ func mapComputed(t *tableData, ctx context.Context, tx pgx.Tx, r *catalog.Relati
 		if err != nil {
 			return err
 		}
-		c.computed = &computed{sql: sql}
+		c.Computed = &target.Computed{SQL: sql}
 		for _, name := range result.Columns {
-			input := t.index(name)
-			if input < 0 || t.cfg.Columns[name].SQL != "" {
+			input := t.Index(name)
+			if input < 0 || t.Config.Columns[name].SQL != "" {
 				ps.add(fmt.Sprintf("%s: sql %q reads %s, which no event fills", in, sql, name), "name columns that come from the event, or fields of it as `inputs:`")
 				continue
 			}
-			c.computed.inputs = append(c.computed.inputs, input)
+			c.Computed.Inputs = append(c.Computed.Inputs, input)
 		}
-		for _, input := range expressionInputs(t, c.name) {
+		for _, input := range expressionInputs(t, c.Name) {
 			if !slices.Contains(result.Columns, input.Name) {
 				ps.add(fmt.Sprintf("%s: sql %q does not read its input %s", in, sql, input.Name), "leave the input out")
 			}
@@ -67,35 +68,35 @@ func checkComputed(table, name string, c sink.ColumnConfig, ps *problems) {
 }
 
 // compute marks the computed columns of a row whose cells begin at first: as there if all inputs are.
-func compute(t *tableData, cells []cell) {
-	for i := range t.columns {
-		c := t.columns[i].computed
+func compute(t *target.Table, cells []cell) {
+	for i := range t.Columns {
+		c := t.Columns[i].Computed
 		if c == nil {
 			continue
 		}
 		cells[i] = cell{}
-		if slices.ContainsFunc(c.inputs, func(k int) bool { return cells[k].len == cellAbsent }) {
+		if slices.ContainsFunc(c.Inputs, func(k int) bool { return cells[k].len == cellAbsent }) {
 			cells[i].len = cellAbsent
 		}
 	}
 }
 
 // computes lists the expressions of a statement's columns, over its typed rows.
-func computedValues(t *tableData, s shape) string {
+func computedValues(t *target.Table, s shape) string {
 	var b strings.Builder
 	for _, i := range s.columns {
-		if c := t.columns[i].computed; c != nil {
-			fmt.Fprintf(&b, ", (%s)::%s as %s", c.sql, castType(t, i), pgname.Quote(t.columns[i].name))
+		if c := t.Columns[i].Computed; c != nil {
+			fmt.Fprintf(&b, ", (%s)::%s as %s", c.SQL, castType(t, i), pgname.Quote(t.Columns[i].Name))
 		}
 	}
 	return b.String()
 }
 
 // computedColumns names the computed columns.
-func computedColumns(t *tableData) (names []string) {
-	for i := range t.columns {
-		if t.columns[i].computed != nil {
-			names = append(names, t.columns[i].name)
+func computedColumns(t *target.Table) (names []string) {
+	for i := range t.Columns {
+		if t.Columns[i].Computed != nil {
+			names = append(names, t.Columns[i].Name)
 		}
 	}
 	return names

@@ -14,21 +14,22 @@ import (
 	"github.com/oncesink/oncesink/internal/catalog"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/sink"
 )
 
 // copySQL is the statement that takes rows of new keys. What a text becomes in COPY is
 // what it becomes in the upsert: it goes through the type's input function, or is
 // sent as that function would have read it; and the length is left to the column (rule 15).
-func copySQL(t *tableData, s shape, options string) string {
+func copySQL(t *target.Table, s shape, options string) string {
 	var names []string
 	for _, i := range s.columns {
-		names = append(names, pgname.Quote(t.columns[i].name))
+		names = append(names, pgname.Quote(t.Columns[i].Name))
 	}
-	if t.guarded {
-		names = append(names, SourceColumn, OffsetColumn)
+	if t.Guarded {
+		names = append(names, target.SourceColumn, target.OffsetColumn)
 	}
-	return fmt.Sprintf("copy %s (%s) from stdin with (%s)", t.quoted(), strings.Join(names, ", "), options)
+	return fmt.Sprintf("copy %s (%s) from stdin with (%s)", t.Quoted(), strings.Join(names, ", "), options)
 }
 
 const (
@@ -37,14 +38,14 @@ const (
 )
 
 // checkCopy finds out whether rows may go by COPY at all.
-func checkCopy(t *tableData, r *catalog.Relation) {
+func checkCopy(t *target.Table, r *catalog.Relation) {
 	switch {
 	case r.RowsFiltered:
-		t.copyRefused = "row level security applies to the role, which COPY refuses"
-	case len(t.others) > 0 && t.strategy == sink.Upsert:
-		t.copyRefused = "it has " + strings.Join(t.others, " and ") + " besides the key"
+		t.CopyRefused = "row level security applies to the role, which COPY refuses"
+	case len(t.Others) > 0 && t.Strategy == sink.Upsert:
+		t.CopyRefused = "it has " + strings.Join(t.Others, " and ") + " besides the key"
 	case len(computedColumns(t)) > 0:
-		t.copyRefused = "SQL computes " + strings.Join(computedColumns(t), ", ") + " (a generated column would leave COPY possible)"
+		t.CopyRefused = "SQL computes " + strings.Join(computedColumns(t), ", ") + " (a generated column would leave COPY possible)"
 	}
 }
 
@@ -56,7 +57,7 @@ type copyRefused struct {
 }
 
 func (e *copyRefused) Error() string {
-	return "copy into " + e.table.title() + ": " + pgerr.Safe(e.err)
+	return "copy into " + e.table.Title() + ": " + pgerr.Safe(e.err)
 }
 func (e *copyRefused) Unwrap() error { return e.err }
 
@@ -68,7 +69,7 @@ func (t *transaction) copy(ctx context.Context, tb *table, s shape, events []eve
 	if err := t.send(ctx); err != nil {
 		return err
 	}
-	w, forms := t.w, wiresOf(tb.tableData, s)
+	w, forms := t.w, wiresOf(tb.Table, s)
 	for binary := forms != nil && tb.plain(); binary && len(events) > 0; {
 		data, n := tb.appendBinary(w.copyText[:0], s, forms, events)
 		w.copyText = data[:0]
@@ -76,14 +77,14 @@ func (t *transaction) copy(ctx context.Context, tb *table, s shape, events []eve
 			tb.learn.inText.Store(patience)
 			break
 		}
-		if err := t.copyFrom(ctx, tb, copySQL(tb.tableData, s, binaryOptions), bytes.NewReader(data)); err != nil {
+		if err := t.copyFrom(ctx, tb, copySQL(tb.Table, s, binaryOptions), bytes.NewReader(data)); err != nil {
 			return err
 		}
 		events = events[n:]
 	}
 	if len(events) > 0 {
 		rows := &copyRows{table: tb, columns: s.columns, events: events, text: w.copyText[:0]}
-		if err := t.copyFrom(ctx, tb, copySQL(tb.tableData, s, textOptions), rows); err != nil {
+		if err := t.copyFrom(ctx, tb, copySQL(tb.Table, s, textOptions), rows); err != nil {
 			return err
 		}
 		w.copyText = rows.text[:0]
@@ -155,7 +156,7 @@ func (c *copyRows) row(e *event) {
 		}
 		b = append(b, '\t')
 	}
-	if c.table.guarded {
+	if c.table.Guarded {
 		b = strconv.AppendInt(b, int64(e.part.Claim.Source), 10)
 		b = append(b, '\t')
 		b = strconv.AppendInt(b, e.offset(), 10)

@@ -7,6 +7,7 @@ import (
 	"github.com/oncesink/oncesink/internal/fields"
 	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/internal/source"
+	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -137,13 +138,13 @@ func (d *decoder) rows(p *Part, rec *sink.Record, sc *scratch) *fault {
 		t := &d.tables[i]
 		var f *fault
 		switch {
-		case !tombstone || t.strategy == sink.Append && !t.ignoreTombstones:
+		case !tombstone || t.Strategy == sink.Append && !t.IgnoreTombstones:
 			f = t.row(p, rec, sc)
-		case !t.ignoreTombstones:
+		case !t.IgnoreTombstones:
 			f = t.tombstone(p, rec, sc)
 		}
 		if f != nil {
-			f.table = cmp.Or(f.table, t.title()) // one of its children's may be there
+			f.table = cmp.Or(f.table, t.Title()) // one of its children's may be there
 			return f
 		}
 	}
@@ -153,30 +154,30 @@ func (d *decoder) rows(p *Part, rec *sink.Record, sc *scratch) *fault {
 // row appends what an event becomes in a table.
 func (t *tableDecoder) row(p *Part, rec *sink.Record, sc *scratch) *fault {
 	first := len(p.cells)
-	p.cells = room(p.cells, len(t.columns))
-	for i := range t.columns {
-		c := &t.columns[i]
-		if c.computed != nil {
+	p.cells = room(p.cells, len(t.Columns))
+	for i := range t.Columns {
+		c := &t.Columns[i]
+		if c.Computed != nil {
 			p.cells = append(p.cells, cell{})
 			continue
 		}
 		x, r := readCell(c, p, rec, t.columnAt[i], sc)
 		if r != nil {
-			return &fault{column: c.name, code: r.Code, message: r.Message}
+			return &fault{column: c.Name, code: r.Code, message: r.Message}
 		}
 		if p.recordBytes() > sc.d.limit {
 			return tooLarge(sc.d.limit)
 		}
 		p.cells = append(p.cells, x)
 	}
-	compute(t.tableData, p.cells[first:])
-	for _, k := range t.key {
+	compute(t.Table, p.cells[first:])
+	for _, k := range t.Key {
 		if p.cells[first+k].len < 0 {
-			return &fault{column: t.columns[k].name, code: pgtext.NoValue, message: "the event has no value for this column of the key"}
+			return &fault{column: t.Columns[k].Name, code: pgtext.NoValue, message: "the event has no value for this column of the key"}
 		}
 	}
-	if t.version >= 0 && p.cells[first+t.version].len < 0 {
-		return &fault{column: t.columns[t.version].name, code: pgtext.NoValue, message: "the event has no version (rule 11)"}
+	if t.Version >= 0 && p.cells[first+t.Version].len < 0 {
+		return &fault{column: t.Columns[t.Version].Name, code: pgtext.NoValue, message: "the event has no version (rule 11)"}
 	}
 	own := len(p.rows)
 	p.rows = append(p.rows, row{text: p.began.text, record: int32(len(p.records) - 1), table: t.index, first: int32(first)})
@@ -192,22 +193,22 @@ func (t *tableDecoder) row(p *Part, rec *sink.Record, sc *scratch) *fault {
 
 // tombstone appends what a tombstone becomes in a table: only its key has values.
 func (t *tableDecoder) tombstone(p *Part, rec *sink.Record, sc *scratch) *fault {
-	if len(t.recordKey) == 0 {
+	if len(t.RecordKey) == 0 {
 		return &fault{code: "ONS01", message: "tombstone without record_key mapping"}
 	}
 	first := len(p.cells)
-	for range t.columns {
+	for range t.Columns {
 		p.cells = append(p.cells, cell{len: cellAbsent})
 	}
-	for i, k := range t.key {
-		c := t.columns[k]
-		c.source = t.recordKey[i]
+	for i, k := range t.Key {
+		c := t.Columns[k]
+		c.Source = t.RecordKey[i]
 		x, r := readCell(&c, p, rec, t.keyAt[i], sc)
 		if r == nil && x.len < 0 {
 			r = pgtext.Refuse(pgtext.NoValue, "the tombstone's record key has no value for this column of the key")
 		}
 		if r != nil {
-			return &fault{column: c.name, code: r.Code, message: r.Message}
+			return &fault{column: c.Name, code: r.Code, message: r.Message}
 		}
 		p.cells[first+k] = x
 	}
@@ -217,10 +218,10 @@ func (t *tableDecoder) tombstone(p *Part, rec *sink.Record, sc *scratch) *fault 
 
 // cell appends the column's text to p.text; at is the source's place among the
 // paths into the value or the key.
-func readCell(c *column, p *Part, rec *sink.Record, at int32, sc *scratch) (cell, *pgtext.Refusal) {
+func readCell(c *target.Column, p *Part, rec *sink.Record, at int32, sc *scratch) (cell, *pgtext.Refusal) {
 	start := len(p.text)
 	var r *pgtext.Refusal
-	switch src := &c.source; {
+	switch src := &c.Source; {
 	case src.Meta == source.Field:
 		return readValue(c, p, sc.values[at])
 	case src.Meta == source.Key && src.Path != "":
@@ -257,7 +258,7 @@ func readCell(c *column, p *Part, rec *sink.Record, at int32, sc *scratch) (cell
 	return p.cellFrom(start), r
 }
 
-func readValue(c *column, p *Part, v fields.Value) (cell, *pgtext.Refusal) {
+func readValue(c *target.Column, p *Part, v fields.Value) (cell, *pgtext.Refusal) {
 	switch v.Kind {
 	case fields.Absent:
 		return cell{len: cellAbsent}, nil

@@ -7,6 +7,7 @@ import (
 	"github.com/oncesink/oncesink/internal/fields"
 	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/internal/source"
+	"github.com/oncesink/oncesink/internal/target"
 )
 
 // decoder turns the records of one topic into rows. All its tables' paths are
@@ -20,7 +21,7 @@ type decoder struct {
 
 // tableDecoder is a table with the places of its columns' paths.
 type tableDecoder struct {
-	*tableData
+	*target.Table
 	index    int32   // into mapping.tables
 	columnAt []int32 // by column: index of its path; -1 without one
 	keyAt    []int32 // the same of recordKey
@@ -73,16 +74,16 @@ func compileDecoder(m *mappingData, tables []int32) (*decoder, error) {
 		return -1
 	}
 	for _, index := range tables {
-		if m.tables[index].parent != nil {
+		if m.tables[index].Parent != nil {
 			continue // its parent's decoder has it
 		}
-		t := tableDecoder{tableData: m.tables[index], index: index}
+		t := tableDecoder{Table: m.tables[index], index: index}
 		t.placeColumns(place)
-		for _, src := range t.recordKey {
+		for _, src := range t.RecordKey {
 			t.keyAt = append(t.keyAt, place(src))
 		}
-		for bit, child := range t.children {
-			c := childDecoder{tableDecoder: tableDecoder{tableData: child, index: child.place}, bit: 1 << bit, at: values.add(child.cfg.Each)}
+		for bit, child := range t.Children {
+			c := childDecoder{tableDecoder: tableDecoder{Table: child, index: child.Place}, bit: 1 << bit, at: values.add(child.Config.Each)}
 			var elements paths
 			c.placeColumns(func(src source.Source) int32 {
 				switch src.Meta {
@@ -116,12 +117,12 @@ func compileDecoder(m *mappingData, tables []int32) (*decoder, error) {
 
 // placeColumns finds the places of the columns' sources.
 func (t *tableDecoder) placeColumns(place func(source.Source) int32) {
-	for i := range t.columns {
-		if t.columns[i].computed != nil || slices.Contains(t.parentAt, i) {
+	for i := range t.Columns {
+		if t.Columns[i].Computed != nil || slices.Contains(t.ParentAt, i) {
 			t.columnAt = append(t.columnAt, -1)
 			continue
 		}
-		t.columnAt = append(t.columnAt, place(t.columns[i].source))
+		t.columnAt = append(t.columnAt, place(t.Columns[i].Source))
 	}
 }
 

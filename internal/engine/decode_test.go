@@ -16,17 +16,17 @@ func (s *Sink) texts(p *Part) string {
 	var lines []string
 	for _, r := range p.rows {
 		t := s.mapping().tables[r.table]
-		line := fmt.Sprintf("%d %s", p.records[r.record].Offset, t.name)
+		line := fmt.Sprintf("%d %s", p.records[r.record].Offset, t.Name)
 		if r.tombstone {
 			line += " tombstone"
 		}
-		for i := range t.columns {
+		for i := range t.Columns {
 			switch c := p.cells[int(r.first)+i]; c.len {
 			case cellNull:
-				line += " " + t.columns[i].name + "=NULL"
+				line += " " + t.Columns[i].Name + "=NULL"
 			case cellAbsent:
 			default:
-				line += " " + t.columns[i].name + "=" + string(p.textOf(&r, c))
+				line += " " + t.Columns[i].Name + "=" + string(p.textOf(&r, c))
 			}
 		}
 		lines = append(lines, line)

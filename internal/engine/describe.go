@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/oncesink/oncesink/internal/pgtext"
+	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -25,7 +26,7 @@ type TableReport struct {
 	// tombstones, and for partial events.
 	Statements []string `json:"statements"`
 	// Findings are what keeps the same events from giving the same rows, and what is surprising.
-	Findings []Finding `json:"findings,omitempty"`
+	Findings []target.Finding `json:"findings,omitempty"`
 	// Fingerprint is the mapping's, as the ledger compares it.
 	Fingerprint string `json:"fingerprint"`
 }
@@ -41,22 +42,22 @@ type ColumnReport struct {
 func (s *Sink) Describe() []TableReport {
 	var out []TableReport
 	for _, t := range s.mapping().tables {
-		r := TableReport{Table: t.title(), Topics: t.topics, Strategy: t.strategy, Findings: t.findings, Fingerprint: s.fingerprint(t), Way: wayOf(t.tableData)}
-		for i := range t.filled() {
-			c := &t.columns[i]
-			from := t.cfg.Columns[c.name].From
+		r := TableReport{Table: t.Title(), Topics: t.Topics, Strategy: t.Strategy, Findings: t.Findings, Fingerprint: s.fingerprint(t), Way: wayOf(t.Table)}
+		for i := range t.Filled() {
+			c := &t.Columns[i]
+			from := t.Config.Columns[c.Name].From
 			switch {
-			case slices.Contains(t.parentAt, i):
-				from = "the key of " + t.parent.title()
-			case c.computed != nil:
-				from = "sql: " + c.computed.sql + inputList(t.cfg.Columns[c.name])
+			case slices.Contains(t.ParentAt, i):
+				from = "the key of " + t.Parent.Title()
+			case c.Computed != nil:
+				from = "sql: " + c.Computed.SQL + inputList(t.Config.Columns[c.Name])
 			case from == "":
-				from = c.name
+				from = c.Name
 			}
 			if c.Unit != "" {
 				from += " (numbers are " + c.Unit + ")"
 			}
-			r.Columns = append(r.Columns, ColumnReport{c.name, c.Declared, from})
+			r.Columns = append(r.Columns, ColumnReport{c.Name, c.Declared, from})
 		}
 		for _, f := range t.forms() {
 			r.Statements = append(r.Statements, f.sql)
@@ -67,15 +68,15 @@ func (s *Sink) Describe() []TableReport {
 }
 
 // way says which routes the table's rows may take.
-func wayOf(t *tableData) string {
+func wayOf(t *target.Table) string {
 	switch {
-	case t.parent != nil:
-		return "delete and insert, where an event has the array and comes last, beside its row of " + t.parent.title()
-	case t.copyRefused != "" && t.strategy == sink.Append:
-		return "insert only: " + t.copyRefused
-	case t.copyRefused != "":
-		return "upsert only: " + t.copyRefused
-	case t.strategy == sink.Append:
+	case t.Parent != nil:
+		return "delete and insert, where an event has the array and comes last, beside its row of " + t.Parent.Title()
+	case t.CopyRefused != "" && t.Strategy == sink.Append:
+		return "insert only: " + t.CopyRefused
+	case t.CopyRefused != "":
+		return "upsert only: " + t.CopyRefused
+	case t.Strategy == sink.Append:
 		return "copy; insert for events that are there already"
 	}
 	return "copy where keys are new, upsert where they exist, as the last batches teach"
@@ -91,37 +92,37 @@ type form struct {
 // forms lists a table's statements. A set of present fields has the same ones,
 // with fewer columns.
 func (t *table) forms() []form {
-	all := shape{columns: t.all()}
-	flagged := shape{columns: t.all(), flagged: true}
-	keys := shape{columns: t.key}
-	statement := func(name string, sql func(*tableData, shape) string, s shape) form {
-		return form{name, sql(t.tableData, s), func(w *writer) { w.params.rows(t.tableData, s, nil) }}
+	all := shape{columns: t.All()}
+	flagged := shape{columns: t.All(), flagged: true}
+	keys := shape{columns: t.Key}
+	statement := func(name string, sql func(*target.Table, shape) string, s shape) form {
+		return form{name, sql(t.Table, s), func(w *writer) { w.params.rows(t.Table, s, nil) }}
 	}
 	var forms []form
-	if t.parent != nil {
-		ofParent := func(name string, sql func(of, t *tableData, s shape) string, s shape) form {
-			return form{name, sql(t.parent, t.tableData, s), func(w *writer) { w.params.rows(t.parent, s, nil) }}
+	if t.Parent != nil {
+		ofParent := func(name string, sql func(of, t *target.Table, s shape) string, s shape) form {
+			return form{name, sql(t.Parent, t.Table, s), func(w *writer) { w.params.rows(t.Parent, s, nil) }}
 		}
 		return []form{
-			ofParent("claim children", claimSQL, lookShape(t.parent)),
-			ofParent("delete children", staleSQL, shape{columns: t.parent.key}),
+			ofParent("claim children", claimSQL, lookShape(t.Parent)),
+			ofParent("delete children", staleSQL, shape{columns: t.Parent.Key}),
 			statement("insert children", childSQL, all), statement("insert children flagged", childSQL, flagged),
 		}
 	}
-	if t.copyRefused == "" {
+	if t.CopyRefused == "" {
 		options := textOptions
-		if wiresOf(t.tableData, all) != nil {
+		if wiresOf(t.Table, all) != nil {
 			options = binaryOptions
 		}
-		forms = append(forms, form{name: "copy", sql: copySQL(t.tableData, all, options)})
-		if t.guarded || t.strategy == sink.Upsert {
-			forms = append(forms, statement("look", lookSQL, lookShape(t.tableData)))
+		forms = append(forms, form{name: "copy", sql: copySQL(t.Table, all, options)})
+		if t.Guarded || t.Strategy == sink.Upsert {
+			forms = append(forms, statement("look", lookSQL, lookShape(t.Table)))
 		}
-		if t.memory != "" {
+		if t.Memory != "" {
 			forms = append(forms, statement("look into the memory", memorySQL, keys))
 		}
 	}
-	if t.strategy == sink.Append {
+	if t.Strategy == sink.Append {
 		return append(forms, statement("append", appendSQL, all), statement("append flagged", appendSQL, flagged))
 	}
 	forms = append(forms,
@@ -133,10 +134,10 @@ func (t *table) forms() []form {
 		statement("insert rest flagged", insertRestSQL, flagged),
 	)
 	switch {
-	case t.memory != "":
-		lock := func(w *writer) { w.params.ints(lockClass, t.lock) }
-		forms = append(forms, statement("remember", rememberSQL, keys), form{"lock", lockSQL(t.tableData, false), lock}, form{"lock alone", lockSQL(t.tableData, true), lock})
-	case len(t.recordKey) > 0 && !t.ignoreTombstones:
+	case t.Memory != "":
+		lock := func(w *writer) { w.params.ints(lockClass, t.Lock) }
+		forms = append(forms, statement("remember", rememberSQL, keys), form{"lock", lockSQL(t.Table, false), lock}, form{"lock alone", lockSQL(t.Table, true), lock})
+	case len(t.RecordKey) > 0 && !t.IgnoreTombstones:
 		forms = append(forms, statement("delete", deleteSQL, keys))
 	}
 	return forms
@@ -153,8 +154,8 @@ func (t *table) forms() []form {
 func (s *Sink) Mappings() []offsets.Mapping {
 	var out []offsets.Mapping
 	for _, t := range s.mapping().tables {
-		for _, topic := range t.topics {
-			out = append(out, offsets.Mapping{Topic: topic, Target: t.title(), Fingerprint: s.fingerprint(t)})
+		for _, topic := range t.Topics {
+			out = append(out, offsets.Mapping{Topic: topic, Target: t.Title(), Fingerprint: s.fingerprint(t)})
 		}
 	}
 	return out
@@ -164,7 +165,7 @@ func (s *Sink) Mappings() []offsets.Mapping {
 // change it when the meaning of the same configuration changes.
 func (s *Sink) fingerprint(t *table) string {
 	columns := map[string]sink.ColumnConfig{}
-	for name, c := range t.cfg.Columns {
+	for name, c := range t.Config.Columns {
 		if c.Rounding == s.cfg.Rounding {
 			c.Rounding = ""
 		}
@@ -173,9 +174,9 @@ func (s *Sink) fingerprint(t *table) string {
 		}
 		columns[name] = c
 	}
-	list := []any{1, t.title(), t.strategy, t.cfg.Key, t.cfg.Version, t.guarded, t.cfg.RecordKey, t.cfg.Tombstones, columns, s.cfg.TimeZone}
-	if t.parent != nil {
-		list = append(list, t.parent.title(), t.cfg.Each, t.cfg.ParentKey)
+	list := []any{1, t.Title(), t.Strategy, t.Config.Key, t.Config.Version, t.Guarded, t.Config.RecordKey, t.Config.Tombstones, columns, s.cfg.TimeZone}
+	if t.Parent != nil {
+		list = append(list, t.Parent.Title(), t.Config.Each, t.Config.ParentKey)
 	}
 	if s.cfg.Rounding == pgtext.RoundingRefuse {
 		list = append(list, "rounding", s.cfg.Rounding)
@@ -192,8 +193,8 @@ func (s *Sink) fingerprint(t *table) string {
 func (s *Sink) ReplayRefused() string {
 	var why []string
 	for _, t := range s.mapping().tables {
-		if !t.guarded {
-			why = append(why, fmt.Sprintf("table %s has no guard: rebuild it instead", t.title()))
+		if !t.Guarded {
+			why = append(why, fmt.Sprintf("table %s has no guard: rebuild it instead", t.Title()))
 		}
 	}
 	if len(s.cfg.Handlers) > 0 && !s.cfg.HandlersReplaySafe {

@@ -19,7 +19,7 @@ func (e *writeError) Error() string {
 	if e.doing.table == nil {
 		return e.doing.verb + ": " + pgerr.Safe(e.err)
 	}
-	return e.doing.verb + " " + e.doing.table.title() + ": " + pgerr.Safe(e.err)
+	return e.doing.verb + " " + e.doing.table.Title() + ": " + pgerr.Safe(e.err)
 }
 
 func (e *writeError) Unwrap() error { return e.err }

@@ -82,11 +82,11 @@ func (t *table) merge(last, e *event) merged {
 		}
 		return follows
 	}
-	if t.memory != "" && !same {
+	if t.Memory != "" && !same {
 		return follows
 	}
 	if t.order(last, e) > 0 {
-		if !whole(t.tableData, last) {
+		if !whole(t.Table, last) {
 			return follows // where there is no row, the earlier one is refused, and e is not
 		}
 		if e.arrays()&^last.arrays() != 0 {
@@ -94,7 +94,7 @@ func (t *table) merge(last, e *event) merged {
 		}
 		return loses
 	}
-	for i := range t.filled() {
+	for i := range t.Filled() {
 		if e.cell(i).len == cellAbsent && last.cell(i).len != cellAbsent {
 			return follows
 		}
@@ -108,12 +108,12 @@ func (t *table) merge(last, e *event) merged {
 // order compares two upserts of a key by the order of the guard. Without engine
 // columns the order of arrival decides between equal versions.
 func (t *table) order(last, e *event) int {
-	if t.version >= 0 {
-		if c := t.columns[t.version].Compare(last.version(), e.version()); c != 0 {
+	if t.Version >= 0 {
+		if c := t.Columns[t.Version].Compare(last.version(), e.version()); c != 0 {
 			return c
 		}
 	}
-	if !t.guarded {
+	if !t.Guarded {
 		return -1
 	}
 	a, b := last.part.Claim.Source, e.part.Claim.Source

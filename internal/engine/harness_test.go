@@ -158,7 +158,7 @@ func (e *engine) part(topic string, partition int32, evs ...ev) *Part {
 		}
 		ti := 0
 		for i, t := range e.tables {
-			if t.name == v.table {
+			if t.Name == v.table {
 				ti = i
 			}
 		}
@@ -168,8 +168,8 @@ func (e *engine) part(topic string, partition int32, evs ...ev) *Part {
 			name, value, _ := strings.Cut(f, "=")
 			values[name] = strings.ReplaceAll(value, "_", " ")
 		}
-		for _, col := range e.tables[ti].columns {
-			value, ok := values[col.name]
+		for _, col := range e.tables[ti].Columns {
+			value, ok := values[col.Name]
 			switch {
 			case !ok:
 				part.cells = append(part.cells, cell{len: cellAbsent})
@@ -181,7 +181,7 @@ func (e *engine) part(topic string, partition int32, evs ...ev) *Part {
 			}
 		}
 		if !v.gone {
-			compute(e.tables[ti].tableData, part.cells[part.rows[len(part.rows)-1].first:])
+			compute(e.tables[ti].Table, part.cells[part.rows[len(part.rows)-1].first:])
 		}
 	}
 	return part

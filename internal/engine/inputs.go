@@ -17,6 +17,7 @@ import (
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/internal/source"
+	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -27,16 +28,16 @@ import (
 func only(c, other sink.ColumnConfig) bool { return reflect.DeepEqual(c, other) }
 
 // mapInputs compiles the inputs of all expressions. Two expressions may share one if they say the same of it.
-func mapInputs(t *tableData, ctx context.Context, tx pgx.Tx, r *catalog.Relation, ps *problems) error {
+func mapInputs(t *target.Table, ctx context.Context, tx pgx.Tx, r *catalog.Relation, ps *problems) error {
 	all, before := map[string]sink.InputConfig{}, len(ps.errs)
-	for _, name := range slices.Sorted(maps.Keys(t.cfg.Columns)) {
-		for _, input := range slices.Sorted(maps.Keys(t.cfg.Columns[name].Inputs)) {
-			in, of := t.cfg.Columns[name].Inputs[input], fmt.Sprintf("input %s of column %s of %s", input, name, t.title())
+	for _, name := range slices.Sorted(maps.Keys(t.Config.Columns)) {
+		for _, input := range slices.Sorted(maps.Keys(t.Config.Columns[name].Inputs)) {
+			in, of := t.Config.Columns[name].Inputs[input], fmt.Sprintf("input %s of column %s of %s", input, name, t.Title())
 			other, again := all[input]
 			switch {
-			case t.cfg.Columns[name].SQL == "":
+			case t.Config.Columns[name].SQL == "":
 				ps.add(of+" belongs to no expression", "inputs are for columns with `sql:`")
-			case r.Column(input) != nil || isEngine(input):
+			case r.Column(input) != nil || target.IsEngine(input):
 				ps.add(of+" has the name of a column of the table", "an expression reads columns without further ado: give the input another name, and its field as `from:`")
 			case again && other != in:
 				ps.add(of+" is another one's input of the same name, with something else in it", "give one of them another name")
@@ -50,7 +51,7 @@ func mapInputs(t *tableData, ctx context.Context, tx pgx.Tx, r *catalog.Relation
 		return nil
 	}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		in, of := all[name], fmt.Sprintf("input %s of %s", name, t.title())
+		in, of := all[name], fmt.Sprintf("input %s of %s", name, t.Title())
 		c, refusal, err := inputColumn(ctx, tx, in.Type)
 		if err != nil {
 			return err
@@ -59,26 +60,26 @@ func mapInputs(t *tableData, ctx context.Context, tx pgx.Tx, r *catalog.Relation
 			ps.add(of+": "+refusal, "write a type's plain name, such as bigint, text or timestamptz")
 			continue
 		}
-		c.name, c.hidden, c.Encoding, c.Zone, c.Unit, c.Strict = name, true, in.Encoding, in.Zone, in.Unit, t.strict
+		c.Name, c.Hidden, c.Encoding, c.Zone, c.Unit, c.Strict = name, true, in.Encoding, in.Zone, in.Unit, t.Strict
 		parse := source.Parse
-		if t.strategy == sink.Children {
+		if t.Strategy == sink.Children {
 			parse = source.ParseChild
 		}
-		if c.source, err = parse(in.From, name); err == nil {
+		if c.Source, err = parse(in.From, name); err == nil {
 			err = checkColumn(&c)
 		}
 		if err != nil {
 			ps.add(fmt.Sprintf("%s: %v", of, err), "")
 			continue
 		}
-		t.columns = append(t.columns, c)
-		t.inputs++
+		t.Columns = append(t.Columns, c)
+		t.Inputs++
 	}
 	return nil
 }
 
 // inputColumn describes a column of a type, or says why there is none.
-func inputColumn(ctx context.Context, tx pgx.Tx, typ string) (c column, refusal string, err error) {
+func inputColumn(ctx context.Context, tx pgx.Tx, typ string) (c target.Column, refusal string, err error) {
 	nested, err := tx.Begin(ctx)
 	if err != nil {
 		return c, "", err
@@ -110,10 +111,10 @@ func inputColumn(ctx context.Context, tx pgx.Tx, typ string) (c column, refusal 
 }
 
 // expressionInputs are the inputs of a column's expression.
-func expressionInputs(t *tableData, name string) (out []expression.Input) {
-	for _, input := range slices.Sorted(maps.Keys(t.cfg.Columns[name].Inputs)) {
-		if i := t.index(input); i >= 0 {
-			out = append(out, expression.Input{Name: input, Type: t.columns[i].Base})
+func expressionInputs(t *target.Table, name string) (out []expression.Input) {
+	for _, input := range slices.Sorted(maps.Keys(t.Config.Columns[name].Inputs)) {
+		if i := t.Index(input); i >= 0 {
+			out = append(out, expression.Input{Name: input, Type: t.Columns[i].Base})
 		}
 	}
 	return out

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/oncesink/oncesink/internal/pgtext"
+	"github.com/oncesink/oncesink/internal/target"
 )
 
 // seal computes the canonical keys and versions of the part's rows. A
@@ -30,12 +31,12 @@ func (s *Sink) seal(p *Part, known spellings) (open spellings) {
 		k.key()
 		mid := len(p.keyText)
 		k.version()
-		if k.t.parent != nil && k.fault == nil && len(k.open) == 0 && siblings.met(k.r, p.keyText[start:mid]) {
-			k.refuse(&k.t.columns[k.t.key[0]], uniqueViolation, "two elements of "+k.t.cfg.Each+" have one key")
+		if k.t.Parent != nil && k.fault == nil && len(k.open) == 0 && siblings.met(k.r, p.keyText[start:mid]) {
+			k.refuse(&k.t.Columns[k.t.Key[0]], uniqueViolation, "two elements of "+k.t.Config.Each+" have one key")
 		}
 		if len(p.keyText)-began > maxRecordBytes {
 			f := tooLarge(maxRecordBytes)
-			f.record, f.table = k.r.record, k.t.title()
+			f.record, f.table = k.r.record, k.t.Title()
 			k.fault = f
 		}
 		if k.fault != nil {
@@ -75,9 +76,9 @@ type sealing struct {
 // bytes and no key is the beginning of another. The order is the index's where
 // that is cheap: numbers sort by length first.
 func (k *sealing) key() {
-	for _, i := range k.t.key {
+	for _, i := range k.t.Key {
 		canon := k.canonical(i, "the event has no value for this column of the key")
-		switch k.t.columns[i].Kind {
+		switch k.t.Columns[i].Kind {
 		case pgtext.KindInt, pgtext.KindNumeric:
 			k.p.keyText = binary.BigEndian.AppendUint32(k.p.keyText, uint32(len(canon)))
 			k.p.keyText = append(k.p.keyText, canon...)
@@ -88,14 +89,14 @@ func (k *sealing) key() {
 }
 
 func (k *sealing) version() {
-	if k.t.version >= 0 && !k.r.tombstone {
-		k.p.keyText = append(k.p.keyText, k.canonical(k.t.version, "the event has no version")...)
+	if k.t.Version >= 0 && !k.r.tombstone {
+		k.p.keyText = append(k.p.keyText, k.canonical(k.t.Version, "the event has no version")...)
 	}
 }
 
 // canonical returns the canonical text of a column that must have a value.
 func (k *sealing) canonical(i int, missing string) []byte {
-	c := &k.t.columns[i]
+	c := &k.t.Columns[i]
 	x := &k.p.cells[int(k.r.first)+i]
 	if x.len < 0 {
 		k.refuse(c, pgtext.NoValue, missing)
@@ -120,6 +121,6 @@ func (k *sealing) canonical(i int, missing string) []byte {
 	return canon
 }
 
-func (k *sealing) refuse(c *column, code, message string) {
-	k.fault = &fault{record: k.r.record, table: k.t.title(), column: c.name, code: code, message: message}
+func (k *sealing) refuse(c *target.Column, code, message string) {
+	k.fault = &fault{record: k.r.record, table: k.t.Title(), column: c.Name, code: code, message: message}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/oncesink/oncesink/internal/catalog"
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/source"
+	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -46,48 +47,48 @@ var (
 )
 
 // lint finds what keeps the same events from giving the same rows. Tables are all that the sink writes.
-func lintTable(t *tableData, r *catalog.Relation, tables []*tableData) {
-	add := func(code string, severity Severity, object, why, fix, problem string, args ...any) {
-		if slices.Contains(t.cfg.Accept, code) || object != "" && slices.Contains(t.cfg.Accept, code+":"+object) {
+func lintTable(t *target.Table, r *catalog.Relation, tables []*target.Table) {
+	add := func(code string, severity target.Severity, object, why, fix, problem string, args ...any) {
+		if slices.Contains(t.Config.Accept, code) || object != "" && slices.Contains(t.Config.Accept, code+":"+object) {
 			return
 		}
-		t.findings = append(t.findings, Finding{code, severity, object, fmt.Sprintf(problem, args...), why, fix})
+		t.Findings = append(t.Findings, target.Finding{Code: code, Severity: severity, Object: object, Problem: fmt.Sprintf(problem, args...), Why: why, Fix: fix})
 	}
 	lintColumns(t, r, add)
 	lintTriggers(t, r, add)
 	lintForeignKeys(t, r, tables, add)
 	lintReferences(t, r, tables, add)
 	if r.Persistence == "u" {
-		add(unloggedTable, Changes, "", "a crash of PostgreSQL empties it while the position stays", "alter table "+t.quoted()+" set logged", "it is unlogged")
+		add(unloggedTable, target.Changes, "", "a crash of PostgreSQL empties it while the position stays", "alter table "+t.Quoted()+" set logged", "it is unlogged")
 	}
-	if len(t.others) > 0 {
-		others := strings.Join(t.others, " and ")
-		if t.strategy == sink.Upsert {
-			add(furtherUnique, Changes, "", "of two rows that claim the same value the first one keeps it, and the event of the other is a dead letter (rule 18); when the first has given it up by the time of a replay, that event is written after all. "+
+	if len(t.Others) > 0 {
+		others := strings.Join(t.Others, " and ")
+		if t.Strategy == sink.Upsert {
+			add(furtherUnique, target.Changes, "", "of two rows that claim the same value the first one keeps it, and the event of the other is a dead letter (rule 18); when the first has given it up by the time of a replay, that event is written after all. "+
 				"To keep to that order the table is written one record at a time, too, which is slow", "drop it, or make it the key; or accept it, if events never claim what another row has", "it has %s besides the key", others)
 		} else {
-			add(furtherUnique, Surprises, "", "of two events that claim the same value the first one to be read is kept and the other is a dead letter: from several partitions that is now this one, now that one",
+			add(furtherUnique, target.Surprises, "", "of two events that claim the same value the first one to be read is kept and the other is a dead letter: from several partitions that is now this one, now that one",
 				"drop it, or accept it, if events of the same value are in one partition", "it has %s", others)
 		}
 	}
 	if r.RowSecurity {
-		add(rowSecurity, Surprises, "", "a policy can refuse or hide rows, and keeps COPY from being used", "see that the role has policies for insert, update and select", "it has row level security")
+		add(rowSecurity, target.Surprises, "", "a policy can refuse or hide rows, and keeps COPY from being used", "see that the role has policies for insert, update and select", "it has row level security")
 	}
-	if t.strategy == sink.Upsert && len(t.recordKey) == 0 && !t.ignoreTombstones {
-		add(tombstonesUnnamed, Surprises, "", "nothing says which row a tombstone names", "say so under record_key, or set tombstones: ignore", "a tombstone becomes a dead letter")
+	if t.Strategy == sink.Upsert && len(t.RecordKey) == 0 && !t.IgnoreTombstones {
+		add(tombstonesUnnamed, target.Surprises, "", "nothing says which row a tombstone names", "say so under record_key, or set tombstones: ignore", "a tombstone becomes a dead letter")
 	}
-	if !t.guarded {
-		add(noGuard, Surprises, "", "nothing in a row tells which event wrote it, so a replay could not leave it as it is, and is refused", "leave guard out, if the table can have two more columns",
+	if !t.Guarded {
+		add(noGuard, target.Surprises, "", "nothing in a row tells which event wrote it, so a replay could not leave it as it is, and is refused", "leave guard out, if the table can have two more columns",
 			"guard: none: exactly once as long as nothing is replayed")
 	}
 }
 
-type addFinding func(code string, severity Severity, object, why, fix, problem string, args ...any)
+type addFinding func(code string, severity target.Severity, object, why, fix, problem string, args ...any)
 
-func lintColumns(t *tableData, r *catalog.Relation, add addFinding) {
+func lintColumns(t *target.Table, r *catalog.Relation, add addFinding) {
 	for i := range r.Columns {
 		c := &r.Columns[i]
-		if c.Generated || isEngine(c.Name) || !c.VolatileDefault {
+		if c.Generated || target.IsEngine(c.Name) || !c.VolatileDefault {
 			continue
 		}
 		code, why := volatileDefault, "each load gives it another value: a rebuild, a row that is put back, the same topic read into another database"
@@ -96,65 +97,65 @@ func lintColumns(t *tableData, r *catalog.Relation, add addFinding) {
 			code, why = sequenceDefault, "numbers are drawn in the order of arrival, and a batch that is tried again draws more: each load gives other ones"
 			fix = "use a key of the event, or drop the default"
 		}
-		switch _, named := t.cfg.Columns[c.Name]; {
-		case t.isKey(t.index(c.Name)) || t.index(c.Name) == t.version: // an event without it is a dead letter
+		switch _, named := t.Config.Columns[c.Name]; {
+		case t.IsKey(t.Index(c.Name)) || t.Index(c.Name) == t.Version: // an event without it is a dead letter
 		case named:
-			add(code, Surprises, c.Name, "where an event lacks what the column is mapped from, "+why, fix, "column %s has default %s", c.Name, c.DefaultExpr)
+			add(code, target.Surprises, c.Name, "where an event lacks what the column is mapped from, "+why, fix, "column %s has default %s", c.Name, c.DefaultExpr)
 		default:
-			add(code, Changes, c.Name, why, fix+"; or, if events have a field of its name, say so: columns: {"+c.Name+": "+c.Name+"}",
+			add(code, target.Changes, c.Name, why, fix+"; or, if events have a field of its name, say so: columns: {"+c.Name+": "+c.Name+"}",
 				"column %s has default %s, and the mapping does not name it", c.Name, c.DefaultExpr)
 		}
 	}
-	if t.version >= 0 && !r.Column(t.columns[t.version].name).NotNull {
-		name := t.columns[t.version].name
-		add(nullableVersion, Surprises, name, "an event without it is a dead letter, and a row in which someone sets it to null loses to any event, however old",
-			fmt.Sprintf("alter table %s alter column %s set not null", t.quoted(), pgname.Quote(name)), "version column %s may be null", name)
+	if t.Version >= 0 && !r.Column(t.Columns[t.Version].Name).NotNull {
+		name := t.Columns[t.Version].Name
+		add(nullableVersion, target.Surprises, name, "an event without it is a dead letter, and a row in which someone sets it to null loses to any event, however old",
+			fmt.Sprintf("alter table %s alter column %s set not null", t.Quoted(), pgname.Quote(name)), "version column %s may be null", name)
 	}
-	byRecordKey := len(t.recordKey) > 0 || !slices.ContainsFunc(t.key, func(k int) bool {
-		return t.columns[k].source.Meta != source.Key && t.columns[k].source.Meta != source.KeyJSON
+	byRecordKey := len(t.RecordKey) > 0 || !slices.ContainsFunc(t.Key, func(k int) bool {
+		return t.Columns[k].Source.Meta != source.Key && t.Columns[k].Source.Meta != source.KeyJSON
 	})
-	if t.strategy == sink.Upsert && t.version < 0 && !byRecordKey {
-		add(keyOrder, Surprises, "", "if events of one row come from several partitions, the highest offset wins, which need not be the last one sent",
+	if t.Strategy == sink.Upsert && t.Version < 0 && !byRecordKey {
+		add(keyOrder, target.Surprises, "", "if events of one row come from several partitions, the highest offset wins, which need not be the last one sent",
 			"name a version; or, if records are keyed by the table's key, say so under record_key", "nothing says that events of one row are in one partition")
 	}
 }
 
-func lintTriggers(t *tableData, r *catalog.Relation, add addFinding) {
+func lintTriggers(t *target.Table, r *catalog.Relation, add addFinding) {
 	for _, g := range r.Triggers {
 		readable := g.Language == "plpgsql" || g.Language == "sql"
 		const fix = "do in the mapping, in a generated column or in a rollup what it does; or drop it"
 		switch {
 		case writes.MatchString(g.Source):
-			add(triggerWrites, Changes, g.Name, "it runs for each write, so what it adds elsewhere is added again by a rebuild, and a replay into an empty table adds it twice",
+			add(triggerWrites, target.Changes, g.Name, "it runs for each write, so what it adds elsewhere is added again by a rebuild, and a replay into an empty table adds it twice",
 				fix, "trigger %s writes: %s", g.Name, strings.Join(strings.Fields(writes.FindString(g.Source)), " "))
 		case g.Before && moods.MatchString(g.Source):
-			add(triggerWrites, Changes, g.Name, "what it puts into the row differs from one load to the next", fix, "trigger %s uses %s", g.Name, moods.FindString(g.Source))
+			add(triggerWrites, target.Changes, g.Name, "what it puts into the row differs from one load to the next", fix, "trigger %s uses %s", g.Name, moods.FindString(g.Source))
 		case !readable:
-			add(triggerWrites, Surprises, g.Name, "it may write, or use the clock, which a replay would repeat", "see what it does, and accept it", "trigger %s is in language %s", g.Name, g.Language)
+			add(triggerWrites, target.Surprises, g.Name, "it may write, or use the clock, which a replay would repeat", "see what it does, and accept it", "trigger %s is in language %s", g.Name, g.Language)
 		case g.Before && g.Insert && g.Row:
-			add(triggerBefore, Surprises, g.Name, "an upsert fires it also where the row exists, or the event loses", "see that it does no harm then, and accept it", "trigger %s fires before insert", g.Name)
+			add(triggerBefore, target.Surprises, g.Name, "an upsert fires it also where the row exists, or the event loses", "see that it does no harm then, and accept it", "trigger %s fires before insert", g.Name)
 		}
 	}
 }
 
-func lintForeignKeys(t *tableData, r *catalog.Relation, tables []*tableData, add addFinding) {
+func lintForeignKeys(t *target.Table, r *catalog.Relation, tables []*target.Table, add addFinding) {
 	for _, k := range r.ForeignKeys {
-		own := slices.ContainsFunc(tables, func(o *tableData) bool {
-			return o.parent == t && k.Incoming && o.title() == k.Other || t.parent == o && !k.Incoming && o.title() == k.Other
+		own := slices.ContainsFunc(tables, func(o *target.Table) bool {
+			return o.Parent == t && k.Incoming && o.Title() == k.Other || t.Parent == o && !k.Incoming && o.Title() == k.Other
 		})
 		switch {
 		case own:
 		case k.Incoming:
-			severity := Surprises
-			if k.Deletes && len(t.recordKey) > 0 && !t.ignoreTombstones {
-				severity = Changes
+			severity := target.Surprises
+			if k.Deletes && len(t.RecordKey) > 0 && !t.IgnoreTombstones {
+				severity = target.Changes
 			}
 			add(cascadeOut, severity, k.Name, "when a tombstone or a rebuild deletes a row, rows of "+k.Other+" change with it, and reading this topic again does not bring them back",
 				"let the foreign key restrict, or be deferrable and without action; or make "+k.Other+" a table of children", "%s of %s changes that table %s", k.Name, k.Other, k.Actions)
 		default:
-			severity := Surprises
+			severity := target.Surprises
 			if k.Deletes {
-				severity = Changes
+				severity = target.Changes
 			}
 			add(cascadeIn, severity, k.Name, "rows go, or change, with a row of "+k.Other+" while their events stay: a replay brings back those that went, or finds no parent, and leaves as they are those that changed",
 				"let the foreign key restrict, or be without action", "%s changes rows of this table %s", k.Name, k.Actions)
@@ -164,35 +165,35 @@ func lintForeignKeys(t *tableData, r *catalog.Relation, tables []*tableData, add
 
 // lintReferences looks at foreign keys to tables that the sink writes as well. Within a transaction the referenced
 // ones are written first; that does not help where they refer to each other, or come from other topics.
-func lintReferences(t *tableData, r *catalog.Relation, tables []*tableData, add addFinding) {
+func lintReferences(t *target.Table, r *catalog.Relation, tables []*target.Table, add addFinding) {
 	place := func(title string) int {
-		return slices.IndexFunc(tables, func(o *tableData) bool { return o.title() == title })
+		return slices.IndexFunc(tables, func(o *target.Table) bool { return o.Title() == title })
 	}
-	mine := place(t.title())
+	mine := place(t.Title())
 	for _, e := range r.Edges {
 		i := place(e.To)
-		if e.From != t.title() || i < 0 || e.Deferrable || t.parent == tables[i] {
+		if e.From != t.Title() || i < 0 || e.Deferrable || t.Parent == tables[i] {
 			continue
 		}
-		o, fix := tables[i], fmt.Sprintf("alter table %s alter constraint %s deferrable", t.quoted(), pgname.Quote(e.Name))
-		shared := slices.ContainsFunc(t.topics, func(topic string) bool { return slices.Contains(o.topics, topic) })
-		elsewhere := slices.ContainsFunc(t.topics, func(topic string) bool { return !slices.Contains(o.topics, topic) })
+		o, fix := tables[i], fmt.Sprintf("alter table %s alter constraint %s deferrable", t.Quoted(), pgname.Quote(e.Name))
+		shared := slices.ContainsFunc(t.Topics, func(topic string) bool { return slices.Contains(o.Topics, topic) })
+		elsewhere := slices.ContainsFunc(t.Topics, func(topic string) bool { return !slices.Contains(o.Topics, topic) })
 		switch {
 		case o == t:
-			add(foreignKeyCycle, Surprises, e.Name, "where a row needs another one of its batch the batch is written record by record, which is slow; a row that comes before the one that it refers to waits for it as long as foreign_key_wait says, "+
+			add(foreignKeyCycle, target.Surprises, e.Name, "where a row needs another one of its batch the batch is written record by record, which is slow; a row that comes before the one that it refers to waits for it as long as foreign_key_wait says, "+
 				"and is a dead letter then", fix, "%s refers to the table itself, and can't be deferred", e.Name)
-		case shared && mine < i && leads(r, e.To, t.title(), tables):
-			add(foreignKeyCycle, Changes, e.Name, "whichever is written first, an event that brings both rows is a dead letter, unless the other row is there already: then a replay writes it",
+		case shared && mine < i && leads(r, e.To, t.Title(), tables):
+			add(foreignKeyCycle, target.Changes, e.Name, "whichever is written first, an event that brings both rows is a dead letter, unless the other row is there already: then a replay writes it",
 				fix, "%s refers to %s, which refers back to this table, and can't be deferred", e.Name, e.To)
 		case elsewhere:
-			add(foreignKeyWait, Surprises, e.Name, "a row that comes before its parent waits for it, and its partition with it, as long as foreign_key_wait says; it is a dead letter then",
-				"see that foreign_key_wait covers how far one topic is behind the other; or drop the foreign key", "%s refers to %s, whose rows come from %s", e.Name, e.To, strings.Join(o.topics, ", "))
+			add(foreignKeyWait, target.Surprises, e.Name, "a row that comes before its parent waits for it, and its partition with it, as long as foreign_key_wait says; it is a dead letter then",
+				"see that foreign_key_wait covers how far one topic is behind the other; or drop the foreign key", "%s refers to %s, whose rows come from %s", e.Name, e.To, strings.Join(o.Topics, ", "))
 		}
 	}
 }
 
 // leads reports whether one table refers to another one, by way of tables that the sink writes.
-func leads(r *catalog.Relation, from, to string, tables []*tableData) bool {
+func leads(r *catalog.Relation, from, to string, tables []*target.Table) bool {
 	seen, open := map[string]bool{}, []string{from}
 	for len(open) > 0 {
 		at := open[0]
@@ -200,7 +201,7 @@ func leads(r *catalog.Relation, from, to string, tables []*tableData) bool {
 		if at == to {
 			return true
 		}
-		if seen[at] || !slices.ContainsFunc(tables, func(t *tableData) bool { return t.title() == at }) {
+		if seen[at] || !slices.ContainsFunc(tables, func(t *target.Table) bool { return t.Title() == at }) {
 			continue
 		}
 		seen[at] = true

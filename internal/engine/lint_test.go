@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -114,7 +115,7 @@ func TestLint(t *testing.T) {
 // TestLintOfChildren: a cascade from a parent to its own children is none.
 func TestLintOfChildren(t *testing.T) {
 	for _, r := range shop(t, "references orders on delete cascade").Describe() {
-		if slices.ContainsFunc(r.Findings, func(f Finding) bool { return strings.HasPrefix(f.Code, "cascade") }) {
+		if slices.ContainsFunc(r.Findings, func(f target.Finding) bool { return strings.HasPrefix(f.Code, "cascade") }) {
 			t.Errorf("%s: %+v", r.Table, r.Findings)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -17,10 +18,10 @@ const (
 )
 
 // lookShape has the columns that a look compares.
-func lookShape(t *tableData) shape {
-	s := shape{columns: slices.Clone(t.key)}
-	if t.version >= 0 {
-		s.columns = append(s.columns, t.version)
+func lookShape(t *target.Table) shape {
+	s := shape{columns: slices.Clone(t.Key)}
+	if t.Version >= 0 {
+		s.columns = append(s.columns, t.Version)
 	}
 	slices.Sort(s.columns)
 	return s
@@ -29,30 +30,30 @@ func lookShape(t *tableData) shape {
 // lookSQL asks for each event what there is of its key. It answers with one text,
 // a character for each event. It locks nothing. The memory stays as it is until the end of the transaction, which
 // has the table's advisory lock.
-func lookSQL(t *tableData, s shape) string {
+func lookSQL(t *target.Table, s shape) string {
 	same, newer := sameKey(t, "t", "e"), newer(t, "e", "t")
-	if t.strategy == sink.Append {
-		same = fmt.Sprintf("t.%s = e.%s and t.%s = e.%s", SourceColumn, SourceColumn, OffsetColumn, OffsetColumn)
+	if t.Strategy == sink.Append {
+		same = fmt.Sprintf("t.%s = e.%s and t.%s = e.%s", target.SourceColumn, target.SourceColumn, target.OffsetColumn, target.OffsetColumn)
 		newer = "false"
 	}
 	says := fmt.Sprintf("coalesce((select case when %s then '%c' else '%c' end\n         from %s t where %s), '%c')",
-		newer, saysWins, saysLoses, t.quoted(), same, saysAbsent)
-	if t.memory != "" {
+		newer, saysWins, saysLoses, t.Quoted(), same, saysAbsent)
+	if t.Memory != "" {
 		says = fmt.Sprintf("case when %s\n       then %s else '%c' end", remembered(t), says, saysLoses)
 	}
 	return askSQL(t, s, says)
 }
 
 // memorySQL asks for each event whether a tombstone of its key is remembered.
-func memorySQL(t *tableData, s shape) string {
+func memorySQL(t *target.Table, s shape) string {
 	return askSQL(t, s, fmt.Sprintf("case when %s then '%c' else '%c' end", inMemory(t), saysWins, saysAbsent))
 }
 
-func inMemory(t *tableData) string {
-	return fmt.Sprintf("exists (select from %s m where %s)", t.memory, sameKey(t, "m", "e"))
+func inMemory(t *target.Table) string {
+	return fmt.Sprintf("exists (select from %s m where %s)", t.Memory, sameKey(t, "m", "e"))
 }
 
-func askSQL(t *tableData, s shape, says string) string {
+func askSQL(t *target.Table, s shape, says string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "select string_agg(%s, '' order by e._oncesink_n)\n  from ", says)
 	eventRows(t, &b, s, true)
@@ -67,7 +68,7 @@ func (t *transaction) shortcut(ctx context.Context, tb *table, events []event) (
 	way := min(tb.route(len(events)), t.most)
 	if way == byStatement {
 		t.upserted[tb] += len(events)
-		t.w.winning = len(events) >= leastRows && tb.learn.forced == nil && t.most == byCopy && tb.copyRefused == ""
+		t.w.winning = len(events) >= leastRows && tb.learn.forced == nil && t.most == byCopy && tb.CopyRefused == ""
 		return events, nil
 	}
 	answers, err := t.look(ctx, tb, way, events)
@@ -88,7 +89,7 @@ func (t *transaction) shortcut(ctx context.Context, tb *table, events []event) (
 		}
 		asked++
 		switch {
-		case says == saysAbsent && whole(tb.tableData, &events[i]):
+		case says == saysAbsent && whole(tb.Table, &events[i]):
 			absent++
 			fresh = append(fresh, events[i])
 		case says == saysAbsent:
@@ -113,7 +114,7 @@ func (t *transaction) shortcut(ctx context.Context, tb *table, events []event) (
 	}
 	w.winning = way == byLook
 	for _, set := range w.names() {
-		if err := t.copy(ctx, tb, shapeOf(tb.tableData, set), *w.sets[set]); err != nil {
+		if err := t.copy(ctx, tb, shapeOf(tb.Table, set), *w.sets[set]); err != nil {
 			return nil, err
 		}
 	}
@@ -121,18 +122,18 @@ func (t *transaction) shortcut(ctx context.Context, tb *table, events []event) (
 }
 
 // deletes reports whether the event is a tombstone that deletes its row.
-func (t *table) deletes(e *event) bool { return t.strategy == sink.Upsert && e.tombstone() }
+func (t *table) deletes(e *event) bool { return t.Strategy == sink.Upsert && e.tombstone() }
 
 // look asks what the route wants to know of the events, tombstones of an upsert table left
 // out. Nil: nothing, every key is taken for new.
 func (t *transaction) look(ctx context.Context, tb *table, way route, events []event) ([]byte, error) {
 	w := t.w
-	form, s := lookSQL, lookShape(tb.tableData)
+	form, s := lookSQL, lookShape(tb.Table)
 	if way == byCopy {
-		if tb.memory == "" {
+		if tb.Memory == "" {
 			return nil, nil
 		}
-		form, s = memorySQL, shape{columns: tb.key}
+		form, s = memorySQL, shape{columns: tb.Key}
 	}
 	asked := w.asked[:0]
 	for i := range events {
@@ -147,7 +148,7 @@ func (t *transaction) look(ctx context.Context, tb *table, way route, events []e
 		return nil, err
 	}
 	if len(w.answers) != len(asked) {
-		return nil, fmt.Errorf("look at %s: %d answers for %d events", tb.title(), len(w.answers), len(asked))
+		return nil, fmt.Errorf("look at %s: %d answers for %d events", tb.Title(), len(w.answers), len(asked))
 	}
 	return w.answers, nil
 }
@@ -155,8 +156,8 @@ func (t *transaction) look(ctx context.Context, tb *table, way route, events []e
 // route is the way for a round of n events. A table that deadlocked keeps to
 // statements, which lock in one order.
 func (t *table) route(n int) route {
-	if t.copyRefused != "" || t.learn.ordered.Load() || t.strategy == sink.Append && !t.guarded || t.bulk() {
-		if t.copyRefused == "" && (t.strategy == sink.Append || t.bulk()) && n >= leastRows {
+	if t.CopyRefused != "" || t.learn.ordered.Load() || t.Strategy == sink.Append && !t.Guarded || t.Bulk() {
+		if t.CopyRefused == "" && (t.Strategy == sink.Append || t.Bulk()) && n >= leastRows {
 			return byCopy // no key, no conflict
 		}
 		return byStatement
@@ -165,8 +166,8 @@ func (t *table) route(n int) route {
 }
 
 // whole reports whether the event alone can make a row.
-func whole(t *tableData, e *event) bool {
-	for _, i := range t.required {
+func whole(t *target.Table, e *event) bool {
+	for _, i := range t.Required {
 		if e.cell(i).len == cellAbsent {
 			return false
 		}

@@ -30,11 +30,11 @@ type mapping struct {
 func newMapping(data *mappingData) (*mapping, error) {
 	m := &mapping{mappingData: data}
 	for _, t := range data.tables {
-		m.tables = append(m.tables, &table{tableData: t, learn: &learner{}})
+		m.tables = append(m.tables, &table{Table: t, learn: &learner{}})
 	}
 	for _, t := range m.tables {
-		for _, c := range t.tableData.children {
-			t.children = append(t.children, m.tables[c.place])
+		for _, c := range t.Table.Children {
+			t.children = append(t.children, m.tables[c.Place])
 		}
 	}
 	var err error
@@ -75,17 +75,17 @@ func (s *Sink) adopt(ctx context.Context, old *mapping) (*mapping, error) {
 		return &same, nil
 	}
 	for i, t := range m.tables {
-		if was := old.tables[i].title(); t.title() != was {
-			return nil, &sink.ConfigError{Problem: fmt.Sprintf("%s is now table %s; it was %s", t.cfg.Name, t.title(), was),
+		if was := old.tables[i].Title(); t.Title() != was {
+			return nil, &sink.ConfigError{Problem: fmt.Sprintf("%s is now table %s; it was %s", t.Config.Name, t.Title(), was),
 				Fix: "write the table's schema into the configuration, or move it back"}
 		}
-		if t.oid != old.tables[i].oid {
+		if t.OID != old.tables[i].OID {
 			s.log.Warn("another table has taken the name: going on with it. What earlier events wrote is not in it, unless somebody put it there",
-				slog.String("table", t.title()))
+				slog.String("table", t.Title()))
 		}
 		t.learn = old.tables[i].learn
-		if was, is := describeColumns(old.tables[i].tableData), describeColumns(t.tableData); !slices.Equal(was, is) {
-			s.log.Warn("a table was altered: going on with it as it is now", slog.String("table", t.title()),
+		if was, is := describeColumns(old.tables[i].Table), describeColumns(t.Table); !slices.Equal(was, is) {
+			s.log.Warn("a table was altered: going on with it as it is now", slog.String("table", t.Title()),
 				slog.String("gone", onlyIn(was, is)), slog.String("new", onlyIn(is, was)))
 		}
 	}

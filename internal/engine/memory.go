@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -64,7 +65,7 @@ end $init$`
 
 // script creates the memory, or brings the types of its columns up to date.
 func (m *memory) script() []string {
-	target, name := pgx.Identifier{m.schema, m.table}.Sanitize(), m.quoted()
+	quoted, name := pgx.Identifier{m.schema, m.table}.Sanitize(), m.quoted()
 	key := strings.Join(pgname.QuoteAll(m.key), ", ")
 	fill := ""
 	if m.fill != "" {
@@ -75,12 +76,12 @@ func (m *memory) script() []string {
 		create table %s as select %s, %s, %s from %s with no data;
 		alter table %s add primary key (%s), alter column %s set not null, alter column %s set not null;%s
 	end if;
-end $init$`, pgname.Literal(name), name, strings.Join(pgname.QuoteAll(m.columns()), ", "), SourceColumn, OffsetColumn, target, name, key, SourceColumn, OffsetColumn, fill)
+end $init$`, pgname.Literal(name), name, strings.Join(pgname.QuoteAll(m.columns()), ", "), target.SourceColumn, target.OffsetColumn, quoted, name, key, target.SourceColumn, target.OffsetColumn, fill)
 	var columns []string
 	for _, c := range m.columns() {
 		columns = append(columns, pgname.Literal(c))
 	}
-	repair := strings.NewReplacer("MEMORY", pgname.Literal(name), "TARGET", pgname.Literal(target), "COLUMNS", strings.Join(columns, ", ")).Replace(memoryRepair)
+	repair := strings.NewReplacer("MEMORY", pgname.Literal(name), "TARGET", pgname.Literal(quoted), "COLUMNS", strings.Join(columns, ", ")).Replace(memoryRepair)
 	return []string{create, repair}
 }
 

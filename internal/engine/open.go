@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/oncesink/oncesink/internal/pgtext"
+	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -57,7 +58,7 @@ func Open(ctx context.Context, pool *pgxpool.Pool, ledger *offsets.Ledger, cfg s
 }
 
 // OpenStages is Open where some tables, by the names of their entries, are stages.
-func OpenStages(ctx context.Context, pool *pgxpool.Pool, ledger *offsets.Ledger, cfg sink.Config, stages map[string]*Stage) (*Sink, error) {
+func OpenStages(ctx context.Context, pool *pgxpool.Pool, ledger *offsets.Ledger, cfg sink.Config, stages map[string]*target.Stage) (*Sink, error) {
 	cfg = withDefaults(cfg)
 	s := &Sink{
 		pool: pool, ledger: ledger, cfg: cfg, stages: stages, log: cfg.Logger, compiled: &compiled{},

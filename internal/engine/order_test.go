@@ -111,7 +111,7 @@ func (r *historyRig) run(seed uint64, partitions int32) string {
 	r.n++
 	topic := fmt.Sprintf("o%d", r.n)
 	r.e.db.Do("truncate h")
-	memory := r.e.tables[0].memory
+	memory := r.e.tables[0].Memory
 	if memory != "" {
 		r.e.db.Do("truncate " + memory)
 	}
@@ -124,7 +124,7 @@ func (r *historyRig) run(seed uint64, partitions int32) string {
 			r.e.claim(topic, int32(p))
 		}
 	}
-	m := &model{versioned: r.e.tables[0].version >= 0, memory: memory != "", notNull: r.notNull, rows: map[int]*modelRow{}, graves: map[int]*grave{}}
+	m := &model{versioned: r.e.tables[0].Version >= 0, memory: memory != "", notNull: r.notNull, rows: map[int]*modelRow{}, graves: map[int]*grave{}}
 	var story []string
 	step := func(parts []*Part, batches [][]happening) {
 		r.e.write(parts...)
@@ -200,7 +200,7 @@ func (r *historyRig) logs(rnd *rand.Rand, partitions int32) [][]happening {
 
 func (r *historyRig) random(rnd *rand.Rand, partition int32, offset int64) happening {
 	h := happening{partition: partition, offset: offset, id: 1 + rnd.IntN(2), fields: map[string]string{}}
-	if r.e.tables[0].recordKey != nil && rnd.IntN(5) == 0 {
+	if r.e.tables[0].RecordKey != nil && rnd.IntN(5) == 0 {
 		h.gone = true
 		return h
 	}
@@ -253,12 +253,12 @@ func (r *historyRig) feed(rnd *rand.Rand, topic string, logs [][]happening, step
 
 func (r *historyRig) dump(more string) string {
 	s := r.e.db.Lines("select " + more + "id, v, a, b, c, _oncesink_source, _oncesink_offset from h order by id")
-	if t := r.e.tables[0]; t.memory != "" {
+	if t := r.e.tables[0]; t.Memory != "" {
 		v := "null"
-		if t.version >= 0 {
+		if t.Version >= 0 {
 			v = "v"
 		}
-		s += "\nmemory\n" + r.e.db.Lines("select "+more+"id, "+v+", _oncesink_source, _oncesink_offset from "+t.memory+" order by id")
+		s += "\nmemory\n" + r.e.db.Lines("select "+more+"id, "+v+", _oncesink_source, _oncesink_offset from "+t.Memory+" order by id")
 	}
 	return s
 }

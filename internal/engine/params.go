@@ -3,6 +3,8 @@ package engine
 import (
 	"encoding/binary"
 	"math"
+
+	"github.com/oncesink/oncesink/internal/target"
 )
 
 // OIDs of the parameters' types.
@@ -137,16 +139,16 @@ func (p *params) places(events []event) {
 }
 
 // rows adds what a statement of this shape takes of the events.
-func (p *params) rows(t *tableData, s shape, events []event) {
+func (p *params) rows(t *target.Table, s shape, events []event) {
 	for _, i := range s.columns {
-		if t.columns[i].computed == nil {
+		if t.Columns[i].Computed == nil {
 			p.texts(events, i)
 		}
 	}
 	if s.flagged {
-		p.flags(events, len(t.columns))
+		p.flags(events, len(t.Columns))
 	}
-	if t.guarded {
+	if t.Guarded {
 		p.places(events)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/oncesink/oncesink/internal/catalog"
+	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -74,18 +75,18 @@ func PlanInit(ctx context.Context, pool *pgxpool.Pool, cfg sink.Config) (steps [
 }
 
 // initSteps says what init does to one table.
-func initSteps(t *tableData, ctx context.Context, tx pgx.Tx, r *catalog.Relation, memories []memory, created bool) (steps []string, err error) {
+func initSteps(t *target.Table, ctx context.Context, tx pgx.Tx, r *catalog.Relation, memories []memory, created bool) (steps []string, err error) {
 	step := func(format string, args ...any) {
-		steps = append(steps, t.title()+": "+fmt.Sprintf(format, args...))
+		steps = append(steps, t.Title()+": "+fmt.Sprintf(format, args...))
 	}
 	if created {
 		step("creates it, by its `create:` statement")
 	}
-	if !t.guarded || t.bulk() {
+	if !t.Guarded || t.Bulk() {
 		return steps, nil
 	}
 	var columns []string
-	for _, name := range []string{SourceColumn, OffsetColumn} {
+	for _, name := range []string{target.SourceColumn, target.OffsetColumn} {
 		if r.Column(name) == nil {
 			columns = append(columns, name)
 		}
@@ -97,9 +98,9 @@ func initSteps(t *tableData, ctx context.Context, tx pgx.Tx, r *catalog.Relation
 		}
 		step("adds %s%s", strings.Join(columns, " and "), how)
 	}
-	if t.strategy == sink.Append {
+	if t.Strategy == sink.Append {
 		var gone bool
-		if err := tx.QueryRow(ctx, "select to_regclass($1) is null", pgx.Identifier{t.schema, indexName(t.name)}.Sanitize()).Scan(&gone); err != nil {
+		if err := tx.QueryRow(ctx, "select to_regclass($1) is null", pgx.Identifier{t.Schema, indexName(t.Name)}.Sanitize()).Scan(&gone); err != nil {
 			return nil, err
 		}
 		if gone {
@@ -107,7 +108,7 @@ func initSteps(t *tableData, ctx context.Context, tx pgx.Tx, r *catalog.Relation
 			if created {
 				how = ""
 			}
-			step("adds unique index %s%s", indexName(t.name), how)
+			step("adds unique index %s%s", indexName(t.Name), how)
 		}
 	}
 	for _, m := range memories {

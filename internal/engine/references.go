@@ -14,7 +14,7 @@ import (
 func (m *mappingData) arrange(references []catalog.Reference) {
 	// A table of children stands for its parent: they are written together.
 	unit := func(i int) int {
-		if p := m.tables[i].parent; p != nil {
+		if p := m.tables[i].Parent; p != nil {
 			return slices.Index(m.tables, p)
 		}
 		return i
@@ -22,7 +22,7 @@ func (m *mappingData) arrange(references []catalog.Reference) {
 	needs := make([][]int, len(m.tables))
 	for _, r := range references {
 		m.deferrable = m.deferrable || r.Deferrable
-		own := m.tables[r.From].parent == m.tables[r.To] && r.From != r.To // children are written after their parent anyway
+		own := m.tables[r.From].Parent == m.tables[r.To] && r.From != r.To // children are written after their parent anyway
 		if own {
 			continue
 		}

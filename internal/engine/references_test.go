@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/oncesink/oncesink/internal/catalog"
+	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -114,7 +115,7 @@ func TestArrange(t *testing.T) {
 	tables := func(n int) *mappingData {
 		m := &mappingData{}
 		for range n {
-			m.tables = append(m.tables, &tableData{})
+			m.tables = append(m.tables, &target.Table{})
 		}
 		return m
 	}
@@ -137,7 +138,7 @@ func TestArrange(t *testing.T) {
 	}
 	// Children go with their parent, and bring its references along.
 	m := tables(3)
-	m.tables[1].parent = m.tables[0]
+	m.tables[1].Parent = m.tables[0]
 	m.arrange([]catalog.Reference{{From: 1, To: 0}, {From: 1, To: 2}})
 	if got := fmt.Sprint(m.order); got != "[1 2 0]" {
 		t.Errorf("with children: got %s", got)

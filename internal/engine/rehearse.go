@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/oncesink/oncesink/internal/pgerr"
+	"github.com/oncesink/oncesink/internal/target"
 )
 
 // Rehearse has the server parse, plan and start every statement that the sink may send, with the types of the
@@ -27,13 +28,13 @@ func (s *Sink) Rehearse(ctx context.Context) (warnings []string, err error) {
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
 	ps := &problems{}
 	for _, t := range s.mapping().tables {
-		if t.stage != nil {
+		if t.Stage != nil {
 			continue
 		}
 		if err := t.rehearse(ctx, tx, ps); err != nil {
 			return nil, err
 		}
-		w, err := undrawable(t.tableData, ctx, tx)
+		w, err := undrawable(t.Table, ctx, tx)
 		if err != nil {
 			return nil, err
 		}
@@ -48,15 +49,15 @@ func (s *Sink) Rehearse(ctx context.Context) (warnings []string, err error) {
 
 func (t *table) rehearse(ctx context.Context, tx pgx.Tx, ps *problems) error {
 	forms := t.forms()
-	compared := t.key
-	if t.version >= 0 {
-		compared = append(slices.Clone(compared), t.version)
+	compared := t.Key
+	if t.Version >= 0 {
+		compared = append(slices.Clone(compared), t.Version)
 	}
 	for _, i := range compared {
-		c := &t.columns[i]
-		forms = append(forms, form{"read column " + c.name, spellSQL(c), func(w *writer) { w.params.strings(nil) }})
+		c := &t.Columns[i]
+		forms = append(forms, form{"read column " + c.Name, spellSQL(c), func(w *writer) { w.params.strings(nil) }})
 	}
-	return rehearse(ctx, tx, t.title(), forms, ps)
+	return rehearse(ctx, tx, t.Title(), forms, ps)
 }
 
 // rehearse tells of each cause once, with the statements that have it.
@@ -117,7 +118,7 @@ func rehearsalFix(err error, table string) string {
 
 // undrawable finds columns that draw from a sequence which the role may not use. Events that have the
 // field never draw: it depends on them.
-func undrawable(t *tableData, ctx context.Context, tx pgx.Tx) (warnings []string, err error) {
+func undrawable(t *target.Table, ctx context.Context, tx pgx.Tx) (warnings []string, err error) {
 	rows, err := tx.Query(ctx, `
 		select distinct a.attname::text, s.oid::regclass::text
 		  from pg_attrdef d
@@ -125,13 +126,13 @@ func undrawable(t *tableData, ctx context.Context, tx pgx.Tx) (warnings []string
 		  join pg_depend x on x.classid = 'pg_attrdef'::regclass and x.objid = d.oid and x.refclassid = 'pg_class'::regclass
 		  join pg_class s on s.oid = x.refobjid and s.relkind = 'S'
 		 where d.adrelid = to_regclass($1) and case when s.relkind = 'S' then not has_sequence_privilege(s.oid, 'usage') end
-		 order by 1`, t.quoted())
+		 order by 1`, t.Quoted())
 	if err != nil {
-		return nil, fmt.Errorf("read sequences of %s: %w", t.title(), err)
+		return nil, fmt.Errorf("read sequences of %s: %w", t.Title(), err)
 	}
 	var column, sequence string
 	_, err = pgx.ForEachRow(rows, []any{&column, &sequence}, func() error {
-		warnings = append(warnings, fmt.Sprintf("the role may not draw from sequence %s: an event that lacks column %s of %s would stop the run: grant usage on sequence %s to ROLE", sequence, column, t.title(), sequence))
+		warnings = append(warnings, fmt.Sprintf("the role may not draw from sequence %s: an event that lacks column %s of %s would stop the run: grant usage on sequence %s to ROLE", sequence, column, t.Title(), sequence))
 		return nil
 	})
 	return warnings, err

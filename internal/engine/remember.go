@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/internal/target"
 )
 
 // rememberSQL applies tombstones to a table with a delete memory (rule 13). A
@@ -16,11 +17,11 @@ import (
 // alone, so that what the snapshot shows cannot change underneath.
 //
 // It answers with one row: how many tombstones did something, and how many of those met no row.
-func rememberSQL(t *tableData, s shape) string {
-	key := pgname.Quote(t.columns[t.key[0]].name)
+func rememberSQL(t *target.Table, s shape) string {
+	key := pgname.Quote(t.Columns[t.Key[0]].Name)
 	version, deleted, value, raised := "", "", "", ""
-	if t.version >= 0 {
-		v := pgname.Quote(t.columns[t.version].name)
+	if t.Version >= 0 {
+		v := pgname.Quote(t.Columns[t.Version].Name)
 		version = v + ", "
 		deleted = "t." + v + " as _oncesink_version,\n         "
 		value = "case when s.deletes then s._oncesink_version end, "
@@ -30,30 +31,30 @@ func rememberSQL(t *tableData, s shape) string {
 	// deletes is whether a tombstone comes after the event that wrote a row of the target, or brought a set.
 	deletes := func(r string) string {
 		return fmt.Sprintf("%s.%s is not null and (%s) > (%s)\n         and (%s or e.%s = %s.%s)",
-			r, key, place("e", false), place(r, true), latest, SourceColumn, r, SourceColumn)
+			r, key, place("e", false), place(r, true), latest, target.SourceColumn, r, target.SourceColumn)
 	}
 	var b, joins strings.Builder
 	b.WriteString("with e as materialized ")
 	eventRows(t, &b, s, true)
 	fmt.Fprintf(&b, ", s as materialized (\n  select e.*, %st.%s is null as rowless,\n         %s as latest,\n         %s as deletes", deleted, key, latest, deletes("t"))
-	for i, c := range t.children {
+	for i, c := range t.Children {
 		set := fmt.Sprintf("s%d", i+1)
 		fmt.Fprintf(&b, ",\n         %s as deletes_%s", deletes(set), set)
-		fmt.Fprintf(&joins, "\n    left join %s %s on %s", c.setsTable, set, sameKey(t, set, "e"))
+		fmt.Fprintf(&joins, "\n    left join %s %s on %s", c.SetsTable, set, sameKey(t, set, "e"))
 	}
-	fmt.Fprintf(&b, "\n    from e left join %s t on %s left join %s m on %s%s\n", t.quoted(), sameKey(t, "t", "e"), t.memory, sameKey(t, "m", "e"), joins.String())
-	fmt.Fprintf(&b, "), d as (\n  delete from %s t using s where s.deletes and %s\n)", t.quoted(), sameKey(t, "t", "s"))
-	for i, c := range t.children {
+	fmt.Fprintf(&b, "\n    from e left join %s t on %s left join %s m on %s%s\n", t.Quoted(), sameKey(t, "t", "e"), t.Memory, sameKey(t, "m", "e"), joins.String())
+	fmt.Fprintf(&b, "), d as (\n  delete from %s t using s where s.deletes and %s\n)", t.Quoted(), sameKey(t, "t", "s"))
+	for i, c := range t.Children {
 		goes := fmt.Sprintf("(s.deletes or s.deletes_s%d)", i+1)
-		fmt.Fprintf(&b, ", d%d as (\n  delete from %s c using s where %s and %s\n)", i+1, c.quoted(), goes, ofParent(c, "c", "s"))
-		fmt.Fprintf(&b, ", s%d as (\n  delete from %s m using s where %s and %s\n)", i+1, c.setsTable, goes, sameKey(t, "m", "s"))
+		fmt.Fprintf(&b, ", d%d as (\n  delete from %s c using s where %s and %s\n)", i+1, c.Quoted(), goes, ofParent(c, "c", "s"))
+		fmt.Fprintf(&b, ", s%d as (\n  delete from %s m using s where %s and %s\n)", i+1, c.SetsTable, goes, sameKey(t, "m", "s"))
 	}
-	fmt.Fprintf(&b, ", m as (\n  insert into %s as m (%s, %s%s, %s)\n", t.memory, keyList(t, ""), version, SourceColumn, OffsetColumn)
-	fmt.Fprintf(&b, "  select %s, %ss.%s, s.%s\n    from s where s.latest or s.deletes order by s._oncesink_n\n", keyList(t, "s"), value, SourceColumn, OffsetColumn)
+	fmt.Fprintf(&b, ", m as (\n  insert into %s as m (%s, %s%s, %s)\n", t.Memory, keyList(t, ""), version, target.SourceColumn, target.OffsetColumn)
+	fmt.Fprintf(&b, "  select %s, %ss.%s, s.%s\n    from s where s.latest or s.deletes order by s._oncesink_n\n", keyList(t, "s"), value, target.SourceColumn, target.OffsetColumn)
 	later := fmt.Sprintf("(%s) > (%s)", place("excluded", false), place("m", true))
 	fmt.Fprintf(&b, "      on conflict (%s) do update set %s", keyList(t, ""), raised)
-	fmt.Fprintf(&b, "%s = case when %s then excluded.%s else m.%s end,\n       ", SourceColumn, later, SourceColumn, SourceColumn)
-	fmt.Fprintf(&b, "%s = case when %s then excluded.%s else m.%s end\n)\n", OffsetColumn, later, OffsetColumn, OffsetColumn)
+	fmt.Fprintf(&b, "%s = case when %s then excluded.%s else m.%s end,\n       ", target.SourceColumn, later, target.SourceColumn, target.SourceColumn)
+	fmt.Fprintf(&b, "%s = case when %s then excluded.%s else m.%s end\n)\n", target.OffsetColumn, later, target.OffsetColumn, target.OffsetColumn)
 	b.WriteString("select count(*), count(*) filter (where s.rowless) from s where s.latest or s.deletes")
 	return b.String()
 }

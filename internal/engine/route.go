@@ -3,6 +3,8 @@ package engine
 import (
 	"sync"
 	"sync/atomic"
+
+	"github.com/oncesink/oncesink/internal/target"
 )
 
 // route is the way events become rows. Every route leaves the same table: they
@@ -124,7 +126,7 @@ func (l *learner) wrote(n, changed int) {
 
 // table is a target table that is written.
 type table struct {
-	*tableData
+	*target.Table
 	learn *learner
 	// children are written with it.
 	children []*table

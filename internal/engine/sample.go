@@ -12,6 +12,7 @@ import (
 	"github.com/oncesink/oncesink/internal/catalog"
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/pgtext"
+	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -126,7 +127,7 @@ func (x *Sample) topic(name string) *topicSample {
 		for _, i := range x.s.mapping().topics[name] {
 			table := x.s.mapping().tables[i]
 			fed = append(fed, table)
-			t.tables[i] = &tableCount{filled: make([]int, len(table.columns))}
+			t.tables[i] = &tableCount{filled: make([]int, len(table.Columns))}
 		}
 		t.taken = takenBy(fed)
 		x.topics[name] = t
@@ -200,13 +201,13 @@ func (x *Sample) Report() []TopicSample {
 		r := TopicSample{Topic: name, Records: t.records, Refused: t.refused, Tables: []TableSample{}, Letters: []LetterSample{}, NotTaken: []FieldSample{}, MoreNotTaken: len(t.more)}
 		for _, i := range x.s.mapping().topics[name] {
 			n, table := t.tables[i], x.s.mapping().tables[i]
-			s := TableSample{Table: table.title(), Rows: n.rows, Deletes: n.deletes, NotFilled: []string{}}
+			s := TableSample{Table: table.Title(), Rows: n.rows, Deletes: n.deletes, NotFilled: []string{}}
 			for k, filled := range n.filled {
 				if n.events == 0 || filled > 0 {
 					continue
 				}
-				name := table.columns[k].name
-				if table.columns[k].hidden {
+				name := table.Columns[k].Name
+				if table.Columns[k].Hidden {
 					name += " (an input)"
 				}
 				s.NotFilled = append(s.NotFilled, name)
@@ -258,18 +259,18 @@ func saysOf(code string) string {
 
 // like is a table of another name with the same columns, into which rows are inserted as they come.
 func (t *table) like(name string) *table {
-	return &table{tableData: &tableData{schema: "pg_temp", name: name, columns: t.columns, inputs: t.inputs, key: t.key, version: t.version, strategy: sink.Append, identityAlways: t.identityAlways, required: t.required, cfg: t.cfg}, learn: &learner{}}
+	return &table{Table: &target.Table{Schema: "pg_temp", Name: name, Columns: t.Columns, Inputs: t.Inputs, Key: t.Key, Version: t.Version, Strategy: sink.Append, IdentityAlways: t.IdentityAlways, Required: t.Required, Config: t.Config}, learn: &learner{}}
 }
 
 // copyOf makes temporary copies of a table: one that wants what the table wants of a new row, and one that may lack
 // columns. A default that is not the same each time is left out, since sequences move even in a transaction that is
 // rolled back.
 func copyOf(ctx context.Context, tx pgx.Tx, t *table) (strict, lax *table, err error) {
-	r, err := catalog.Read(ctx, tx, t.schema, t.name)
+	r, err := catalog.Read(ctx, tx, t.Schema, t.Name)
 	if err != nil {
 		return nil, nil, err
 	}
-	strict, lax = t.like(fmt.Sprintf("oncesink_sample_%d", t.place)), t.like(fmt.Sprintf("oncesink_sample_%d_lax", t.place))
+	strict, lax = t.like(fmt.Sprintf("oncesink_sample_%d", t.Place)), t.like(fmt.Sprintf("oncesink_sample_%d_lax", t.Place))
 	for _, to := range []*table{strict, lax} {
 		var alter []string
 		for i := range r.Columns {
@@ -281,12 +282,12 @@ func copyOf(ctx context.Context, tx pgx.Tx, t *table) (strict, lax *table, err e
 				alter = append(alter, "alter column "+pgname.Quote(c.Name)+" drop not null")
 			}
 		}
-		create := fmt.Sprintf("create temporary table %s (like %s including defaults including constraints including generated) on commit drop", pgname.Quote(to.name), t.quoted())
+		create := fmt.Sprintf("create temporary table %s (like %s including defaults including constraints including generated) on commit drop", pgname.Quote(to.Name), t.Quoted())
 		if _, err := tx.Exec(ctx, create); err != nil {
 			return nil, nil, err
 		}
 		if len(alter) > 0 {
-			if _, err := tx.Exec(ctx, "alter table "+to.quoted()+" "+strings.Join(alter, ", ")); err != nil {
+			if _, err := tx.Exec(ctx, "alter table "+to.Quoted()+" "+strings.Join(alter, ", ")); err != nil {
 				return nil, nil, err
 			}
 		}

@@ -17,23 +17,23 @@ func takenBy(tables []*table) *takes {
 	root := &takes{}
 	for _, t := range tables {
 		from := root
-		if t.parent != nil {
-			array := root.at(t.cfg.Each)
+		if t.Parent != nil {
+			array := root.at(t.Config.Each)
 			if array.elements == nil {
 				array.elements = &takes{}
 			}
 			from = array.elements
 		}
-		for i := range t.columns {
-			switch c := &t.columns[i]; {
-			case c.computed != nil:
-			case c.source.Meta == source.Field:
-				from.at(c.source.Path).all = true
-			case c.source.Meta == source.Element:
+		for i := range t.Columns {
+			switch c := &t.Columns[i]; {
+			case c.Computed != nil:
+			case c.Source.Meta == source.Field:
+				from.at(c.Source.Path).all = true
+			case c.Source.Meta == source.Element:
 				from.all = true
-			case c.source.Meta == source.Event:
-				root.at(c.source.Path).all = true
-			case c.source.Meta == source.Value:
+			case c.Source.Meta == source.Event:
+				root.at(c.Source.Path).all = true
+			case c.Source.Meta == source.Value:
 				root.all = true
 			}
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -38,14 +39,14 @@ func (x *Sample) try(ctx context.Context, p *Part, topic *topicSample, faults ma
 		a.strict, a.lax, err = copyOf(ctx, tx, t)
 		var pg *pgconn.PgError
 		if errors.As(err, &pg) && pgerr.Classify(err) != pgerr.Transient {
-			x.Untried = fmt.Sprintf("table %s can't be copied: %s", t.title(), pgerr.Safe(err))
+			x.Untried = fmt.Sprintf("table %s can't be copied: %s", t.Title(), pgerr.Safe(err))
 			return nil
 		}
 		if err == nil {
 			err = a.all(ctx, topic, events)
 		}
 		if err != nil {
-			return fmt.Errorf("try a sample in %s: %w", t.title(), err)
+			return fmt.Errorf("try a sample in %s: %w", t.Title(), err)
 		}
 	}
 	return nil
@@ -64,14 +65,14 @@ func (a *attempt) all(ctx context.Context, topic *topicSample, events []event) e
 	w := &writer{}
 	w.split(a.of, events)
 	for _, set := range w.names() {
-		s, events := shapeOf(a.of.tableData, set), *w.sets[set]
-		if a.of.strategy != sink.Upsert {
+		s, events := shapeOf(a.of.Table, set), *w.sets[set]
+		if a.of.Strategy != sink.Upsert {
 			if err := a.some(ctx, a.strict, s, events); err != nil {
 				return err
 			}
 			continue
 		}
-		if complete(a.of.tableData, s) {
+		if complete(a.of.Table, s) {
 			if err := a.some(ctx, a.strict, s, events); err != nil {
 				return err
 			}
@@ -89,8 +90,8 @@ func (a *attempt) all(ctx context.Context, topic *topicSample, events []event) e
 
 // key is the text of an event's key, near enough to tell whether an earlier event made its row.
 func (a *attempt) key(e *event) string {
-	key := a.of.title()
-	for _, i := range a.of.key {
+	key := a.of.Title()
+	for _, i := range a.of.Key {
 		key += "\x00"
 		if c := e.cell(i); c.len > 0 {
 			key += string(e.text(c))
@@ -113,8 +114,8 @@ func (a *attempt) partial(ctx context.Context, topic *topicSample, s shape, even
 				there = append(there, events[i])
 				continue
 			}
-			missing := a.of.required[slices.IndexFunc(a.of.required, func(i int) bool { return !slices.Contains(s.columns, i) })]
-			a.refuse(&events[i], fault{table: a.of.title(), column: a.of.columns[missing].name, code: notNullViolation,
+			missing := a.of.Required[slices.IndexFunc(a.of.Required, func(i int) bool { return !slices.Contains(s.columns, i) })]
+			a.refuse(&events[i], fault{table: a.of.Title(), column: a.of.Columns[missing].Name, code: notNullViolation,
 				message: "the event lacks it, and there is no row of its key yet"})
 		}
 		events = events[n:]
@@ -127,8 +128,8 @@ const notNullViolation = "23502"
 // exist asks which events have a row; nil if a key can't be read, which is found out later.
 func (a *attempt) exist(ctx context.Context, events []event) ([]byte, error) {
 	t := a.of
-	keys := shape{columns: t.key}
-	sql := askSQL(t.tableData, keys, fmt.Sprintf("case when exists (select from %s t where %s) then '%c' else '%c' end", t.quoted(), sameKey(t.tableData, "t", "e"), saysWins, saysAbsent))
+	keys := shape{columns: t.Key}
+	sql := askSQL(t.Table, keys, fmt.Sprintf("case when exists (select from %s t where %s) then '%c' else '%c' end", t.Quoted(), sameKey(t.Table, "t", "e"), saysWins, saysAbsent))
 	var answer []byte
 	err := a.run(ctx, t, keys, sql, events, func(row []byte) { answer = row })
 	var pg *pgconn.PgError
@@ -152,10 +153,10 @@ func (a *attempt) some(ctx context.Context, into *table, s shape, events []event
 	if len(events) == 0 {
 		return nil
 	}
-	sql := appendSQL(into.tableData, s)
-	if !slices.ContainsFunc(s.columns, func(i int) bool { return !into.columns[i].hidden }) {
+	sql := appendSQL(into.Table, s)
+	if !slices.ContainsFunc(s.columns, func(i int) bool { return !into.Columns[i].Hidden }) {
 		// In the table such a row has its guard columns, which the copy does not fill.
-		sql = "insert into " + into.quoted() + " default values"
+		sql = "insert into " + into.Quoted() + " default values"
 		s = shape{}
 	}
 	err := a.run(ctx, into, s, sql, events, nil)
@@ -170,7 +171,7 @@ func (a *attempt) some(ctx context.Context, into *table, s shape, events []event
 		}
 		return a.some(ctx, into, s, events[half:])
 	}
-	f := fault{table: a.of.title(), column: pg.ColumnName, constraint: pg.ConstraintName, code: pg.Code}
+	f := fault{table: a.of.Title(), column: pg.ColumnName, constraint: pg.ConstraintName, code: pg.Code}
 	if f.column == "" && f.constraint == "" {
 		if f.column, err = a.culprit(ctx, s, &events[0], pg.Code); err != nil {
 			return err
@@ -191,14 +192,16 @@ func (a *attempt) culprit(ctx context.Context, s shape, e *event, code string) (
 		columns = append([]int{last}, columns...)
 	}
 	for _, i := range columns {
-		if a.of.columns[i].computed != nil {
+		if a.of.Columns[i].Computed != nil {
 			continue
 		}
 		alone, form := shape{columns: []int{i}}, appendSQL
-		if c := &a.of.columns[i]; c.hidden { // there is nothing to insert it into
-			form = func(t *tableData, s shape) string { return askSQL(t, s, "(e."+pgname.Quote(c.name)+" is null)::text") }
+		if c := &a.of.Columns[i]; c.Hidden { // there is nothing to insert it into
+			form = func(t *target.Table, s shape) string {
+				return askSQL(t, s, "(e."+pgname.Quote(c.Name)+" is null)::text")
+			}
 		}
-		err := a.run(ctx, a.lax, alone, form(a.lax.tableData, alone), []event{*e}, nil)
+		err := a.run(ctx, a.lax, alone, form(a.lax.Table, alone), []event{*e}, nil)
 		var pg *pgconn.PgError
 		switch {
 		case err == nil:
@@ -206,7 +209,7 @@ func (a *attempt) culprit(ctx context.Context, s shape, e *event, code string) (
 			return "", err
 		case pg.Code == code:
 			a.culprits[code] = i
-			return a.of.columns[i].name, nil
+			return a.of.Columns[i].Name, nil
 		}
 	}
 	return "", nil
@@ -232,7 +235,7 @@ func (a *attempt) run(ctx context.Context, t *table, s shape, sql string, events
 		}
 	}()
 	p := &params{}
-	p.rows(t.tableData, s, events)
+	p.rows(t.Table, s, events)
 	result := nested.Conn().PgConn().ExecParams(ctx, sql, p.values, p.oids, p.formats[:len(p.values)], nil)
 	for result.NextRow() {
 		if answer != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/oncesink/oncesink/internal/catalog"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -82,7 +83,7 @@ func initTable(ctx context.Context, conn *pgx.Conn, cfg sink.Config, tc sink.Tab
 		return err
 	}
 	script := tableScript(r.Schema, r.Name, tc, memories)
-	if r.Column(SourceColumn) != nil && r.Column(OffsetColumn) != nil {
+	if r.Column(target.SourceColumn) != nil && r.Column(target.OffsetColumn) != nil {
 		script = withoutColumns(script) // even if it adds nothing, alter table locks the table
 	}
 	for _, statement := range script {
@@ -246,8 +247,8 @@ func tableScript(schema, name string, tc sink.TableConfig, memories []memory) []
 	if tc.Guard == "none" {
 		return nil
 	}
-	target := pgx.Identifier{schema, name}.Sanitize()
-	script := []string{fmt.Sprintf("alter table %s add column if not exists %s integer, add column if not exists %s bigint", target, SourceColumn, OffsetColumn)}
+	quoted := pgx.Identifier{schema, name}.Sanitize()
+	script := []string{fmt.Sprintf("alter table %s add column if not exists %s integer, add column if not exists %s bigint", quoted, target.SourceColumn, target.OffsetColumn)}
 	if tc.Strategy == sink.Append {
 		// The key of a partitioned table has the partition key in it, which may be null.
 		script = append(script, fmt.Sprintf(`do $init$ begin
@@ -259,7 +260,7 @@ func tableScript(schema, name string, tc sink.TableConfig, memories []memory) []
 		                       case when c.relkind = 'p' and current_setting('server_version_num')::int >= 150000 then ' nulls not distinct' end)
 		           from pg_class c where c.oid = %s::regclass);
 	end if;
-end $init$`, pgname.Literal(pgx.Identifier{schema, indexName(name)}.Sanitize()), SourceColumn, OffsetColumn, pgname.Literal(indexName(name)), SourceColumn, OffsetColumn, pgname.Literal(target)))
+end $init$`, pgname.Literal(pgx.Identifier{schema, indexName(name)}.Sanitize()), target.SourceColumn, target.OffsetColumn, pgname.Literal(indexName(name)), target.SourceColumn, target.OffsetColumn, pgname.Literal(quoted)))
 	}
 	for _, m := range memories {
 		script = append(script, m.script()...)

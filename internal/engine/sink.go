@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -19,7 +20,7 @@ type Sink struct {
 	ledger *offsets.Ledger
 	cfg    sink.Config
 	// stages among the tables, by the names of their entries.
-	stages map[string]*Stage
+	stages map[string]*target.Stage
 	log    *slog.Logger
 	// compiled is shared by the copies that WithLedger makes.
 	compiled *compiled

@@ -6,6 +6,7 @@ import (
 
 	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/internal/source"
+	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -13,9 +14,9 @@ import (
 const timestampLayout = "2006-01-02T15:04:05.000Z07:00"
 
 // appendMeta appends what a record's place or time is as the column's text.
-func appendMeta(c *column, dst []byte, rec *sink.Record) []byte {
+func appendMeta(c *target.Column, dst []byte, rec *sink.Record) []byte {
 	quoted := c.Kind == pgtext.KindJSON
-	switch c.source.Meta {
+	switch c.Source.Meta {
 	case source.Partition:
 		return strconv.AppendInt(dst, int64(rec.Partition), 10)
 	case source.Offset:

@@ -12,11 +12,12 @@ import (
 
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/pgtext"
+	"github.com/oncesink/oncesink/internal/target"
 )
 
 // spellings are the canonical texts of keys and versions that Go can't read, by
 // column and text: 1e3, Infinity, 8 January 2026 and the like. PostgreSQL reads them.
-type spellings map[*column]map[string]*spelling
+type spellings map[*target.Column]map[string]*spelling
 
 // spelling is nil until it was asked for.
 type spelling struct {
@@ -24,7 +25,7 @@ type spelling struct {
 	refused *pgtext.Refusal
 }
 
-func (s *spellings) add(c *column, text string) {
+func (s *spellings) add(c *target.Column, text string) {
 	if *s == nil {
 		*s = spellings{}
 	}
@@ -73,7 +74,7 @@ func (s *Sink) spell(ctx context.Context, open, known spellings) (err error) {
 }
 
 // spell finds the texts that are none by halving.
-func spell(c *column, ctx context.Context, tx pgx.Tx, texts []string, known map[string]*spelling) error {
+func spell(c *target.Column, ctx context.Context, tx pgx.Tx, texts []string, known map[string]*spelling) error {
 	sub, err := tx.Begin(ctx) // a savepoint
 	if err != nil {
 		return err
@@ -103,7 +104,7 @@ func spell(c *column, ctx context.Context, tx pgx.Tx, texts []string, known map[
 	return nil
 }
 
-func spellAll(c *column, ctx context.Context, tx pgx.Tx, texts []string) ([][]byte, error) {
+func spellAll(c *target.Column, ctx context.Context, tx pgx.Tx, texts []string) ([][]byte, error) {
 	rows, err := tx.Query(ctx, spellSQL(c), texts)
 	if err != nil {
 		return nil, err
@@ -116,6 +117,6 @@ func spellAll(c *column, ctx context.Context, tx pgx.Tx, texts []string) ([][]by
 }
 
 // spellSQL asks for the canonical texts of a column's texts, in their order.
-func spellSQL(c *column) string {
+func spellSQL(c *target.Column) string {
 	return "select " + c.CanonicalSQL() + " from unnest($1::text[]) with ordinality as a(x, n) order by n"
 }

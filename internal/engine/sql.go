@@ -6,6 +6,7 @@ import (
 
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/pgtext"
+	"github.com/oncesink/oncesink/internal/target"
 )
 
 // A statement's parameters are arrays with one element per event: the texts of
@@ -26,9 +27,9 @@ type shape struct {
 // bit types is left to the assignment, which refuses what a cast truncates (rule
 // 15). The precision of keys and versions is applied at once, so that what is compared
 // is what will be stored (rule 14).
-func castType(t *tableData, i int) string {
-	c := &t.columns[i]
-	if c.Typmod != -1 && !c.Array && (t.isKey(i) || i == t.version) {
+func castType(t *target.Table, i int) string {
+	c := &t.Columns[i]
+	if c.Typmod != -1 && !c.Array && (t.IsKey(i) || i == t.Version) {
 		switch c.Kind {
 		case pgtext.KindNumeric, pgtext.KindTime, pgtext.KindTimeTZ:
 			return c.Declared
@@ -38,7 +39,7 @@ func castType(t *tableData, i int) string {
 }
 
 // events writes the typed rows.
-func eventRows(t *tableData, b *strings.Builder, s shape, numbered bool) {
+func eventRows(t *target.Table, b *strings.Builder, s shape, numbered bool) {
 	var out, args, names []string
 	add := func(name, typ, expr, as string) {
 		if typ != "" {
@@ -48,18 +49,18 @@ func eventRows(t *tableData, b *strings.Builder, s shape, numbered bool) {
 		out = append(out, "a."+expr+" as "+as)
 	}
 	for j, i := range s.columns {
-		if t.columns[i].computed != nil {
+		if t.Columns[i].Computed != nil {
 			continue
 		}
 		c := fmt.Sprintf("c%d", j+1)
-		add(c, "text", c+"::"+castType(t, i), pgname.Quote(t.columns[i].name))
+		add(c, "text", c+"::"+castType(t, i), pgname.Quote(t.Columns[i].Name))
 	}
 	if s.flagged {
 		add("has", "bytea", "has", flags)
 	}
-	if t.guarded {
-		add("source", "integer", "source", SourceColumn)
-		add(`"offset"`, "bigint", `"offset"`, OffsetColumn)
+	if t.Guarded {
+		add("source", "integer", "source", target.SourceColumn)
+		add(`"offset"`, "bigint", `"offset"`, target.OffsetColumn)
 	}
 	ordinality := ""
 	if numbered {
@@ -82,19 +83,19 @@ const flags = "_oncesink_has"
 func hasColumn(e string, i int) string { return fmt.Sprintf("get_bit(%s.%s, %d) = 1", e, flags, i) }
 
 // sameKey is the condition that rows a and b have one key.
-func sameKey(t *tableData, a, b string) string {
+func sameKey(t *target.Table, a, b string) string {
 	var conds []string
-	for _, k := range t.key {
-		q := pgname.Quote(t.columns[k].name)
+	for _, k := range t.Key {
+		q := pgname.Quote(t.Columns[k].Name)
 		conds = append(conds, a+"."+q+" = "+b+"."+q)
 	}
 	return strings.Join(conds, " and ")
 }
 
-func keyList(t *tableData, alias string) string {
+func keyList(t *target.Table, alias string) string {
 	var names []string
-	for _, k := range t.key {
-		names = append(names, prefix(alias)+pgname.Quote(t.columns[k].name))
+	for _, k := range t.Key {
+		names = append(names, prefix(alias)+pgname.Quote(t.Columns[k].Name))
 	}
 	return strings.Join(names, ", ")
 }
@@ -109,7 +110,7 @@ func prefix(alias string) string {
 // place is where an event stands among events of equal version: generation,
 // offset, source. A stored null comes before everything.
 func place(alias string, stored bool) string {
-	src, off := alias+"."+SourceColumn, alias+"."+OffsetColumn
+	src, off := alias+"."+target.SourceColumn, alias+"."+target.OffsetColumn
 	if !stored {
 		return fmt.Sprintf("%s >> 20, %s, %s", src, off, src)
 	}
@@ -118,15 +119,15 @@ func place(alias string, stored bool) string {
 
 // newer is the order of the guard (rule 11): whether the upsert e comes after the
 // stored state r. It is never null.
-func newer(t *tableData, e, r string) string {
+func newer(t *target.Table, e, r string) string {
 	switch {
-	case t.guarded && t.version >= 0:
-		v := pgname.Quote(t.columns[t.version].name)
+	case t.Guarded && t.Version >= 0:
+		v := pgname.Quote(t.Columns[t.Version].Name)
 		return fmt.Sprintf("(%s.%s is null or (%s.%s, %s) > (%s.%s, %s))", r, v, e, v, place(e, false), r, v, place(r, true))
-	case t.guarded:
+	case t.Guarded:
 		return fmt.Sprintf("(%s) > (%s)", place(e, false), place(r, true))
-	case t.version >= 0:
-		v := pgname.Quote(t.columns[t.version].name)
+	case t.Version >= 0:
+		v := pgname.Quote(t.Columns[t.Version].Name)
 		return fmt.Sprintf("(%s.%s is null or %s.%s >= %s.%s)", r, v, e, v, r, v)
 	}
 	return "true"
@@ -134,23 +135,23 @@ func newer(t *tableData, e, r string) string {
 
 // remembered is the condition that no remembered tombstone comes after the
 // event: neither in the order of the guard, nor in the event's own partition.
-func remembered(t *tableData) string {
+func remembered(t *target.Table) string {
 	return fmt.Sprintf("(select %s and (e.%s <> m.%s or e.%s > m.%s)\n         from %s m where %s) is not false",
-		newer(t, "e", "m"), SourceColumn, SourceColumn, OffsetColumn, OffsetColumn, t.memory, sameKey(t, "m", "e"))
+		newer(t, "e", "m"), target.SourceColumn, target.SourceColumn, target.OffsetColumn, target.OffsetColumn, t.Memory, sameKey(t, "m", "e"))
 }
 
 // conditions of an insert: look before you write, so that events that are
 // there already lock and write nothing (rule 20). Correlated subqueries keep the
 // order of the rows, and look up the key's index whatever the statistics say.
-func notOutdone(t *tableData, s shape) []string {
+func notOutdone(t *target.Table, s shape) []string {
 	var conds []string
-	if t.bulk() {
+	if t.Bulk() {
 		return nil
 	}
-	if t.guarded && !s.winning {
-		conds = append(conds, fmt.Sprintf("(select %s\n         from %s t where %s) is not false", newer(t, "e", "t"), t.quoted(), sameKey(t, "t", "e")))
+	if t.Guarded && !s.winning {
+		conds = append(conds, fmt.Sprintf("(select %s\n         from %s t where %s) is not false", newer(t, "e", "t"), t.Quoted(), sameKey(t, "t", "e")))
 	}
-	if t.memory != "" {
+	if t.Memory != "" {
 		conds = append(conds, remembered(t))
 	}
 	return conds
@@ -163,67 +164,67 @@ func where(conds []string) string {
 	return "\n where " + strings.Join(conds, "\n   and ")
 }
 
-func insertHead(t *tableData, b *strings.Builder, s shape) {
+func insertHead(t *target.Table, b *strings.Builder, s shape) {
 	var names []string
 	for _, i := range s.columns {
-		if !t.columns[i].hidden {
-			names = append(names, pgname.Quote(t.columns[i].name))
+		if !t.Columns[i].Hidden {
+			names = append(names, pgname.Quote(t.Columns[i].Name))
 		}
 	}
-	if t.guarded {
-		names = append(names, SourceColumn, OffsetColumn)
+	if t.Guarded {
+		names = append(names, target.SourceColumn, target.OffsetColumn)
 	}
-	fmt.Fprintf(b, "insert into %s as t (%s)\n", t.quoted(), strings.Join(names, ", "))
-	if t.identityAlways {
+	fmt.Fprintf(b, "insert into %s as t (%s)\n", t.Quoted(), strings.Join(names, ", "))
+	if t.IdentityAlways {
 		b.WriteString("overriding system value\n")
 	}
 }
 
 // values lists what an insert selects from e. In a flagged statement an absent
 // column takes its default, as it would by not being named.
-func valueList(t *tableData, s shape) string {
+func valueList(t *target.Table, s shape) string {
 	var out []string
 	for _, i := range s.columns {
-		c := &t.columns[i]
-		if c.hidden {
+		c := &t.Columns[i]
+		if c.Hidden {
 			continue
 		}
-		v := "e." + pgname.Quote(c.name)
-		if s.flagged && t.optional(i) {
-			if c.hasDefault {
-				v = fmt.Sprintf("case when %s then %s else %s end", hasColumn("e", i), v, c.defaultExpr)
+		v := "e." + pgname.Quote(c.Name)
+		if s.flagged && t.Optional(i) {
+			if c.HasDefault {
+				v = fmt.Sprintf("case when %s then %s else %s end", hasColumn("e", i), v, c.Default)
 			} // without one the cell is null
 		}
 		out = append(out, v)
 	}
-	if t.guarded {
-		out = append(out, "e."+SourceColumn, "e."+OffsetColumn)
+	if t.Guarded {
+		out = append(out, "e."+target.SourceColumn, "e."+target.OffsetColumn)
 	}
 	return strings.Join(out, ", ")
 }
 
 // sets lists the assignments of an update from row e.
-func assignments(t *tableData, s shape, e string) string {
+func assignments(t *target.Table, s shape, e string) string {
 	var out []string
 	for _, i := range s.columns {
-		if t.isKey(i) || t.columns[i].hidden {
+		if t.IsKey(i) || t.Columns[i].Hidden {
 			continue
 		}
-		q := pgname.Quote(t.columns[i].name)
-		if s.flagged && t.optional(i) {
+		q := pgname.Quote(t.Columns[i].Name)
+		if s.flagged && t.Optional(i) {
 			out = append(out, fmt.Sprintf("%s = case when %s then %s.%s else t.%s end", q, hasColumn(e, i), e, q, q))
 			continue
 		}
 		out = append(out, fmt.Sprintf("%s = %s.%s", q, e, q))
 	}
-	if t.guarded {
-		out = append(out, fmt.Sprintf("%s = %s.%s", SourceColumn, e, SourceColumn), fmt.Sprintf("%s = %s.%s", OffsetColumn, e, OffsetColumn))
+	if t.Guarded {
+		out = append(out, fmt.Sprintf("%s = %s.%s", target.SourceColumn, e, target.SourceColumn), fmt.Sprintf("%s = %s.%s", target.OffsetColumn, e, target.OffsetColumn))
 	}
 	return strings.Join(out, ", ")
 }
 
-func onConflict(t *tableData, b *strings.Builder, s shape) {
-	if t.bulk() {
+func onConflict(t *target.Table, b *strings.Builder, s shape) {
+	if t.Bulk() {
 		return
 	}
 	fmt.Fprintf(b, "\n    on conflict (%s) ", keyList(t, ""))
@@ -239,7 +240,7 @@ func onConflict(t *tableData, b *strings.Builder, s shape) {
 }
 
 // upsertSQL writes events that have every column an insert needs.
-func upsertSQL(t *tableData, s shape) string {
+func upsertSQL(t *target.Table, s shape) string {
 	var b strings.Builder
 	insertHead(t, &b, s)
 	fmt.Fprintf(&b, "select %s\n  from ", valueList(t, s))
@@ -251,13 +252,13 @@ func upsertSQL(t *tableData, s shape) string {
 
 // lockedRows is a part of a statement that locks the rows of the events e in
 // their order, whatever the plan of the rest (rule 4).
-func lockedRows(t *tableData) string {
-	return fmt.Sprintf(", locked as materialized (\n  select e._oncesink_n from e join %s t on %s\n   order by e._oncesink_n for update of t\n)\n", t.quoted(), sameKey(t, "t", "e"))
+func lockedRows(t *target.Table) string {
+	return fmt.Sprintf(", locked as materialized (\n  select e._oncesink_n from e join %s t on %s\n   order by e._oncesink_n for update of t\n)\n", t.Quoted(), sameKey(t, "t", "e"))
 }
 
 // updateSQL writes partial events over rows that exist. It locks them in the
 // order of the keys first.
-func updateSQL(t *tableData, s shape) string {
+func updateSQL(t *target.Table, s shape) string {
 	sets := assignments(t, s, "e")
 	if sets == "" {
 		return ""
@@ -266,11 +267,11 @@ func updateSQL(t *tableData, s shape) string {
 	b.WriteString("with e as materialized ")
 	eventRows(t, &b, s, true)
 	b.WriteString(lockedRows(t))
-	fmt.Fprintf(&b, "update %s t set %s\n  from e join locked using (_oncesink_n)\n where %s", t.quoted(), sets, sameKey(t, "t", "e"))
+	fmt.Fprintf(&b, "update %s t set %s\n  from e join locked using (_oncesink_n)\n where %s", t.Quoted(), sets, sameKey(t, "t", "e"))
 	if n := newer(t, "e", "t"); n != "true" {
 		fmt.Fprintf(&b, "\n   and %s", n)
 	}
-	if t.memory != "" {
+	if t.Memory != "" {
 		fmt.Fprintf(&b, "\n   and %s", remembered(t))
 	}
 	return b.String()
@@ -278,13 +279,13 @@ func updateSQL(t *tableData, s shape) string {
 
 // insertRestSQL follows updateSQL: it inserts the partial events whose row does
 // not exist. A row that another transaction inserts meanwhile is updated.
-func insertRestSQL(t *tableData, s shape) string {
+func insertRestSQL(t *target.Table, s shape) string {
 	var b strings.Builder
 	insertHead(t, &b, s)
 	fmt.Fprintf(&b, "select %s\n  from ", valueList(t, s))
 	eventRows(t, &b, s, false)
-	conds := []string{fmt.Sprintf("(select false from %s t where %s) is not false", t.quoted(), sameKey(t, "t", "e"))}
-	if t.memory != "" {
+	conds := []string{fmt.Sprintf("(select false from %s t where %s) is not false", t.Quoted(), sameKey(t, "t", "e"))}
+	if t.Memory != "" {
 		conds = append(conds, remembered(t))
 	}
 	b.WriteString(" e" + where(conds))
@@ -298,25 +299,25 @@ func insertRestSQL(t *tableData, s shape) string {
 }
 
 // deleteSQL applies tombstones to a table without a guard.
-func deleteSQL(t *tableData, s shape) string {
+func deleteSQL(t *target.Table, s shape) string {
 	var b strings.Builder
 	b.WriteString("with e as materialized ")
 	eventRows(t, &b, s, true)
 	b.WriteString(lockedRows(t))
-	fmt.Fprintf(&b, "delete from %s t\n using e join locked using (_oncesink_n)\n where %s", t.quoted(), sameKey(t, "t", "e"))
+	fmt.Fprintf(&b, "delete from %s t\n using e join locked using (_oncesink_n)\n where %s", t.Quoted(), sameKey(t, "t", "e"))
 	return b.String()
 }
 
 // appendSQL writes events of an append table: an event that is there stays.
-func appendSQL(t *tableData, s shape) string {
+func appendSQL(t *target.Table, s shape) string {
 	var b strings.Builder
 	insertHead(t, &b, s)
 	fmt.Fprintf(&b, "select %s\n  from ", valueList(t, s))
 	eventRows(t, &b, s, false)
 	b.WriteString(" e")
-	if t.guarded && !t.bulk() {
+	if t.Guarded && !t.Bulk() {
 		var names []string
-		for _, c := range t.appendKey {
+		for _, c := range t.AppendKey {
 			names = append(names, pgname.Quote(c))
 		}
 		fmt.Fprintf(&b, "\n    on conflict (%s) do nothing", strings.Join(names, ", "))
@@ -327,7 +328,7 @@ func appendSQL(t *tableData, s shape) string {
 // lockSQL takes the table's advisory lock: shared to write rows, alone to apply
 // tombstones. A memory and the rows that look into it are so never changed at
 // the same time by transactions of different partitions.
-func lockSQL(t *tableData, alone bool) string {
+func lockSQL(t *target.Table, alone bool) string {
 	f := "pg_advisory_xact_lock_shared"
 	if alone {
 		f = "pg_advisory_xact_lock"

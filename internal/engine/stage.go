@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -21,17 +22,17 @@ func (e *NotUniformError) Error() string {
 // uniform returns a *NotUniformError if an event is a tombstone, or fills other columns
 // than the stage's others.
 func (t *table) uniform(events []event) error {
-	if t.strategy == sink.Append {
+	if t.Strategy == sink.Append {
 		return nil // an event is a row, whatever it fills
 	}
 	for i := range events {
 		e := &events[i]
 		if e.tombstone() {
-			return &NotUniformError{t.title(), "an event deletes"}
+			return &NotUniformError{t.Title(), "an event deletes"}
 		}
-		for k := range t.filled() {
-			if (e.cell(k).len == cellAbsent) == (t.stage.Set[k] == present) {
-				return &NotUniformError{t.title(), fmt.Sprintf("some events have a value for %s and some don't", t.columns[k].name)}
+		for k := range t.Filled() {
+			if (e.cell(k).len == cellAbsent) == (t.Stage.Set[k] == present) {
+				return &NotUniformError{t.Title(), fmt.Sprintf("some events have a value for %s and some don't", t.Columns[k].Name)}
 			}
 		}
 	}
@@ -40,10 +41,10 @@ func (t *table) uniform(events []event) error {
 
 // seen notes which columns the events fill.
 func (w *writer) seen(t *table, events []event) {
-	names := make([]string, 0, len(t.columns))
-	for k := range t.filled() {
+	names := make([]string, 0, len(t.Columns))
+	for k := range t.Filled() {
 		if slices.ContainsFunc(events, func(e event) bool { return !e.tombstone() && e.cell(k).len != cellAbsent }) {
-			names = append(names, t.columns[k].name)
+			names = append(names, t.Columns[k].Name)
 		}
 	}
 	if len(names) == 0 {
@@ -51,7 +52,7 @@ func (w *writer) seen(t *table, events []event) {
 	}
 	slices.Sort(names) // in one order, as all that locks
 	w.params.strings(names)
-	w.exec("note columns", nil, "insert into "+t.stage.Seen+" select unnest($1::text[]) on conflict do nothing")
+	w.exec("note columns", nil, "insert into "+t.Stage.Seen+" select unnest($1::text[]) on conflict do nothing")
 }
 
 // Marks of a set of present fields.
@@ -90,27 +91,27 @@ type Layout struct {
 // Layout returns the layout of the table that an entry of the configuration names.
 func (s *Sink) Layout(entry string) (Layout, bool) {
 	m := s.mapping()
-	i := slices.IndexFunc(m.tables, func(t *table) bool { return t.cfg.Name == entry })
+	i := slices.IndexFunc(m.tables, func(t *table) bool { return t.Config.Name == entry })
 	if i < 0 {
 		return Layout{}, false
 	}
 	t := m.tables[i]
 	l := Layout{
-		Schema: t.schema, Name: t.name, Strategy: t.strategy, Key: slices.Clone(t.cfg.Key), Version: t.cfg.Version, Guarded: t.guarded,
-		Memory: t.memory, Others: t.others, Topics: t.topics, Lock: t.lock,
+		Schema: t.Schema, Name: t.Name, Strategy: t.Strategy, Key: slices.Clone(t.Config.Key), Version: t.Config.Version, Guarded: t.Guarded,
+		Memory: t.Memory, Others: t.Others, Topics: t.Topics, Lock: t.Lock,
 	}
-	for k := range t.filled() {
-		l.Columns = append(l.Columns, t.columns[k].name)
-		if t.columns[k].EqualsBytewise() {
-			l.Bytewise = append(l.Bytewise, t.columns[k].name)
+	for k := range t.Filled() {
+		l.Columns = append(l.Columns, t.Columns[k].Name)
+		if t.Columns[k].EqualsBytewise() {
+			l.Bytewise = append(l.Bytewise, t.Columns[k].Name)
 		}
 	}
-	l.Parent, l.Sets = t.cfg.Parent, t.setsTable
+	l.Parent, l.Sets = t.Config.Parent, t.SetsTable
 	for _, c := range t.children {
-		l.Children = append(l.Children, c.cfg.Name)
+		l.Children = append(l.Children, c.Config.Name)
 	}
-	if t.strategy == sink.Append && t.guarded {
-		l.Key = []string{SourceColumn, OffsetColumn}
+	if t.Strategy == sink.Append && t.Guarded {
+		l.Key = []string{target.SourceColumn, target.OffsetColumn}
 	}
 	return l, true
 }
@@ -139,16 +140,16 @@ func (s *Sink) StageSet(entry string, r sink.Record) string {
 	s.Add(&p, r)
 	for _, row := range p.rows {
 		t := p.mapping.tables[row.table]
-		if t.cfg.Name != entry || row.tombstone {
+		if t.Config.Name != entry || row.tombstone {
 			continue
 		}
-		set := []byte(strings.Repeat(string(absent), len(t.filled())))
+		set := []byte(strings.Repeat(string(absent), len(t.Filled())))
 		for k := range set {
 			if p.cells[int(row.first)+k].len != cellAbsent {
 				set[k] = present
 			}
 		}
-		if slices.ContainsFunc(t.required, func(k int) bool { return set[k] == absent }) {
+		if slices.ContainsFunc(t.Required, func(k int) bool { return set[k] == absent }) {
 			return ""
 		}
 		return string(set)

@@ -74,10 +74,10 @@ func (s *Sink) count(done removals) {
 	s.stats.Lock()
 	defer s.stats.Unlock()
 	for t, x := range done {
-		c := s.stats.tables[t.title()]
+		c := s.stats.tables[t.Title()]
 		if c == nil {
-			c = &tableStats{TableStats: TableStats{Table: t.title()}}
-			s.stats.tables[t.title()] = c
+			c = &tableStats{TableStats: TableStats{Table: t.Title()}}
+			s.stats.tables[t.Title()] = c
 		}
 		c.Tombstones += x.tombstones
 		c.TombstonesWithoutRow += x.rowless
@@ -85,7 +85,7 @@ func (s *Sink) count(done removals) {
 		if c.unwarned == 0 || time.Since(c.warned) < rowlessPause {
 			continue
 		}
-		s.log.Warn("tombstones met no row", slog.String("topic", strings.Join(t.topics, ", ")), slog.String("table", c.Table), slog.Int64("tombstones", c.unwarned),
+		s.log.Warn("tombstones met no row", slog.String("topic", strings.Join(t.Topics, ", ")), slog.String("table", c.Table), slog.Int64("tombstones", c.unwarned),
 			slog.String("look_at", "record_key, if rows stay that should go: $key takes the key's bytes as they are, $key_json reads a JSON string"))
 		c.warned, c.unwarned = time.Now(), 0
 	}

@@ -133,12 +133,12 @@ func (t *transaction) stage(tb *table, events []event) error {
 	if len(events) == 0 {
 		return nil
 	}
-	if tb.bulk() {
+	if tb.Bulk() {
 		if err := tb.uniform(events); err != nil {
 			return err
 		}
 	}
-	if tb.stage != nil && tb.stage.Seen != "" {
+	if tb.Stage != nil && tb.Stage.Seen != "" {
 		t.w.seen(tb, events)
 	}
 	return nil
@@ -154,7 +154,7 @@ func (t *transaction) turns(i int) int {
 	switch {
 	case len(w.tables[i]) == 0:
 		return 0
-	case !tb.inTurn():
+	case !tb.InTurn():
 		return 1
 	}
 	w.rounds[i] = tb.fold(w.tables[i], w.rounds[i])
@@ -163,7 +163,7 @@ func (t *transaction) turns(i int) int {
 
 // deletes applies the tombstones of a turn.
 func (t *transaction) deletes(i, n int) {
-	if tb := t.m.tables[i]; tb.inTurn() {
+	if tb := t.m.tables[i]; tb.InTurn() {
 		t.w.tombstones(tb, t.w.rounds[i][n])
 	}
 }
@@ -175,13 +175,13 @@ func (t *transaction) upserts(ctx context.Context, i, n int) (err error) {
 	w.winning = false
 	events := w.tables[i]
 	switch {
-	case tb.strategy == sink.Append:
+	case tb.Strategy == sink.Append:
 		if events, err = t.shortcut(ctx, tb, events); err != nil {
 			return err
 		}
 		w.insert(tb, appendSQL, events)
 		return nil
-	case !tb.inTurn():
+	case !tb.InTurn():
 		for k := range events {
 			w.tombstones(tb, events[k:k+1])
 			w.round(tb, events[k:k+1])

@@ -8,11 +8,12 @@ import (
 
 	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/internal/source"
+	"github.com/oncesink/oncesink/internal/target"
 )
 
 // check refuses a source, an encoding or a zone that the column's type can't
 // have, and prepares what the others need.
-func checkColumn(c *column) error {
+func checkColumn(c *target.Column) error {
 	if err := checkEncoding(c); err != nil {
 		return err
 	}
@@ -21,7 +22,7 @@ func checkColumn(c *column) error {
 	}
 	if c.Unit != "" {
 		problem := c.UnitProblem(c.Unit)
-		if problem == "" && c.source.Meta == source.Timestamp {
+		if problem == "" && c.Source.Meta == source.Timestamp {
 			problem = "$timestamp is a time, and no number that has a unit"
 		}
 		if problem != "" {
@@ -31,19 +32,19 @@ func checkColumn(c *column) error {
 	return checkMeta(c)
 }
 
-func checkEncoding(c *column) error {
+func checkEncoding(c *target.Column) error {
 	switch {
 	case c.Encoding != "" && c.Kind != pgtext.KindBytea:
 		return fmt.Errorf("encoding is for bytea, and the column's type is %s", c.Declared)
 	case c.Encoding != "" && c.Encoding != "base64" && c.Encoding != "hex":
 		return fmt.Errorf(`encoding is "base64" or "hex", not %q`, c.Encoding)
-	case c.Encoding == "" && c.Kind == pgtext.KindBytea && (!c.source.Raw() || c.Array):
+	case c.Encoding == "" && c.Kind == pgtext.KindBytea && (!c.Source.Raw() || c.Array):
 		return errors.New(`a bytea column says how its bytes are written: encoding "base64" or "hex" (rule 28)`)
 	}
 	return nil
 }
 
-func checkZone(c *column) error {
+func checkZone(c *target.Column) error {
 	if c.Zone == "" {
 		return nil
 	}
@@ -60,7 +61,7 @@ func checkZone(c *column) error {
 	return nil
 }
 
-func checkRounding(c *column, rounding string) error {
+func checkRounding(c *target.Column, rounding string) error {
 	switch {
 	case rounding == "":
 		return nil
@@ -73,10 +74,10 @@ func checkRounding(c *column, rounding string) error {
 }
 
 // checkMeta checks that the record's place or time is something for the column.
-func checkMeta(c *column) error {
+func checkMeta(c *target.Column) error {
 	var name string
 	var kinds []pgtext.Kind
-	switch c.source.Meta {
+	switch c.Source.Meta {
 	case source.Topic:
 		name, kinds = "$topic", []pgtext.Kind{pgtext.KindText, pgtext.KindJSON, pgtext.KindOther}
 	case source.Partition:

@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/oncesink/oncesink/internal/target"
 )
 
 // writer turns records into the statements of a transaction. It holds buffers
@@ -97,7 +99,7 @@ func (w *writer) gather(m *mapping, records spans) {
 		from, to := x.rows()
 		for i := from; i < to; i++ {
 			r := &p.rows[i]
-			if p.faulty != nil && p.faulty[r.record] || m.tables[r.table].parent != nil {
+			if p.faulty != nil && p.faulty[r.record] || m.tables[r.table].Parent != nil {
 				continue // children are written with their parents
 			}
 			w.tables[r.table] = append(w.tables[r.table], event{p.keys[i].keyIn(p.keyText), p, int32(i), seq})
@@ -111,11 +113,11 @@ func (w *writer) gather(m *mapping, records spans) {
 func (w *writer) locks(m *mapping) {
 	for _, i := range m.byName {
 		t, events := m.tables[i], w.tables[i]
-		if t.memory == "" || len(events) == 0 {
+		if t.Memory == "" || len(events) == 0 {
 			continue
 		}
-		w.params.ints(lockClass, t.lock)
-		w.exec("lock", t, lockSQL(t.tableData, slices.ContainsFunc(events, func(e event) bool { return e.tombstone() })))
+		w.params.ints(lockClass, t.Lock)
+		w.exec("lock", t, lockSQL(t.Table, slices.ContainsFunc(events, func(e event) bool { return e.tombstone() })))
 	}
 }
 
@@ -126,11 +128,11 @@ func (w *writer) tombstones(t *table, events []event) {
 	}
 	w.split(t, events)
 	sql := deleteSQL
-	if t.memory != "" {
+	if t.Memory != "" {
 		sql = rememberSQL
 	}
 	gone := *w.sets[tombstones]
-	w.run(doing{verb: "write", table: t, gone: len(gone)}, sql, shape{columns: t.key}, gone)
+	w.run(doing{verb: "write", table: t, gone: len(gone)}, sql, shape{columns: t.Key}, gone)
 }
 
 // round writes events of distinct keys, which are sorted, without the tombstones among them.
@@ -150,8 +152,8 @@ func (w *writer) round(t *table, events []event) {
 		return
 	}
 	for _, set := range w.names() {
-		s := shapeOf(t.tableData, set)
-		if complete(t.tableData, s) {
+		s := shapeOf(t.Table, set)
+		if complete(t.Table, s) {
 			s.winning = w.winning
 			w.statement(t, upsertSQL, s, *w.sets[set])
 			continue
@@ -162,29 +164,29 @@ func (w *writer) round(t *table, events []event) {
 }
 
 // insert writes events as rows of their own, in their order, by one form of statement.
-func (w *writer) insert(t *table, form func(*tableData, shape) string, events []event) {
+func (w *writer) insert(t *table, form func(*target.Table, shape) string, events []event) {
 	w.split(t, events)
 	if w.presence() > maxSets {
 		w.statement(t, form, shape{columns: w.flagged(t), flagged: true}, events)
 		return
 	}
 	for _, set := range w.names() {
-		w.statement(t, form, shapeOf(t.tableData, set), *w.sets[set])
+		w.statement(t, form, shapeOf(t.Table, set), *w.sets[set])
 	}
 }
 
 // statement adds one form for the events, in as many statements as their size asks for.
-func (w *writer) statement(t *table, form func(*tableData, shape) string, s shape, events []event) {
+func (w *writer) statement(t *table, form func(*target.Table, shape) string, s shape, events []event) {
 	w.run(doing{verb: "write", table: t}, form, s, events)
 }
 
 // ask adds a look at the events; its answers follow each other in w.answers.
-func (w *writer) ask(t *table, form func(*tableData, shape) string, s shape, events []event) {
+func (w *writer) ask(t *table, form func(*target.Table, shape) string, s shape, events []event) {
 	w.run(doing{verb: "look at", table: t, asks: true}, form, s, events)
 }
 
-func (w *writer) run(d doing, form func(*tableData, shape) string, s shape, events []event) {
-	sql := form(d.table.tableData, s)
+func (w *writer) run(d doing, form func(*target.Table, shape) string, s shape, events []event) {
+	sql := form(d.table.Table, s)
 	if sql == "" {
 		return
 	}
@@ -199,7 +201,7 @@ func (w *writer) run(d doing, form func(*tableData, shape) string, s shape, even
 		if d.gone > 0 {
 			d.gone = n
 		}
-		w.params.rows(d.table.tableData, s, events[:n])
+		w.params.rows(d.table.Table, s, events[:n])
 		w.do(d, sql)
 		events = events[n:]
 		if w.queued >= maxStatementBytes && w.send != nil {
@@ -219,7 +221,7 @@ func (w *writer) split(t *table, events []event) {
 	for _, group := range w.sets {
 		*group = (*group)[:0]
 	}
-	name := make([]byte, len(t.columns))
+	name := make([]byte, len(t.Columns))
 	for i := range events {
 		set := name
 		if t.deletes(&events[i]) {
@@ -247,12 +249,12 @@ const wide = 100
 
 // flagged are the columns of a statement with flags.
 func (w *writer) flagged(t *table) []int {
-	if len(t.columns) < wide {
-		return t.all()
+	if len(t.Columns) < wide {
+		return t.All()
 	}
 	var some []int
 	names := w.names()
-	for i := range t.columns {
+	for i := range t.Columns {
 		if slices.ContainsFunc(names, func(set string) bool { return set[i] == present }) {
 			some = append(some, i)
 		}
@@ -278,7 +280,7 @@ func (w *writer) names() []string {
 }
 
 // shape is the set's columns.
-func shapeOf(t *tableData, set string) shape {
+func shapeOf(t *target.Table, set string) shape {
 	var s shape
 	for i := range set {
 		if set[i] == '1' {
@@ -289,6 +291,6 @@ func shapeOf(t *tableData, set string) shape {
 }
 
 // complete reports whether an insert of these columns can succeed.
-func complete(t *tableData, s shape) bool {
-	return !slices.ContainsFunc(t.required, func(i int) bool { return !slices.Contains(s.columns, i) })
+func complete(t *target.Table, s shape) bool {
+	return !slices.ContainsFunc(t.Required, func(i int) bool { return !slices.Contains(s.columns, i) })
 }

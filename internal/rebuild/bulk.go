@@ -7,8 +7,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/pgerr"
+	"github.com/oncesink/oncesink/internal/target"
 )
 
 // endBulk gives a stage that was loaded in bulk its key. Where a key has several rows, the one counts
@@ -43,7 +43,7 @@ const uniqueViolation = "23505"
 
 // latest orders rows of a key, the one that counts first.
 func (j *job) latest() string {
-	order := fmt.Sprintf("%[1]s >> 20 desc, %[2]s desc, %[1]s desc", engine.SourceColumn, engine.OffsetColumn)
+	order := fmt.Sprintf("%[1]s >> 20 desc, %[2]s desc, %[1]s desc", target.SourceColumn, target.OffsetColumn)
 	if v := j.layout.Version; v != "" {
 		order = pgx.Identifier{v}.Sanitize() + " desc nulls last, " + order
 	}
@@ -53,5 +53,5 @@ func (j *job) latest() string {
 // stored lists the columns of the stage that are not generated.
 func (j *job) stored() string {
 	columns := quoteAll(j.layout.Columns)
-	return strings.Join(append(columns, engine.SourceColumn, engine.OffsetColumn), ", ")
+	return strings.Join(append(columns, target.SourceColumn, target.OffsetColumn), ", ")
 }

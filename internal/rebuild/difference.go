@@ -10,6 +10,7 @@ import (
 
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/internal/target"
 )
 
 // compare writes down the keys of rows that differ between table and stage, without
@@ -66,7 +67,7 @@ func (j *job) mark(ctx context.Context) error {
 	}
 	j.later = "true"
 	if places.Len() > 0 {
-		j.later = fmt.Sprintf("%s >= case %s%s else 0 end", engine.OffsetColumn, engine.SourceColumn, places.String())
+		j.later = fmt.Sprintf("%s >= case %s%s else 0 end", target.OffsetColumn, target.SourceColumn, places.String())
 	}
 	var statements []string
 	for i, t := range s.places(l) {
@@ -106,7 +107,7 @@ func (j *job) seen(ctx context.Context) ([]string, error) {
 		}
 	}
 	if j.layout.Guarded {
-		columns = append(columns, engine.SourceColumn, engine.OffsetColumn)
+		columns = append(columns, target.SourceColumn, target.OffsetColumn)
 	}
 	return columns, nil
 }
@@ -142,7 +143,7 @@ func (j *job) unlike(a, b string) string { return unlike(&j.layout, j.columns, a
 func unlike(l *engine.Layout, columns []string, a, b string) string {
 	var conds, rest []string
 	for _, c := range columns {
-		if c != engine.SourceColumn && c != engine.OffsetColumn && !slices.Contains(l.Bytewise, c) {
+		if c != target.SourceColumn && c != target.OffsetColumn && !slices.Contains(l.Bytewise, c) {
 			rest = append(rest, c)
 			continue
 		}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/oncesink/oncesink/internal/engine"
+	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -146,7 +146,7 @@ func (j *job) newest(ctx context.Context, tx pgx.Tx, feeds []feed) (map[int32]in
 		tables = append(tables, c.layout.Sets)
 	}
 	for _, t := range tables {
-		rows, err := tx.Query(ctx, fmt.Sprintf("select %[1]s, max(%[2]s) from %[3]s where %[1]s = any ($1::int[]) and %[2]s is not null group by 1", engine.SourceColumn, engine.OffsetColumn, t), sources)
+		rows, err := tx.Query(ctx, fmt.Sprintf("select %[1]s, max(%[2]s) from %[3]s where %[1]s = any ($1::int[]) and %[2]s is not null group by 1", target.SourceColumn, target.OffsetColumn, t), sources)
 		if err != nil {
 			return nil, err
 		}

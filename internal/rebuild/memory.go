@@ -8,7 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/oncesink/oncesink/internal/engine"
+	"github.com/oncesink/oncesink/internal/target"
 )
 
 // The delete memory is a state like the table's rows: which event of a key comes next in depends on both (rule
@@ -21,12 +21,12 @@ func (j *job) memoryColumns() (key, state []string) {
 	if j.layout.Version != "" {
 		state = append(state, j.layout.Version)
 	}
-	return j.layout.Key, append(state, engine.SourceColumn, engine.OffsetColumn)
+	return j.layout.Key, append(state, target.SourceColumn, target.OffsetColumn)
 }
 
 // memoryPlace is where a remembered deletion stands among those of a key.
 func memoryPlace(row string) string {
-	return fmt.Sprintf("(%[1]s.%[2]s >> 20, %[1]s.%[3]s, %[1]s.%[2]s)", row, engine.SourceColumn, engine.OffsetColumn)
+	return fmt.Sprintf("(%[1]s.%[2]s >> 20, %[1]s.%[3]s, %[1]s.%[2]s)", row, target.SourceColumn, target.OffsetColumn)
 }
 
 // proven is the condition that the topics, as the stage has read them, say whether a deletion took place: it
@@ -35,13 +35,13 @@ func (j *job) proven(alias string) string {
 	var cases strings.Builder
 	for _, at := range j.staged {
 		if at.source >= 0 {
-			fmt.Fprintf(&cases, " when %d then %s.%s >= %d", at.source, alias, engine.OffsetColumn, at.first)
+			fmt.Fprintf(&cases, " when %d then %s.%s >= %d", at.source, alias, target.OffsetColumn, at.first)
 		}
 	}
 	if cases.Len() == 0 {
 		return "false"
 	}
-	return fmt.Sprintf("(case %s.%s%s else false end)", alias, engine.SourceColumn, cases.String())
+	return fmt.Sprintf("(case %s.%s%s else false end)", alias, target.SourceColumn, cases.String())
 }
 
 // mayBeCompacted is the condition that a deletion is of a compacted topic, which forgets tombstones after a while.
@@ -55,7 +55,7 @@ func (j *job) mayBeCompacted(alias string) string {
 	if len(sources) == 0 {
 		return "false"
 	}
-	return fmt.Sprintf("%s.%s in (%s)", alias, engine.SourceColumn, strings.Join(sources, ", "))
+	return fmt.Sprintf("%s.%s in (%s)", alias, target.SourceColumn, strings.Join(sources, ", "))
 }
 
 // compareMemory is the beginning of each statement over both memories: m is the table's row, s the stage's.

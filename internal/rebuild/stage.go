@@ -15,6 +15,7 @@ import (
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -258,22 +259,22 @@ func (s *stage) drop(ctx context.Context, tx pgx.Tx) error {
 }
 
 // config is the sink's for the stage: the table's mapping, into the stage.
-func (s *stage) config(j *job) (sink.Config, map[string]*engine.Stage) {
-	c, stages := j.Sink, map[string]*engine.Stage{}
+func (s *stage) config(j *job) (sink.Config, map[string]*target.Stage) {
+	c, stages := j.Sink, map[string]*target.Stage{}
 	c.Handlers, c.Tables = nil, nil
 	// A crash of PostgreSQL takes the stage's last rows and its positions, or neither. The cut waits for the log.
 	c.SynchronousCommit = "off"
 	for _, t := range j.Sink.Tables {
 		if i := slices.IndexFunc(j.children, func(x child) bool { return x.entry == t.Name }); i >= 0 {
 			t.Name, t.Create, t.Parent = j.children[i].staged(), "", s.quoted()
-			stages[t.Name] = &engine.Stage{Seen: j.children[i].seen()}
+			stages[t.Name] = &target.Stage{Seen: j.children[i].seen()}
 			c.Tables = append(c.Tables, t)
 		}
 		if t.Name != j.Table {
 			continue
 		}
 		t.Name, t.Create = s.quoted(), ""
-		stages[t.Name] = &engine.Stage{Seen: s.filled, Set: s.about.Bulk, Bulk: s.about.Bulk != ""}
+		stages[t.Name] = &target.Stage{Seen: s.filled, Set: s.about.Bulk, Bulk: s.about.Bulk != ""}
 		c.Tables = append(c.Tables, t)
 	}
 	return c, stages

@@ -1,0 +1,166 @@
+// Package target has a table as the configuration and the catalog describe it together: the data that statements are
+// made from, records decoded by and rows written with. It is immutable, and does nothing.
+package target
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/oncesink/oncesink/internal/pgtext"
+	"github.com/oncesink/oncesink/internal/source"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// Column is one mapped column of a target table, from the catalog.
+type Column struct {
+	pgtext.Type
+	Name string
+	// NotNull without a default, hasDefault with its expression.
+	NotNull    bool
+	HasDefault bool
+	Default    string
+	// Source says where the value comes from, computed how it is made instead.
+	Source   source.Source
+	Computed *Computed
+	// Hidden: it is none of the table's, but an input of expressions, behind its columns.
+	Hidden bool
+}
+
+// Table is one target table, compiled from configuration and catalog once. It is immutable.
+type Table struct {
+	OID          uint32
+	Schema, Name string
+	Columns      []Column
+	Inputs       int   // how many columns at the end are hidden
+	Key          []int // indexes into columns
+	Version      int   // index into columns, -1 without
+	Strategy     sink.Strategy
+	Guarded      bool
+	Strict       bool // columns refuse to round, unless they say otherwise
+	// RecordKey holds, for each key column, where a tombstone finds it; nil: dead letter.
+	RecordKey        []source.Source
+	IgnoreTombstones bool
+
+	// Parent of a table of children, whose columns parentAt are the parent's key; children of a parent.
+	Parent    *Table
+	ParentAt  []int
+	Children  []*Table
+	SetsTable string // of children: the quoted, qualified name of the set memory
+	Place     int32  // index into mapping.tables
+
+	// Topics that feed the table, and its configuration.
+	Topics []string
+	Config sink.TableConfig
+	Stage  *Stage // nil if it is none
+	// Memory is the quoted, qualified name of the delete memory; "" without.
+	Memory string
+	// AppendKey are the columns of the unique index over source and offset.
+	AppendKey []string
+	// Others are unique indexes and exclusion constraints besides the key. A
+	// table that has any is written one record at a time (rule 18).
+	Others []string
+	// IdentityAlways: a mapped column is generated always as identity.
+	IdentityAlways bool
+	// Required are columns that a row can't be without: not null, no default.
+	Required []int
+	// CopyRefused says why no row goes by COPY; "" if rows may.
+	CopyRefused string
+	// Lock is the key of the advisory lock between tombstones and upserts.
+	Lock     int32
+	Findings []Finding
+}
+
+// Engine columns of a guarded target: where its last event stood (rule 10).
+const (
+	SourceColumn = "_oncesink_source"
+	OffsetColumn = "_oncesink_offset"
+)
+
+// Severity says how bad a finding is.
+type Severity string
+
+// The severities.
+const (
+	// Changes: the same events, read twice, can leave another result.
+	Changes Severity = "error"
+	// Surprises: right, and likely to be not what a person expects.
+	Surprises Severity = "warning"
+)
+
+// Finding is something about a table that keeps the same events from giving the same result, or
+// that is legal and surprising. docs/lint.md has a line for each code.
+type Finding struct {
+	Code     string   `json:"code"`
+	Severity Severity `json:"severity"`
+	// Object is the column, trigger or constraint, if it is about one.
+	Object  string `json:"object,omitempty"`
+	Problem string `json:"problem"`
+	Why     string `json:"why"`
+	Fix     string `json:"fix"`
+}
+
+// Stage says of an entry that its table is the stage of another one, which is loaded anew beside that; it lies in
+// schema oncesink.
+type Stage struct {
+	// Bulk: the stage has no index yet: every event becomes a row by COPY, and which row of a
+	// key counts is found afterwards. That is right as long as every event
+	// fills the same columns and none deletes.
+	Bulk bool
+	// Set are the columns that every event of a bulk stage fills: see [Sink.StageSet].
+	Set string
+	// Seen is the quoted name of a table (name text primary key) that takes the names of the
+	// columns that events fill; "" if nobody asks.
+	Seen string
+}
+
+// Computed is how a column is made from others of its event.
+type Computed struct {
+	SQL string
+	// Inputs are the columns that it reads. An event that lacks one of them leaves the
+	// column as it is (rule 16).
+	Inputs []int
+}
+
+func (t *Table) Index(name string) int {
+	return slices.IndexFunc(t.Columns, func(c Column) bool { return c.Name == name })
+}
+
+func IsEngine(column string) bool { return strings.HasPrefix(column, "_oncesink_") }
+
+// Filled are the table's own columns that events fill.
+func (t *Table) Filled() []Column { return t.Columns[:len(t.Columns)-t.Inputs] }
+
+func (t *Table) Quoted() string { return pgx.Identifier{t.Schema, t.Name}.Sanitize() }
+
+func (t *Table) IsKey(i int) bool {
+	for _, k := range t.Key {
+		if k == i {
+			return true
+		}
+	}
+	return false
+}
+
+// Optional reports whether a flagged statement has a flag for column i.
+func (t *Table) Optional(i int) bool {
+	return !t.IsKey(i) && i != t.Version && !t.Columns[i].Hidden
+}
+
+// Bulk reports whether the table is a stage without an index.
+func (t *Table) Bulk() bool { return t.Stage != nil && t.Stage.Bulk }
+
+// InTurn reports whether events of the table can be folded into rounds: those of an append table need not
+// be, and where rows may stand in each other's way they are written one by one.
+func (t *Table) InTurn() bool { return t.Strategy != sink.Append && len(t.Others) == 0 }
+
+func (t *Table) All() []int {
+	all := make([]int, len(t.Columns))
+	for i := range all {
+		all[i] = i
+	}
+	return all
+}
+
+func (t *Table) Title() string { return t.Schema + "." + t.Name }
