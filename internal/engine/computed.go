@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/oncesink/oncesink/internal/catalog"
 	"github.com/oncesink/oncesink/internal/expression"
-	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -79,17 +77,6 @@ func compute(t *target.Table, cells []cell) {
 			cells[i].len = cellAbsent
 		}
 	}
-}
-
-// computes lists the expressions of a statement's columns, over its typed rows.
-func computedValues(t *target.Table, s shape) string {
-	var b strings.Builder
-	for _, i := range s.columns {
-		if c := t.Columns[i].Computed; c != nil {
-			fmt.Fprintf(&b, ", (%s)::%s as %s", c.SQL, castType(t, i), pgname.Quote(t.Columns[i].Name))
-		}
-	}
-	return b.String()
 }
 
 // computedColumns names the computed columns.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -13,28 +12,8 @@ import (
 
 	"github.com/oncesink/oncesink/internal/catalog"
 	"github.com/oncesink/oncesink/internal/pgerr"
-	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/sink"
-)
-
-// copySQL is the statement that takes rows of new keys. What a text becomes in COPY is
-// what it becomes in the upsert: it goes through the type's input function, or is
-// sent as that function would have read it; and the length is left to the column (rule 15).
-func copySQL(t *target.Table, s shape, options string) string {
-	var names []string
-	for _, i := range s.columns {
-		names = append(names, pgname.Quote(t.Columns[i].Name))
-	}
-	if t.Guarded {
-		names = append(names, target.SourceColumn, target.OffsetColumn)
-	}
-	return fmt.Sprintf("copy %s (%s) from stdin with (%s)", t.Quoted(), strings.Join(names, ", "), options)
-}
-
-const (
-	textOptions   = "encoding 'UTF8'"
-	binaryOptions = "format binary"
 )
 
 // checkCopy finds out whether rows may go by COPY at all.

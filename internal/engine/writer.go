@@ -278,19 +278,3 @@ func (w *writer) names() []string {
 	slices.Reverse(names)
 	return names
 }
-
-// shape is the set's columns.
-func shapeOf(t *target.Table, set string) shape {
-	var s shape
-	for i := range set {
-		if set[i] == '1' {
-			s.columns = append(s.columns, i)
-		}
-	}
-	return s
-}
-
-// complete reports whether an insert of these columns can succeed.
-func complete(t *target.Table, s shape) bool {
-	return !slices.ContainsFunc(t.Required, func(i int) bool { return !slices.Contains(s.columns, i) })
-}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/oncesink/oncesink/internal/pgname"
@@ -338,3 +339,50 @@ func lockSQL(t *target.Table, alone bool) string {
 
 // lockClass is the first key of all advisory locks of the program: "once".
 const lockClass = 0x6f6e6365
+
+// computes lists the expressions of a statement's columns, over its typed rows.
+func computedValues(t *target.Table, s shape) string {
+	var b strings.Builder
+	for _, i := range s.columns {
+		if c := t.Columns[i].Computed; c != nil {
+			fmt.Fprintf(&b, ", (%s)::%s as %s", c.SQL, castType(t, i), pgname.Quote(t.Columns[i].Name))
+		}
+	}
+	return b.String()
+}
+
+// copySQL is the statement that takes rows of new keys. What a text becomes in COPY is
+// what it becomes in the upsert: it goes through the type's input function, or is
+// sent as that function would have read it; and the length is left to the column (rule 15).
+func copySQL(t *target.Table, s shape, options string) string {
+	var names []string
+	for _, i := range s.columns {
+		names = append(names, pgname.Quote(t.Columns[i].Name))
+	}
+	if t.Guarded {
+		names = append(names, target.SourceColumn, target.OffsetColumn)
+	}
+	return fmt.Sprintf("copy %s (%s) from stdin with (%s)", t.Quoted(), strings.Join(names, ", "), options)
+}
+
+// shape is the set's columns.
+func shapeOf(t *target.Table, set string) shape {
+	var s shape
+	for i := range set {
+		if set[i] == '1' {
+			s.columns = append(s.columns, i)
+		}
+	}
+	return s
+}
+
+// complete reports whether an insert of these columns can succeed.
+func complete(t *target.Table, s shape) bool {
+	return !slices.ContainsFunc(t.Required, func(i int) bool { return !slices.Contains(s.columns, i) })
+}
+
+// Options of COPY.
+const (
+	textOptions   = "encoding 'UTF8'"
+	binaryOptions = "format binary"
+)
