@@ -29,9 +29,10 @@ func (e *HaltError) Error() string { return "halted: " + e.Err.Error() }
 func (e *HaltError) Unwrap() error { return e.Err }
 
 // Poison wraps an error of a handler to say that the record is to blame: it is
-// bisected to the record, which becomes a dead letter.
+// looked for by halving the batch, and becomes a dead letter with this error's text.
 func Poison(err error) error { return pgerr.Mark(err, pgerr.Data) }
 
-// Transient wraps an error of a handler to say that it passes: the same records are tried again, with pauses, for as
-// long as it takes.
+// Transient wraps an error of a handler to say that it passes, such as the time-out of a service that the handler asks:
+// the same records are tried again, with pauses, for as long as it takes. It holds up every partition that shares the
+// transaction.
 func Transient(err error) error { return pgerr.Mark(err, pgerr.Transient) }

@@ -33,11 +33,27 @@ type Header struct {
 
 // Handler joins its own SQL to the transaction that moves the position over
 // these records: its effects happen exactly when the position moves. The records
-// are in offset order per partition. It may run several times for the same
+// are in offset order per partition; transaction markers and records that can't be
+// decoded for a table are left out. It may run several times for the same
 // records, each time in a transaction (or savepoint) whose earlier effects are
-// gone; it must not commit, roll back or keep tx. An error that holds a
-// *pgconn.PgError is treated by its class (see [Classify]), one made by [Poison]
-// sends the offending record to the dead letters, any other stops the partition.
+// gone, and for parts of a batch while a bad record is looked for; it must not commit,
+// roll back or keep tx. Writers call it at the same time, for records of other
+// partitions. The transaction's settings are those of the Config: its time zone, its search
+// path, its timeouts. See [OnTopics] for one that wants some topics only.
+//
+// Its error decides what comes next:
+//
+//	made by Poison      the records are halved until the one to blame is found: it
+//	                    becomes a dead letter, the others are written
+//	made by Transient   the same records are tried again, for as long as it takes, with
+//	                    pauses that grow from 50 ms to 5 s. The partition is told as stuck, in
+//	                    the log and in oncesink.status, when the error repeats for two minutes
+//	of PostgreSQL       by its SQLSTATE: what passes (a deadlock, a lost connection)
+//	                    is tried again, what a value causes (22, 23) is that record's fault,
+//	                    what a person has to mend (42: a missing table) ends the run
+//	any other           halts the partitions of the records; the others go on
+//
+// It may wrap what it returns: errors are looked for with [errors.As].
 type Handler func(ctx context.Context, tx pgx.Tx, records []Record) error
 
 // Config says what a Sink writes.

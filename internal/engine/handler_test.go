@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -132,4 +135,53 @@ func TestRollbackAfterAnInterruptionIsShort(t *testing.T) {
 		t.Fatal("it waits for the server")
 	}
 	db.Want("0", "select count(*) from q")
+}
+
+// What a handler says will pass is outlasted: nothing of it is committed meanwhile, the log and the ledger say what the
+// partition is stuck at, and once the handler passes its records are written once.
+func TestTransientHandler(t *testing.T) {
+	db := newDatabase(t, "create table seen (o bigint)")
+	var log syncBuffer
+	var tries atomic.Int64
+	var passes atomic.Bool
+	e := db.open(sink.Config{
+		Handlers: []sink.Handler{func(ctx context.Context, tx pgx.Tx, records []sink.Record) error {
+			tries.Add(1)
+			if _, err := tx.Exec(ctx, "insert into seen values ($1)", records[0].Offset); err != nil {
+				return err
+			}
+			if !passes.Load() {
+				return fmt.Errorf("ask the shop: %w", sink.Transient(errors.New("it does not answer")))
+			}
+			return nil
+		}},
+		Logger: slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	e.stuckAfter = 100 * time.Millisecond
+	p := &Part{Claim: e.claim("o", 0)}
+	e.Add(p, sink.Record{Topic: "o", Offset: 0, Value: []byte("{}")})
+	var written sync.WaitGroup
+	var out []Outcome
+	written.Go(func() { out = e.Write(t.Context(), []*Part{p}) })
+	waitUntil(t, func() bool {
+		var stuck string
+		err := e.pool.QueryRow(t.Context(), "select coalesce(stuck, '') from oncesink.status").Scan(&stuck)
+		return err == nil && strings.Contains(stuck, "handler 0: ask the shop: it does not answer, again and again since")
+	})
+	db.Want("0|0", "select next_offset, (select count(*) from seen) from oncesink.offsets")
+	passes.Store(true)
+	written.Wait()
+	if out[0].Err != nil {
+		t.Fatal(out[0].Err)
+	}
+	db.Want("1|1|-", "select next_offset, (select count(*) from seen), (select stuck from oncesink.status) from oncesink.offsets")
+	db.Want("0", "select count(*) from oncesink.dead_letters")
+	if n := tries.Load(); n < 3 {
+		t.Errorf("it was tried %d times", n)
+	}
+	for _, want := range []string{"writing is delayed", "writing is stuck"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log does not say %q:\n%s", want, log.String())
+		}
+	}
 }
