@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/oncesink/oncesink/internal/pgtext"
+	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/internal/target"
 )
 
@@ -25,9 +26,9 @@ const (
 const binaryHeader = "PGCOPY\n\xff\r\n\x00" + "\x00\x00\x00\x00" + "\x00\x00\x00\x00"
 
 // wires are the binary forms of the columns; nil if one of them is not known here.
-func wiresOf(t *target.Table, s shape) []pgtext.Wire {
-	forms := make([]pgtext.Wire, len(s.columns))
-	for k, i := range s.columns {
+func wiresOf(t *target.Table, s statement.Shape) []pgtext.Wire {
+	forms := make([]pgtext.Wire, len(s.Columns))
+	for k, i := range s.Columns {
 		if forms[k] = t.Columns[i].Wire(); forms[k] == nil {
 			return nil
 		}
@@ -46,8 +47,8 @@ func (t *table) plain() bool {
 
 // appendBinary makes a COPY in binary of the first n events. It is n = 0 if one of
 // them has a value that Go does not read.
-func (t *table) appendBinary(dst []byte, s shape, forms []pgtext.Wire, events []event) (data []byte, n int) {
-	fields := len(s.columns)
+func (t *table) appendBinary(dst []byte, s statement.Shape, forms []pgtext.Wire, events []event) (data []byte, n int) {
+	fields := len(s.Columns)
 	if t.Guarded {
 		fields += 2
 	}
@@ -55,7 +56,7 @@ func (t *table) appendBinary(dst []byte, s shape, forms []pgtext.Wire, events []
 	for n < len(events) && len(dst) < binaryChunk {
 		e := &events[n]
 		dst = binary.BigEndian.AppendUint16(dst, uint16(fields))
-		for k, i := range s.columns {
+		for k, i := range s.Columns {
 			x := e.cell(i)
 			dst = binary.BigEndian.AppendUint32(dst, math.MaxUint32) // null
 			if x.len < 0 {

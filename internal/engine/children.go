@@ -10,6 +10,7 @@ import (
 	"github.com/oncesink/oncesink/internal/fields"
 	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/internal/source"
+	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -221,11 +222,11 @@ func (w *writer) children(t *table, events []event) {
 		if len(parents) == 0 {
 			continue
 		}
-		w.statement(t, func(t *target.Table, s shape) string { return claimSQL(t, c.Table, s) }, lookShape(t.Table), parents)
-		w.statement(t, func(t *target.Table, s shape) string { return staleSQL(t, c.Table, s) }, shape{columns: t.Key}, parents)
+		w.statement(t, func(t *target.Table, s statement.Shape) string { return statement.ClaimSet(t, c.Table, s) }, statement.LookShape(t.Table), parents)
+		w.statement(t, func(t *target.Table, s statement.Shape) string { return statement.DeleteStale(t, c.Table, s) }, statement.Shape{Columns: t.Key}, parents)
 		if c.Stage != nil && c.Stage.Seen != "" {
 			w.seen(c, rows)
 		}
-		w.insert(c, childSQL, rows)
+		w.insert(c, statement.InsertChildren, rows)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/oncesink/oncesink/internal/catalog"
 	"github.com/oncesink/oncesink/internal/pgerr"
+	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -44,7 +45,7 @@ const uniqueViolation = "23505"
 
 // copy sends rows of new keys, after everything that was queued before: in binary, if
 // Go can read them all.
-func (t *transaction) copy(ctx context.Context, tb *table, s shape, events []event) error {
+func (t *transaction) copy(ctx context.Context, tb *table, s statement.Shape, events []event) error {
 	if err := t.send(ctx); err != nil {
 		return err
 	}
@@ -56,14 +57,14 @@ func (t *transaction) copy(ctx context.Context, tb *table, s shape, events []eve
 			tb.learn.inText.Store(patience)
 			break
 		}
-		if err := t.copyFrom(ctx, tb, copySQL(tb.Table, s, binaryOptions), bytes.NewReader(data)); err != nil {
+		if err := t.copyFrom(ctx, tb, statement.Copy(tb.Table, s, statement.BinaryOptions), bytes.NewReader(data)); err != nil {
 			return err
 		}
 		events = events[n:]
 	}
 	if len(events) > 0 {
-		rows := &copyRows{table: tb, columns: s.columns, events: events, text: w.copyText[:0]}
-		if err := t.copyFrom(ctx, tb, copySQL(tb.Table, s, textOptions), rows); err != nil {
+		rows := &copyRows{table: tb, columns: s.Columns, events: events, text: w.copyText[:0]}
+		if err := t.copyFrom(ctx, tb, statement.Copy(tb.Table, s, statement.TextOptions), rows); err != nil {
 			return err
 		}
 		w.copyText = rows.text[:0]

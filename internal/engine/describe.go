@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/oncesink/oncesink/internal/pgtext"
+	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -92,53 +93,53 @@ type form struct {
 // forms lists a table's statements. A set of present fields has the same ones,
 // with fewer columns.
 func (t *table) forms() []form {
-	all := shape{columns: t.All()}
-	flagged := shape{columns: t.All(), flagged: true}
-	keys := shape{columns: t.Key}
-	statement := func(name string, sql func(*target.Table, shape) string, s shape) form {
+	all := statement.Shape{Columns: t.All()}
+	flagged := statement.Shape{Columns: t.All(), Flagged: true}
+	keys := statement.Shape{Columns: t.Key}
+	with := func(name string, sql func(*target.Table, statement.Shape) string, s statement.Shape) form {
 		return form{name, sql(t.Table, s), func(w *writer) { w.params.rows(t.Table, s, nil) }}
 	}
 	var forms []form
 	if t.Parent != nil {
-		ofParent := func(name string, sql func(of, t *target.Table, s shape) string, s shape) form {
+		ofParent := func(name string, sql func(of, t *target.Table, s statement.Shape) string, s statement.Shape) form {
 			return form{name, sql(t.Parent, t.Table, s), func(w *writer) { w.params.rows(t.Parent, s, nil) }}
 		}
 		return []form{
-			ofParent("claim children", claimSQL, lookShape(t.Parent)),
-			ofParent("delete children", staleSQL, shape{columns: t.Parent.Key}),
-			statement("insert children", childSQL, all), statement("insert children flagged", childSQL, flagged),
+			ofParent("claim children", statement.ClaimSet, statement.LookShape(t.Parent)),
+			ofParent("delete children", statement.DeleteStale, statement.Shape{Columns: t.Parent.Key}),
+			with("insert children", statement.InsertChildren, all), with("insert children flagged", statement.InsertChildren, flagged),
 		}
 	}
 	if t.CopyRefused == "" {
-		options := textOptions
+		options := statement.TextOptions
 		if wiresOf(t.Table, all) != nil {
-			options = binaryOptions
+			options = statement.BinaryOptions
 		}
-		forms = append(forms, form{name: "copy", sql: copySQL(t.Table, all, options)})
+		forms = append(forms, form{name: "copy", sql: statement.Copy(t.Table, all, options)})
 		if t.Guarded || t.Strategy == sink.Upsert {
-			forms = append(forms, statement("look", lookSQL, lookShape(t.Table)))
+			forms = append(forms, with("look", statement.Look, statement.LookShape(t.Table)))
 		}
 		if t.Memory != "" {
-			forms = append(forms, statement("look into the memory", memorySQL, keys))
+			forms = append(forms, with("look into the memory", statement.LookIntoMemory, keys))
 		}
 	}
 	if t.Strategy == sink.Append {
-		return append(forms, statement("append", appendSQL, all), statement("append flagged", appendSQL, flagged))
+		return append(forms, with("append", statement.Append, all), with("append flagged", statement.Append, flagged))
 	}
 	forms = append(forms,
-		statement("upsert", upsertSQL, all),
-		statement("upsert winners", upsertSQL, shape{columns: all.columns, winning: true}),
-		statement("update", updateSQL, all),
-		statement("insert rest", insertRestSQL, all),
-		statement("update flagged", updateSQL, flagged),
-		statement("insert rest flagged", insertRestSQL, flagged),
+		with("upsert", statement.Upsert, all),
+		with("upsert winners", statement.Upsert, statement.Shape{Columns: all.Columns, Winning: true}),
+		with("update", statement.Update, all),
+		with("insert rest", statement.InsertRest, all),
+		with("update flagged", statement.Update, flagged),
+		with("insert rest flagged", statement.InsertRest, flagged),
 	)
 	switch {
 	case t.Memory != "":
-		lock := func(w *writer) { w.params.ints(lockClass, t.Lock) }
-		forms = append(forms, statement("remember", rememberSQL, keys), form{"lock", lockSQL(t.Table, false), lock}, form{"lock alone", lockSQL(t.Table, true), lock})
+		lock := func(w *writer) { w.params.ints(statement.LockClass, t.Lock) }
+		forms = append(forms, with("remember", statement.Remember, keys), form{"lock", statement.Lock(t.Table, false), lock}, form{"lock alone", statement.Lock(t.Table, true), lock})
 	case len(t.RecordKey) > 0 && !t.IgnoreTombstones:
-		forms = append(forms, statement("delete", deleteSQL, keys))
+		forms = append(forms, with("delete", statement.Delete, keys))
 	}
 	return forms
 }

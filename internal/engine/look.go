@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -30,19 +31,19 @@ func (t *transaction) shortcut(ctx context.Context, tb *table, events []event) (
 			rest = append(rest, events[i])
 			continue
 		}
-		says := byte(saysAbsent)
+		says := byte(statement.SaysAbsent)
 		if answers != nil {
 			says = answers[asked]
 		}
 		asked++
 		switch {
-		case says == saysAbsent && whole(tb.Table, &events[i]):
+		case says == statement.SaysAbsent && whole(tb.Table, &events[i]):
 			absent++
 			fresh = append(fresh, events[i])
-		case says == saysAbsent:
+		case says == statement.SaysAbsent:
 			absent++
 			rest = append(rest, events[i])
-		case says == saysWins:
+		case says == statement.SaysWins:
 			winners++
 			rest = append(rest, events[i])
 		}
@@ -61,7 +62,7 @@ func (t *transaction) shortcut(ctx context.Context, tb *table, events []event) (
 	}
 	w.winning = way == byLook
 	for _, set := range w.names() {
-		if err := t.copy(ctx, tb, shapeOf(tb.Table, set), *w.sets[set]); err != nil {
+		if err := t.copy(ctx, tb, statement.ShapeOf(tb.Table, set), *w.sets[set]); err != nil {
 			return nil, err
 		}
 	}
@@ -75,12 +76,12 @@ func (t *table) deletes(e *event) bool { return t.Strategy == sink.Upsert && e.t
 // out. Nil: nothing, every key is taken for new.
 func (t *transaction) look(ctx context.Context, tb *table, way route, events []event) ([]byte, error) {
 	w := t.w
-	form, s := lookSQL, lookShape(tb.Table)
+	form, s := statement.Look, statement.LookShape(tb.Table)
 	if way == byCopy {
 		if tb.Memory == "" {
 			return nil, nil
 		}
-		form, s = memorySQL, shape{columns: tb.Key}
+		form, s = statement.LookIntoMemory, statement.Shape{Columns: tb.Key}
 	}
 	asked := w.asked[:0]
 	for i := range events {

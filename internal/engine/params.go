@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 
+	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/internal/target"
 )
 
@@ -139,13 +140,13 @@ func (p *params) places(events []event) {
 }
 
 // rows adds what a statement of this shape takes of the events.
-func (p *params) rows(t *target.Table, s shape, events []event) {
-	for _, i := range s.columns {
+func (p *params) rows(t *target.Table, s statement.Shape, events []event) {
+	for _, i := range s.Columns {
 		if t.Columns[i].Computed == nil {
 			p.texts(events, i)
 		}
 	}
-	if s.flagged {
+	if s.Flagged {
 		p.flags(events, len(t.Columns))
 	}
 	if t.Guarded {

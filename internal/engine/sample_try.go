@@ -11,6 +11,7 @@ import (
 
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -65,14 +66,14 @@ func (a *attempt) all(ctx context.Context, topic *topicSample, events []event) e
 	w := &writer{}
 	w.split(a.of, events)
 	for _, set := range w.names() {
-		s, events := shapeOf(a.of.Table, set), *w.sets[set]
+		s, events := statement.ShapeOf(a.of.Table, set), *w.sets[set]
 		if a.of.Strategy != sink.Upsert {
 			if err := a.some(ctx, a.strict, s, events); err != nil {
 				return err
 			}
 			continue
 		}
-		if complete(a.of.Table, s) {
+		if statement.Complete(a.of.Table, s) {
 			if err := a.some(ctx, a.strict, s, events); err != nil {
 				return err
 			}
@@ -101,7 +102,7 @@ func (a *attempt) key(e *event) string {
 }
 
 // partial tries events that lack a column which a new row can't be without: each needs a row to update.
-func (a *attempt) partial(ctx context.Context, topic *topicSample, s shape, events []event) error {
+func (a *attempt) partial(ctx context.Context, topic *topicSample, s statement.Shape, events []event) error {
 	var there []event
 	for len(events) > 0 {
 		n := min(len(events), maxStatementRows)
@@ -110,11 +111,11 @@ func (a *attempt) partial(ctx context.Context, topic *topicSample, s shape, even
 			return err
 		}
 		for i := range events[:n] {
-			if exist == nil || exist[i] == saysWins || topic.keys[a.key(&events[i])] {
+			if exist == nil || exist[i] == statement.SaysWins || topic.keys[a.key(&events[i])] {
 				there = append(there, events[i])
 				continue
 			}
-			missing := a.of.Required[slices.IndexFunc(a.of.Required, func(i int) bool { return !slices.Contains(s.columns, i) })]
+			missing := a.of.Required[slices.IndexFunc(a.of.Required, func(i int) bool { return !slices.Contains(s.Columns, i) })]
 			a.refuse(&events[i], fault{table: a.of.Title(), column: a.of.Columns[missing].Name, code: notNullViolation,
 				message: "the event lacks it, and there is no row of its key yet"})
 		}
@@ -128,8 +129,8 @@ const notNullViolation = "23502"
 // exist asks which events have a row; nil if a key can't be read, which is found out later.
 func (a *attempt) exist(ctx context.Context, events []event) ([]byte, error) {
 	t := a.of
-	keys := shape{columns: t.Key}
-	sql := askSQL(t.Table, keys, fmt.Sprintf("case when exists (select from %s t where %s) then '%c' else '%c' end", t.Quoted(), sameKey(t.Table, "t", "e"), saysWins, saysAbsent))
+	keys := statement.Shape{Columns: t.Key}
+	sql := statement.Ask(t.Table, keys, fmt.Sprintf("case when exists (select from %s t where %s) then '%c' else '%c' end", t.Quoted(), statement.SameKey(t.Table, "t", "e"), statement.SaysWins, statement.SaysAbsent))
 	var answer []byte
 	err := a.run(ctx, t, keys, sql, events, func(row []byte) { answer = row })
 	var pg *pgconn.PgError
@@ -143,7 +144,7 @@ func (a *attempt) exist(ctx context.Context, events []event) ([]byte, error) {
 }
 
 // some inserts events into a copy, and finds those that are refused by halving.
-func (a *attempt) some(ctx context.Context, into *table, s shape, events []event) error {
+func (a *attempt) some(ctx context.Context, into *table, s statement.Shape, events []event) error {
 	for len(events) > maxStatementRows {
 		if err := a.some(ctx, into, s, events[:maxStatementRows]); err != nil {
 			return err
@@ -153,11 +154,11 @@ func (a *attempt) some(ctx context.Context, into *table, s shape, events []event
 	if len(events) == 0 {
 		return nil
 	}
-	sql := appendSQL(into.Table, s)
-	if !slices.ContainsFunc(s.columns, func(i int) bool { return !into.Columns[i].Hidden }) {
+	sql := statement.Append(into.Table, s)
+	if !slices.ContainsFunc(s.Columns, func(i int) bool { return !into.Columns[i].Hidden }) {
 		// In the table such a row has its guard columns, which the copy does not fill.
 		sql = "insert into " + into.Quoted() + " default values"
-		s = shape{}
+		s = statement.Shape{}
 	}
 	err := a.run(ctx, into, s, sql, events, nil)
 	var pg *pgconn.PgError
@@ -186,8 +187,8 @@ func (a *attempt) some(ctx context.Context, into *table, s shape, events []event
 }
 
 // culprit finds the column that alone has the same error: first the one that had it last.
-func (a *attempt) culprit(ctx context.Context, s shape, e *event, code string) (string, error) {
-	columns := slices.Clone(s.columns)
+func (a *attempt) culprit(ctx context.Context, s statement.Shape, e *event, code string) (string, error) {
+	columns := slices.Clone(s.Columns)
 	if last, ok := a.culprits[code]; ok && slices.Contains(columns, last) {
 		columns = append([]int{last}, columns...)
 	}
@@ -195,10 +196,10 @@ func (a *attempt) culprit(ctx context.Context, s shape, e *event, code string) (
 		if a.of.Columns[i].Computed != nil {
 			continue
 		}
-		alone, form := shape{columns: []int{i}}, appendSQL
+		alone, form := statement.Shape{Columns: []int{i}}, statement.Append
 		if c := &a.of.Columns[i]; c.Hidden { // there is nothing to insert it into
-			form = func(t *target.Table, s shape) string {
-				return askSQL(t, s, "(e."+pgname.Quote(c.Name)+" is null)::text")
+			form = func(t *target.Table, s statement.Shape) string {
+				return statement.Ask(t, s, "(e."+pgname.Quote(c.Name)+" is null)::text")
 			}
 		}
 		err := a.run(ctx, a.lax, alone, form(a.lax.Table, alone), []event{*e}, nil)
@@ -224,7 +225,7 @@ func (a *attempt) refuse(e *event, f fault) {
 }
 
 // run executes a statement under a savepoint, and undoes it. Answer gets the first value of each row.
-func (a *attempt) run(ctx context.Context, t *table, s shape, sql string, events []event, answer func([]byte)) (err error) {
+func (a *attempt) run(ctx context.Context, t *table, s statement.Shape, sql string, events []event, answer func([]byte)) (err error) {
 	nested, err := a.tx.Begin(ctx)
 	if err != nil {
 		return err

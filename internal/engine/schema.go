@@ -13,6 +13,7 @@ import (
 	"github.com/oncesink/oncesink/internal/catalog"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -101,7 +102,7 @@ func beginInit(ctx context.Context, conn *pgx.Conn, cfg *sink.Config) (pgx.Tx, e
 	if err != nil {
 		return nil, err
 	}
-	_, err = tx.Exec(ctx, "set local lock_timeout = '60s'; select pg_advisory_xact_lock($1, 0)", pgx.QueryExecModeSimpleProtocol, int32(lockClass))
+	_, err = tx.Exec(ctx, "set local lock_timeout = '60s'; select pg_advisory_xact_lock($1, 0)", pgx.QueryExecModeSimpleProtocol, int32(statement.LockClass))
 	if err == nil {
 		_, err = tx.Exec(ctx, "set local lock_timeout = "+pgname.Literal(millis(cfg.LockTimeout)))
 	}

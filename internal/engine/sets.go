@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -43,7 +44,7 @@ func setFill(children string, tc *sink.TableConfig, rows string, parent *sink.Ta
 		out = append(out, "p."+pgname.Quote(k))
 	}
 	if parent.Version != "" {
-		out = append(out, fmt.Sprintf("case when %s then p.%s end", samePlace("p", "c"), pgname.Quote(parent.Version)))
+		out = append(out, fmt.Sprintf("case when %s then p.%s end", statement.SamePlace("p", "c"), pgname.Quote(parent.Version)))
 	}
 	list := strings.Join(keys, ", ")
 	return fmt.Sprintf(`select %s, c.%s, c.%s

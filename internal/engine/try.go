@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/oncesink/oncesink/internal/pgerr"
+	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -179,7 +180,7 @@ func (t *transaction) upserts(ctx context.Context, i, n int) (err error) {
 		if events, err = t.shortcut(ctx, tb, events); err != nil {
 			return err
 		}
-		w.insert(tb, appendSQL, events)
+		w.insert(tb, statement.Append, events)
 		return nil
 	case !tb.InTurn():
 		for k := range events {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/internal/target"
 )
 
@@ -116,8 +117,8 @@ func (w *writer) locks(m *mapping) {
 		if t.Memory == "" || len(events) == 0 {
 			continue
 		}
-		w.params.ints(lockClass, t.Lock)
-		w.exec("lock", t, lockSQL(t.Table, slices.ContainsFunc(events, func(e event) bool { return e.tombstone() })))
+		w.params.ints(statement.LockClass, t.Lock)
+		w.exec("lock", t, statement.Lock(t.Table, slices.ContainsFunc(events, func(e event) bool { return e.tombstone() })))
 	}
 }
 
@@ -127,65 +128,65 @@ func (w *writer) tombstones(t *table, events []event) {
 		return
 	}
 	w.split(t, events)
-	sql := deleteSQL
+	sql := statement.Delete
 	if t.Memory != "" {
-		sql = rememberSQL
+		sql = statement.Remember
 	}
 	gone := *w.sets[tombstones]
-	w.run(doing{verb: "write", table: t, gone: len(gone)}, sql, shape{columns: t.Key}, gone)
+	w.run(doing{verb: "write", table: t, gone: len(gone)}, sql, statement.Shape{Columns: t.Key}, gone)
 }
 
 // round writes events of distinct keys, which are sorted, without the tombstones among them.
 func (w *writer) round(t *table, events []event) {
 	w.split(t, events)
 	if n := w.presence(); n > maxSets || n > 1 && t.learn.ordered.Load() {
-		s := shape{columns: w.flagged(t), flagged: true}
+		s := statement.Shape{Columns: w.flagged(t), Flagged: true}
 		rest := events[:0:0]
 		for i := range events {
 			if !events[i].tombstone() {
 				rest = append(rest, events[i])
 			}
 		}
-		w.statement(t, updateSQL, s, rest)
-		w.statement(t, insertRestSQL, s, rest)
-		w.statement(t, updateSQL, s, rest)
+		w.statement(t, statement.Update, s, rest)
+		w.statement(t, statement.InsertRest, s, rest)
+		w.statement(t, statement.Update, s, rest)
 		return
 	}
 	for _, set := range w.names() {
-		s := shapeOf(t.Table, set)
-		if complete(t.Table, s) {
-			s.winning = w.winning
-			w.statement(t, upsertSQL, s, *w.sets[set])
+		s := statement.ShapeOf(t.Table, set)
+		if statement.Complete(t.Table, s) {
+			s.Winning = w.winning
+			w.statement(t, statement.Upsert, s, *w.sets[set])
 			continue
 		}
-		w.statement(t, updateSQL, s, *w.sets[set])
-		w.statement(t, insertRestSQL, s, *w.sets[set])
+		w.statement(t, statement.Update, s, *w.sets[set])
+		w.statement(t, statement.InsertRest, s, *w.sets[set])
 	}
 }
 
 // insert writes events as rows of their own, in their order, by one form of statement.
-func (w *writer) insert(t *table, form func(*target.Table, shape) string, events []event) {
+func (w *writer) insert(t *table, form func(*target.Table, statement.Shape) string, events []event) {
 	w.split(t, events)
 	if w.presence() > maxSets {
-		w.statement(t, form, shape{columns: w.flagged(t), flagged: true}, events)
+		w.statement(t, form, statement.Shape{Columns: w.flagged(t), Flagged: true}, events)
 		return
 	}
 	for _, set := range w.names() {
-		w.statement(t, form, shapeOf(t.Table, set), *w.sets[set])
+		w.statement(t, form, statement.ShapeOf(t.Table, set), *w.sets[set])
 	}
 }
 
 // statement adds one form for the events, in as many statements as their size asks for.
-func (w *writer) statement(t *table, form func(*target.Table, shape) string, s shape, events []event) {
+func (w *writer) statement(t *table, form func(*target.Table, statement.Shape) string, s statement.Shape, events []event) {
 	w.run(doing{verb: "write", table: t}, form, s, events)
 }
 
 // ask adds a look at the events; its answers follow each other in w.answers.
-func (w *writer) ask(t *table, form func(*target.Table, shape) string, s shape, events []event) {
+func (w *writer) ask(t *table, form func(*target.Table, statement.Shape) string, s statement.Shape, events []event) {
 	w.run(doing{verb: "look at", table: t, asks: true}, form, s, events)
 }
 
-func (w *writer) run(d doing, form func(*target.Table, shape) string, s shape, events []event) {
+func (w *writer) run(d doing, form func(*target.Table, statement.Shape) string, s statement.Shape, events []event) {
 	sql := form(d.table.Table, s)
 	if sql == "" {
 		return
@@ -193,7 +194,7 @@ func (w *writer) run(d doing, form func(*target.Table, shape) string, s shape, e
 	for len(events) > 0 && w.err == nil {
 		n, size := 0, 0
 		for n < min(len(events), maxStatementRows) && (n == 0 || size < maxStatementBytes) {
-			for _, i := range s.columns {
+			for _, i := range s.Columns {
 				size += 4 + max(0, int(events[n].cell(i).len))
 			}
 			n++

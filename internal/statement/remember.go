@@ -1,4 +1,4 @@
-package engine
+package statement
 
 import (
 	"fmt"
@@ -17,7 +17,7 @@ import (
 // alone, so that what the snapshot shows cannot change underneath.
 //
 // It answers with one row: how many tombstones did something, and how many of those met no row.
-func rememberSQL(t *target.Table, s shape) string {
+func Remember(t *target.Table, s Shape) string {
 	key := pgname.Quote(t.Columns[t.Key[0]].Name)
 	version, deleted, value, raised := "", "", "", ""
 	if t.Version >= 0 {
@@ -40,14 +40,14 @@ func rememberSQL(t *target.Table, s shape) string {
 	for i, c := range t.Children {
 		set := fmt.Sprintf("s%d", i+1)
 		fmt.Fprintf(&b, ",\n         %s as deletes_%s", deletes(set), set)
-		fmt.Fprintf(&joins, "\n    left join %s %s on %s", c.SetsTable, set, sameKey(t, set, "e"))
+		fmt.Fprintf(&joins, "\n    left join %s %s on %s", c.SetsTable, set, SameKey(t, set, "e"))
 	}
-	fmt.Fprintf(&b, "\n    from e left join %s t on %s left join %s m on %s%s\n", t.Quoted(), sameKey(t, "t", "e"), t.Memory, sameKey(t, "m", "e"), joins.String())
-	fmt.Fprintf(&b, "), d as (\n  delete from %s t using s where s.deletes and %s\n)", t.Quoted(), sameKey(t, "t", "s"))
+	fmt.Fprintf(&b, "\n    from e left join %s t on %s left join %s m on %s%s\n", t.Quoted(), SameKey(t, "t", "e"), t.Memory, SameKey(t, "m", "e"), joins.String())
+	fmt.Fprintf(&b, "), d as (\n  delete from %s t using s where s.deletes and %s\n)", t.Quoted(), SameKey(t, "t", "s"))
 	for i, c := range t.Children {
 		goes := fmt.Sprintf("(s.deletes or s.deletes_s%d)", i+1)
 		fmt.Fprintf(&b, ", d%d as (\n  delete from %s c using s where %s and %s\n)", i+1, c.Quoted(), goes, ofParent(c, "c", "s"))
-		fmt.Fprintf(&b, ", s%d as (\n  delete from %s m using s where %s and %s\n)", i+1, c.SetsTable, goes, sameKey(t, "m", "s"))
+		fmt.Fprintf(&b, ", s%d as (\n  delete from %s m using s where %s and %s\n)", i+1, c.SetsTable, goes, SameKey(t, "m", "s"))
 	}
 	fmt.Fprintf(&b, ", m as (\n  insert into %s as m (%s, %s%s, %s)\n", t.Memory, keyList(t, ""), version, target.SourceColumn, target.OffsetColumn)
 	fmt.Fprintf(&b, "  select %s, %ss.%s, s.%s\n    from s where s.latest or s.deletes order by s._oncesink_n\n", keyList(t, "s"), value, target.SourceColumn, target.OffsetColumn)

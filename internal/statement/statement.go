@@ -1,4 +1,6 @@
-package engine
+// Package statement writes the SQL of a compiled table: what its rows are looked for, written and deleted with. It
+// sends nothing.
+package statement
 
 import (
 	"fmt"
@@ -16,12 +18,12 @@ import (
 // below starts from the same rows e, typed, in the order of the arrays, which is
 // the order of the keys: the one lock order of all writers.
 
-// shape says which columns a statement writes: those of a set of present
+// Shape says which columns a statement writes: those of a set of present
 // fields, or all of them with flags.
-type shape struct {
-	columns []int // indexes into table.columns, ascending
-	flagged bool  // columns that are not the key or the version are present by flag
-	winning bool  // the events are known, or expected, to win: no look before the write
+type Shape struct {
+	Columns []int // indexes into table.columns, ascending
+	Flagged bool  // columns that are not the key or the version are present by flag
+	Winning bool  // the events are known, or expected, to win: no look before the write
 }
 
 // cast is the type that texts of a column are cast to. The length of text and
@@ -40,7 +42,7 @@ func castType(t *target.Table, i int) string {
 }
 
 // events writes the typed rows.
-func eventRows(t *target.Table, b *strings.Builder, s shape, numbered bool) {
+func eventRows(t *target.Table, b *strings.Builder, s Shape, numbered bool) {
 	var out, args, names []string
 	add := func(name, typ, expr, as string) {
 		if typ != "" {
@@ -49,14 +51,14 @@ func eventRows(t *target.Table, b *strings.Builder, s shape, numbered bool) {
 		names = append(names, name)
 		out = append(out, "a."+expr+" as "+as)
 	}
-	for j, i := range s.columns {
+	for j, i := range s.Columns {
 		if t.Columns[i].Computed != nil {
 			continue
 		}
 		c := fmt.Sprintf("c%d", j+1)
 		add(c, "text", c+"::"+castType(t, i), pgname.Quote(t.Columns[i].Name))
 	}
-	if s.flagged {
+	if s.Flagged {
 		add("has", "bytea", "has", flags)
 	}
 	if t.Guarded {
@@ -83,8 +85,8 @@ const flags = "_oncesink_has"
 // hasColumn is the condition that row e has column i.
 func hasColumn(e string, i int) string { return fmt.Sprintf("get_bit(%s.%s, %d) = 1", e, flags, i) }
 
-// sameKey is the condition that rows a and b have one key.
-func sameKey(t *target.Table, a, b string) string {
+// SameKey is the condition that rows a and b have one key.
+func SameKey(t *target.Table, a, b string) string {
 	var conds []string
 	for _, k := range t.Key {
 		q := pgname.Quote(t.Columns[k].Name)
@@ -138,19 +140,19 @@ func newer(t *target.Table, e, r string) string {
 // event: neither in the order of the guard, nor in the event's own partition.
 func remembered(t *target.Table) string {
 	return fmt.Sprintf("(select %s and (e.%s <> m.%s or e.%s > m.%s)\n         from %s m where %s) is not false",
-		newer(t, "e", "m"), target.SourceColumn, target.SourceColumn, target.OffsetColumn, target.OffsetColumn, t.Memory, sameKey(t, "m", "e"))
+		newer(t, "e", "m"), target.SourceColumn, target.SourceColumn, target.OffsetColumn, target.OffsetColumn, t.Memory, SameKey(t, "m", "e"))
 }
 
 // conditions of an insert: look before you write, so that events that are
 // there already lock and write nothing (rule 20). Correlated subqueries keep the
 // order of the rows, and look up the key's index whatever the statistics say.
-func notOutdone(t *target.Table, s shape) []string {
+func notOutdone(t *target.Table, s Shape) []string {
 	var conds []string
 	if t.Bulk() {
 		return nil
 	}
-	if t.Guarded && !s.winning {
-		conds = append(conds, fmt.Sprintf("(select %s\n         from %s t where %s) is not false", newer(t, "e", "t"), t.Quoted(), sameKey(t, "t", "e")))
+	if t.Guarded && !s.Winning {
+		conds = append(conds, fmt.Sprintf("(select %s\n         from %s t where %s) is not false", newer(t, "e", "t"), t.Quoted(), SameKey(t, "t", "e")))
 	}
 	if t.Memory != "" {
 		conds = append(conds, remembered(t))
@@ -165,9 +167,9 @@ func where(conds []string) string {
 	return "\n where " + strings.Join(conds, "\n   and ")
 }
 
-func insertHead(t *target.Table, b *strings.Builder, s shape) {
+func insertHead(t *target.Table, b *strings.Builder, s Shape) {
 	var names []string
-	for _, i := range s.columns {
+	for _, i := range s.Columns {
 		if !t.Columns[i].Hidden {
 			names = append(names, pgname.Quote(t.Columns[i].Name))
 		}
@@ -183,15 +185,15 @@ func insertHead(t *target.Table, b *strings.Builder, s shape) {
 
 // values lists what an insert selects from e. In a flagged statement an absent
 // column takes its default, as it would by not being named.
-func valueList(t *target.Table, s shape) string {
+func valueList(t *target.Table, s Shape) string {
 	var out []string
-	for _, i := range s.columns {
+	for _, i := range s.Columns {
 		c := &t.Columns[i]
 		if c.Hidden {
 			continue
 		}
 		v := "e." + pgname.Quote(c.Name)
-		if s.flagged && t.Optional(i) {
+		if s.Flagged && t.Optional(i) {
 			if c.HasDefault {
 				v = fmt.Sprintf("case when %s then %s else %s end", hasColumn("e", i), v, c.Default)
 			} // without one the cell is null
@@ -205,14 +207,14 @@ func valueList(t *target.Table, s shape) string {
 }
 
 // sets lists the assignments of an update from row e.
-func assignments(t *target.Table, s shape, e string) string {
+func assignments(t *target.Table, s Shape, e string) string {
 	var out []string
-	for _, i := range s.columns {
+	for _, i := range s.Columns {
 		if t.IsKey(i) || t.Columns[i].Hidden {
 			continue
 		}
 		q := pgname.Quote(t.Columns[i].Name)
-		if s.flagged && t.Optional(i) {
+		if s.Flagged && t.Optional(i) {
 			out = append(out, fmt.Sprintf("%s = case when %s then %s.%s else t.%s end", q, hasColumn(e, i), e, q, q))
 			continue
 		}
@@ -224,7 +226,7 @@ func assignments(t *target.Table, s shape, e string) string {
 	return strings.Join(out, ", ")
 }
 
-func onConflict(t *target.Table, b *strings.Builder, s shape) {
+func onConflict(t *target.Table, b *strings.Builder, s Shape) {
 	if t.Bulk() {
 		return
 	}
@@ -241,7 +243,7 @@ func onConflict(t *target.Table, b *strings.Builder, s shape) {
 }
 
 // upsertSQL writes events that have every column an insert needs.
-func upsertSQL(t *target.Table, s shape) string {
+func Upsert(t *target.Table, s Shape) string {
 	var b strings.Builder
 	insertHead(t, &b, s)
 	fmt.Fprintf(&b, "select %s\n  from ", valueList(t, s))
@@ -254,12 +256,12 @@ func upsertSQL(t *target.Table, s shape) string {
 // lockedRows is a part of a statement that locks the rows of the events e in
 // their order, whatever the plan of the rest (rule 4).
 func lockedRows(t *target.Table) string {
-	return fmt.Sprintf(", locked as materialized (\n  select e._oncesink_n from e join %s t on %s\n   order by e._oncesink_n for update of t\n)\n", t.Quoted(), sameKey(t, "t", "e"))
+	return fmt.Sprintf(", locked as materialized (\n  select e._oncesink_n from e join %s t on %s\n   order by e._oncesink_n for update of t\n)\n", t.Quoted(), SameKey(t, "t", "e"))
 }
 
 // updateSQL writes partial events over rows that exist. It locks them in the
 // order of the keys first.
-func updateSQL(t *target.Table, s shape) string {
+func Update(t *target.Table, s Shape) string {
 	sets := assignments(t, s, "e")
 	if sets == "" {
 		return ""
@@ -268,7 +270,7 @@ func updateSQL(t *target.Table, s shape) string {
 	b.WriteString("with e as materialized ")
 	eventRows(t, &b, s, true)
 	b.WriteString(lockedRows(t))
-	fmt.Fprintf(&b, "update %s t set %s\n  from e join locked using (_oncesink_n)\n where %s", t.Quoted(), sets, sameKey(t, "t", "e"))
+	fmt.Fprintf(&b, "update %s t set %s\n  from e join locked using (_oncesink_n)\n where %s", t.Quoted(), sets, SameKey(t, "t", "e"))
 	if n := newer(t, "e", "t"); n != "true" {
 		fmt.Fprintf(&b, "\n   and %s", n)
 	}
@@ -280,17 +282,17 @@ func updateSQL(t *target.Table, s shape) string {
 
 // insertRestSQL follows updateSQL: it inserts the partial events whose row does
 // not exist. A row that another transaction inserts meanwhile is updated.
-func insertRestSQL(t *target.Table, s shape) string {
+func InsertRest(t *target.Table, s Shape) string {
 	var b strings.Builder
 	insertHead(t, &b, s)
 	fmt.Fprintf(&b, "select %s\n  from ", valueList(t, s))
 	eventRows(t, &b, s, false)
-	conds := []string{fmt.Sprintf("(select false from %s t where %s) is not false", t.Quoted(), sameKey(t, "t", "e"))}
+	conds := []string{fmt.Sprintf("(select false from %s t where %s) is not false", t.Quoted(), SameKey(t, "t", "e"))}
 	if t.Memory != "" {
 		conds = append(conds, remembered(t))
 	}
 	b.WriteString(" e" + where(conds))
-	if s.flagged {
+	if s.Flagged {
 		// The flags are out of reach here; updateSQL runs once more.
 		fmt.Fprintf(&b, "\n    on conflict (%s) do nothing", keyList(t, ""))
 	} else {
@@ -300,17 +302,17 @@ func insertRestSQL(t *target.Table, s shape) string {
 }
 
 // deleteSQL applies tombstones to a table without a guard.
-func deleteSQL(t *target.Table, s shape) string {
+func Delete(t *target.Table, s Shape) string {
 	var b strings.Builder
 	b.WriteString("with e as materialized ")
 	eventRows(t, &b, s, true)
 	b.WriteString(lockedRows(t))
-	fmt.Fprintf(&b, "delete from %s t\n using e join locked using (_oncesink_n)\n where %s", t.Quoted(), sameKey(t, "t", "e"))
+	fmt.Fprintf(&b, "delete from %s t\n using e join locked using (_oncesink_n)\n where %s", t.Quoted(), SameKey(t, "t", "e"))
 	return b.String()
 }
 
 // appendSQL writes events of an append table: an event that is there stays.
-func appendSQL(t *target.Table, s shape) string {
+func Append(t *target.Table, s Shape) string {
 	var b strings.Builder
 	insertHead(t, &b, s)
 	fmt.Fprintf(&b, "select %s\n  from ", valueList(t, s))
@@ -329,7 +331,7 @@ func appendSQL(t *target.Table, s shape) string {
 // lockSQL takes the table's advisory lock: shared to write rows, alone to apply
 // tombstones. A memory and the rows that look into it are so never changed at
 // the same time by transactions of different partitions.
-func lockSQL(t *target.Table, alone bool) string {
+func Lock(t *target.Table, alone bool) string {
 	f := "pg_advisory_xact_lock_shared"
 	if alone {
 		f = "pg_advisory_xact_lock"
@@ -337,13 +339,13 @@ func lockSQL(t *target.Table, alone bool) string {
 	return "select " + f + "($1::integer, $2::integer)"
 }
 
-// lockClass is the first key of all advisory locks of the program: "once".
-const lockClass = 0x6f6e6365
+// LockClass is the first key of all advisory locks of the program: "once".
+const LockClass = 0x6f6e6365
 
 // computes lists the expressions of a statement's columns, over its typed rows.
-func computedValues(t *target.Table, s shape) string {
+func computedValues(t *target.Table, s Shape) string {
 	var b strings.Builder
-	for _, i := range s.columns {
+	for _, i := range s.Columns {
 		if c := t.Columns[i].Computed; c != nil {
 			fmt.Fprintf(&b, ", (%s)::%s as %s", c.SQL, castType(t, i), pgname.Quote(t.Columns[i].Name))
 		}
@@ -354,9 +356,9 @@ func computedValues(t *target.Table, s shape) string {
 // copySQL is the statement that takes rows of new keys. What a text becomes in COPY is
 // what it becomes in the upsert: it goes through the type's input function, or is
 // sent as that function would have read it; and the length is left to the column (rule 15).
-func copySQL(t *target.Table, s shape, options string) string {
+func Copy(t *target.Table, s Shape, options string) string {
 	var names []string
-	for _, i := range s.columns {
+	for _, i := range s.Columns {
 		names = append(names, pgname.Quote(t.Columns[i].Name))
 	}
 	if t.Guarded {
@@ -366,23 +368,23 @@ func copySQL(t *target.Table, s shape, options string) string {
 }
 
 // shape is the set's columns.
-func shapeOf(t *target.Table, set string) shape {
-	var s shape
+func ShapeOf(t *target.Table, set string) Shape {
+	var s Shape
 	for i := range set {
 		if set[i] == '1' {
-			s.columns = append(s.columns, i)
+			s.Columns = append(s.Columns, i)
 		}
 	}
 	return s
 }
 
-// complete reports whether an insert of these columns can succeed.
-func complete(t *target.Table, s shape) bool {
-	return !slices.ContainsFunc(t.Required, func(i int) bool { return !slices.Contains(s.columns, i) })
+// Complete reports whether an insert of these columns can succeed.
+func Complete(t *target.Table, s Shape) bool {
+	return !slices.ContainsFunc(t.Required, func(i int) bool { return !slices.Contains(s.Columns, i) })
 }
 
 // Options of COPY.
 const (
-	textOptions   = "encoding 'UTF8'"
-	binaryOptions = "format binary"
+	TextOptions   = "encoding 'UTF8'"
+	BinaryOptions = "format binary"
 )

@@ -1,4 +1,4 @@
-package engine
+package statement
 
 import (
 	"fmt"
@@ -18,15 +18,15 @@ func ofParent(t *target.Table, child, parent string) string {
 	return strings.Join(conds, " and ")
 }
 
-// samePlace is the condition that two rows come from one event.
-func samePlace(a, b string) string {
+// SamePlace is the condition that two rows come from one event.
+func SamePlace(a, b string) string {
 	return fmt.Sprintf("%s.%s = %s.%s and %s.%s = %s.%s", a, target.SourceColumn, b, target.SourceColumn, a, target.OffsetColumn, b, target.OffsetColumn)
 }
 
 // claimSQL notes for the given events of the parent that the set is theirs, where they come after the event that has
 // it. It locks and writes nothing else. An event that a remembered tombstone holds back has no set, nor has one
 // without a row.
-func claimSQL(t *target.Table, c *target.Table, s shape) string {
+func ClaimSet(t *target.Table, c *target.Table, s Shape) string {
 	columns := slices.Clone(t.Key)
 	if t.Version >= 0 {
 		columns = append(columns, t.Version)
@@ -43,8 +43,8 @@ func claimSQL(t *target.Table, c *target.Table, s shape) string {
 		names, values, sets = append(names, q), append(values, "e."+q), append(sets, q+" = excluded."+q)
 	}
 	conds := []string{
-		fmt.Sprintf("(select true from %s t where %s)", t.Quoted(), sameKey(t, "t", "e")),
-		fmt.Sprintf("(select %s\n         from %s m where %s) is not false", newer(t, "e", "m"), c.SetsTable, sameKey(t, "m", "e")),
+		fmt.Sprintf("(select true from %s t where %s)", t.Quoted(), SameKey(t, "t", "e")),
+		fmt.Sprintf("(select %s\n         from %s m where %s) is not false", newer(t, "e", "m"), c.SetsTable, SameKey(t, "m", "e")),
 	}
 	if t.Memory != "" {
 		conds = append(conds, remembered(t))
@@ -59,25 +59,25 @@ func claimSQL(t *target.Table, c *target.Table, s shape) string {
 // staleSQL deletes children that another event brought, of the sets that the given events have. Only
 // sets that have such children are locked, so that one that another event is taking at this moment is looked at
 // again: a replay has none.
-func staleSQL(t *target.Table, c *target.Table, s shape) string {
+func DeleteStale(t *target.Table, c *target.Table, s Shape) string {
 	stale := fmt.Sprintf("%s and (c.%s, c.%s) is distinct from (m.%s, m.%s)", ofParent(c, "c", "m"), target.SourceColumn, target.OffsetColumn, target.SourceColumn, target.OffsetColumn)
 	var b strings.Builder
 	b.WriteString("with e as materialized ")
 	eventRows(t, &b, s, true)
 	fmt.Fprintf(&b, ", m as materialized (\n  select m.* from e join %s m on %s and %s\n   where exists (select from %s c where %s)\n   order by e._oncesink_n for share of m\n)\n",
-		c.SetsTable, sameKey(t, "m", "e"), samePlace("m", "e"), c.Quoted(), stale)
+		c.SetsTable, SameKey(t, "m", "e"), SamePlace("m", "e"), c.Quoted(), stale)
 	fmt.Fprintf(&b, "delete from %s c using m\n where %s", c.Quoted(), stale)
 	return b.String()
 }
 
 // childSQL inserts the children of events that have the set, unless they are there.
-func childSQL(t *target.Table, s shape) string {
+func InsertChildren(t *target.Table, s Shape) string {
 	var b strings.Builder
 	insertHead(t, &b, s)
 	fmt.Fprintf(&b, "select %s\n  from ", valueList(t, s))
 	eventRows(t, &b, s, false)
-	fmt.Fprintf(&b, " e join %s m on %s and %s\n", t.SetsTable, ofParent(t, "e", "m"), samePlace("m", "e"))
+	fmt.Fprintf(&b, " e join %s m on %s and %s\n", t.SetsTable, ofParent(t, "e", "m"), SamePlace("m", "e"))
 	fmt.Fprintf(&b, " where not exists (select from %s c where %s and %s)\n   for share of m\n    on conflict (%s) do nothing",
-		t.Quoted(), sameKey(t, "c", "e"), samePlace("c", "e"), keyList(t, ""))
+		t.Quoted(), SameKey(t, "c", "e"), SamePlace("c", "e"), keyList(t, ""))
 	return b.String()
 }

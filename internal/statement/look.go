@@ -1,4 +1,4 @@
-package engine
+package statement
 
 import (
 	"fmt"
@@ -11,48 +11,48 @@ import (
 
 // What a look says of an event.
 const (
-	saysAbsent = '0' // there is no row of its key, nor a remembered tombstone that holds it back
-	saysWins   = '1' // there is one, and the event may come after it
+	SaysAbsent = '0' // there is no row of its key, nor a remembered tombstone that holds it back
+	SaysWins   = '1' // there is one, and the event may come after it
 	saysLoses  = '2' // the row, or a remembered tombstone, comes after the event: nothing to do, ever (rule 20)
 )
 
-// lookShape has the columns that a look compares.
-func lookShape(t *target.Table) shape {
-	s := shape{columns: slices.Clone(t.Key)}
+// LookShape has the columns that a look compares.
+func LookShape(t *target.Table) Shape {
+	s := Shape{Columns: slices.Clone(t.Key)}
 	if t.Version >= 0 {
-		s.columns = append(s.columns, t.Version)
+		s.Columns = append(s.Columns, t.Version)
 	}
-	slices.Sort(s.columns)
+	slices.Sort(s.Columns)
 	return s
 }
 
 // lookSQL asks for each event what there is of its key. It answers with one text,
 // a character for each event. It locks nothing. The memory stays as it is until the end of the transaction, which
 // has the table's advisory lock.
-func lookSQL(t *target.Table, s shape) string {
-	same, newer := sameKey(t, "t", "e"), newer(t, "e", "t")
+func Look(t *target.Table, s Shape) string {
+	same, newer := SameKey(t, "t", "e"), newer(t, "e", "t")
 	if t.Strategy == sink.Append {
 		same = fmt.Sprintf("t.%s = e.%s and t.%s = e.%s", target.SourceColumn, target.SourceColumn, target.OffsetColumn, target.OffsetColumn)
 		newer = "false"
 	}
 	says := fmt.Sprintf("coalesce((select case when %s then '%c' else '%c' end\n         from %s t where %s), '%c')",
-		newer, saysWins, saysLoses, t.Quoted(), same, saysAbsent)
+		newer, SaysWins, saysLoses, t.Quoted(), same, SaysAbsent)
 	if t.Memory != "" {
 		says = fmt.Sprintf("case when %s\n       then %s else '%c' end", remembered(t), says, saysLoses)
 	}
-	return askSQL(t, s, says)
+	return Ask(t, s, says)
 }
 
 // memorySQL asks for each event whether a tombstone of its key is remembered.
-func memorySQL(t *target.Table, s shape) string {
-	return askSQL(t, s, fmt.Sprintf("case when %s then '%c' else '%c' end", inMemory(t), saysWins, saysAbsent))
+func LookIntoMemory(t *target.Table, s Shape) string {
+	return Ask(t, s, fmt.Sprintf("case when %s then '%c' else '%c' end", inMemory(t), SaysWins, SaysAbsent))
 }
 
 func inMemory(t *target.Table) string {
-	return fmt.Sprintf("exists (select from %s m where %s)", t.Memory, sameKey(t, "m", "e"))
+	return fmt.Sprintf("exists (select from %s m where %s)", t.Memory, SameKey(t, "m", "e"))
 }
 
-func askSQL(t *target.Table, s shape, says string) string {
+func Ask(t *target.Table, s Shape, says string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "select string_agg(%s, '' order by e._oncesink_n)\n  from ", says)
 	eventRows(t, &b, s, true)
