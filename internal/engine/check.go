@@ -218,7 +218,7 @@ func mapVersion(t *target.Table, r *catalog.Relation, cfg sink.TableConfig, ps *
 }
 
 // mapTombstones compiles how a tombstone names its row, and finds the delete memory.
-func mapTombstones(t *target.Table, ctx context.Context, tx pgx.Tx, cfg sink.TableConfig, ps *problems) error {
+func mapTombstones(ctx context.Context, tx pgx.Tx, t *target.Table, cfg sink.TableConfig, ps *problems) error {
 	if len(cfg.RecordKey) == 0 {
 		return nil
 	}

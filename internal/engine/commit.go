@@ -12,9 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/oncesink/oncesink/internal/pgerr"
-	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/offsets"
-	"github.com/oncesink/oncesink/sink"
 )
 
 // defaultSlack is what a wait on the wire may last beyond the server's own timeout.
@@ -231,32 +229,3 @@ func (t *transaction) send(ctx context.Context) error {
 	w.reset()
 	return nil
 }
-
-// beginStatement begins a transaction in which a value means the same whatever
-// the role, the database or a pooler's former client had set (rule 15), and
-// in which the server bounds every wait (rule 1).
-func beginStatement(cfg *sink.Config) string {
-	var b strings.Builder
-	b.WriteString("begin isolation level read committed read write; select ")
-	for i, s := range [][2]string{
-		{"lock_timeout", millis(cfg.LockTimeout)},
-		{"statement_timeout", millis(cfg.StatementTimeout)},
-		{"idle_in_transaction_session_timeout", millis(cfg.IdleTimeout)},
-		{"synchronous_commit", cfg.SynchronousCommit},
-		{"client_encoding", "UTF8"},
-		{"TimeZone", cfg.TimeZone},
-		{"DateStyle", "ISO, MDY"},
-		{"IntervalStyle", "postgres"},
-		{"search_path", cfg.SearchPath},
-		{"extra_float_digits", "1"},
-		{"oncesink.writer", "on"}, // for the triggers of rollups
-	} {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		fmt.Fprintf(&b, "set_config('%s', %s, true)", s[0], pgname.Literal(s[1]))
-	}
-	return b.String()
-}
-
-func millis(d time.Duration) string { return fmt.Sprintf("%dms", max(1, d.Milliseconds())) }

@@ -146,10 +146,10 @@ func (m *mappingData) openTable(ctx context.Context, tx pgx.Tx, all *sink.Config
 	mapColumns(t, r, cfg, ps)
 	mapKey(t, r, cfg, ps)
 	mapVersion(t, r, cfg, ps)
-	if err := mapTombstones(t, ctx, tx, cfg, ps); err != nil {
+	if err := mapTombstones(ctx, tx, t, cfg, ps); err != nil {
 		return nil, nil, err
 	}
-	if err := mapComputed(t, ctx, tx, r, ps); err != nil {
+	if err := mapComputed(ctx, tx, t, r, ps); err != nil {
 		return nil, nil, err
 	}
 	if t.Strategy == sink.Children {
@@ -184,4 +184,31 @@ func (m *mappingData) prepareColumns(timeZone string) {
 			t.Columns[i].Prepare()
 		}
 	}
+}
+
+// checkCopy finds out whether rows may go by COPY at all.
+func checkCopy(t *target.Table, r *catalog.Relation) {
+	switch {
+	case r.RowsFiltered:
+		t.CopyRefused = "row level security applies to the role, which COPY refuses"
+	case len(t.Others) > 0 && t.Strategy == sink.Upsert:
+		t.CopyRefused = "it has " + strings.Join(t.Others, " and ") + " besides the key"
+	case len(computedColumns(t)) > 0:
+		t.CopyRefused = "SQL computes " + strings.Join(computedColumns(t), ", ") + " (a generated column would leave COPY possible)"
+	}
+}
+
+// configured are the names of the tables as the configuration has them, quoted.
+func configured(cfg *sink.Config) (names []string) {
+	for _, tc := range cfg.Tables {
+		schema, name, err := pgname.Split(tc.Name)
+		switch {
+		case err != nil: // openTable reports it
+		case schema == "":
+			names = append(names, pgname.Quote(name))
+		default:
+			names = append(names, pgx.Identifier{schema, name}.Sanitize())
+		}
+	}
+	return names
 }

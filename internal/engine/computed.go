@@ -16,8 +16,8 @@ import (
 
 // mapComputed compiles the columns that are SQL expressions over others. PostgreSQL has to know them as
 // immutable, or a replay would give other rows.
-func mapComputed(t *target.Table, ctx context.Context, tx pgx.Tx, r *catalog.Relation, ps *problems) error {
-	if err := mapInputs(t, ctx, tx, r, ps); err != nil {
+func mapComputed(ctx context.Context, tx pgx.Tx, t *target.Table, r *catalog.Relation, ps *problems) error {
+	if err := mapInputs(ctx, tx, t, r, ps); err != nil {
 		return err
 	}
 	for i := range t.Columns {
@@ -62,20 +62,6 @@ func mapComputed(t *target.Table, ctx context.Context, tx pgx.Tx, r *catalog.Rel
 func checkComputed(table, name string, c sink.ColumnConfig, ps *problems) {
 	if c.From != "" || c.Encoding != "" || c.Zone != "" || c.Unit != "" || c.Rounding != "" {
 		ps.add(fmt.Sprintf("column %s of %s has sql and from, encoding, zone, unit or rounding", name, table), "an expression says it all: use one of them")
-	}
-}
-
-// compute marks the computed columns of a row whose cells begin at first: as there if all inputs are.
-func compute(t *target.Table, cells []cell) {
-	for i := range t.Columns {
-		c := t.Columns[i].Computed
-		if c == nil {
-			continue
-		}
-		cells[i] = cell{}
-		if slices.ContainsFunc(c.Inputs, func(k int) bool { return cells[k].len == cellAbsent }) {
-			cells[i].len = cellAbsent
-		}
 	}
 }
 

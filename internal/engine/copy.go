@@ -6,28 +6,12 @@ import (
 	"errors"
 	"io"
 	"strconv"
-	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/oncesink/oncesink/internal/catalog"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/statement"
-	"github.com/oncesink/oncesink/internal/target"
-	"github.com/oncesink/oncesink/sink"
 )
-
-// checkCopy finds out whether rows may go by COPY at all.
-func checkCopy(t *target.Table, r *catalog.Relation) {
-	switch {
-	case r.RowsFiltered:
-		t.CopyRefused = "row level security applies to the role, which COPY refuses"
-	case len(t.Others) > 0 && t.Strategy == sink.Upsert:
-		t.CopyRefused = "it has " + strings.Join(t.Others, " and ") + " besides the key"
-	case len(computedColumns(t)) > 0:
-		t.CopyRefused = "SQL computes " + strings.Join(computedColumns(t), ", ") + " (a generated column would leave COPY possible)"
-	}
-}
 
 // copyRefused is a COPY that the server undid. The savepoint is to be rolled back to,
 // and a safer route taken.

@@ -287,3 +287,17 @@ func rawBytes(r *sink.Record, src *source.Source) (b []byte, ok bool) {
 	}
 	return nil, false
 }
+
+// compute marks the computed columns of a row whose cells begin at first: as there if all inputs are.
+func compute(t *target.Table, cells []cell) {
+	for i := range t.Columns {
+		c := t.Columns[i].Computed
+		if c == nil {
+			continue
+		}
+		cells[i] = cell{}
+		if slices.ContainsFunc(c.Inputs, func(k int) bool { return cells[k].len == cellAbsent }) {
+			cells[i].len = cellAbsent
+		}
+	}
+}

@@ -1,49 +1,21 @@
 package engine
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 
-	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
 
-// TableReport says how the events of its topics become rows of a table.
-type TableReport struct {
-	Table    string         `json:"table"`
-	Topics   []string       `json:"topics"`
-	Strategy sink.Strategy  `json:"strategy"`
-	Columns  []ColumnReport `json:"columns"`
-	// Way says how rows get there: by COPY, by upsert, and why.
-	Way string `json:"way"`
-	// Statements are the exact SQL for events that have every field, for
-	// tombstones, and for partial events.
-	Statements []string `json:"statements"`
-	// Findings are what keeps the same events from giving the same rows, and what is surprising.
-	Findings []target.Finding `json:"findings,omitempty"`
-	// Fingerprint is the mapping's, as the ledger compares it.
-	Fingerprint string `json:"fingerprint"`
-}
-
-// ColumnReport says where a column comes from.
-type ColumnReport struct {
-	Name string `json:"name"`
-	Type string `json:"type"`
-	From string `json:"from"`
-}
-
 // Describe reports each table, in the order of the configuration.
 func (s *Sink) Describe() []TableReport {
 	var out []TableReport
 	for _, t := range s.mapping().tables {
-		r := TableReport{Table: t.Title(), Topics: t.Topics, Strategy: t.Strategy, Findings: t.Findings, Fingerprint: s.fingerprint(t), Way: wayOf(t.Table)}
+		r := TableReport{Table: t.Title(), Topics: t.Topics, Strategy: t.Strategy, Findings: t.Findings, Fingerprint: fingerprint(&s.cfg, t.Table), Way: wayOf(t.Table)}
 		for i := range t.Filled() {
 			c := &t.Columns[i]
 			from := t.Config.Columns[c.Name].From
@@ -66,21 +38,6 @@ func (s *Sink) Describe() []TableReport {
 		out = append(out, r)
 	}
 	return out
-}
-
-// way says which routes the table's rows may take.
-func wayOf(t *target.Table) string {
-	switch {
-	case t.Parent != nil:
-		return "delete and insert, where an event has the array and comes last, beside its row of " + t.Parent.Title()
-	case t.CopyRefused != "" && t.Strategy == sink.Append:
-		return "insert only: " + t.CopyRefused
-	case t.CopyRefused != "":
-		return "upsert only: " + t.CopyRefused
-	case t.Strategy == sink.Append:
-		return "copy; insert for events that are there already"
-	}
-	return "copy where keys are new, upsert where they exist, as the last batches teach"
 }
 
 // form is a statement that a table is written with. bind adds the parameters that it would
@@ -156,38 +113,10 @@ func (s *Sink) Mappings() []offsets.Mapping {
 	var out []offsets.Mapping
 	for _, t := range s.mapping().tables {
 		for _, topic := range t.Topics {
-			out = append(out, offsets.Mapping{Topic: topic, Target: t.Title(), Fingerprint: s.fingerprint(t)})
+			out = append(out, offsets.Mapping{Topic: topic, Target: t.Title(), Fingerprint: fingerprint(&s.cfg, t.Table)})
 		}
 	}
 	return out
-}
-
-// fingerprint hashes a table's mapping. The list starts with its own version:
-// change it when the meaning of the same configuration changes.
-func (s *Sink) fingerprint(t *table) string {
-	columns := map[string]sink.ColumnConfig{}
-	for name, c := range t.Config.Columns {
-		if c.Rounding == s.cfg.Rounding {
-			c.Rounding = ""
-		}
-		if only(c, sink.ColumnConfig{}) || only(c, sink.ColumnConfig{From: name}) {
-			continue // says what the default says
-		}
-		columns[name] = c
-	}
-	list := []any{1, t.Title(), t.Strategy, t.Config.Key, t.Config.Version, t.Guarded, t.Config.RecordKey, t.Config.Tombstones, columns, s.cfg.TimeZone}
-	if t.Parent != nil {
-		list = append(list, t.Parent.Title(), t.Config.Each, t.Config.ParentKey)
-	}
-	if s.cfg.Rounding == pgtext.RoundingRefuse {
-		list = append(list, "rounding", s.cfg.Rounding)
-	}
-	b, err := json.Marshal(list)
-	if err != nil {
-		panic(err) // strings, maps and lists of strings
-	}
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:12])
 }
 
 // ReplayRefused says why the group must not be rewound; empty if it may be.

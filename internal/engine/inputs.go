@@ -28,7 +28,7 @@ import (
 func only(c, other sink.ColumnConfig) bool { return reflect.DeepEqual(c, other) }
 
 // mapInputs compiles the inputs of all expressions. Two expressions may share one if they say the same of it.
-func mapInputs(t *target.Table, ctx context.Context, tx pgx.Tx, r *catalog.Relation, ps *problems) error {
+func mapInputs(ctx context.Context, tx pgx.Tx, t *target.Table, r *catalog.Relation, ps *problems) error {
 	all, before := map[string]sink.InputConfig{}, len(ps.errs)
 	for _, name := range slices.Sorted(maps.Keys(t.Config.Columns)) {
 		for _, input := range slices.Sorted(maps.Keys(t.Config.Columns[name].Inputs)) {
@@ -90,7 +90,7 @@ func inputColumn(ctx context.Context, tx pgx.Tx, typ string) (c target.Column, r
 	err = nested.QueryRow(ctx, `select t.oid, coalesce(format_type(t.oid, -1), ''), coalesce(t.typtype::text, '') from (select to_regtype($1)::oid as oid) x left join pg_type t using (oid)`, typ).Scan(&oid, &name, &kind)
 	var pg *pgconn.PgError
 	switch {
-	case errors.As(err, &pg) && classOf(err) != pgerr.Transient:
+	case errors.As(err, &pg) && pgerr.Classify(err) != pgerr.Transient:
 		return c, fmt.Sprintf("type %q: %s", typ, pg.Message), nil
 	case err != nil:
 		return c, "", fmt.Errorf("read type of an input: %w", err)

@@ -3,10 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
-	"log/slog"
-	"slices"
 	"sync"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -15,39 +12,6 @@ import (
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
-
-// withDefaults fills what the configuration leaves open.
-func withDefaults(c sink.Config) sink.Config {
-	orString := func(s *string, d string) {
-		if *s == "" {
-			*s = d
-		}
-	}
-	orDuration := func(v *time.Duration, d time.Duration) {
-		if *v == 0 {
-			*v = d
-		}
-	}
-	orString(&c.TimeZone, "UTC")
-	orString(&c.SearchPath, "public")
-	orString(&c.SynchronousCommit, "on")
-	orString(&c.Rounding, pgtext.RoundingAllow)
-	orDuration(&c.StatementTimeout, 60*time.Second)
-	orDuration(&c.LockTimeout, 10*time.Second)
-	orDuration(&c.IdleTimeout, 10*time.Second)
-	orDuration(&c.ForeignKeyWait, 30*time.Second)
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	c.Tables = slices.Clone(c.Tables)
-	for i := range c.Tables {
-		if c.Tables[i].Strategy == "" {
-			c.Tables[i].Strategy = sink.Upsert
-		}
-		orString(&c.Tables[i].Tombstones, "delete")
-	}
-	return c
-}
 
 // Open reads the target tables from the catalog and checks the configuration
 // against them, in a transaction that changes nothing. All problems found are

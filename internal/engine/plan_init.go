@@ -65,7 +65,7 @@ func PlanInit(ctx context.Context, pool *pgxpool.Pool, cfg sink.Config) (steps [
 		if err != nil {
 			return nil, fmt.Errorf("plan init of %s: %w", tc.Name, err)
 		}
-		more, err := initSteps(t, ctx, tx, r, memories, created)
+		more, err := initSteps(ctx, tx, t, r, memories, created)
 		if err != nil {
 			return nil, fmt.Errorf("plan init of %s: %w", tc.Name, err)
 		}
@@ -75,7 +75,7 @@ func PlanInit(ctx context.Context, pool *pgxpool.Pool, cfg sink.Config) (steps [
 }
 
 // initSteps says what init does to one table.
-func initSteps(t *target.Table, ctx context.Context, tx pgx.Tx, r *catalog.Relation, memories []memory, created bool) (steps []string, err error) {
+func initSteps(ctx context.Context, tx pgx.Tx, t *target.Table, r *catalog.Relation, memories []memory, created bool) (steps []string, err error) {
 	step := func(format string, args ...any) {
 		steps = append(steps, t.Title()+": "+fmt.Sprintf(format, args...))
 	}

@@ -34,7 +34,7 @@ func (s *Sink) Rehearse(ctx context.Context) (warnings []string, err error) {
 		if err := t.rehearse(ctx, tx, ps); err != nil {
 			return nil, err
 		}
-		w, err := undrawable(t.Table, ctx, tx)
+		w, err := undrawable(ctx, tx, t.Table)
 		if err != nil {
 			return nil, err
 		}
@@ -118,7 +118,7 @@ func rehearsalFix(err error, table string) string {
 
 // undrawable finds columns that draw from a sequence which the role may not use. Events that have the
 // field never draw: it depends on them.
-func undrawable(t *target.Table, ctx context.Context, tx pgx.Tx) (warnings []string, err error) {
+func undrawable(ctx context.Context, tx pgx.Tx, t *target.Table) (warnings []string, err error) {
 	rows, err := tx.Query(ctx, `
 		select distinct a.attname::text, s.oid::regclass::text
 		  from pg_attrdef d

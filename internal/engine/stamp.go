@@ -4,27 +4,8 @@ import (
 	"context"
 	"errors"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/oncesink/oncesink/internal/catalog"
-	"github.com/oncesink/oncesink/internal/pgname"
-	"github.com/oncesink/oncesink/sink"
 )
-
-// configured are the names of the tables as the configuration has them, quoted.
-func configured(cfg *sink.Config) (names []string) {
-	for _, tc := range cfg.Tables {
-		schema, name, err := pgname.Split(tc.Name)
-		switch {
-		case err != nil: // openTable reports it
-		case schema == "":
-			names = append(names, pgname.Quote(name))
-		default:
-			names = append(names, pgx.Identifier{schema, name}.Sanitize())
-		}
-	}
-	return names
-}
 
 // queueStamp adds the question whether the catalog is still what the mapping was compiled from.
 func (t *transaction) queueStamp(deep bool) {

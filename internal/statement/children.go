@@ -23,7 +23,7 @@ func SamePlace(a, b string) string {
 	return fmt.Sprintf("%s.%s = %s.%s and %s.%s = %s.%s", a, target.SourceColumn, b, target.SourceColumn, a, target.OffsetColumn, b, target.OffsetColumn)
 }
 
-// claimSQL notes for the given events of the parent that the set is theirs, where they come after the event that has
+// ClaimSet notes for the given events of the parent that the set is theirs, where they come after the event that has
 // it. It locks and writes nothing else. An event that a remembered tombstone holds back has no set, nor has one
 // without a row.
 func ClaimSet(t *target.Table, c *target.Table, s Shape) string {
@@ -56,7 +56,7 @@ func ClaimSet(t *target.Table, c *target.Table, s Shape) string {
 	return b.String()
 }
 
-// staleSQL deletes children that another event brought, of the sets that the given events have. Only
+// DeleteStale deletes children that another event brought, of the sets that the given events have. Only
 // sets that have such children are locked, so that one that another event is taking at this moment is looked at
 // again: a replay has none.
 func DeleteStale(t *target.Table, c *target.Table, s Shape) string {
@@ -70,7 +70,7 @@ func DeleteStale(t *target.Table, c *target.Table, s Shape) string {
 	return b.String()
 }
 
-// childSQL inserts the children of events that have the set, unless they are there.
+// InsertChildren inserts the children of events that have the set, unless they are there.
 func InsertChildren(t *target.Table, s Shape) string {
 	var b strings.Builder
 	insertHead(t, &b, s)

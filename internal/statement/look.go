@@ -26,7 +26,7 @@ func LookShape(t *target.Table) Shape {
 	return s
 }
 
-// lookSQL asks for each event what there is of its key. It answers with one text,
+// Look asks for each event what there is of its key. It answers with one text,
 // a character for each event. It locks nothing. The memory stays as it is until the end of the transaction, which
 // has the table's advisory lock.
 func Look(t *target.Table, s Shape) string {
@@ -43,7 +43,7 @@ func Look(t *target.Table, s Shape) string {
 	return Ask(t, s, says)
 }
 
-// memorySQL asks for each event whether a tombstone of its key is remembered.
+// LookIntoMemory asks for each event whether a tombstone of its key is remembered.
 func LookIntoMemory(t *target.Table, s Shape) string {
 	return Ask(t, s, fmt.Sprintf("case when %s then '%c' else '%c' end", inMemory(t), SaysWins, SaysAbsent))
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/oncesink/oncesink/internal/target"
 )
 
-// rememberSQL applies tombstones to a table with a delete memory (rule 13). A
+// Remember applies tombstones to a table with a delete memory (rule 13). A
 // tombstone that is the latest of its key is remembered. It deletes the row if it
 // comes after the row's event and is not an old one seen again; the offset order
 // within a partition always stands. The memory takes the deleted row's version

@@ -242,7 +242,7 @@ func onConflict(t *target.Table, b *strings.Builder, s Shape) {
 	}
 }
 
-// upsertSQL writes events that have every column an insert needs.
+// Upsert writes events that have every column an insert needs.
 func Upsert(t *target.Table, s Shape) string {
 	var b strings.Builder
 	insertHead(t, &b, s)
@@ -259,7 +259,7 @@ func lockedRows(t *target.Table) string {
 	return fmt.Sprintf(", locked as materialized (\n  select e._oncesink_n from e join %s t on %s\n   order by e._oncesink_n for update of t\n)\n", t.Quoted(), SameKey(t, "t", "e"))
 }
 
-// updateSQL writes partial events over rows that exist. It locks them in the
+// Update writes partial events over rows that exist. It locks them in the
 // order of the keys first.
 func Update(t *target.Table, s Shape) string {
 	sets := assignments(t, s, "e")
@@ -280,7 +280,7 @@ func Update(t *target.Table, s Shape) string {
 	return b.String()
 }
 
-// insertRestSQL follows updateSQL: it inserts the partial events whose row does
+// InsertRest follows Update: it inserts the partial events whose row does
 // not exist. A row that another transaction inserts meanwhile is updated.
 func InsertRest(t *target.Table, s Shape) string {
 	var b strings.Builder
@@ -293,7 +293,7 @@ func InsertRest(t *target.Table, s Shape) string {
 	}
 	b.WriteString(" e" + where(conds))
 	if s.Flagged {
-		// The flags are out of reach here; updateSQL runs once more.
+		// The flags are out of reach here; Update runs once more.
 		fmt.Fprintf(&b, "\n    on conflict (%s) do nothing", keyList(t, ""))
 	} else {
 		onConflict(t, &b, s)
@@ -301,7 +301,7 @@ func InsertRest(t *target.Table, s Shape) string {
 	return b.String()
 }
 
-// deleteSQL applies tombstones to a table without a guard.
+// Delete applies tombstones to a table without a guard.
 func Delete(t *target.Table, s Shape) string {
 	var b strings.Builder
 	b.WriteString("with e as materialized ")
@@ -311,7 +311,7 @@ func Delete(t *target.Table, s Shape) string {
 	return b.String()
 }
 
-// appendSQL writes events of an append table: an event that is there stays.
+// Append writes events of an append table: an event that is there stays.
 func Append(t *target.Table, s Shape) string {
 	var b strings.Builder
 	insertHead(t, &b, s)
@@ -328,7 +328,7 @@ func Append(t *target.Table, s Shape) string {
 	return b.String()
 }
 
-// lockSQL takes the table's advisory lock: shared to write rows, alone to apply
+// Lock takes the table's advisory lock: shared to write rows, alone to apply
 // tombstones. A memory and the rows that look into it are so never changed at
 // the same time by transactions of different partitions.
 func Lock(t *target.Table, alone bool) string {
@@ -353,7 +353,7 @@ func computedValues(t *target.Table, s Shape) string {
 	return b.String()
 }
 
-// copySQL is the statement that takes rows of new keys. What a text becomes in COPY is
+// Copy is the statement that takes rows of new keys. What a text becomes in COPY is
 // what it becomes in the upsert: it goes through the type's input function, or is
 // sent as that function would have read it; and the length is left to the column (rule 15).
 func Copy(t *target.Table, s Shape, options string) string {
