@@ -8,12 +8,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/oncesink/oncesink/internal/mapping"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
 	"github.com/oncesink/oncesink/consumer"
 	"github.com/oncesink/oncesink/docs"
-	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/rollup"
 	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/offsets"
@@ -21,13 +22,13 @@ import (
 
 // checkReport is what `oncesink check --json` prints.
 type checkReport struct {
-	Group    string               `json:"group"`
-	Tables   []engine.TableReport `json:"tables"`
-	Topics   []topicReport        `json:"topics"`
-	Rollups  []rollupReport       `json:"rollups"`
-	History  []historyReport      `json:"incomplete_history"`
-	Warnings []string             `json:"warnings"`
-	Sample   *sampleReport        `json:"sample,omitempty"`
+	Group    string                `json:"group"`
+	Tables   []mapping.TableReport `json:"tables"`
+	Topics   []topicReport         `json:"topics"`
+	Rollups  []rollupReport        `json:"rollups"`
+	History  []historyReport       `json:"incomplete_history"`
+	Warnings []string              `json:"warnings"`
+	Sample   *sampleReport         `json:"sample,omitempty"`
 }
 
 type topicReport struct {

@@ -7,7 +7,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/oncesink/oncesink/internal/engine"
+	"github.com/oncesink/oncesink/internal/mapping"
+
 	"github.com/oncesink/oncesink/internal/pgname"
 )
 
@@ -27,8 +28,8 @@ func (v *validator) table(path string, t *Table) {
 		v.upsertTable(path, t)
 	}
 	for i, a := range t.Accept {
-		if code, _, _ := strings.Cut(a, ":"); a != "" && !slices.Contains(engine.LintCodes(), code) {
-			v.problem(fmt.Sprintf("%s.accept[%d]", path, i), "is no finding that there is%s", Suggest(code, engine.LintCodes()))
+		if code, _, _ := strings.Cut(a, ":"); a != "" && !slices.Contains(mapping.LintCodes(), code) {
+			v.problem(fmt.Sprintf("%s.accept[%d]", path, i), "is no finding that there is%s", Suggest(code, mapping.LintCodes()))
 		}
 	}
 	if t.Strategy != "children" {

@@ -228,7 +228,7 @@ func tableOf(err error) *table {
 }
 
 // refused is the dead letter of a record that the tables or a handler refuse.
-func refused(m *mapping, p *Part, record int32, err error) deadLetter {
+func refused(m *plan, p *Part, record int32, err error) deadLetter {
 	d := deadLetter{part: p, record: record, code: pgerr.SQLState(err)}
 	var w *writeError
 	if errors.As(err, &w) && w.doing.table != nil {

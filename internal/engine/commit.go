@@ -24,7 +24,7 @@ const defaultStuckAfter = 2 * time.Minute
 // transaction is one attempt to write records and positions.
 type transaction struct {
 	s       *Sink
-	m       *mapping
+	m       *plan
 	w       *writer
 	conn    *pgxpool.Conn
 	tx      pgx.Tx

@@ -22,8 +22,8 @@ func (s *Sink) Add(p *Part, records ...sink.Record) {
 		sc    *scratch
 		topic string
 	)
-	if p.mapping == nil {
-		p.mapping = s.mapping()
+	if p.plan == nil {
+		p.plan = s.plan()
 	}
 	bytes := 0
 	for i := range records {
@@ -37,7 +37,7 @@ func (s *Sink) Add(p *Part, records ...sink.Record) {
 		}
 		if d == nil || topic != rec.Topic {
 			d.put(sc)
-			topic, d = rec.Topic, p.mapping.decoders[rec.Topic]
+			topic, d = rec.Topic, p.plan.decoders[rec.Topic]
 			sc = d.get()
 		}
 		p.To = offsets.Position{Next: rec.Offset + 1, Epoch: rec.Epoch, Time: rec.Timestamp}
@@ -51,12 +51,12 @@ func (s *Sink) Add(p *Part, records ...sink.Record) {
 }
 
 // decode decodes a part's records again, if it was another mapping that decoded them.
-func (m *mapping) decode(p *Part) {
-	if p.mapping == nil || p.mapping.catalog == m.catalog {
-		p.mapping = m
+func (m *plan) decode(p *Part) {
+	if p.plan == nil || p.plan.Catalog == m.Catalog {
+		p.plan = m
 		return
 	}
-	again := Part{Claim: p.Claim, To: p.To, mapping: m, records: p.records[:0], text: p.text[:0], rows: p.rows[:0], cells: p.cells[:0], payload: p.payload}
+	again := Part{Claim: p.Claim, To: p.To, plan: m, records: p.records[:0], text: p.text[:0], rows: p.rows[:0], cells: p.cells[:0], payload: p.payload}
 	for i := range p.records {
 		rec := &p.records[i]
 		again.records = append(again.records, *rec)

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/oncesink/oncesink/internal/fields"
+	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/internal/source"
 	"github.com/oncesink/oncesink/internal/target"
@@ -22,7 +23,7 @@ type decoder struct {
 // tableDecoder is a table with the places of its columns' paths.
 type tableDecoder struct {
 	*target.Table
-	index    int32   // into mapping.tables
+	index    int32   // into plan.tables
 	columnAt []int32 // by column: index of its path; -1 without one
 	keyAt    []int32 // the same of recordKey
 	brood    []childDecoder
@@ -50,9 +51,9 @@ func (p *paths) add(path string) int32 {
 }
 
 // compileDecoders makes the decoder of each topic.
-func compileDecoders(m *mappingData) (map[string]*decoder, error) {
-	decoders := make(map[string]*decoder, len(m.topics))
-	for topic, tables := range m.topics {
+func compileDecoders(m *mapping.Mapping) (map[string]*decoder, error) {
+	decoders := make(map[string]*decoder, len(m.Topics))
+	for topic, tables := range m.Topics {
 		var err error
 		if decoders[topic], err = compileDecoder(m, tables); err != nil {
 			return nil, err
@@ -61,7 +62,7 @@ func compileDecoders(m *mappingData) (map[string]*decoder, error) {
 	return decoders, nil
 }
 
-func compileDecoder(m *mappingData, tables []int32) (*decoder, error) {
+func compileDecoder(m *mapping.Mapping, tables []int32) (*decoder, error) {
 	d := &decoder{limit: maxRecordBytes}
 	var values, keys paths
 	place := func(src source.Source) int32 {
@@ -74,10 +75,10 @@ func compileDecoder(m *mappingData, tables []int32) (*decoder, error) {
 		return -1
 	}
 	for _, index := range tables {
-		if m.tables[index].Parent != nil {
+		if m.Tables[index].Parent != nil {
 			continue // its parent's decoder has it
 		}
-		t := tableDecoder{Table: m.tables[index], index: index}
+		t := tableDecoder{Table: m.Tables[index], index: index}
 		t.placeColumns(place)
 		for _, src := range t.RecordKey {
 			t.keyAt = append(t.keyAt, place(src))

@@ -15,7 +15,7 @@ import (
 func (s *Sink) texts(p *Part) string {
 	var lines []string
 	for _, r := range p.rows {
-		t := s.mapping().tables[r.table]
+		t := s.plan().tables[r.table]
 		line := fmt.Sprintf("%d %s", p.records[r.record].Offset, t.Name)
 		if r.tombstone {
 			line += " tombstone"

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/offsets"
@@ -12,10 +13,10 @@ import (
 )
 
 // Describe reports each table, in the order of the configuration.
-func (s *Sink) Describe() []TableReport {
-	var out []TableReport
-	for _, t := range s.mapping().tables {
-		r := TableReport{Table: t.Title(), Topics: t.Topics, Strategy: t.Strategy, Findings: t.Findings, Fingerprint: fingerprint(&s.cfg, t.Table), Way: wayOf(t.Table)}
+func (s *Sink) Describe() []mapping.TableReport {
+	var out []mapping.TableReport
+	for _, t := range s.plan().tables {
+		r := mapping.TableReport{Table: t.Title(), Topics: t.Topics, Strategy: t.Strategy, Findings: t.Findings, Fingerprint: mapping.Fingerprint(&s.cfg, t.Table), Way: mapping.WayOf(t.Table)}
 		for i := range t.Filled() {
 			c := &t.Columns[i]
 			from := t.Config.Columns[c.Name].From
@@ -23,14 +24,14 @@ func (s *Sink) Describe() []TableReport {
 			case slices.Contains(t.ParentAt, i):
 				from = "the key of " + t.Parent.Title()
 			case c.Computed != nil:
-				from = "sql: " + c.Computed.SQL + inputList(t.Config.Columns[c.Name])
+				from = "sql: " + c.Computed.SQL + mapping.InputList(t.Config.Columns[c.Name])
 			case from == "":
 				from = c.Name
 			}
 			if c.Unit != "" {
 				from += " (numbers are " + c.Unit + ")"
 			}
-			r.Columns = append(r.Columns, ColumnReport{c.Name, c.Declared, from})
+			r.Columns = append(r.Columns, mapping.ColumnReport{Name: c.Name, Type: c.Declared, From: from})
 		}
 		for _, f := range t.forms() {
 			r.Statements = append(r.Statements, f.sql)
@@ -111,9 +112,9 @@ func (t *table) forms() []form {
 // any `alter table add column`, and is no other mapping.
 func (s *Sink) Mappings() []offsets.Mapping {
 	var out []offsets.Mapping
-	for _, t := range s.mapping().tables {
+	for _, t := range s.plan().tables {
 		for _, topic := range t.Topics {
-			out = append(out, offsets.Mapping{Topic: topic, Target: t.Title(), Fingerprint: fingerprint(&s.cfg, t.Table)})
+			out = append(out, offsets.Mapping{Topic: topic, Target: t.Title(), Fingerprint: mapping.Fingerprint(&s.cfg, t.Table)})
 		}
 	}
 	return out
@@ -122,7 +123,7 @@ func (s *Sink) Mappings() []offsets.Mapping {
 // ReplayRefused says why the group must not be rewound; empty if it may be.
 func (s *Sink) ReplayRefused() string {
 	var why []string
-	for _, t := range s.mapping().tables {
+	for _, t := range s.plan().tables {
 		if !t.Guarded {
 			why = append(why, fmt.Sprintf("table %s has no guard: rebuild it instead", t.Title()))
 		}

@@ -84,7 +84,7 @@ func (db *database) open(cfg sink.Config, configure ...func(*pgxpool.Config)) *e
 	}
 	force(s)
 	l := offsets.New(pool, "g", offsets.Options{Mappings: s.Mappings()})
-	return &engine{s.WithLedger(l), db.T, db, pool, l, map[offsets.Partition]offsets.Claim{}, s.mapping().tables, map[string]int{}}
+	return &engine{s.WithLedger(l), db.T, db, pool, l, map[offsets.Partition]offsets.Claim{}, s.plan().tables, map[string]int{}}
 }
 
 // topicID is the id of the n-th incarnation of a topic.

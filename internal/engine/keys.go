@@ -23,7 +23,7 @@ func (s *Sink) seal(p *Part, known spellings) (open spellings) {
 	var siblings twins
 	began := 0 // where the record's keys do
 	for i := range p.rows {
-		k := sealing{p: p, r: &p.rows[i], t: p.mapping.tables[p.rows[i].table], known: known}
+		k := sealing{p: p, r: &p.rows[i], t: p.plan.tables[p.rows[i].table], known: known}
 		start := len(p.keyText)
 		if i == 0 || p.rows[i].record != p.rows[i-1].record {
 			began = start

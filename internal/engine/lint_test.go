@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -174,7 +175,7 @@ func TestLintDocumented(t *testing.T) {
 	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\|").FindAllSubmatch(text, -1) {
 		documented = append(documented, string(m[1]))
 	}
-	if !sameSet(documented, LintCodes()) || len(documented) != len(LintCodes()) {
-		t.Errorf("documented: %q\nin the code: %q", documented, LintCodes())
+	if !mapping.SameSet(documented, mapping.LintCodes()) || len(documented) != len(mapping.LintCodes()) {
+		t.Errorf("documented: %q\nin the code: %q", documented, mapping.LintCodes())
 	}
 }

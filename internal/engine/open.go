@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/offsets"
@@ -23,10 +24,10 @@ func Open(ctx context.Context, pool *pgxpool.Pool, ledger *offsets.Ledger, cfg s
 
 // OpenStages is Open where some tables, by the names of their entries, are stages.
 func OpenStages(ctx context.Context, pool *pgxpool.Pool, ledger *offsets.Ledger, cfg sink.Config, stages map[string]*target.Stage) (*Sink, error) {
-	cfg = withDefaults(cfg)
+	cfg = mapping.WithDefaults(cfg)
 	s := &Sink{
 		pool: pool, ledger: ledger, cfg: cfg, stages: stages, log: cfg.Logger, compiled: &compiled{},
-		beginSQL: beginStatement(&cfg), slack: defaultSlack, stuckAfter: defaultStuckAfter,
+		beginSQL: mapping.BeginSQL(&cfg), slack: defaultSlack, stuckAfter: defaultStuckAfter,
 		writers: &sync.Pool{New: func() any { return new(writer) }}, warned: &warned{},
 		stats:  &stats{tables: map[string]*tableStats{}},
 		claims: &claims{met: map[offsets.Partition]offsets.Token{}},

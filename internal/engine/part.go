@@ -19,7 +19,7 @@ type Part struct {
 	To offsets.Position
 
 	// mapping is what the records were decoded by.
-	mapping *mapping
+	plan    *plan
 	records []sink.Record
 	rows    []row   // ordered by record, then table
 	faults  []fault // records that could not be decoded, by record
@@ -39,7 +39,7 @@ type Part struct {
 type row struct {
 	text      int   // where its record's texts begin in Part.text
 	record    int32 // index into Part.records
-	table     int32 // index into mapping.tables
+	table     int32 // index into plan.tables
 	first     int32 // index into Part.cells of the first column's cell
 	tombstone bool  // only the key columns' cells are set
 	// arrays has a bit for each table of children whose array the event has. Their rows follow.

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/oncesink/oncesink/internal/catalog"
+	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -22,7 +23,7 @@ import (
 // What keeps a table from being written whatever Init does, such as a key without a unique index, are *ConfigErrors,
 // joined, in the words of [Open]. What the role that runs later may do is not looked at.
 func PlanInit(ctx context.Context, pool *pgxpool.Pool, cfg sink.Config) (steps []string, err error) {
-	cfg = withDefaults(cfg)
+	cfg = mapping.WithDefaults(cfg)
 	conn, err := pool.Acquire(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("plan init: %w", err)
@@ -40,11 +41,11 @@ func PlanInit(ctx context.Context, pool *pgxpool.Pool, cfg sink.Config) (steps [
 		return nil, fmt.Errorf("plan init: %w", err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	m, ps := &mappingData{}, &problems{ahead: true}
+	m, ps := &mapping.Mapping{}, &mapping.Problems{Ahead: true}
 	for _, tc := range cfg.Tables {
 		r, created, err := createTable(ctx, tx, tc)
 		if config := (*sink.ConfigError)(nil); errors.As(err, &config) {
-			ps.errs = append(ps.errs, err)
+			ps.Errs = append(ps.Errs, err)
 			if _, err := tx.Exec(ctx, "select"); err != nil {
 				break // a create: statement ended the transaction
 			}
@@ -53,14 +54,14 @@ func PlanInit(ctx context.Context, pool *pgxpool.Pool, cfg sink.Config) (steps [
 		if err != nil {
 			return nil, fmt.Errorf("plan init of %s: %w", tc.Name, err)
 		}
-		t, _, err := m.openTable(ctx, tx, &cfg, tc, nil, ps)
+		t, _, err := m.OpenTable(ctx, tx, &cfg, tc, nil, ps)
 		if err != nil {
 			return nil, fmt.Errorf("plan init of %s: %w", tc.Name, err)
 		}
 		if t == nil {
 			continue
 		}
-		m.tables = append(m.tables, t)
+		m.Tables = append(m.Tables, t)
 		memories, err := memoriesIn(ctx, tx, r, cfg, tc)
 		if err != nil {
 			return nil, fmt.Errorf("plan init of %s: %w", tc.Name, err)
@@ -71,11 +72,11 @@ func PlanInit(ctx context.Context, pool *pgxpool.Pool, cfg sink.Config) (steps [
 		}
 		steps = append(steps, more...)
 	}
-	return steps, ps.join()
+	return steps, ps.Join()
 }
 
 // initSteps says what init does to one table.
-func initSteps(ctx context.Context, tx pgx.Tx, t *target.Table, r *catalog.Relation, memories []memory, created bool) (steps []string, err error) {
+func initSteps(ctx context.Context, tx pgx.Tx, t *target.Table, r *catalog.Relation, memories []mapping.Memory, created bool) (steps []string, err error) {
 	step := func(format string, args ...any) {
 		steps = append(steps, t.Title()+": "+fmt.Sprintf(format, args...))
 	}
@@ -112,17 +113,17 @@ func initSteps(ctx context.Context, tx pgx.Tx, t *target.Table, r *catalog.Relat
 		}
 	}
 	for _, m := range memories {
-		f, err := m.find(ctx, tx)
+		f, err := m.Find(ctx, tx)
 		if err != nil {
 			return nil, err
 		}
 		switch {
-		case f.exists && len(f.differ) > 0:
-			step("gives columns %s of %s its types", strings.Join(f.differ, ", "), m.quoted())
-		case !f.exists && m.fill != "" && !created:
-			step("creates %s beside it, and fills it from the rows (reads the table)", m.quoted())
-		case !f.exists:
-			step("creates %s beside it", m.quoted())
+		case f.Exists && len(f.Differ) > 0:
+			step("gives columns %s of %s its types", strings.Join(f.Differ, ", "), m.Quoted())
+		case !f.Exists && m.Fill != "" && !created:
+			step("creates %s beside it, and fills it from the rows (reads the table)", m.Quoted())
+		case !f.Exists:
+			step("creates %s beside it", m.Quoted())
 		}
 	}
 	return steps, nil

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/oncesink/oncesink/internal/catalog"
+	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -112,10 +113,10 @@ func TestReferenceAddedLater(t *testing.T) {
 
 // The order of tables that refer to each other in a circle is the configuration's.
 func TestArrange(t *testing.T) {
-	tables := func(n int) *mappingData {
-		m := &mappingData{}
+	tables := func(n int) *mapping.Mapping {
+		m := &mapping.Mapping{}
 		for range n {
-			m.tables = append(m.tables, &target.Table{})
+			m.Tables = append(m.Tables, &target.Table{})
 		}
 		return m
 	}
@@ -131,16 +132,16 @@ func TestArrange(t *testing.T) {
 		{2, []catalog.Reference{{From: 1, To: 1}}, "[0 1] true"},
 	} {
 		m := tables(tt.n)
-		m.arrange(tt.references)
-		if got := fmt.Sprint(m.order, m.references); got != tt.want {
+		m.Arrange(tt.references)
+		if got := fmt.Sprint(m.Order, m.References); got != tt.want {
 			t.Errorf("%+v: got %s, want %s", tt.references, got, tt.want)
 		}
 	}
 	// Children go with their parent, and bring its references along.
 	m := tables(3)
-	m.tables[1].Parent = m.tables[0]
-	m.arrange([]catalog.Reference{{From: 1, To: 0}, {From: 1, To: 2}})
-	if got := fmt.Sprint(m.order); got != "[1 2 0]" {
+	m.Tables[1].Parent = m.Tables[0]
+	m.Arrange([]catalog.Reference{{From: 1, To: 0}, {From: 1, To: 2}})
+	if got := fmt.Sprint(m.Order); got != "[1 2 0]" {
 		t.Errorf("with children: got %s", got)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/target"
 )
@@ -26,8 +27,8 @@ func (s *Sink) Rehearse(ctx context.Context) (warnings []string, err error) {
 		return nil, fmt.Errorf("rehearse: %w", err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	ps := &problems{}
-	for _, t := range s.mapping().tables {
+	ps := &mapping.Problems{}
+	for _, t := range s.plan().tables {
 		if t.Stage != nil {
 			continue
 		}
@@ -44,10 +45,10 @@ func (s *Sink) Rehearse(ctx context.Context) (warnings []string, err error) {
 	if err := rehearse(ctx, tx, "oncesink.dead_letters", []form{letters}, ps); err != nil {
 		return nil, err
 	}
-	return warnings, ps.join()
+	return warnings, ps.Join()
 }
 
-func (t *table) rehearse(ctx context.Context, tx pgx.Tx, ps *problems) error {
+func (t *table) rehearse(ctx context.Context, tx pgx.Tx, ps *mapping.Problems) error {
 	forms := t.forms()
 	compared := t.Key
 	if t.Version >= 0 {
@@ -61,7 +62,7 @@ func (t *table) rehearse(ctx context.Context, tx pgx.Tx, ps *problems) error {
 }
 
 // rehearse tells of each cause once, with the statements that have it.
-func rehearse(ctx context.Context, tx pgx.Tx, table string, forms []form, ps *problems) error {
+func rehearse(ctx context.Context, tx pgx.Tx, table string, forms []form, ps *mapping.Problems) error {
 	names := map[string][]string{} // by cause
 	var causes []string
 	fixes := map[string]string{}
@@ -84,7 +85,7 @@ func rehearse(ctx context.Context, tx pgx.Tx, table string, forms []form, ps *pr
 		names[cause] = append(names[cause], f.name)
 	}
 	for _, cause := range causes {
-		ps.add(fmt.Sprintf("PostgreSQL refuses to %s table %s: %s", strings.Join(names[cause], ", to "), table, cause), fixes[cause])
+		ps.Add(fmt.Sprintf("PostgreSQL refuses to %s table %s: %s", strings.Join(names[cause], ", to "), table, cause), fixes[cause])
 	}
 	return nil
 }

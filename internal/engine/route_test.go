@@ -15,7 +15,7 @@ var routes = map[string]route{"statement": byStatement, "look": byLook, "copy": 
 // force gives the tables of a sink the route that the process tests, if it does.
 func force(s *Sink) {
 	if r, ok := routes[os.Getenv(routeEnv)]; ok {
-		for _, t := range s.mapping().tables {
+		for _, t := range s.plan().tables {
 			t.learn.forced = &r
 		}
 	}

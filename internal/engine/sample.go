@@ -124,8 +124,8 @@ func (x *Sample) topic(name string) *topicSample {
 	if t == nil {
 		t = &topicSample{tables: map[int32]*tableCount{}, letters: map[letterKind]*LetterSample{}, fields: map[string]int{}, more: map[string]bool{}, keys: map[string]bool{}}
 		var fed []*table
-		for _, i := range x.s.mapping().topics[name] {
-			table := x.s.mapping().tables[i]
+		for _, i := range x.s.plan().Topics[name] {
+			table := x.s.plan().tables[i]
 			fed = append(fed, table)
 			t.tables[i] = &tableCount{filled: make([]int, len(table.Columns))}
 		}
@@ -199,8 +199,8 @@ func (x *Sample) Report() []TopicSample {
 	out := make([]TopicSample, 0, len(x.topics))
 	for name, t := range x.topics {
 		r := TopicSample{Topic: name, Records: t.records, Refused: t.refused, Tables: []TableSample{}, Letters: []LetterSample{}, NotTaken: []FieldSample{}, MoreNotTaken: len(t.more)}
-		for _, i := range x.s.mapping().topics[name] {
-			n, table := t.tables[i], x.s.mapping().tables[i]
+		for _, i := range x.s.plan().Topics[name] {
+			n, table := t.tables[i], x.s.plan().tables[i]
 			s := TableSample{Table: table.Title(), Rows: n.rows, Deletes: n.deletes, NotFilled: []string{}}
 			for k, filled := range n.filled {
 				if n.events == 0 || filled > 0 {

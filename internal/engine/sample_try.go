@@ -24,14 +24,14 @@ func (x *Sample) try(ctx context.Context, p *Part, topic *topicSample, faults ma
 		return fmt.Errorf("try a sample: %w", err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	byTable := make([][]event, len(x.s.mapping().tables))
+	byTable := make([][]event, len(x.s.plan().tables))
 	for i := range p.rows {
 		if r := &p.rows[i]; !r.tombstone {
 			byTable[r.table] = append(byTable[r.table], event{part: p, row: int32(i)})
 		}
 	}
 	for i, events := range byTable {
-		t := x.s.mapping().tables[i]
+		t := x.s.plan().tables[i]
 		events = slices.DeleteFunc(events, func(e event) bool { _, refused := faults[p.rows[e.row].record]; return refused })
 		if len(events) == 0 {
 			continue

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/oncesink/oncesink/internal/catalog"
+	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/statement"
@@ -60,7 +61,7 @@ func Init(ctx context.Context, conn *pgx.Conn, cfg sink.Config) error {
 	if err := offsets.Migrate(ctx, conn, component, migrations); err != nil {
 		return fmt.Errorf("init dead letters: %w", err)
 	}
-	cfg = withDefaults(cfg)
+	cfg = mapping.WithDefaults(cfg)
 	for _, tc := range cfg.Tables {
 		if err := initTable(ctx, conn, cfg, tc); err != nil {
 			return fmt.Errorf("init table %s: %w", tc.Name, err)
@@ -98,13 +99,13 @@ func initTable(ctx context.Context, conn *pgx.Conn, cfg sink.Config, tc sink.Tab
 // beginInit begins a transaction that makes or alters tables, one at a time in the database: `create table if not
 // exists` races with itself.
 func beginInit(ctx context.Context, conn *pgx.Conn, cfg *sink.Config) (pgx.Tx, error) {
-	tx, err := conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: beginStatement(cfg)})
+	tx, err := conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: mapping.BeginSQL(cfg)})
 	if err != nil {
 		return nil, err
 	}
 	_, err = tx.Exec(ctx, "set local lock_timeout = '60s'; select pg_advisory_xact_lock($1, 0)", pgx.QueryExecModeSimpleProtocol, int32(statement.LockClass))
 	if err == nil {
-		_, err = tx.Exec(ctx, "set local lock_timeout = "+pgname.Literal(millis(cfg.LockTimeout)))
+		_, err = tx.Exec(ctx, "set local lock_timeout = "+pgname.Literal(mapping.Millis(cfg.LockTimeout)))
 	}
 	if err != nil {
 		_ = tx.Rollback(context.WithoutCancel(ctx))
@@ -139,7 +140,7 @@ func createTable(ctx context.Context, tx pgx.Tx, tc sink.TableConfig) (r *catalo
 // that the runtime role needs (if role is not empty). A table without a schema is taken to be in the
 // first schema of the search path. The script can be run again.
 func InitSQL(cfg sink.Config, role string) string {
-	cfg = withDefaults(cfg)
+	cfg = mapping.WithDefaults(cfg)
 	var b strings.Builder
 	b.WriteString("-- Dead letters and target tables of oncesink. Run it after the ledger's script, as the owner of the\n" +
 		"-- target tables: psql -v ON_ERROR_STOP=1 -f THIS\n\nbegin;\n\n")
@@ -163,7 +164,7 @@ func InitSQL(cfg sink.Config, role string) string {
 				pgname.Literal(pgx.Identifier{schema, name}.Sanitize()), pgname.Literal(tc.Create))
 		}
 		var parentSchema, parentName string
-		parent := parentOf(cfg.Tables, &tc)
+		parent := mapping.ParentOf(cfg.Tables, &tc)
 		if parent != nil {
 			if parentSchema, parentName, err = pgname.Qualify(parent.Name, cfg.SearchPath); err != nil {
 				continue
@@ -191,7 +192,7 @@ func InitSQL(cfg sink.Config, role string) string {
 		}
 		fmt.Fprintf(&b, "grant %s on %s to %s;\n", privileges, pgx.Identifier{schema, name}.Sanitize(), role)
 		for _, m := range memories {
-			b.WriteString(m.grant(role) + ";\n")
+			b.WriteString(m.Grant(role) + ";\n")
 		}
 	}
 	b.WriteString("\ncommit;\n")
@@ -216,19 +217,19 @@ func remembers(tc sink.TableConfig) bool {
 }
 
 // memoriesOf are the engine's tables beside a target.
-func memoriesOf(schema, name string, tc sink.TableConfig, parentSchema, parentName string, parent *sink.TableConfig) []memory {
+func memoriesOf(schema, name string, tc sink.TableConfig, parentSchema, parentName string, parent *sink.TableConfig) []mapping.Memory {
 	switch {
 	case remembers(tc):
-		return []memory{deleteMemory(schema, name, &tc)}
+		return []mapping.Memory{mapping.DeleteMemory(schema, name, &tc)}
 	case tc.Strategy == sink.Children && parent != nil:
-		return []memory{setMemory(schema, name, &tc, parentSchema, parentName, parent)}
+		return []mapping.Memory{mapping.SetMemory(schema, name, &tc, parentSchema, parentName, parent)}
 	}
 	return nil
 }
 
 // memoriesIn are those of a table that is there.
-func memoriesIn(ctx context.Context, tx pgx.Tx, r *catalog.Relation, cfg sink.Config, tc sink.TableConfig) ([]memory, error) {
-	parent := parentOf(cfg.Tables, &tc)
+func memoriesIn(ctx context.Context, tx pgx.Tx, r *catalog.Relation, cfg sink.Config, tc sink.TableConfig) ([]mapping.Memory, error) {
+	parent := mapping.ParentOf(cfg.Tables, &tc)
 	if parent == nil {
 		return memoriesOf(r.Schema, r.Name, tc, "", "", nil), nil
 	}
@@ -244,7 +245,7 @@ func memoriesIn(ctx context.Context, tx pgx.Tx, r *catalog.Relation, cfg sink.Co
 }
 
 // tableScript is what init does to one target table and its memories. Each statement is idempotent.
-func tableScript(schema, name string, tc sink.TableConfig, memories []memory) []string {
+func tableScript(schema, name string, tc sink.TableConfig, memories []mapping.Memory) []string {
 	if tc.Guard == "none" {
 		return nil
 	}
@@ -264,7 +265,7 @@ func tableScript(schema, name string, tc sink.TableConfig, memories []memory) []
 end $init$`, pgname.Literal(pgx.Identifier{schema, indexName(name)}.Sanitize()), target.SourceColumn, target.OffsetColumn, pgname.Literal(indexName(name)), target.SourceColumn, target.OffsetColumn, pgname.Literal(quoted)))
 	}
 	for _, m := range memories {
-		script = append(script, m.script()...)
+		script = append(script, m.Script()...)
 	}
 	return script
 }

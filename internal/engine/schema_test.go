@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/testpg"
 	"github.com/oncesink/oncesink/offsets"
@@ -101,7 +102,7 @@ func TestInitSQL(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := offsets.New(pool, "g", offsets.Options{})
-	e := &engine{s.WithLedger(l), t, db, pool, l, map[offsets.Partition]offsets.Claim{}, s.mapping().tables, nil}
+	e := &engine{s.WithLedger(l), t, db, pool, l, map[offsets.Partition]offsets.Claim{}, s.plan().tables, nil}
 	db.Do("create table log_all partition of log default")
 	e.write(e.part("o", 0,
 		ev{offset: 0, cols: "id=1 region=eu updated_at=2026-01-01"}, ev{offset: 0, table: "Big Table", cols: "ID=6f202020-2020-2020-2020-202020202030"},
@@ -168,10 +169,10 @@ func TestRowSecurity(t *testing.T) {
 // Names of memories and indexes fit PostgreSQL's length, and stay apart.
 func TestShortNames(t *testing.T) {
 	a, b := strings.Repeat("ä", 31)+"1", strings.Repeat("ä", 31)+"2"
-	if x, y := memoryName("public", a), memoryName("public", b); x == y || len(x) > pgname.MaxName || !strings.HasSuffix(x, " deletes") {
+	if x, y := mapping.MemoryName("public", a), mapping.MemoryName("public", b); x == y || len(x) > pgname.MaxName || !strings.HasSuffix(x, " deletes") {
 		t.Errorf("%q and %q", x, y)
 	}
-	if got := memoryName("public", "orders"); got != "public.orders deletes" {
+	if got := mapping.MemoryName("public", "orders"); got != "public.orders deletes" {
 		t.Errorf("got %q", got)
 	}
 }

@@ -59,9 +59,9 @@ func (s *Sink) WithLedger(l *offsets.Ledger) *Sink {
 
 // Topics returns the topics that feed the tables, sorted.
 func (s *Sink) Topics() []string {
-	m := s.mapping()
-	topics := make([]string, 0, len(m.topics))
-	for t := range m.topics {
+	m := s.plan()
+	topics := make([]string, 0, len(m.Topics))
+	for t := range m.Topics {
 		topics = append(topics, t)
 	}
 	slices.Sort(topics)

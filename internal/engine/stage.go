@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/sink"
@@ -90,7 +91,7 @@ type Layout struct {
 
 // Layout returns the layout of the table that an entry of the configuration names.
 func (s *Sink) Layout(entry string) (Layout, bool) {
-	m := s.mapping()
+	m := s.plan()
 	i := slices.IndexFunc(m.tables, func(t *table) bool { return t.Config.Name == entry })
 	if i < 0 {
 		return Layout{}, false
@@ -124,12 +125,12 @@ func (l *Layout) StageName() string { return pgname.Short(l.Schema+"."+l.Name, p
 
 // MemoryOf returns the quoted name of the delete memory that [Init] makes for a table.
 func MemoryOf(schema, name string) string {
-	return pgx.Identifier{"oncesink", memoryName(schema, name)}.Sanitize()
+	return pgx.Identifier{"oncesink", mapping.MemoryName(schema, name)}.Sanitize()
 }
 
 // SetsOf returns the quoted name of the set memory that [Init] makes for a table of children.
 func SetsOf(schema, name string) string {
-	return pgx.Identifier{"oncesink", setsName(schema, name)}.Sanitize()
+	return pgx.Identifier{"oncesink", mapping.SetsName(schema, name)}.Sanitize()
 }
 
 // StageSet says which columns of a table a record fills: a mark for each column,
@@ -139,7 +140,7 @@ func (s *Sink) StageSet(entry string, r sink.Record) string {
 	var p Part
 	s.Add(&p, r)
 	for _, row := range p.rows {
-		t := p.mapping.tables[row.table]
+		t := p.plan.tables[row.table]
 		if t.Config.Name != entry || row.tombstone {
 			continue
 		}

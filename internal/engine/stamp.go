@@ -9,7 +9,7 @@ import (
 
 // queueStamp adds the question whether the catalog is still what the mapping was compiled from.
 func (t *transaction) queueStamp(deep bool) {
-	t.w.params.strings(t.m.names)
+	t.w.params.strings(t.m.Names)
 	t.w.params.boolean(deep)
 	t.w.answers = t.w.answers[:0]
 	t.w.exec("read the catalog", nil, catalog.StampSQL)
@@ -26,7 +26,7 @@ func (t *transaction) altered(ctx context.Context) error {
 	if err := t.send(ctx); err != nil {
 		return err
 	}
-	return t.sameStamp(t.m.stamp.Deep)
+	return t.sameStamp(t.m.Stamp.Deep)
 }
 
 // sameStamp compares the answer of queueStamp.

@@ -27,7 +27,7 @@ func (t *transaction) write(ctx context.Context, records spans) error {
 	if err := t.shared(ctx, err); err != nil {
 		return err
 	}
-	if pgerr.SQLState(err) == foreignKeyViolation && !t.orphansAreData && !t.m.references {
+	if pgerr.SQLState(err) == foreignKeyViolation && !t.orphansAreData && !t.m.References {
 		return err // the parent is waited for; it can't be one of this batch
 	}
 	b := &bisection{transaction: t}
@@ -58,7 +58,7 @@ func (t *transaction) try(ctx context.Context, records spans) error {
 	// The locks come before the savepoint: they must outlive a rollback to it.
 	w.locks(t.m)
 	w.exec("savepoint", nil, "savepoint oncesink")
-	if t.m.deferrable {
+	if t.m.Deferrable {
 		w.exec("set constraints", nil, "set constraints all deferred")
 	}
 	if err := t.rows(ctx); err != nil {
@@ -80,7 +80,7 @@ func (t *transaction) try(ctx context.Context, records spans) error {
 	if err := t.send(ctx); err != nil {
 		return err
 	}
-	if err := t.sameStamp(t.m.stamp.Shallow); err != nil {
+	if err := t.sameStamp(t.m.Stamp.Shallow); err != nil {
 		return err
 	}
 	for tb, x := range t.trying {
@@ -92,7 +92,7 @@ func (t *transaction) try(ctx context.Context, records spans) error {
 // rows writes the rows of all tables, the referenced ones first. Where tables refer to each other their
 // rounds take turns, and what is deleted in a turn goes first, from the referring tables on.
 func (t *transaction) rows(ctx context.Context) error {
-	order, most := t.m.order, 0
+	order, most := t.m.Order, 0
 	turns := make([]int, len(t.m.tables))
 	for _, i := range order {
 		if err := t.stage(t.m.tables[i], t.w.tables[i]); err != nil {
@@ -101,7 +101,7 @@ func (t *transaction) rows(ctx context.Context) error {
 		turns[i] = t.turns(i)
 		most = max(most, turns[i])
 	}
-	if !t.m.references {
+	if !t.m.References {
 		for _, i := range order {
 			for n := range turns[i] {
 				t.deletes(i, n)

@@ -27,7 +27,7 @@ import (
 // whoever claims next.
 func (s *Sink) Write(ctx context.Context, parts []*Part) []Outcome {
 	j := &job{s: s, parts: parts, retry: newBackOff(), failed: make(map[*Part]error)}
-	j.decode(s.mapping())
+	j.decode(s.plan())
 	j.seal(ctx)
 	var records spans
 	for _, p := range parts {
@@ -58,9 +58,9 @@ type job struct {
 	s     *Sink
 	parts []*Part
 	// mapping that all parts are decoded by.
-	mapping *mapping
-	retry   *backoff.ExponentialBackOff
-	failed  map[*Part]error
+	plan   *plan
+	retry  *backoff.ExponentialBackOff
+	failed map[*Part]error
 	// orphansSince is when a missing parent row was first met.
 	orphansSince time.Time
 	orphans      bool     // it was waited for long enough
@@ -71,8 +71,8 @@ type job struct {
 }
 
 // decode makes the parts those of a mapping: what was decoded by another one is decoded again.
-func (j *job) decode(m *mapping) {
-	j.mapping = m
+func (j *job) decode(m *plan) {
+	j.plan = m
 	for _, p := range j.parts {
 		if j.failed[p] == nil {
 			m.decode(p)
@@ -84,7 +84,7 @@ func (j *job) decode(m *mapping) {
 // mend, or the context's.
 func (j *job) adopt(ctx context.Context) error {
 	for {
-		m, err := j.s.adopt(ctx, j.mapping)
+		m, err := j.s.adopt(ctx, j.plan)
 		var config *sink.ConfigError
 		switch {
 		case err == nil:
@@ -192,15 +192,15 @@ func (j *job) attempt(ctx context.Context, records spans, steps []offsets.Step) 
 		j.s.writers.Put(w)
 	}()
 	w.reset()
-	j.mapping.meet(j.s.claims, records)
-	t := &transaction{s: j.s, m: j.mapping, w: w, records: records, steps: steps, most: byCopy, orphansAreData: j.orphans,
+	j.plan.meet(j.s.claims, records)
+	t := &transaction{s: j.s, m: j.plan, w: w, records: records, steps: steps, most: byCopy, orphansAreData: j.orphans,
 		upserted: map[*table]int{}, changed: map[*table]int{}, rowsWritten: map[*table]int{}, trying: removals{}, removed: removals{}}
 	j.removed = t.removed
 	return t.commit(ctx)
 }
 
 // meet makes the tables look first at what comes under a claim that is new.
-func (m *mapping) meet(claims *claims, records spans) {
+func (m *plan) meet(claims *claims, records spans) {
 	claims.Lock()
 	defer claims.Unlock()
 	for _, x := range records {
@@ -209,7 +209,7 @@ func (m *mapping) meet(claims *claims, records spans) {
 			continue
 		}
 		claims.met[c.Partition] = c.Fence
-		for _, i := range m.topics[c.Topic] {
+		for _, i := range m.Topics[c.Topic] {
 			m.tables[i].learn.again()
 		}
 	}

@@ -87,7 +87,7 @@ func (w *writer) do(d doing, sql string) {
 }
 
 // gather collects the events of the records by table.
-func (w *writer) gather(m *mapping, records spans) {
+func (w *writer) gather(m *plan, records spans) {
 	for len(w.tables) < len(m.tables) {
 		w.tables = append(w.tables, nil)
 	}
@@ -111,8 +111,8 @@ func (w *writer) gather(m *mapping, records spans) {
 
 // locks adds the advisory locks of the tables with a delete memory, in the order
 // of their names. It must come before anything else of the batch.
-func (w *writer) locks(m *mapping) {
-	for _, i := range m.byName {
+func (w *writer) locks(m *plan) {
+	for _, i := range m.ByName {
 		t, events := m.tables[i], w.tables[i]
 		if t.Memory == "" || len(events) == 0 {
 			continue

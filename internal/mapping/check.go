@@ -1,4 +1,4 @@
-package engine
+package mapping
 
 import (
 	"context"
@@ -18,54 +18,54 @@ import (
 )
 
 // checkEntry checks what needs no catalog.
-func checkEntry(cfg sink.TableConfig, ps *problems) {
+func checkEntry(cfg sink.TableConfig, ps *Problems) {
 	in := "table " + cfg.Name
 	checkChildren(cfg, ps)
 	if len(cfg.Topics) == 0 && cfg.Strategy != sink.Children {
-		ps.add(in+" has no topic", "name the topics that feed it")
+		ps.Add(in+" has no topic", "name the topics that feed it")
 	}
 	switch cfg.Strategy {
 	case sink.Upsert:
 		if len(cfg.Key) == 0 {
-			ps.add(in+" has no key", "name the columns of its primary key as `key:`, or use `strategy: append`")
+			ps.Add(in+" has no key", "name the columns of its primary key as `key:`, or use `strategy: append`")
 		}
 	case sink.Append:
 		if len(cfg.Key) > 0 || cfg.Version != "" || len(cfg.RecordKey) > 0 {
-			ps.add(in+" appends, and has a key, version or record_key", "an event of an append table is kept by where it stood in the log: leave them out, or use `strategy: upsert`")
+			ps.Add(in+" appends, and has a key, version or record_key", "an event of an append table is kept by where it stood in the log: leave them out, or use `strategy: upsert`")
 		}
 	case sink.Children:
 	default:
-		ps.add(fmt.Sprintf("%s has strategy %q", in, cfg.Strategy), `it is "upsert", "append" or "children"`)
+		ps.Add(fmt.Sprintf("%s has strategy %q", in, cfg.Strategy), `it is "upsert", "append" or "children"`)
 	}
 	if cfg.Guard != "" && cfg.Guard != "none" {
-		ps.add(fmt.Sprintf("%s has guard %q", in, cfg.Guard), `it is "none", or left out`)
+		ps.Add(fmt.Sprintf("%s has guard %q", in, cfg.Guard), `it is "none", or left out`)
 	}
 	if cfg.Tombstones != "delete" && cfg.Tombstones != "ignore" {
-		ps.add(fmt.Sprintf("%s has tombstones %q", in, cfg.Tombstones), `it is "delete" or "ignore"`)
+		ps.Add(fmt.Sprintf("%s has tombstones %q", in, cfg.Tombstones), `it is "delete" or "ignore"`)
 	}
 	if t := slices.Sorted(slices.Values(cfg.Topics)); len(slices.Compact(t)) < len(cfg.Topics) {
-		ps.add(in+" names a topic twice", "name each once")
+		ps.Add(in+" names a topic twice", "name each once")
 	}
 }
 
 // checkRelation reports whether rows can be written at all.
-func checkRelation(r *catalog.Relation, cfg *sink.Config, stage *target.Stage, ps *problems) bool {
+func checkRelation(r *catalog.Relation, cfg *sink.Config, stage *target.Stage, ps *Problems) bool {
 	switch {
 	case r.Kind == "v" || r.Kind == "m":
-		ps.add(r.Qualified()+" is a view", "name the table below it")
+		ps.Add(r.Qualified()+" is a view", "name the table below it")
 	case r.Kind == "f" || r.ForeignLeaf:
-		ps.add(r.Qualified()+" is, or has a partition that is, a foreign table", "rows and position can't be one transaction there: name a local table")
+		ps.Add(r.Qualified()+" is, or has a partition that is, a foreign table", "rows and position can't be one transaction there: name a local table")
 	case r.Persistence == "t":
-		ps.add(r.Qualified()+" is a temporary table", "name a permanent one")
+		ps.Add(r.Qualified()+" is a temporary table", "name a permanent one")
 	case r.Persistence == "u" && cfg.SynchronousCommit == "off":
-		ps.add(r.Qualified()+" is unlogged and synchronous_commit is off", "a crash would empty the table and keep the position: alter table "+r.Qualified()+" set logged, or synchronous_commit: on")
+		ps.Add(r.Qualified()+" is unlogged and synchronous_commit is off", "a crash would empty the table and keep the position: alter table "+r.Qualified()+" set logged, or synchronous_commit: on")
 	case r.Heirs != "":
-		ps.add(fmt.Sprintf("%s has tables that inherit from it: %s", r.Qualified(), r.Heirs),
+		ps.Add(fmt.Sprintf("%s has tables that inherit from it: %s", r.Qualified(), r.Heirs),
 			"rows there would be taken for its own: alter table HEIR no inherit "+r.Qualified()+", or use partitions")
 	case r.Rules:
-		ps.add(r.Qualified()+" has rewrite rules", "they change what an insert does: use triggers, or a table without rules")
+		ps.Add(r.Qualified()+" has rewrite rules", "they change what an insert does: use triggers, or a table without rules")
 	case r.Schema == "oncesink" && stage == nil:
-		ps.add(r.Qualified()+" is one of the engine's own tables", "name another")
+		ps.Add(r.Qualified()+" is one of the engine's own tables", "name another")
 	default:
 		return true
 	}
@@ -74,18 +74,18 @@ func checkRelation(r *catalog.Relation, cfg *sink.Config, stage *target.Stage, p
 
 // mapColumns decides which columns events fill: every one that is not generated
 // or the engine's, from the field of its name unless the configuration says otherwise.
-func mapColumns(t *target.Table, r *catalog.Relation, cfg sink.TableConfig, ps *problems) {
+func mapColumns(t *target.Table, r *catalog.Relation, cfg sink.TableConfig, ps *Problems) {
 	for name := range cfg.Columns {
 		switch c := r.Column(name); {
 		case c == nil:
-			ps.add(fmt.Sprintf("table %s has no column %q", r.Qualified(), name), "it has "+strings.Join(columnNames(r), ", "))
+			ps.Add(fmt.Sprintf("table %s has no column %q", r.Qualified(), name), "it has "+strings.Join(columnNames(r), ", "))
 		case c.Generated:
-			ps.add(fmt.Sprintf("column %s of %s is generated", name, r.Qualified()), "PostgreSQL computes it: leave it out of `columns:`")
+			ps.Add(fmt.Sprintf("column %s of %s is generated", name, r.Qualified()), "PostgreSQL computes it: leave it out of `columns:`")
 		case numbered(t, c, cfg):
-			ps.add(fmt.Sprintf("column %s of %s is generated always as identity", name, r.Qualified()),
+			ps.Add(fmt.Sprintf("column %s of %s is generated always as identity", name, r.Qualified()),
 				fmt.Sprintf("an update can't give it a value: alter table %s alter column %s set generated by default, or leave it out of `columns:`", t.Quoted(), pgname.Quote(name)))
 		case target.IsEngine(name):
-			ps.add(fmt.Sprintf("column %s of %s is the engine's", name, r.Qualified()), "leave it out of `columns:`")
+			ps.Add(fmt.Sprintf("column %s of %s is the engine's", name, r.Qualified()), "leave it out of `columns:`")
 		}
 	}
 	for i := range r.Columns {
@@ -101,7 +101,7 @@ func mapColumns(t *target.Table, r *catalog.Relation, cfg sink.TableConfig, ps *
 			parse = source.ParseChild
 		}
 		if c.Source, err = parse(from.From, c.Name); err != nil {
-			ps.add(fmt.Sprintf("column %s of %s: %v", c.Name, r.Qualified(), err), "see `from:` in the documentation")
+			ps.Add(fmt.Sprintf("column %s of %s: %v", c.Name, r.Qualified(), err), "see `from:` in the documentation")
 			continue
 		}
 		c.Encoding, c.Zone, c.Unit = from.Encoding, from.Zone, from.Unit
@@ -109,7 +109,7 @@ func mapColumns(t *target.Table, r *catalog.Relation, cfg sink.TableConfig, ps *
 		if from.SQL != "" {
 			checkComputed(r.Qualified(), c.Name, from, ps)
 		} else if err := errors.Join(checkColumn(&c), checkRounding(&c, from.Rounding)); err != nil {
-			ps.add(fmt.Sprintf("column %s of %s: %v", c.Name, r.Qualified(), err), "")
+			ps.Add(fmt.Sprintf("column %s of %s: %v", c.Name, r.Qualified(), err), "")
 		}
 		if rc.Identity == "a" {
 			t.IdentityAlways = true
@@ -120,7 +120,7 @@ func mapColumns(t *target.Table, r *catalog.Relation, cfg sink.TableConfig, ps *
 		t.Columns = append(t.Columns, c)
 	}
 	if len(t.Columns) == 0 {
-		ps.add(fmt.Sprintf("table %s has no columns that an event could fill", r.Qualified()), "add columns")
+		ps.Add(fmt.Sprintf("table %s has no columns that an event could fill", r.Qualified()), "add columns")
 	}
 }
 
@@ -131,14 +131,14 @@ func numbered(t *target.Table, c *catalog.Column, cfg sink.TableConfig) bool {
 }
 
 // mapKey finds the unique index that decides what one row is, and the other ones.
-func mapKey(t *target.Table, r *catalog.Relation, cfg sink.TableConfig, ps *problems) {
+func mapKey(t *target.Table, r *catalog.Relation, cfg sink.TableConfig, ps *Problems) {
 	want := slices.Clone(cfg.Key)
 	if t.Strategy == sink.Append {
 		want = []string{target.SourceColumn, target.OffsetColumn}
 	}
 	found := t.Bulk()
 	for _, x := range r.Indexes {
-		is := sameSet(x.Columns, want)
+		is := SameSet(x.Columns, want)
 		if t.Strategy == sink.Append { // a partitioned table's index has the partition key, too
 			is = subset(want, x.Columns) && subset(x.Columns, append(slices.Clone(want), r.PartitionKey...))
 		}
@@ -163,15 +163,15 @@ func mapKey(t *target.Table, r *catalog.Relation, cfg sink.TableConfig, ps *prob
 	for _, name := range cfg.Key {
 		i := t.Index(name)
 		if i < 0 {
-			ps.add(fmt.Sprintf("key column %q of %s does not exist or is not mapped", name, r.Qualified()), "the table has "+strings.Join(columnNames(r), ", "))
+			ps.Add(fmt.Sprintf("key column %q of %s does not exist or is not mapped", name, r.Qualified()), "the table has "+strings.Join(columnNames(r), ", "))
 			continue
 		}
 		c := &t.Columns[i]
 		if !c.CanBeKey() {
-			ps.add(fmt.Sprintf("key column %s of %s has type %s", name, r.Qualified(), c.Declared), "a key is made of integer, numeric, text, uuid, boolean, date or time columns")
+			ps.Add(fmt.Sprintf("key column %s of %s has type %s", name, r.Qualified(), c.Declared), "a key is made of integer, numeric, text, uuid, boolean, date or time columns")
 		}
 		if !r.Column(name).Deterministic {
-			ps.add(fmt.Sprintf("key column %s of %s has a collation that is not deterministic", name, r.Qualified()), "keys are compared byte for byte: use a deterministic collation")
+			ps.Add(fmt.Sprintf("key column %s of %s has a collation that is not deterministic", name, r.Qualified()), "keys are compared byte for byte: use a deterministic collation")
 		}
 		t.Key = append(t.Key, i)
 	}
@@ -185,7 +185,7 @@ func mapKey(t *target.Table, r *catalog.Relation, cfg sink.TableConfig, ps *prob
 			}
 			fix = fmt.Sprintf("create unique index on %s (%s), or choose one of: %s", t.Quoted(), columns, strings.Join(have, "; "))
 		}
-		ps.add(fmt.Sprintf("table %s has no unique index over exactly (%s)", r.Qualified(), strings.Join(cfg.Key, ", ")), fix)
+		ps.Add(fmt.Sprintf("table %s has no unique index over exactly (%s)", r.Qualified(), strings.Join(cfg.Key, ", ")), fix)
 	}
 }
 
@@ -193,38 +193,38 @@ func subset(a, b []string) bool {
 	return !slices.ContainsFunc(a, func(s string) bool { return !slices.Contains(b, s) })
 }
 
-func sameSet(a, b []string) bool { return subset(a, b) && subset(b, a) }
+func SameSet(a, b []string) bool { return subset(a, b) && subset(b, a) }
 
-func mapVersion(t *target.Table, r *catalog.Relation, cfg sink.TableConfig, ps *problems) {
+func mapVersion(t *target.Table, r *catalog.Relation, cfg sink.TableConfig, ps *Problems) {
 	if cfg.Version == "" {
 		return
 	}
 	i := t.Index(cfg.Version)
 	if i < 0 {
-		ps.add(fmt.Sprintf("version column %q of %s does not exist or is not mapped", cfg.Version, r.Qualified()), "the table has "+strings.Join(columnNames(r), ", "))
+		ps.Add(fmt.Sprintf("version column %q of %s does not exist or is not mapped", cfg.Version, r.Qualified()), "the table has "+strings.Join(columnNames(r), ", "))
 		return
 	}
 	c, rc := &t.Columns[i], r.Column(cfg.Version)
 	switch {
 	case slices.Contains(cfg.Key, cfg.Version):
-		ps.add(fmt.Sprintf("version column %s of %s is part of the key", cfg.Version, r.Qualified()), "a version orders the events of one key")
+		ps.Add(fmt.Sprintf("version column %s of %s is part of the key", cfg.Version, r.Qualified()), "a version orders the events of one key")
 	case !c.CanBeVersion():
-		ps.add(fmt.Sprintf("version column %s of %s has type %s", cfg.Version, r.Qualified(), c.Declared), `a version is an integer, numeric, date, timestamp, or text with collation "C"`)
+		ps.Add(fmt.Sprintf("version column %s of %s has type %s", cfg.Version, r.Qualified(), c.Declared), `a version is an integer, numeric, date, timestamp, or text with collation "C"`)
 	case c.Kind == pgtext.KindText && !rc.CodePointOrder:
-		ps.add(fmt.Sprintf("version column %s of %s has collation %s", cfg.Version, r.Qualified(), rc.Collation),
+		ps.Add(fmt.Sprintf("version column %s of %s has collation %s", cfg.Version, r.Qualified(), rc.Collation),
 			fmt.Sprintf(`alter table %s alter column %s type %s collate "C"`, r.Qualified(), pgname.Quote(cfg.Version), c.Declared))
 	}
 	t.Version = i
 }
 
 // mapTombstones compiles how a tombstone names its row, and finds the delete memory.
-func mapTombstones(ctx context.Context, tx pgx.Tx, t *target.Table, cfg sink.TableConfig, ps *problems) error {
+func mapTombstones(ctx context.Context, tx pgx.Tx, t *target.Table, cfg sink.TableConfig, ps *Problems) error {
 	if len(cfg.RecordKey) == 0 {
 		return nil
 	}
 	for name := range cfg.RecordKey {
 		if !slices.Contains(cfg.Key, name) {
-			ps.add(fmt.Sprintf("record_key of %s names %q", t.Title(), name), "it names the key columns: "+strings.Join(cfg.Key, ", "))
+			ps.Add(fmt.Sprintf("record_key of %s names %q", t.Title(), name), "it names the key columns: "+strings.Join(cfg.Key, ", "))
 		}
 	}
 	for _, k := range t.Key {
@@ -233,24 +233,24 @@ func mapTombstones(ctx context.Context, tx pgx.Tx, t *target.Table, cfg sink.Tab
 		src, err := source.Parse(from, "")
 		switch {
 		case !ok:
-			ps.add(fmt.Sprintf("record_key of %s lacks column %s", t.Title(), name), `say where a tombstone's record key holds it: "$key", "$key_json" or "$key.path"`)
+			ps.Add(fmt.Sprintf("record_key of %s lacks column %s", t.Title(), name), `say where a tombstone's record key holds it: "$key", "$key_json" or "$key.path"`)
 		case err != nil:
-			ps.add(fmt.Sprintf("record_key %s of %s: %v", name, t.Title(), err), `write "$key", "$key_json" or "$key.path"`)
+			ps.Add(fmt.Sprintf("record_key %s of %s: %v", name, t.Title(), err), `write "$key", "$key_json" or "$key.path"`)
 		case src.Meta != source.Key && src.Meta != source.KeyJSON:
-			ps.add(fmt.Sprintf("record_key %s of %s is %q", name, t.Title(), from), `a tombstone has nothing but its key: write "$key", "$key_json" or "$key.path"`)
+			ps.Add(fmt.Sprintf("record_key %s of %s is %q", name, t.Title(), from), `a tombstone has nothing but its key: write "$key", "$key_json" or "$key.path"`)
 		}
 		t.RecordKey = append(t.RecordKey, src)
 	}
 	if !t.Guarded || t.IgnoreTombstones || t.Bulk() {
 		return nil
 	}
-	m := deleteMemory(t.Schema, t.Name, &cfg)
-	t.Memory = m.quoted()
+	m := DeleteMemory(t.Schema, t.Name, &cfg)
+	t.Memory = m.Quoted()
 	return m.check(ctx, tx, ps)
 }
 
 // checkGuard checks the engine columns (rule 10).
-func checkGuard(t *target.Table, r *catalog.Relation, ps *problems) {
+func checkGuard(t *target.Table, r *catalog.Relation, ps *Problems) {
 	if !t.Guarded {
 		return
 	}
@@ -260,12 +260,12 @@ func checkGuard(t *target.Table, r *catalog.Relation, ps *problems) {
 			ps.later(fmt.Sprintf("table %s has no column %s", r.Qualified(), name),
 				"run `oncesink init`, or set `guard: none` (exactly once live, and no replay)")
 		case c.Declared != typ:
-			ps.add(fmt.Sprintf("column %s of %s has type %s", name, r.Qualified(), c.Declared), "it must be "+typ)
+			ps.Add(fmt.Sprintf("column %s of %s has type %s", name, r.Qualified(), c.Declared), "it must be "+typ)
 		}
 	}
 }
 
-func checkPrivileges(t *target.Table, r *catalog.Relation, ps *problems) {
+func checkPrivileges(t *target.Table, r *catalog.Relation, ps *Problems) {
 	if !r.SchemaUsable {
 		ps.later("the role lacks USAGE on schema "+r.Schema, fmt.Sprintf("grant usage on schema %s to ROLE", pgname.Quote(r.Schema)))
 	}
@@ -303,7 +303,7 @@ func grant(privileges []string, on string) string {
 }
 
 // checkOwnTables checks what init makes for every sink.
-func checkOwnTables(ctx context.Context, tx pgx.Tx, ps *problems) error {
+func checkOwnTables(ctx context.Context, tx pgx.Tx, ps *Problems) error {
 	var exists, usable, unlogged, stamps bool
 	err := tx.QueryRow(ctx, `
 		select count(*) > 0, coalesce(bool_or(c.relpersistence <> 'p'), false),
@@ -315,17 +315,17 @@ func checkOwnTables(ctx context.Context, tx pgx.Tx, ps *problems) error {
 		return fmt.Errorf("read dead letters: %w", err)
 	}
 	if !exists {
-		ps.add("table oncesink.dead_letters does not exist", "run `oncesink init`")
+		ps.Add("table oncesink.dead_letters does not exist", "run `oncesink init`")
 		return nil
 	}
 	if !stamps {
-		ps.add("function oncesink.catalog_stamp does not exist: the schema is of an older version", "run `oncesink init`")
+		ps.Add("function oncesink.catalog_stamp does not exist: the schema is of an older version", "run `oncesink init`")
 	}
 	if unlogged {
-		ps.add("table oncesink.dead_letters is unlogged", "a crash would lose what is kept there (rule 21): alter table oncesink.dead_letters set logged")
+		ps.Add("table oncesink.dead_letters is unlogged", "a crash would lose what is kept there (rule 21): alter table oncesink.dead_letters set logged")
 	}
 	if !usable {
-		ps.add("the role lacks INSERT or SELECT on oncesink.dead_letters, or USAGE on schema oncesink",
+		ps.Add("the role lacks INSERT or SELECT on oncesink.dead_letters, or USAGE on schema oncesink",
 			grant([]string{"SELECT", "INSERT"}, "oncesink.dead_letters")+"; grant usage on schema oncesink to ROLE")
 	}
 	return nil

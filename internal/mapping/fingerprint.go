@@ -1,4 +1,4 @@
-package engine
+package mapping
 
 import (
 	"crypto/sha256"
@@ -10,9 +10,9 @@ import (
 	"github.com/oncesink/oncesink/sink"
 )
 
-// fingerprint hashes a table's mapping. The list starts with its own version:
+// Fingerprint hashes a table's mapping. The list starts with its own version:
 // change it when the meaning of the same configuration changes.
-func fingerprint(cfg *sink.Config, t *target.Table) string {
+func Fingerprint(cfg *sink.Config, t *target.Table) string {
 	columns := map[string]sink.ColumnConfig{}
 	for name, c := range t.Config.Columns {
 		if c.Rounding == cfg.Rounding {
@@ -38,8 +38,8 @@ func fingerprint(cfg *sink.Config, t *target.Table) string {
 	return hex.EncodeToString(sum[:12])
 }
 
-// wayOf says which routes the table's rows may take.
-func wayOf(t *target.Table) string {
+// WayOf says which routes the table's rows may take.
+func WayOf(t *target.Table) string {
 	switch {
 	case t.Parent != nil:
 		return "delete and insert, where an event has the array and comes last, beside its row of " + t.Parent.Title()

@@ -1,4 +1,4 @@
-package engine
+package mapping
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 
 // mapComputed compiles the columns that are SQL expressions over others. PostgreSQL has to know them as
 // immutable, or a replay would give other rows.
-func mapComputed(ctx context.Context, tx pgx.Tx, t *target.Table, r *catalog.Relation, ps *problems) error {
+func mapComputed(ctx context.Context, tx pgx.Tx, t *target.Table, r *catalog.Relation, ps *Problems) error {
 	if err := mapInputs(ctx, tx, t, r, ps); err != nil {
 		return err
 	}
@@ -28,13 +28,13 @@ func mapComputed(ctx context.Context, tx pgx.Tx, t *target.Table, r *catalog.Rel
 		}
 		in := fmt.Sprintf("column %s of %s", c.Name, t.Title())
 		if t.IsKey(i) || i == t.Version {
-			ps.add(in+" is computed and part of the key, or the version", "take it from a field of the event")
+			ps.Add(in+" is computed and part of the key, or the version", "take it from a field of the event")
 			continue
 		}
 		result, err := expression.Check(ctx, tx, t.Quoted(), sql, expressionInputs(t, c.Name)...)
 		var refusal *expression.Refusal
 		if errors.As(err, &refusal) {
-			ps.add(fmt.Sprintf("%s: sql %q: %s", in, sql, refusal.Problem), refusal.Fix)
+			ps.Add(fmt.Sprintf("%s: sql %q: %s", in, sql, refusal.Problem), refusal.Fix)
 			continue
 		}
 		if err != nil {
@@ -44,14 +44,14 @@ func mapComputed(ctx context.Context, tx pgx.Tx, t *target.Table, r *catalog.Rel
 		for _, name := range result.Columns {
 			input := t.Index(name)
 			if input < 0 || t.Config.Columns[name].SQL != "" {
-				ps.add(fmt.Sprintf("%s: sql %q reads %s, which no event fills", in, sql, name), "name columns that come from the event, or fields of it as `inputs:`")
+				ps.Add(fmt.Sprintf("%s: sql %q reads %s, which no event fills", in, sql, name), "name columns that come from the event, or fields of it as `inputs:`")
 				continue
 			}
 			c.Computed.Inputs = append(c.Computed.Inputs, input)
 		}
 		for _, input := range expressionInputs(t, c.Name) {
 			if !slices.Contains(result.Columns, input.Name) {
-				ps.add(fmt.Sprintf("%s: sql %q does not read its input %s", in, sql, input.Name), "leave the input out")
+				ps.Add(fmt.Sprintf("%s: sql %q does not read its input %s", in, sql, input.Name), "leave the input out")
 			}
 		}
 	}
@@ -59,9 +59,9 @@ func mapComputed(ctx context.Context, tx pgx.Tx, t *target.Table, r *catalog.Rel
 }
 
 // checkComputed refuses what a computed column has no use for.
-func checkComputed(table, name string, c sink.ColumnConfig, ps *problems) {
+func checkComputed(table, name string, c sink.ColumnConfig, ps *Problems) {
 	if c.From != "" || c.Encoding != "" || c.Zone != "" || c.Unit != "" || c.Rounding != "" {
-		ps.add(fmt.Sprintf("column %s of %s has sql and from, encoding, zone, unit or rounding", name, table), "an expression says it all: use one of them")
+		ps.Add(fmt.Sprintf("column %s of %s has sql and from, encoding, zone, unit or rounding", name, table), "an expression says it all: use one of them")
 	}
 }
 

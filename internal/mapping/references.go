@@ -1,4 +1,4 @@
-package engine
+package mapping
 
 import (
 	"slices"
@@ -9,32 +9,32 @@ import (
 // Tables of one sink may refer to each other. Within a transaction the referenced ones are written first,
 // and deleted from last, whatever their order in the configuration. Tables of children go with their parent.
 
-// arrange finds the order in which tables are written. Where they refer to each other in a circle, the order
+// Arrange finds the order in which tables are written. Where they refer to each other in a circle, the order
 // of the configuration stands: only constraints that can be deferred let such rows pass.
-func (m *mappingData) arrange(references []catalog.Reference) {
+func (m *Mapping) Arrange(references []catalog.Reference) {
 	// A table of children stands for its parent: they are written together.
 	unit := func(i int) int {
-		if p := m.tables[i].Parent; p != nil {
-			return slices.Index(m.tables, p)
+		if p := m.Tables[i].Parent; p != nil {
+			return slices.Index(m.Tables, p)
 		}
 		return i
 	}
-	needs := make([][]int, len(m.tables))
+	needs := make([][]int, len(m.Tables))
 	for _, r := range references {
-		m.deferrable = m.deferrable || r.Deferrable
-		own := m.tables[r.From].Parent == m.tables[r.To] && r.From != r.To // children are written after their parent anyway
+		m.Deferrable = m.Deferrable || r.Deferrable
+		own := m.Tables[r.From].Parent == m.Tables[r.To] && r.From != r.To // children are written after their parent anyway
 		if own {
 			continue
 		}
-		m.references = true
+		m.References = true
 		if from, to := unit(r.From), unit(r.To); from != to {
 			needs[from] = append(needs[from], to)
 		}
 	}
-	done := make([]bool, len(m.tables))
-	for len(m.order) < len(m.tables) {
+	done := make([]bool, len(m.Tables))
+	for len(m.Order) < len(m.Tables) {
 		next := -1
-		for i := range m.tables {
+		for i := range m.Tables {
 			if done[i] {
 				continue
 			}
@@ -47,6 +47,6 @@ func (m *mappingData) arrange(references []catalog.Reference) {
 			}
 		}
 		done[next] = true
-		m.order = append(m.order, next)
+		m.Order = append(m.Order, next)
 	}
 }

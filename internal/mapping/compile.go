@@ -1,4 +1,6 @@
-package engine
+// Package mapping compiles the configuration against the catalog: it decides which columns events fill, from where and
+// how, and says what is wrong, or surprising. It reads the catalog in a transaction that it is given, and writes nothing.
+package mapping
 
 import (
 	"context"
@@ -17,42 +19,42 @@ import (
 	"github.com/oncesink/oncesink/sink"
 )
 
-// mappingData is the configuration, compiled against the catalog of one moment. It is immutable.
-type mappingData struct {
-	tables []*target.Table
-	topics map[string][]int32 // topic -> indexes of its tables
-	byName []int              // indexes of tables in the order of their names
-	// order in which tables are written, the referenced ones first.
-	order []int
-	// references: one of the tables has a foreign key to another one, or to itself. deferrable: one can be
+// Mapping is the configuration, compiled against the catalog of one moment. It is immutable.
+type Mapping struct {
+	Tables []*target.Table
+	Topics map[string][]int32 // topic -> indexes of its tables
+	ByName []int              // indexes of tables in the order of their names
+	// Order in which tables are written, the referenced ones first.
+	Order []int
+	// References: one of the tables has a foreign key to another one, or to itself. deferrable: one can be
 	// checked at the end.
-	references, deferrable bool
-	// names of the tables as SQL takes them, and what the catalog said of them.
-	names []string
-	stamp catalog.Stamp
-	// catalog is all that was read of the tables; mappings of one catalog decode alike.
-	catalog string
+	References, Deferrable bool
+	// Names of the tables as SQL takes them, and what the catalog said of them.
+	Names []string
+	Stamp catalog.Stamp
+	// Catalog is all that was read of the tables; mappings of one catalog decode alike.
+	Catalog string
 }
 
-// compileMapping reads the target tables from the catalog and checks the configuration against them. All problems
+// Compile reads the target tables from the catalog and checks the configuration against them. All problems
 // found are *sink.ConfigErrors, joined. Any other error is one of the connection.
-func compileMapping(ctx context.Context, tx pgx.Tx, cfg *sink.Config, stages map[string]*target.Stage) (*mappingData, error) {
-	ps := &problems{}
+func Compile(ctx context.Context, tx pgx.Tx, cfg *sink.Config, stages map[string]*target.Stage) (*Mapping, error) {
+	ps := &Problems{}
 	if err := checkOwnTables(ctx, tx, ps); err != nil {
 		return nil, err
 	}
 	var err error
-	m := &mappingData{topics: make(map[string][]int32)}
+	m := &Mapping{Topics: make(map[string][]int32)}
 	// The stamp first: what changes while the catalog is read makes the first transaction read it again.
-	if len(ps.errs) == 0 {
-		if m.stamp, err = catalog.ReadStamp(ctx, tx, configured(cfg)); err != nil {
+	if len(ps.Errs) == 0 {
+		if m.Stamp, err = catalog.ReadStamp(ctx, tx, configured(cfg)); err != nil {
 			return nil, fmt.Errorf("read the catalog: %w", err)
 		}
 	}
 	seen := map[string]bool{}
 	var relations []*catalog.Relation // of m.tables
 	for _, tc := range cfg.Tables {
-		t, r, err := m.openTable(ctx, tx, cfg, tc, stages[tc.Name], ps)
+		t, r, err := m.OpenTable(ctx, tx, cfg, tc, stages[tc.Name], ps)
 		if err != nil {
 			return nil, err
 		}
@@ -60,52 +62,52 @@ func compileMapping(ctx context.Context, tx pgx.Tx, cfg *sink.Config, stages map
 			continue
 		}
 		if seen[t.Title()] {
-			ps.add("table "+t.Title()+" has two entries", "name both topics in one entry: two mappings of one table would undo each other's columns (rule 10)")
+			ps.Add("table "+t.Title()+" has two entries", "name both topics in one entry: two mappings of one table would undo each other's columns (rule 10)")
 			continue
 		}
 		seen[t.Title()] = true
-		m.tables, relations = append(m.tables, t), append(relations, r)
+		m.Tables, relations = append(m.Tables, t), append(relations, r)
 	}
-	for i, t := range m.tables {
+	for i, t := range m.Tables {
 		if t.Stage != nil {
 			continue
 		}
 		if err := relations[i].ReadEffects(ctx, tx); err != nil {
 			return nil, fmt.Errorf("read table %s: %w", t.Title(), err)
 		}
-		lintTable(t, relations[i], m.tables)
+		lintTable(t, relations[i], m.Tables)
 	}
-	if err := ps.join(); err != nil {
+	if err := ps.Join(); err != nil {
 		return nil, err
 	}
 	for _, r := range relations {
-		m.catalog += fmt.Sprintf("%+v\n", *r)
+		m.Catalog += fmt.Sprintf("%+v\n", *r)
 	}
-	for i, t := range m.tables {
+	for i, t := range m.Tables {
 		t.Place = int32(i)
-		m.names = append(m.names, t.Quoted())
-		m.byName = append(m.byName, i)
+		m.Names = append(m.Names, t.Quoted())
+		m.ByName = append(m.ByName, i)
 		for _, topic := range t.Topics {
-			m.topics[topic] = append(m.topics[topic], int32(i))
+			m.Topics[topic] = append(m.Topics[topic], int32(i))
 		}
 	}
-	oids := make([]uint32, len(m.tables))
-	for i, t := range m.tables {
+	oids := make([]uint32, len(m.Tables))
+	for i, t := range m.Tables {
 		oids[i] = t.OID
 	}
 	references, err := catalog.References(ctx, tx, oids)
 	if err != nil {
 		return nil, fmt.Errorf("read foreign keys: %w", err)
 	}
-	m.catalog += fmt.Sprintln(references)
-	m.arrange(references)
+	m.Catalog += fmt.Sprintln(references)
+	m.Arrange(references)
 	m.prepareColumns(cfg.TimeZone)
-	slices.SortFunc(m.byName, func(a, b int) int { return strings.Compare(m.tables[a].Title(), m.tables[b].Title()) })
+	slices.SortFunc(m.ByName, func(a, b int) int { return strings.Compare(m.Tables[a].Title(), m.Tables[b].Title()) })
 	return m, nil
 }
 
-// describeColumns lists the columns that events fill, with their types.
-func describeColumns(t *target.Table) []string {
+// DescribeColumns lists the columns that events fill, with their types.
+func DescribeColumns(t *target.Table) []string {
 	out := make([]string, len(t.Columns))
 	for i := range t.Columns {
 		out[i] = t.Columns[i].Name + " " + t.Columns[i].Declared
@@ -113,24 +115,24 @@ func describeColumns(t *target.Table) []string {
 	return out
 }
 
-// onlyIn lists what only a has.
-func onlyIn(a, b []string) string {
+// OnlyIn lists what only a has.
+func OnlyIn(a, b []string) string {
 	only := slices.DeleteFunc(slices.Clone(a), func(s string) bool { return slices.Contains(b, s) })
 	return strings.Join(only, ", ")
 }
 
-// openTable compiles one entry. It returns nil without an error if a problem
+// OpenTable compiles one entry. It returns nil without an error if a problem
 // leaves no table to speak of.
-func (m *mappingData) openTable(ctx context.Context, tx pgx.Tx, all *sink.Config, cfg sink.TableConfig, stage *target.Stage, ps *problems) (*target.Table, *catalog.Relation, error) {
+func (m *Mapping) OpenTable(ctx context.Context, tx pgx.Tx, all *sink.Config, cfg sink.TableConfig, stage *target.Stage, ps *Problems) (*target.Table, *catalog.Relation, error) {
 	schema, name, err := pgname.Split(cfg.Name)
 	if err != nil {
-		ps.add(err.Error(), `write "table" or "schema.table", a name with a dot in double quotes`)
+		ps.Add(err.Error(), `write "table" or "schema.table", a name with a dot in double quotes`)
 		return nil, nil, nil
 	}
 	checkEntry(cfg, ps)
 	r, err := catalog.Read(ctx, tx, schema, name)
 	if errors.Is(err, catalog.ErrNoTable) {
-		ps.add("table "+cfg.Name+" does not exist", "create it, or give its statement as `create:` and run `oncesink init`")
+		ps.Add("table "+cfg.Name+" does not exist", "create it, or give its statement as `create:` and run `oncesink init`")
 		return nil, nil, nil
 	}
 	if err != nil {
@@ -153,11 +155,11 @@ func (m *mappingData) openTable(ctx context.Context, tx pgx.Tx, all *sink.Config
 		return nil, nil, err
 	}
 	if t.Strategy == sink.Children {
-		parent := slices.IndexFunc(m.tables, func(p *target.Table) bool { return p.Config.Name == cfg.Parent })
+		parent := slices.IndexFunc(m.Tables, func(p *target.Table) bool { return p.Config.Name == cfg.Parent })
 		if parent < 0 {
 			adoptChildren(t, nil, r, ps)
 		} else {
-			adoptChildren(t, m.tables[parent], r, ps)
+			adoptChildren(t, m.Tables[parent], r, ps)
 		}
 		if t.SetsTable != "" {
 			m := setMemoryOf(t)
@@ -173,12 +175,12 @@ func (m *mappingData) openTable(ctx context.Context, tx pgx.Tx, all *sink.Config
 }
 
 // prepareColumns tells the columns' types what zone times without one are in.
-func (m *mappingData) prepareColumns(timeZone string) {
+func (m *Mapping) prepareColumns(timeZone string) {
 	session, err := time.LoadLocation(timeZone)
 	if err != nil || timeZone == "Local" {
 		session = nil // PostgreSQL knows it, and is asked where it matters
 	}
-	for _, t := range m.tables {
+	for _, t := range m.Tables {
 		for i := range t.Columns {
 			t.Columns[i].Session = session
 			t.Columns[i].Prepare()

@@ -1,4 +1,4 @@
-package engine
+package mapping
 
 import (
 	"fmt"
@@ -18,14 +18,14 @@ import (
 // the set. So sets come out the same in whatever order events arrive, and an event that is seen again finds
 // its set, and puts back what is missing of it.
 
-// setsName names the set memory of a table of children in schema oncesink.
-func setsName(schema, table string) string { return pgname.Short(schema+"."+table, " sets") }
+// SetsName names the set memory of a table of children in schema oncesink.
+func SetsName(schema, table string) string { return pgname.Short(schema+"."+table, " sets") }
 
-// setMemory is that of a table of children.
-func setMemory(schema, name string, tc *sink.TableConfig, parentSchema, parentName string, parent *sink.TableConfig) memory {
-	return memory{what: "set memory", name: setsName(schema, name), schema: parentSchema, table: parentName,
+// SetMemory is that of a table of children.
+func SetMemory(schema, name string, tc *sink.TableConfig, parentSchema, parentName string, parent *sink.TableConfig) Memory {
+	return Memory{what: "set memory", name: SetsName(schema, name), schema: parentSchema, table: parentName,
 		key: parent.Key, version: parent.Version, privileges: []string{"SELECT", "INSERT", "UPDATE", "DELETE"},
-		fill: setFill(pgx.Identifier{schema, name}.Sanitize(), tc, pgx.Identifier{parentSchema, parentName}.Sanitize(), parent)}
+		Fill: setFill(pgx.Identifier{schema, name}.Sanitize(), tc, pgx.Identifier{parentSchema, parentName}.Sanitize(), parent)}
 }
 
 // setFill reads from children that are there which events brought them. The version is known where
@@ -54,8 +54,8 @@ func setFill(children string, tc *sink.TableConfig, rows string, parent *sink.Ta
 		list, target.SourceColumn, target.OffsetColumn, target.SourceColumn, rows, strings.Join(same, " and "))
 }
 
-// parentOf is the entry of the parent, among those before its children's: Open refuses any other.
-func parentOf(tables []sink.TableConfig, tc *sink.TableConfig) *sink.TableConfig {
+// ParentOf is the entry of the parent, among those before its children's: Open refuses any other.
+func ParentOf(tables []sink.TableConfig, tc *sink.TableConfig) *sink.TableConfig {
 	for i := range tables {
 		switch p := &tables[i]; {
 		case p.Name == tc.Name:

@@ -1,4 +1,4 @@
-package engine
+package mapping
 
 import (
 	"fmt"
@@ -12,16 +12,16 @@ import (
 	"github.com/oncesink/oncesink/sink"
 )
 
-// beginStatement begins a transaction in which a value means the same whatever
+// BeginSQL begins a transaction in which a value means the same whatever
 // the role, the database or a pooler's former client had set (rule 15), and
 // in which the server bounds every wait (rule 1).
-func beginStatement(cfg *sink.Config) string {
+func BeginSQL(cfg *sink.Config) string {
 	var b strings.Builder
 	b.WriteString("begin isolation level read committed read write; select ")
 	for i, s := range [][2]string{
-		{"lock_timeout", millis(cfg.LockTimeout)},
-		{"statement_timeout", millis(cfg.StatementTimeout)},
-		{"idle_in_transaction_session_timeout", millis(cfg.IdleTimeout)},
+		{"lock_timeout", Millis(cfg.LockTimeout)},
+		{"statement_timeout", Millis(cfg.StatementTimeout)},
+		{"idle_in_transaction_session_timeout", Millis(cfg.IdleTimeout)},
 		{"synchronous_commit", cfg.SynchronousCommit},
 		{"client_encoding", "UTF8"},
 		{"TimeZone", cfg.TimeZone},
@@ -39,10 +39,10 @@ func beginStatement(cfg *sink.Config) string {
 	return b.String()
 }
 
-func millis(d time.Duration) string { return fmt.Sprintf("%dms", max(1, d.Milliseconds())) }
+func Millis(d time.Duration) string { return fmt.Sprintf("%dms", max(1, d.Milliseconds())) }
 
-// withDefaults fills what the configuration leaves open.
-func withDefaults(c sink.Config) sink.Config {
+// WithDefaults fills what the configuration leaves open.
+func WithDefaults(c sink.Config) sink.Config {
 	orString := func(s *string, d string) {
 		if *s == "" {
 			*s = d

@@ -1,4 +1,4 @@
-package engine
+package mapping
 
 import (
 	"context"
@@ -13,38 +13,38 @@ import (
 	"github.com/oncesink/oncesink/sink"
 )
 
-// memory is a table of the engine's beside a target, in schema oncesink: a row for a key of the target, with
+// Memory is a table of the engine's beside a target, in schema oncesink: a row for a key of the target, with
 // a version and the place of an event. The delete memory of a table keeps its tombstones (rule 13), the set
 // memory of a table of children the events that brought the sets (rule 16). What is compared with
 // the target's columns has their types.
-type memory struct {
+type Memory struct {
 	what          string // it is
 	name          string // in schema oncesink
 	schema, table string // of the target
 	key           []string
 	version       string // "" without
 	privileges    []string
-	fill          string // a query of what it holds to begin with; "" for nothing
+	Fill          string // a query of what it holds to begin with; "" for nothing
 }
 
-func (m *memory) quoted() string { return pgx.Identifier{"oncesink", m.name}.Sanitize() }
+func (m *Memory) Quoted() string { return pgx.Identifier{"oncesink", m.name}.Sanitize() }
 
 // columns are those that the memory takes over from its target.
-func (m *memory) columns() []string {
+func (m *Memory) columns() []string {
 	if m.version == "" {
 		return m.key
 	}
 	return append(m.key[:len(m.key):len(m.key)], m.version)
 }
 
-// memoryName names a target's delete memory in schema oncesink.
-func memoryName(schema, table string) string {
+// MemoryName names a target's delete memory in schema oncesink.
+func MemoryName(schema, table string) string {
 	return pgname.Short(schema+"."+table, " deletes")
 }
 
-// deleteMemory is that of a table with tombstones.
-func deleteMemory(schema, name string, tc *sink.TableConfig) memory {
-	return memory{what: "delete memory", name: memoryName(schema, name), schema: schema, table: name,
+// DeleteMemory is that of a table with tombstones.
+func DeleteMemory(schema, name string, tc *sink.TableConfig) Memory {
+	return Memory{what: "delete memory", name: MemoryName(schema, name), schema: schema, table: name,
 		key: tc.Key, version: tc.Version, privileges: []string{"SELECT", "INSERT", "UPDATE"}}
 }
 
@@ -63,13 +63,13 @@ const memoryRepair = `do $init$ declare m regclass = MEMORY; o regclass = TARGET
 	end loop;
 end $init$`
 
-// script creates the memory, or brings the types of its columns up to date.
-func (m *memory) script() []string {
-	quoted, name := pgx.Identifier{m.schema, m.table}.Sanitize(), m.quoted()
+// Script creates the memory, or brings the types of its columns up to date.
+func (m *Memory) Script() []string {
+	quoted, name := pgx.Identifier{m.schema, m.table}.Sanitize(), m.Quoted()
 	key := strings.Join(pgname.QuoteAll(m.key), ", ")
 	fill := ""
-	if m.fill != "" {
-		fill = fmt.Sprintf("\n\t\tinsert into %s\n\t\t%s;", name, m.fill)
+	if m.Fill != "" {
+		fill = fmt.Sprintf("\n\t\tinsert into %s\n\t\t%s;", name, m.Fill)
 	}
 	create := fmt.Sprintf(`do $init$ begin
 	if to_regclass(%s) is null then
@@ -85,20 +85,20 @@ end $init$`, pgname.Literal(name), name, strings.Join(pgname.QuoteAll(m.columns(
 	return []string{create, repair}
 }
 
-// grant is what the runtime role needs.
-func (m *memory) grant(role string) string {
-	return fmt.Sprintf("grant %s on %s to %s", strings.ToLower(strings.Join(m.privileges, ", ")), m.quoted(), role)
+// Grant is what the runtime role needs.
+func (m *Memory) Grant(role string) string {
+	return fmt.Sprintf("grant %s on %s to %s", strings.ToLower(strings.Join(m.privileges, ", ")), m.Quoted(), role)
 }
 
 // found is what there is of a memory.
 type found struct {
-	exists, unlogged bool
+	Exists, unlogged bool
 	missing          []string // privileges
-	differ           []string // columns of another type than the target's
+	Differ           []string // columns of another type than the target's
 	key              []string
 }
 
-func (m *memory) find(ctx context.Context, tx pgx.Tx) (f found, err error) {
+func (m *Memory) Find(ctx context.Context, tx pgx.Tx) (f found, err error) {
 	err = tx.QueryRow(ctx, `
 		select true, c.relpersistence <> 'p',
 		       array(select x from unnest($2::text[]) x where not has_table_privilege(c.oid, x)),
@@ -110,7 +110,7 @@ func (m *memory) find(ctx context.Context, tx pgx.Tx) (f found, err error) {
 		       array(select a.attname::text from pg_index i join pg_attribute a on a.attrelid = c.oid and a.attnum = any (i.indkey::int2[])
 		              where i.indrelid = c.oid and i.indisprimary)
 		  from pg_class c join pg_namespace n on n.oid = c.relnamespace
-		 where n.nspname = 'oncesink' and c.relname = $1`, m.name, m.privileges, m.schema, m.table, m.columns()).Scan(&f.exists, &f.unlogged, &f.missing, &f.differ, &f.key)
+		 where n.nspname = 'oncesink' and c.relname = $1`, m.name, m.privileges, m.schema, m.table, m.columns()).Scan(&f.Exists, &f.unlogged, &f.missing, &f.Differ, &f.key)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return found{}, nil
 	}
@@ -121,27 +121,27 @@ func (m *memory) find(ctx context.Context, tx pgx.Tx) (f found, err error) {
 }
 
 // check finds out whether the memory is there and holds what the target's columns hold.
-func (m *memory) check(ctx context.Context, tx pgx.Tx, ps *problems) error {
-	f, err := m.find(ctx, tx)
+func (m *Memory) check(ctx context.Context, tx pgx.Tx, ps *Problems) error {
+	f, err := m.Find(ctx, tx)
 	if err != nil {
 		return err
 	}
-	if !f.exists {
-		ps.later(fmt.Sprintf("table %s.%s has no %s %s", m.schema, m.table, m.what, m.quoted()), "run `oncesink init`, or set `guard: none`")
+	if !f.Exists {
+		ps.later(fmt.Sprintf("table %s.%s has no %s %s", m.schema, m.table, m.what, m.Quoted()), "run `oncesink init`, or set `guard: none`")
 		return nil
 	}
 	if f.unlogged {
-		ps.add(fmt.Sprintf("the %s %s is unlogged", m.what, m.quoted()), "a crash would empty it and keep the position (rule 21): alter table "+m.quoted()+" set logged")
+		ps.Add(fmt.Sprintf("the %s %s is unlogged", m.what, m.Quoted()), "a crash would empty it and keep the position (rule 21): alter table "+m.Quoted()+" set logged")
 	}
 	if len(f.missing) > 0 {
-		ps.later(fmt.Sprintf("the role lacks %s on %s", strings.Join(f.missing, ", "), m.quoted()), grant(f.missing, m.quoted()))
+		ps.later(fmt.Sprintf("the role lacks %s on %s", strings.Join(f.missing, ", "), m.Quoted()), grant(f.missing, m.Quoted()))
 	}
 	switch {
-	case !sameSet(f.key, m.key):
-		ps.add(fmt.Sprintf("the %s %s has the key (%s), and the rows of %s.%s have the key (%s)", m.what, m.quoted(), strings.Join(f.key, ", "), m.schema, m.table, strings.Join(m.key, ", ")),
-			"what it remembers is of other rows: drop table "+m.quoted()+" and run `oncesink init`")
-	case len(f.differ) > 0:
-		ps.later(fmt.Sprintf("column %s of the %s %s has another type than that of %s.%s", strings.Join(f.differ, ", "), m.what, m.quoted(), m.schema, m.table), "run `oncesink init`")
+	case !SameSet(f.key, m.key):
+		ps.Add(fmt.Sprintf("the %s %s has the key (%s), and the rows of %s.%s have the key (%s)", m.what, m.Quoted(), strings.Join(f.key, ", "), m.schema, m.table, strings.Join(m.key, ", ")),
+			"what it remembers is of other rows: drop table "+m.Quoted()+" and run `oncesink init`")
+	case len(f.Differ) > 0:
+		ps.later(fmt.Sprintf("column %s of the %s %s has another type than that of %s.%s", strings.Join(f.Differ, ", "), m.what, m.Quoted(), m.schema, m.table), "run `oncesink init`")
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package engine
+package mapping
 
 import (
 	"context"
@@ -28,26 +28,26 @@ import (
 func only(c, other sink.ColumnConfig) bool { return reflect.DeepEqual(c, other) }
 
 // mapInputs compiles the inputs of all expressions. Two expressions may share one if they say the same of it.
-func mapInputs(ctx context.Context, tx pgx.Tx, t *target.Table, r *catalog.Relation, ps *problems) error {
-	all, before := map[string]sink.InputConfig{}, len(ps.errs)
+func mapInputs(ctx context.Context, tx pgx.Tx, t *target.Table, r *catalog.Relation, ps *Problems) error {
+	all, before := map[string]sink.InputConfig{}, len(ps.Errs)
 	for _, name := range slices.Sorted(maps.Keys(t.Config.Columns)) {
 		for _, input := range slices.Sorted(maps.Keys(t.Config.Columns[name].Inputs)) {
 			in, of := t.Config.Columns[name].Inputs[input], fmt.Sprintf("input %s of column %s of %s", input, name, t.Title())
 			other, again := all[input]
 			switch {
 			case t.Config.Columns[name].SQL == "":
-				ps.add(of+" belongs to no expression", "inputs are for columns with `sql:`")
+				ps.Add(of+" belongs to no expression", "inputs are for columns with `sql:`")
 			case r.Column(input) != nil || target.IsEngine(input):
-				ps.add(of+" has the name of a column of the table", "an expression reads columns without further ado: give the input another name, and its field as `from:`")
+				ps.Add(of+" has the name of a column of the table", "an expression reads columns without further ado: give the input another name, and its field as `from:`")
 			case again && other != in:
-				ps.add(of+" is another one's input of the same name, with something else in it", "give one of them another name")
+				ps.Add(of+" is another one's input of the same name, with something else in it", "give one of them another name")
 			case in.Type == "":
-				ps.add(of+" has no type", "say as what the expression reads it, as in `type: bigint`")
+				ps.Add(of+" has no type", "say as what the expression reads it, as in `type: bigint`")
 			}
 			all[input] = in
 		}
 	}
-	if len(ps.errs) > before {
+	if len(ps.Errs) > before {
 		return nil
 	}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
@@ -57,7 +57,7 @@ func mapInputs(ctx context.Context, tx pgx.Tx, t *target.Table, r *catalog.Relat
 			return err
 		}
 		if refusal != "" {
-			ps.add(of+": "+refusal, "write a type's plain name, such as bigint, text or timestamptz")
+			ps.Add(of+": "+refusal, "write a type's plain name, such as bigint, text or timestamptz")
 			continue
 		}
 		c.Name, c.Hidden, c.Encoding, c.Zone, c.Unit, c.Strict = name, true, in.Encoding, in.Zone, in.Unit, t.Strict
@@ -69,7 +69,7 @@ func mapInputs(ctx context.Context, tx pgx.Tx, t *target.Table, r *catalog.Relat
 			err = checkColumn(&c)
 		}
 		if err != nil {
-			ps.add(fmt.Sprintf("%s: %v", of, err), "")
+			ps.Add(fmt.Sprintf("%s: %v", of, err), "")
 			continue
 		}
 		t.Columns = append(t.Columns, c)
@@ -120,8 +120,8 @@ func expressionInputs(t *target.Table, name string) (out []expression.Input) {
 	return out
 }
 
-// inputList says for a person where a column's inputs come from.
-func inputList(c sink.ColumnConfig) string {
+// InputList says for a person where a column's inputs come from.
+func InputList(c sink.ColumnConfig) string {
 	var out []string
 	for _, name := range slices.Sorted(maps.Keys(c.Inputs)) {
 		from := c.Inputs[name].From
