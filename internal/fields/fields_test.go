@@ -219,6 +219,16 @@ var orderPaths = []string{"order_id", "customer.id", "status", "amount", "curren
 // escapedOrder is the order with a few escapes in its strings, as programs write them that leave nothing but ASCII.
 var escapedOrder = strings.NewReplacer("ring twice, leave at the door", `ring \"twice\", leave at the t\u00fcr\n`, `"retail"`, `"a\/b \ud83d\ude00"`).Replace(order)
 
+// wide is an object of so many members.
+func wide(members int) []byte {
+	doc := []byte("{")
+	for i := range members {
+		doc = fmt.Appendf(doc, `"column_%d":%d,`, i, 1000*i)
+	}
+	doc[len(doc)-1] = '}'
+	return doc
+}
+
 // envelopes are three updates that Debezium 3.5 wrote for PostgreSQL: a row of many types, a row that is mostly null, and
 // the first one with its schema. All have strings with escapes.
 func envelopes(t testing.TB) [][]byte {
@@ -235,7 +245,7 @@ func envelopes(t testing.TB) [][]byte {
 
 // TestPlain: what events look like is read in one pass.
 func TestPlain(t *testing.T) {
-	docs := append(envelopes(t), []byte(order), []byte(escapedOrder), []byte(`{"\u0061":1,"\u00e9\ud83d\ude00":{"a":"\\"}}`))
+	docs := append(envelopes(t), []byte(order), []byte(escapedOrder), wide(64), wide(65), wide(maxPlainNames), []byte(`{"\u0061":1,"\u00e9\ud83d\ude00":{"a":"\\"}}`))
 	s, err := New([]string{"a", "note", "after.j", "payload.after.j", "é😀.a"})
 	if err != nil {
 		t.Fatal(err)
@@ -248,6 +258,28 @@ func TestPlain(t *testing.T) {
 		slow := make([]Value, s.Len())
 		if err := s.extract(doc, slow); err != nil || render(slow) != render(p.values) {
 			t.Errorf("document %d: got %s, want %s, %v", i, render(p.values), render(slow), err)
+		}
+	}
+	for _, doc := range [][]byte{wide(maxPlainNames + 1), []byte(strings.Repeat(`{"a":`, maxPlainDepth+1) + "1" + strings.Repeat("}", maxPlainDepth+1))} {
+		p := plain{doc: doc, values: make([]Value, s.Len())}
+		if p.extract(&s.root) {
+			t.Errorf("more than is plain is taken: %.100s", doc)
+		}
+		if err := s.Extract(doc, make([]Value, s.Len())); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestManyNames: a name that is repeated is found among any number.
+func TestManyNames(t *testing.T) {
+	for _, members := range []int{1, 63, 64, 65, 128, maxPlainNames - 1, maxPlainNames} {
+		for _, at := range []int{0, members / 2, members - 1} {
+			doc := wide(members)
+			doc = fmt.Appendf(doc[:len(doc)-1], `,"column_%d":1}`, at)
+			if _, err := extract(t, string(doc), "a"); !errors.Is(err, ErrDuplicateName) {
+				t.Errorf("%d members, the one at %d again: got %v", members, at, err)
+			}
 		}
 	}
 }
@@ -268,6 +300,7 @@ func BenchmarkExtract(b *testing.B) {
 	}{
 		{"order", []byte(order), orderPaths},
 		{"escapes", []byte(escapedOrder), orderPaths},
+		{"wide", wide(200), []string{"column_7", "column_77", "column_177", "note"}},
 		{"debezium", debezium[0], under("")},
 		{"debezium-nulls", debezium[1], under("")},
 		{"debezium-schema", debezium[2], under("payload.")},

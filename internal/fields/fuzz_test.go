@@ -14,7 +14,7 @@ import (
 // documents that Extract refuses, and never the other way around.
 func FuzzExtract(f *testing.F) {
 	for _, doc := range []string{
-		order, escapedOrder, string(envelopes(f)[0]), `{"\u0061":{"b\\":"\"\/\b\f\n\r\t"},"\ud83d\ude00":1}`, `{"\u0061":1,"a":2}`, `{"a":"\ud83d\u0041","b":"\udc00"}`, "{\"a\":\"\\n\xff\"}", `{"a":{"b":{"c":1}}}`, `{"a":{"b":null},"b":"x"}`, `{"a":[{"b":1}]}`, `{"a":"\ud83d\ude00\u0000"}`, `{"\u0061":1}`,
+		order, escapedOrder, string(envelopes(f)[0]), string(wide(70)), `{"\u0061":{"b\\":"\"\/\b\f\n\r\t"},"\ud83d\ude00":1}`, `{"\u0061":1,"a":2}`, `{"a":"\ud83d\u0041","b":"\udc00"}`, "{\"a\":\"\\n\xff\"}", `{"a":{"b":{"c":1}}}`, `{"a":{"b":null},"b":"x"}`, `{"a":[{"b":1}]}`, `{"a":"\ud83d\ude00\u0000"}`, `{"\u0061":1}`,
 		`{"a":1,"a":2}`, `{"a":"\ud800"}`, "{\"a\":\"\xff\"}", `{"a":1e400}`, ` [] `, `null`, `1 2`, `{"a.b":1}`, `{"":{"":{}}}`, `{"a":{"b":{},"c":[]},"b":{"c":1}}`,
 	} {
 		for _, paths := range []string{"a\na.b\na.b.c\nb", "order_id\ncustomer\ncustomer.id", `a\.b`} {

@@ -292,28 +292,70 @@ type names struct {
 	bits [4]uint64
 	list [64]place
 	n    int
+	many *manyNames // behind list
 }
 
-// add notes a name and reports whether it is certainly a new one. The hash is FNV-1a's.
+// manyNames are those of an object that has more than most.
+type manyNames struct {
+	bits [64]uint64
+	list []place
+}
+
+// maxPlainNames is how many members an object of the plain kind has: comparing takes ever longer.
+const maxPlainNames = 512
+
+// add notes a name and reports whether it is certainly a new one.
 func (n *names) add(p *plain, name []byte, at place) bool {
+	h := hash(name)
 	if n.n == len(n.list) {
+		return n.addMany(p, name, at, h)
+	}
+	word, bit := h>>6%uint64(len(n.bits)), uint64(1)<<(h&63)
+	if n.bits[word]&bit != 0 && p.among(n.list[:n.n], name) {
 		return false
-	}
-	h := uint64(14695981039346656037)
-	for _, c := range name {
-		h = (h ^ uint64(c)) * 1099511628211
-	}
-	h ^= h >> 32
-	word, bit := h>>6&3, uint64(1)<<(h&63)
-	if n.bits[word]&bit != 0 {
-		for _, other := range n.list[:n.n] {
-			if string(p.at(other)) == string(name) {
-				return false
-			}
-		}
 	}
 	n.bits[word] |= bit
 	n.list[n.n] = at
 	n.n++
 	return true
+}
+
+func (n *names) addMany(p *plain, name []byte, at place, h uint64) bool {
+	if n.many == nil {
+		n.many = &manyNames{list: make([]place, 0, 2*len(n.list))}
+		for _, other := range n.list {
+			n.many.add(other, hash(p.at(other)))
+		}
+	}
+	if n.many.has(h) && p.among(n.many.list, name) || len(n.many.list) == maxPlainNames {
+		return false
+	}
+	n.many.add(at, h)
+	return true
+}
+
+func (m *manyNames) has(h uint64) bool { return m.bits[h>>6%uint64(len(m.bits))]&(1<<(h&63)) != 0 }
+
+func (m *manyNames) add(at place, h uint64) {
+	m.bits[h>>6%uint64(len(m.bits))] |= 1 << (h & 63)
+	m.list = append(m.list, at)
+}
+
+// hash is FNV-1a.
+func hash(name []byte) uint64 {
+	h := uint64(14695981039346656037)
+	for _, c := range name {
+		h = (h ^ uint64(c)) * 1099511628211
+	}
+	return h ^ h>>32
+}
+
+// among reports whether a name is one of those at places.
+func (p *plain) among(places []place, name []byte) bool {
+	for _, at := range places {
+		if string(p.at(at)) == string(name) {
+			return true
+		}
+	}
+	return false
 }
