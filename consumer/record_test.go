@@ -7,7 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/oncesink/oncesink/internal/engine"
+	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -23,7 +23,7 @@ func recordWithoutTimestamp(t *testing.T, brokers []string, topic string) {
 	conn, err := pgx.Connect(t.Context(), r.url)
 	r.must(err)
 	defer conn.Close(t.Context())
-	r.must(engine.Init(t.Context(), conn, sink.Config{Tables: tables}))
+	r.must(schema.Init(t.Context(), conn, sink.Config{Tables: tables}))
 
 	none := time.UnixMilli(noTimestamp)
 	at := time.Now().UTC().Truncate(time.Millisecond) // an old one would end the log's retention

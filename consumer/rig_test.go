@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/internal/engine"
+	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/internal/testkafka"
 	"github.com/oncesink/oncesink/internal/testpg"
 	"github.com/oncesink/oncesink/offsets"
@@ -69,7 +70,7 @@ func newRig(t *testing.T, brokers []string, topic string, partitions int32) *rig
 	r.must(err)
 	defer conn.Close(t.Context())
 	r.must(offsets.Init(t.Context(), conn))
-	r.must(engine.Init(t.Context(), conn, r.sinkConfig()))
+	r.must(schema.Init(t.Context(), conn, r.sinkConfig()))
 	return r
 }
 

@@ -15,7 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/oncesink/oncesink/internal/config"
-	"github.com/oncesink/oncesink/internal/engine"
+	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/internal/testpg"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -186,7 +186,7 @@ func TestSQLExamples(t *testing.T) {
 	if err := offsets.Init(ctx, conn); err != nil {
 		t.Fatal(err)
 	}
-	if err := engine.Init(ctx, conn, sink.Config{}); err != nil {
+	if err := schema.Init(ctx, conn, sink.Config{}); err != nil {
 		t.Fatal(err)
 	}
 	pool, _, err := offsets.NewPool(ctx, url, 2)

@@ -10,7 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/oncesink/oncesink/internal/engine"
+	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -52,7 +52,7 @@ func newScratch(ctx context.Context, url string, c *Case) (_ *scratch, err error
 	if err := offsets.Init(ctx, conn); err != nil {
 		return nil, err
 	}
-	return s, engine.Init(ctx, conn, c.Config)
+	return s, schema.Init(ctx, conn, c.Config)
 }
 
 // setUp runs a script in a session of its own, whose settings end with it.

@@ -8,8 +8,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
-	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/rollup"
+	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -47,7 +47,7 @@ Processes that run with another one stop.`,
 			if print {
 				rollups, err := s.rollupScript(role)
 				if err == nil {
-					_, err = fmt.Fprint(cmd.OutOrStdout(), offsets.SQL(role), "\n", engine.InitSQL(s.sinkCfg, role), rollups)
+					_, err = fmt.Fprint(cmd.OutOrStdout(), offsets.SQL(role), "\n", schema.InitSQL(s.sinkCfg, role), rollups)
 				}
 				return err
 			}
@@ -83,7 +83,7 @@ Processes that run with another one stop.`,
 				if err := offsets.Init(ctx, c); err != nil {
 					return err
 				}
-				return engine.Init(ctx, c, s.sinkCfg)
+				return schema.Init(ctx, c, s.sinkCfg)
 			})
 			if err != nil {
 				return s.initError(err)
@@ -125,7 +125,7 @@ func (s *session) planInit(ctx context.Context) (steps []string, err error) {
 	case err != nil:
 		return nil, err
 	}
-	more, err := engine.PlanInit(ctx, s.pool, s.sinkCfg)
+	more, err := schema.Plan(ctx, s.pool, s.sinkCfg)
 	if steps = append(steps, more...); err != nil || len(s.rollups) == 0 {
 		return steps, err
 	}

@@ -13,10 +13,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/oncesink/oncesink/internal/config"
-	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/orders"
 	"github.com/oncesink/oncesink/internal/pgserver"
 	"github.com/oncesink/oncesink/internal/rollup"
+	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -164,7 +164,7 @@ func initialise(ctx context.Context, file string, pool *pgxpool.Pool) error {
 	if err := offsets.Init(ctx, conn.Conn()); err != nil {
 		return err
 	}
-	if err := engine.Init(ctx, conn.Conn(), cfg.ToSink()); err != nil {
+	if err := schema.Init(ctx, conn.Conn(), cfg.ToSink()); err != nil {
 		return err
 	}
 	if err := rollup.Init(ctx, conn.Conn()); err != nil {

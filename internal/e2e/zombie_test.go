@@ -13,7 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/consumer"
-	"github.com/oncesink/oncesink/internal/engine"
+	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/internal/testkafka"
 	"github.com/oncesink/oncesink/internal/testpg"
 	"github.com/oncesink/oncesink/offsets"
@@ -107,7 +107,7 @@ func newDatabase(t *testing.T, topic string) *database {
 	db.must(err)
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	db.must(offsets.Init(ctx, conn))
-	db.must(engine.Init(ctx, conn, sinkConfig(topic)))
+	db.must(schema.Init(ctx, conn, sinkConfig(topic)))
 	return db
 }
 

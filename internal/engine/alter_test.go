@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -259,7 +260,7 @@ func TestRetypedKeyWithMemory(t *testing.T) {
 			if !errors.As(out[0].Err, &config) || !strings.Contains(out[0].Err.Error(), "oncesink init") {
 				t.Fatalf("got %v, want a *ConfigError that speaks of init", out[0].Err)
 			}
-			if err := Init(t.Context(), db.Conn, cfg); err != nil {
+			if err := schema.Init(t.Context(), db.Conn, cfg); err != nil {
 				t.Fatal(err)
 			}
 			e.write(p)

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -259,7 +260,7 @@ func TestChildrenRefused(t *testing.T) {
 			child := sink.TableConfig{Name: "items", Strategy: sink.Children, Parent: "orders", Each: "items", Key: []string{"order_id", "sku"}, ParentKey: map[string]string{"order_id": "id"}}
 			tt.change(&parent, &child)
 			cfg := sink.Config{Tables: []sink.TableConfig{parent, child}}
-			_ = Init(t.Context(), db.Conn, cfg)
+			_ = schema.Init(t.Context(), db.Conn, cfg)
 			_, err := Open(t.Context(), db.pool(), nil, cfg)
 			var problem *sink.ConfigError
 			if !errors.As(err, &problem) || !strings.Contains(err.Error(), tt.want) {

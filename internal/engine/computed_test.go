@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -17,7 +18,7 @@ func (db *database) openErr(table string, tc sink.TableConfig) error {
 	db.T.Helper()
 	tc.Name, tc.Topics = table, []string{"o"}
 	cfg := sink.Config{Tables: []sink.TableConfig{tc}}
-	if err := Init(db.T.Context(), db.Conn, cfg); err != nil {
+	if err := schema.Init(db.T.Context(), db.Conn, cfg); err != nil {
 		db.T.Fatal(err)
 	}
 	_, err := Open(db.T.Context(), db.pool(), nil, cfg)
@@ -110,7 +111,7 @@ func TestComputedGrants(t *testing.T) {
 		"do $$ begin execute format('revoke temporary on database %I from public', current_database()); end $$",
 		"do $$ begin create role \"computing role\"; exception when duplicate_object then null; end $$")
 	cfg := sink.Config{Tables: []sink.TableConfig{{Name: "q", Topics: []string{"o"}, Key: []string{"id"}, Columns: map[string]sink.ColumnConfig{"twice": {SQL: "id * 2"}}}}}
-	if _, err := db.Conn.PgConn().Exec(t.Context(), InitSQL(cfg, "computing role")).ReadAll(); err != nil {
+	if _, err := db.Conn.PgConn().Exec(t.Context(), schema.InitSQL(cfg, "computing role")).ReadAll(); err != nil {
 		t.Fatal(err)
 	}
 	as := func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["role"] = `computing role` }

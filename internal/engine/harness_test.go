@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/internal/testpg"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -74,7 +75,7 @@ func (db *database) pool(configure ...func(*pgxpool.Config)) *pgxpool.Pool {
 // open runs init and opens a sink.
 func (db *database) open(cfg sink.Config, configure ...func(*pgxpool.Config)) *engine {
 	db.T.Helper()
-	if err := Init(db.T.Context(), db.Conn, cfg); err != nil {
+	if err := schema.Init(db.T.Context(), db.Conn, cfg); err != nil {
 		db.T.Fatal(err)
 	}
 	pool := db.pool(configure...)

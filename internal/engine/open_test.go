@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -81,7 +82,7 @@ func TestOpenProblems(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			db := newDatabase(t)
-			if err := Init(t.Context(), db.Conn, sink.Config{}); err != nil {
+			if err := schema.Init(t.Context(), db.Conn, sink.Config{}); err != nil {
 				t.Fatal(err)
 			}
 			if tt.create != "" {
@@ -131,7 +132,7 @@ func TestTwoEntriesForOneTable(t *testing.T) {
 	db := newDatabase(t, "create table t (id int primary key, a int, b int)")
 	entry := sink.TableConfig{Name: "t", Topics: []string{"a"}, Key: []string{"id"}}
 	other := sink.TableConfig{Name: "public.t", Topics: []string{"b"}, Key: []string{"id"}}
-	if err := Init(t.Context(), db.Conn, sink.Config{Tables: []sink.TableConfig{entry}}); err != nil {
+	if err := schema.Init(t.Context(), db.Conn, sink.Config{Tables: []sink.TableConfig{entry}}); err != nil {
 		t.Fatal(err)
 	}
 	_, err := Open(t.Context(), db.pool(), nil, sink.Config{Tables: []sink.TableConfig{entry, other}})

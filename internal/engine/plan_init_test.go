@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -34,14 +35,14 @@ func TestPlanInit(t *testing.T) {
 			plan := func() []string {
 				t.Helper()
 				before := db.Lines(catalog)
-				steps, err := PlanInit(t.Context(), pool, cfg)
+				steps, err := schema.Plan(t.Context(), pool, cfg)
 				if err != nil {
 					t.Fatal(err)
 				}
 				db.Want(before, catalog)
 				return steps
 			}
-			_, err := PlanInit(t.Context(), pool, cfg)
+			_, err := schema.Plan(t.Context(), pool, cfg)
 			if err == nil || !strings.Contains(err.Error(), "does not exist: create it, or give its statement as `create:`") {
 				t.Errorf("without the table: %v", err)
 			}
@@ -56,7 +57,7 @@ func TestPlanInit(t *testing.T) {
 			if guarded := tt.tables[0].Guard != "none"; !strings.Contains(strings.Join(steps, "\n"), "oncesink.dead_letters: creates it") || guarded != (len(steps) > 1) {
 				t.Errorf("before: %q", steps)
 			}
-			if err := Init(t.Context(), db.Conn, cfg); err != nil {
+			if err := schema.Init(t.Context(), db.Conn, cfg); err != nil {
 				t.Fatal(err)
 			}
 			if steps := plan(); len(steps) > 0 {
@@ -77,7 +78,7 @@ func TestPlanInitRefuses(t *testing.T) {
 		}
 		return c
 	}
-	_, err := PlanInit(t.Context(), db.pool(), sink.Config{Tables: []sink.TableConfig{
+	_, err := schema.Plan(t.Context(), db.pool(), sink.Config{Tables: []sink.TableConfig{
 		table("fine", func(c *sink.TableConfig) { c.RecordKey = map[string]string{"id": "$key"} }),
 		table("loose", func(c *sink.TableConfig) { c.Columns = map[string]sink.ColumnConfig{"att": {From: "x"}} }),
 		table("seen", nil), table("gone", nil),

@@ -6,6 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -39,7 +40,7 @@ func TestRehearse(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			db := newDatabase(t, "do $$ begin create role rehearsed; exception when duplicate_object then null; end $$", "create type mood as enum ('good')", tt.create)
 			tt.table.Name, tt.table.Topics = "t", []string{"topic"}
-			if err := Init(t.Context(), db.Conn, sink.Config{Tables: []sink.TableConfig{tt.table}}); err != nil {
+			if err := schema.Init(t.Context(), db.Conn, sink.Config{Tables: []sink.TableConfig{tt.table}}); err != nil {
 				t.Fatal(err)
 			}
 			if tt.as != "" {

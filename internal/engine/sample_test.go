@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -188,7 +189,7 @@ func TestSampleOfManyFields(t *testing.T) {
 func TestSampleWithoutTheRight(t *testing.T) {
 	db := newDatabase(t, "do $$ begin create role sampled; exception when duplicate_object then null; end $$", "create table orders (id bigint primary key, status varchar(3))")
 	cfg := sink.Config{Tables: []sink.TableConfig{{Name: "orders", Topics: []string{"orders"}, Key: []string{"id"}}}}
-	if err := Init(t.Context(), db.Conn, cfg); err != nil {
+	if err := schema.Init(t.Context(), db.Conn, cfg); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := db.Exec(t.Context(), `do $$ begin execute format('revoke temporary on database %I from public', current_database()); end $$;

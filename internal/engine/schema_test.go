@@ -13,6 +13,7 @@ import (
 
 	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/internal/testpg"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -52,7 +53,7 @@ func TestInit(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close(t.Context())
-		wg.Go(func() { errs[i] = Init(t.Context(), conn, schemaConfig()) })
+		wg.Go(func() { errs[i] = schema.Init(t.Context(), conn, schemaConfig()) })
 	}
 	wg.Wait()
 	if err := errors.Join(errs...); err != nil {
@@ -62,7 +63,7 @@ func TestInit(t *testing.T) {
 	golden(t, "schema.txt", dump+"\n")
 	// A second init takes no lock that a reader of the tables would wait for.
 	reader := databaseAt(t, db.URL, "begin", `select from orders, sales."Big Table", log, plain_log, bare`)
-	if err := Init(t.Context(), db.Conn, schemaConfig()); err != nil {
+	if err := schema.Init(t.Context(), db.Conn, schemaConfig()); err != nil {
 		t.Fatal(err)
 	}
 	reader.Do("commit")
@@ -75,7 +76,7 @@ func TestInit(t *testing.T) {
 // The script for a DBA does what Init does; the runtime role then needs no right
 // to create anything. It can be run again.
 func TestInitSQL(t *testing.T) {
-	script := InitSQL(schemaConfig(), "nobody")
+	script := schema.InitSQL(schemaConfig(), "nobody")
 	golden(t, "init.sql", script)
 	const role = "oncesink_writer"
 	db := &database{testpg.Open(t, testpg.URL(t))}
@@ -84,15 +85,15 @@ func TestInitSQL(t *testing.T) {
 	db.Do("revoke all on schema public from public; grant usage on schema public to " + role)
 	db.Do(offsets.SQL(role))
 	for range 2 {
-		db.Do(InitSQL(schemaConfig(), role))
+		db.Do(schema.InitSQL(schemaConfig(), role))
 	}
 	reference := newDatabase(t)
-	if err := Init(t.Context(), reference.Conn, schemaConfig()); err != nil {
+	if err := schema.Init(t.Context(), reference.Conn, schemaConfig()); err != nil {
 		t.Fatal(err)
 	}
 	db.Want(reference.Lines(schemaDump), schemaDump)
 	// What Init migrates later, it does not create again.
-	if err := Init(t.Context(), db.Conn, schemaConfig()); err != nil {
+	if err := schema.Init(t.Context(), db.Conn, schemaConfig()); err != nil {
 		t.Fatal(err)
 	}
 
@@ -141,7 +142,7 @@ func (db *database) as(role, table string, use func(*engine)) {
 	db.Do("create role " + role)
 	defer db.dropRole(role)
 	cfg := sink.Config{Tables: []sink.TableConfig{{Name: table, Topics: []string{"o"}, Key: []string{"id"}}}}
-	if err := Init(db.T.Context(), db.Conn, cfg); err != nil {
+	if err := schema.Init(db.T.Context(), db.Conn, cfg); err != nil {
 		db.T.Fatal(err)
 	}
 	db.Do("grant usage on schema oncesink to " + role)
@@ -186,7 +187,7 @@ func TestInitProblems(t *testing.T) {
 		"create table other (id int)":  "the statement under `create:` does not create t",
 		"":                             "table t does not exist",
 	} {
-		err := Init(t.Context(), db.Conn, sink.Config{Tables: []sink.TableConfig{{Name: "t", Topics: []string{"o"}, Key: []string{"id"}, Create: create}}})
+		err := schema.Init(t.Context(), db.Conn, sink.Config{Tables: []sink.TableConfig{{Name: "t", Topics: []string{"o"}, Key: []string{"id"}, Create: create}}})
 		var config *sink.ConfigError
 		if !errors.As(err, &config) || !strings.Contains(config.Problem, want) {
 			t.Errorf("%s: got %v, want a *ConfigError: %s", create, err, want)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -354,7 +355,7 @@ func TestSetMemoryIsFilled(t *testing.T) {
 	e.db.Do(`drop table oncesink."public.items sets"`)
 	e.db.Do("insert into orders (id) values (9)")
 	e.db.Do("insert into items (order_id, sku) values (9, 'of a hand')")
-	if err := Init(t.Context(), e.db.Conn, shopConfig()); err != nil {
+	if err := schema.Init(t.Context(), e.db.Conn, shopConfig()); err != nil {
 		t.Fatal(err)
 	}
 	e.db.Want("1|3|0\n2|-|1", `select id, version, _oncesink_offset from oncesink."public.items sets" order by 1`)
@@ -412,7 +413,7 @@ func TestMemoriesFollowTheTarget(t *testing.T) {
 	other := cfg("version")
 	other.Tables[0].Key, other.Tables[0].RecordKey = []string{"id"}, map[string]string{"id": "$key.id"}
 	other.Tables[1].Key = []string{"order_id", "sku"}
-	if err := Init(t.Context(), db.Conn, other); err != nil {
+	if err := schema.Init(t.Context(), db.Conn, other); err != nil {
 		t.Fatal(err)
 	}
 	_, err = Open(t.Context(), db.pool(), nil, other)

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -327,7 +328,7 @@ func TestCheckRefusesSources(t *testing.T) {
 			columns := map[string]sink.ColumnConfig{"b": {Encoding: "hex"}, "bs": {Encoding: "hex"}}
 			columns[tt.column] = tt.cfg
 			cfg := sink.Config{Tables: []sink.TableConfig{{Name: "c", Topics: []string{"o"}, Key: []string{"id"}, Columns: columns, Guard: "none"}}}
-			if err := Init(t.Context(), db.Conn, cfg); err != nil {
+			if err := schema.Init(t.Context(), db.Conn, cfg); err != nil {
 				t.Fatal(err)
 			}
 			_, err := Open(t.Context(), db.pool(), nil, cfg)

@@ -7,8 +7,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/rebuild"
+	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -23,7 +23,7 @@ func withChildren(t *testing.T) *rig {
 	conn, err := r.pool.Acquire(t.Context())
 	r.must(err)
 	defer conn.Release()
-	r.must(engine.Init(t.Context(), conn.Conn(), r.sink()))
+	r.must(schema.Init(t.Context(), conn.Conn(), r.sink()))
 	return r
 }
 

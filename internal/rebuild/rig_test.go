@@ -22,6 +22,7 @@ import (
 	"github.com/oncesink/oncesink/consumer"
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/rebuild"
+	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/internal/testkafka"
 	"github.com/oncesink/oncesink/internal/testpg"
 	"github.com/oncesink/oncesink/offsets"
@@ -90,7 +91,7 @@ func newRig(t *testing.T, table sink.TableConfig, create string) *rig {
 	conn, err := r.pool.Acquire(t.Context())
 	r.must(err)
 	defer conn.Release()
-	r.must(engine.Init(t.Context(), conn.Conn(), r.sink()))
+	r.must(schema.Init(t.Context(), conn.Conn(), r.sink()))
 	return r
 }
 

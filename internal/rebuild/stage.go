@@ -15,6 +15,7 @@ import (
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -289,7 +290,7 @@ func (s *stage) prepare(ctx context.Context, j *job) (*engine.Sink, *offsets.Led
 	if err != nil {
 		return nil, nil, fmt.Errorf("connect: %w", err)
 	}
-	err = engine.Init(ctx, conn.Conn(), indexed)
+	err = schema.Init(ctx, conn.Conn(), indexed)
 	conn.Release()
 	if err != nil {
 		return nil, nil, rights("prepare the stage", err)

@@ -1,4 +1,4 @@
-package engine
+package schema
 
 import (
 	"context"
@@ -16,13 +16,13 @@ import (
 	"github.com/oncesink/oncesink/sink"
 )
 
-// PlanInit returns what [Init] would do, a sentence for each thing that it makes or alters, and nothing if all is
+// Plan returns what [Init] would do, a sentence for each thing that it makes or alters, and nothing if all is
 // there. It does nothing itself: Create statements are executed in a transaction that is rolled back. The ledger need not
 // be there.
 //
 // What keeps a table from being written whatever Init does, such as a key without a unique index, are *ConfigErrors,
-// joined, in the words of [Open]. What the role that runs later may do is not looked at.
-func PlanInit(ctx context.Context, pool *pgxpool.Pool, cfg sink.Config) (steps []string, err error) {
+// joined, in the words of `run`. What the role that runs later may do is not looked at.
+func Plan(ctx context.Context, pool *pgxpool.Pool, cfg sink.Config) (steps []string, err error) {
 	cfg = mapping.WithDefaults(cfg)
 	conn, err := pool.Acquire(ctx)
 	if err != nil {

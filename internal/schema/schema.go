@@ -1,4 +1,6 @@
-package engine
+// Package schema makes what the engine needs in the database beside the ledger: dead letters, target tables that are
+// missing, the columns and memories of those that are there. It does so itself, prints it as a script, or says it.
+package schema
 
 import (
 	"context"
