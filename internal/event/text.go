@@ -71,7 +71,8 @@ func (v Value) AppendJSON(dst []byte) ([]byte, error) {
 	return append(dst, '"'), err
 }
 
-// appendFloat appends the shortest text that is read as the same float of its width: 0.1 is 0.1 in either.
+// appendFloat appends the shortest text that is read as the same float of its width: 0.1 is 0.1 in either. As in JSON it has
+// an exponent where it is very long without one.
 func (v Value) appendFloat(dst []byte) []byte {
 	f := math.Float64frombits(uint64(v.N))
 	if math.IsInf(f, 0) {
@@ -84,7 +85,10 @@ func (v Value) appendFloat(dst []byte) []byte {
 	if v.Scale == 32 {
 		bits = 32
 	}
-	return strconv.AppendFloat(dst, f, 'g', -1, bits)
+	if size := math.Abs(f); size != 0 && size < 1e-6 || size >= 1e21 {
+		return strconv.AppendFloat(dst, f, 'e', -1, bits)
+	}
+	return strconv.AppendFloat(dst, f, 'f', -1, bits)
 }
 
 const (

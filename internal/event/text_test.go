@@ -32,7 +32,7 @@ func TestText(t *testing.T) {
 		{Value{Kind: Int, N: math.MinInt64}, "-9223372036854775808", ""},
 		{Value{Kind: Uint, N: -1}, "18446744073709551615", ""},
 		{float(0.1), "0.1", ""}, {float32of(0.1), "0.1", ""}, {float(float64(float32(0.1))), "0.10000000149011612", ""},
-		{float(1e21), "1e+21", ""}, {float(123456789), "1.23456789e+08", ""}, {float(5), "5", ""}, {float(math.Copysign(0, -1)), "-0", ""}, {float(5e-324), "5e-324", ""},
+		{float(1e21), "1e+21", ""}, {float(123456789), "123456789", ""}, {float(1e20), "100000000000000000000", ""}, {float(0.000001), "0.000001", ""}, {float(9e-7), "9e-07", ""}, {float(5), "5", ""}, {float(math.Copysign(0, -1)), "-0", ""}, {float(5e-324), "5e-324", ""},
 		{float(math.NaN()), "NaN", `"NaN"`}, {float(math.Inf(1)), "Infinity", `"Infinity"`}, {float32of(float32(math.Inf(-1))), "-Infinity", `"-Infinity"`},
 		{Value{Kind: Date, N: 0}, "1970-01-01", ""}, {Value{Kind: Date, N: -719162}, "0001-01-01", ""}, {Value{Kind: Date, N: 2932896}, "9999-12-31", ""},
 		{Value{Kind: Date, N: -719163}, "!22008", ""}, {Value{Kind: Date, N: 2932897}, "!22008", ""}, {Value{Kind: Date, N: math.MinInt64}, "!22008", ""},

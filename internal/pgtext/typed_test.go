@@ -69,6 +69,7 @@ var typedSamples = []typedSample{
 	{"largest uint", event.Value{Kind: event.Uint, N: -1}, pgtype.Numeric{Int: new(big.Int).SetUint64(math.MaxUint64), Valid: true}, "numeric"},
 	{"float 1.5", typedFloat(1.5), 1.5, "float8"},
 	{"float 5", typedFloat(5), 5.0, "float8"},
+	{"float 1234567", typedFloat(1234567), 1234567.0, "float8"},
 	{"float 1e300", typedFloat(1e300), 1e300, "float8"},
 	{"float NaN", typedFloat(math.NaN()), math.NaN(), "float8"},
 	{"float -Infinity", typedFloat(math.Inf(-1)), math.Inf(-1), "float8"},
