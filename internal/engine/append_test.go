@@ -1,0 +1,102 @@
+package engine
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/oncesink/oncesink/sink"
+)
+
+// appendMix are records of all kinds: of rows in several tables and of children, tombstones, faults, and
+// one that becomes nothing.
+func appendMix(n int) []sink.Record {
+	var records []sink.Record
+	for i := range int64(n) {
+		switch i % 5 {
+		case 0, 1:
+			records = append(records, incoming("o", i, "", fmt.Sprintf(`{"id":%d,"version":%d,"note":"é%d","items":[{"sku":"a"},{"sku":"b"}]}`, i, i, i)))
+		case 2:
+			records = append(records, incoming("o", i, fmt.Sprint(i), ""))
+		case 3:
+			records = append(records, incoming("o", i, "", `{"id":"not a number"}`))
+		case 4:
+			records = append(records, sink.Record{Topic: "o", Offset: i, Control: true})
+		}
+	}
+	return records
+}
+
+// A part that was joined of others is the one that the records would have become together, and its row
+// texts, faults and size are those of that one.
+func TestPartAppend(t *testing.T) {
+	db := newDatabase(t, "create table orders (id bigint primary key, version int, note text)",
+		"create table items (order_id bigint, sku text, note text, primary key (order_id, sku))")
+	e := db.open(sink.Config{Tables: []sink.TableConfig{
+		{Name: "orders", Topics: []string{"o"}, Key: []string{"id"}, Version: "version", RecordKey: map[string]string{"id": "$key"}},
+		{Name: "items", Strategy: sink.Children, Parent: "orders", Each: "items", Key: []string{"order_id", "sku"}, ParentKey: map[string]string{"order_id": "id"},
+			Columns: map[string]sink.ColumnConfig{"note": {From: "$event.note"}}},
+	}})
+	records := appendMix(200)
+	whole := &Part{}
+	e.Add(whole, records...)
+
+	t.Run("chunks", func(t *testing.T) {
+		seed := rand.Uint64()
+		t.Logf("seed %d", seed)
+		rnd := rand.New(rand.NewPCG(seed, 0))
+		joined, chunk := &Part{Claim: e.claim("o", 0)}, &Part{}
+		for rest := records; len(rest) > 0; {
+			n := min(len(rest), 1+rnd.IntN(20))
+			e.Add(chunk, rest[:n]...)
+			joined.Append(chunk)
+			joined.Append(chunk) // empty by now
+			rest = rest[n:]
+			if chunk.Records() != 0 || chunk.Bytes() != 0 || chunk.To.Next != 0 {
+				t.Fatalf("%d records in %d bytes are still in the appended part", chunk.Records(), chunk.Bytes())
+			}
+			if held := chunk.records[:1][0]; held.Value != nil || held.Key != nil {
+				t.Fatal("the appended part holds on to a payload")
+			}
+		}
+		if got, want := e.texts(joined), e.texts(whole); got != want {
+			t.Errorf("got:\n%s\nwant:\n%s", got, want)
+		}
+		if joined.To != whole.To || joined.Bytes() != whole.Bytes() || joined.Records() != whole.Records() {
+			t.Errorf("%d records in %d bytes up to %+v, want %d in %d up to %+v", joined.Records(), joined.Bytes(), joined.To, whole.Records(), whole.Bytes(), whole.To)
+		}
+		for _, o := range e.Write(t.Context(), []*Part{joined}) {
+			if o.Err != nil {
+				t.Fatal(o.Err)
+			}
+		}
+		db.Want("80|80", "select count(*), count(*) filter (where note = 'é' || id) from orders")
+		db.Want("160", "select count(*) from items i join orders o on o.id = i.order_id and o.note = i.note")
+		db.Want("40", "select count(*) from oncesink.dead_letters")
+	})
+
+	t.Run("of another mapping", func(t *testing.T) {
+		joined, later := &Part{}, &Part{}
+		e.Add(joined, records[:50]...)
+		was := e.plan()
+		db.Do("alter table orders add column more text")
+		now, err := e.adopt(t.Context(), was)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Add(later, records[50:]...)
+		if later.plan != now || now.Catalog == was.Catalog {
+			t.Fatal("the later records were not decoded by another mapping")
+		}
+		joined.Append(later)
+		if joined.plan != was || len(joined.rows) != len(whole.rows) || len(joined.cells) != len(whole.cells) {
+			t.Errorf("%d rows of %d cells, want %d of %d, as the first records were decoded", len(joined.rows), len(joined.cells), len(whole.rows), len(whole.cells))
+		}
+		empty := &Part{}
+		e.Add(later, records...)
+		empty.Append(later)
+		if empty.plan != now {
+			t.Error("an empty part does not take the mapping of what is appended")
+		}
+	})
+}
