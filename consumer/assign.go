@@ -2,8 +2,7 @@ package consumer
 
 import (
 	"context"
-	"errors"
-	"fmt"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -15,24 +14,21 @@ import (
 // in the background, with the partition suspended meanwhile.
 const claimBudget = 7 * time.Second
 
-// adjust is the client's hook between an assignment and its first fetch: it
-// claims the partitions and says where to read on. It must answer for every
+// adjust is the client's hook between an assignment and its first fetch: it has
+// the partitions claimed and says where to read on. It must answer for every
 // partition it is given: one left out would never be read, and nobody would
 // notice. It never returns an error: the client takes a context's error for the
 // end of its life, and any other for the end of the session.
 func (m *member) adjust(ctx context.Context, assigned map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
 	<-m.opened
-	var lanes []*lane
+	var at []offsets.Partition
 	for topic, partitions := range assigned {
 		for p := range partitions {
-			lanes = append(lanes, m.add(offsets.Partition{Topic: topic, Partition: p}))
+			at = append(at, offsets.Partition{Topic: topic, Partition: p})
 		}
 	}
-	starts := m.firstClaims(ctx, lanes)
-	for topic, partitions := range assigned {
-		for p := range partitions {
-			partitions[p] = kgoOffset(starts[offsets.Partition{Topic: topic, Partition: p}])
-		}
+	for p, position := range m.assign(ctx, at) {
+		assigned[p.Topic][p.Partition] = kgoOffset(position)
 	}
 	return assigned, nil
 }
@@ -43,132 +39,106 @@ func kgoOffset(p offsets.Position) kgo.Offset {
 
 // assignByHand gives the configured partitions to a client without a group.
 func (m *member) assignByHand() {
-	var lanes []*lane
+	var at []offsets.Partition
 	for topic, partitions := range m.cfg.Assign {
 		for _, p := range partitions {
-			lanes = append(lanes, m.add(offsets.Partition{Topic: topic, Partition: p}))
+			at = append(at, offsets.Partition{Topic: topic, Partition: p})
 		}
 	}
-	starts := m.firstClaims(m.work, lanes)
-	assign := map[string]map[int32]kgo.Offset{}
-	for p, pos := range starts {
-		if assign[p.Topic] == nil {
-			assign[p.Topic] = map[int32]kgo.Offset{}
+	starts := map[string]map[int32]kgo.Offset{}
+	for p, position := range m.assign(m.work, at) {
+		if starts[p.Topic] == nil {
+			starts[p.Topic] = map[int32]kgo.Offset{}
 		}
-		assign[p.Topic][p.Partition] = kgoOffset(pos)
+		starts[p.Topic][p.Partition] = kgoOffset(position)
 	}
-	m.client.AddConsumePartitions(assign)
+	m.client.AddConsumePartitions(starts)
 }
 
-// add opens a lane, suspended until it is claimed.
-func (m *member) add(p offsets.Partition) *lane {
-	l := newLane(p)
-	m.mu.Lock()
-	old := m.lanes[p]
-	m.lanes[p] = l
-	m.mu.Unlock()
-	if old != nil { // assigned again without having been revoked
-		old.leave(closed, nil)
-		old.abort()
-	}
-	m.suspend(l)
-	m.spawn(func() { l.decode(m.sink, m.cfg, m.ready.push, m.resume) })
-	return l
-}
-
-// firstClaims claims new lanes within the budget and returns where each starts.
-// Lanes that it could not win are recovered in the background.
-func (m *member) firstClaims(ctx context.Context, lanes []*lane) map[offsets.Partition]offsets.Position {
+// assign opens lanes for partitions, waits within the budget for the first answers about
+// them, lets those run that were won, and returns where each of them starts. Whatever is
+// won later begins in the poll loop.
+func (m *member) assign(ctx context.Context, at []offsets.Partition) map[offsets.Partition]offsets.Position {
 	ctx, cancel := context.WithTimeout(ctx, claimBudget)
 	defer cancel()
-	starts := make(map[offsets.Partition]offsets.Position, len(lanes))
-	for _, l := range lanes {
-		starts[l.Partition] = offsets.Position{Epoch: -1}
+	a := &assignment{starts: make(map[offsets.Partition]offsets.Position, len(at)), unanswered: len(at), answered: make(chan struct{})}
+	for _, p := range at {
+		a.starts[p] = offsets.Position{Epoch: -1}
 	}
-	if len(lanes) == 0 {
-		return starts
+	if len(at) == 0 {
+		return a.starts
 	}
-	claimed, err := m.claim(ctx, lanes)
-	if err != nil {
-		m.log.Warn("claim partitions: trying again in the background", "partitions", len(lanes), "error", err)
+	var requests []*request
+	for _, l := range m.add(at...) {
+		requests = append(requests, newRequest(l, a))
 	}
-	for i, l := range lanes {
-		if err != nil {
-			m.spawn(func() { m.recover(l) })
-			continue
-		}
-		starts[l.Partition] = claimed[i].Position
-		if m.claimEnded(l, claimed[i]) {
-			if !m.outlived(claimed[i].Claim) && l.start(claimed[i].Claim) {
-				m.resume(l)
-			}
-		} else if l.view().state == claiming {
-			m.spawn(func() { m.recover(l) })
-		}
+	m.claims.add(requests...)
+	select {
+	case <-a.answered:
+	case <-ctx.Done():
+		m.log.Warn("claim partitions: no answer yet, going on in the background", "partitions", len(at))
+	case <-m.work.Done():
 	}
-	return starts
+	m.letRun(a.end())
+	return a.starts
 }
 
-// claim asks the ledger for lanes, in one call, making first positions where
-// there are none.
-func (m *member) claim(ctx context.Context, lanes []*lane) ([]offsets.Claimed, error) {
-	topics := map[string]bool{}
-	for _, l := range lanes {
-		topics[l.Topic] = true
-	}
-	names := make([]string, 0, len(topics))
-	for t := range topics {
-		names = append(names, t)
-	}
-	ids, err := m.topicIDs(ctx, names)
-	if err != nil {
-		return nil, err
-	}
-	m.mu.Lock()
-	for topic, id := range ids {
-		if m.topics[topic].IsZero() {
-			m.topics[topic] = id
-		}
-	}
-	m.mu.Unlock()
-	if err := m.firstPositions(ctx, lanes, ids); err != nil {
-		return nil, err
-	}
-	wants := make([]offsets.Want, len(lanes))
-	for i, l := range lanes {
-		id := ids[l.Topic]
-		if id.IsZero() {
-			return nil, fmt.Errorf("topic %q does not exist", l.Topic)
-		}
-		wants[i] = offsets.Want{Partition: l.Partition, TopicID: id}
-	}
-	return m.ledger.Claim(ctx, wants)
+// assignment is a set of lanes that were assigned together, and wait together to be claimed
+// before their first fetch.
+type assignment struct {
+	mu         sync.Mutex
+	over       bool                                   // nobody waits any more
+	unanswered int                                    // lanes
+	answered   chan struct{}                          // closed when each has an answer
+	starts     map[offsets.Partition]offsets.Position // of each lane
+	won        []win
 }
 
-// claimEnded looks at one answer: true means that the lane is ours. Otherwise the
-// lane is halted, or still claiming.
-func (m *member) claimEnded(l *lane, c offsets.Claimed) bool {
-	if c.WaitedFor != "" {
-		m.log.Warn("ended a stopped session that held a partition", "topic", l.Topic, "partition", l.Partition.Partition, "session", c.WaitedFor)
+// answer notes what became of the first attempt for a lane. It reports false if nobody waits
+// for it any more.
+func (a *assignment) answer(l *lane, c offsets.Claim, won bool) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.over {
+		return false
 	}
-	var (
-		held    *offsets.HeldError
-		mapping *offsets.MappingError
-	)
-	switch {
-	case c.Err == nil:
-		m.setHeld(l.Partition)
-		l.hold(c.Claim)
-		return true
-	case errors.As(c.Err, &held):
-		m.log.Warn("a partition is still held: trying again in the background", "topic", l.Topic, "partition", l.Partition.Partition, "holder", held.Holder)
-	case errors.As(c.Err, &mapping):
-		l.leave(halted, c.Err)
-		m.fail(refusedMapping(c.Err))
-	default: // another topic under the name, or a row that vanished
-		m.halt(l, c.Err)
+	a.starts[l.Partition] = c.Position
+	if won {
+		a.won = append(a.won, win{l, c})
 	}
-	return false
+	if a.unanswered--; a.unanswered == 0 {
+		close(a.answered)
+	}
+	return true
+}
+
+// end returns what was won so far. From then on the poll loop lets lanes run.
+func (a *assignment) end() []win {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.over = true
+	return a.won
+}
+
+// add opens lanes, suspended until they are claimed.
+func (m *member) add(at ...offsets.Partition) []*lane {
+	lanes := make([]*lane, len(at))
+	for i, p := range at {
+		lanes[i] = newLane(p)
+		m.mu.Lock()
+		old := m.lanes[p]
+		m.lanes[p] = lanes[i]
+		m.mu.Unlock()
+		if old != nil { // assigned again without having been revoked
+			old.leave(closed, nil)
+			old.abort()
+		}
+	}
+	m.suspend(lanes...)
+	for _, l := range lanes {
+		m.spawn(func() { l.decode(m.decoder) })
+	}
+	return lanes
 }
 
 // revoked waits for the transactions of the lanes that move on, within the

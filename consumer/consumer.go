@@ -133,13 +133,15 @@ func (m *member) clientOptions() []kgo.Opt {
 			kgo.BlockRebalanceOnPoll(),
 			kgo.SessionTimeout(cfg.SessionTimeout),
 			kgo.AdjustFetchOffsetsFn(m.adjust),
-			// Being there is what counts: with such a callback the client keeps a new assignment
-			// waiting, as it does a revocation, until the poll loop allows a rebalance.
+			// It does nothing, and has to be there: only if there is such a callback does an assignment, as a
+			// revocation does, wait until the poll loop allows a rebalance. So the hook above opens and claims
+			// lanes after a turn of the loop, and what the turn has in its hands, records and claims, meets the lanes
+			// it is meant for.
 			kgo.OnPartitionsAssigned(func(context.Context, *kgo.Client, map[string][]int32) {}),
 			kgo.OnPartitionsRevoked(m.revoked),
 			kgo.OnPartitionsLost(m.lost),
 		)
-		if cfg.SessionTimeout < 9*1e9 {
+		if cfg.SessionTimeout < 9*time.Second { // the client's interval is 3 s
 			opts = append(opts, kgo.HeartbeatInterval(cfg.SessionTimeout/3))
 		}
 		switch cfg.Protocol {

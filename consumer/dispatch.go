@@ -50,7 +50,7 @@ func (m *member) dispatch(fetches kgo.Fetches) {
 					m.suspend(l)
 				}
 			}
-			l.offer(p.Records, m.cfg, m.suspend)
+			l.offer(p.Records, &m.cfg, func(l *lane) { m.suspend(l) })
 		}
 	})
 }
@@ -171,15 +171,23 @@ func (m *member) topicGone(l *lane, cause error) {
 }
 
 // halt stops one lane until a person has acted; the others go on.
-func (m *member) halt(l *lane, cause error) {
-	if from := l.leave(halted, cause); from == closed {
+func (m *member) halt(l *lane, cause error) { m.haltAt(l, cause, sight{}) }
+
+// haltAt is halt because of what the lane's row says.
+func (m *member) haltAt(l *lane, cause error, seen sight) {
+	if from := l.leaveAt(halted, cause, seen); from == closed {
 		return
 	}
 	m.suspend(l)
 	m.log.Error("partition halted", "topic", l.Topic, "partition", l.Partition.Partition, "error", cause)
+	turns := l.view().turns
 	m.spawn(func() {
-		for attempt := 0; m.pause(attempt) && l.view().state == halted; attempt++ {
-			err := m.noteHalt(l, cause)
+		for attempt := 0; m.pause(attempt); attempt++ {
+			v := l.view()
+			if v.turns != turns || v.state != halted {
+				return
+			}
+			err := m.noteHalt(v)
 			if err == nil {
 				return
 			}
@@ -189,43 +197,22 @@ func (m *member) halt(l *lane, cause error) {
 }
 
 // noteHalt writes the reason into the ledger, for people: into the row that the lane
-// claimed, or, if a claim was refused, into the row as it is.
-func (m *member) noteHalt(l *lane, cause error) error {
-	ctx, cancel := context.WithTimeout(m.work, 10*time.Second)
-	defer cancel()
-	v := l.view()
+// claimed, or, if a claim was refused, into the row as it was. Whoever has claimed the row
+// since, this process too, is named by it, and it stays as it is.
+func (m *member) noteHalt(v view) error {
 	claim := v.claim
-	if claim.ID.IsZero() || refusal(cause) {
-		rows, err := m.ledger.Rows(ctx, l.Partition)
-		switch {
-		case err != nil:
-			return err
-		case l.view().turns != v.turns:
-			return nil
-		case len(rows) == 0:
-			l.see(v, nil)
-			return nil
-		case v.changed(&rows[0]):
-			m.lookAgain(l)
+	if v.sight.known {
+		if v.sight.row == nil {
 			return nil
 		}
-		l.see(v, &rows[0])
-		claim = offsets.Claim{Partition: l.Partition, ID: rows[0].ClaimID}
+		claim = offsets.Claim{Partition: v.sight.row.Partition, ID: v.sight.row.ClaimID}
 	}
-	// Whoever claims the row from here on, this process too, names another claim.
-	if now := l.view(); now.turns != v.turns || now.state != halted {
-		return nil
-	}
+	ctx, cancel := context.WithTimeout(m.work, 10*time.Second)
+	defer cancel()
+	cause := v.cause
 	var halt *sink.HaltError
 	if errors.As(cause, &halt) {
 		cause = halt.Err // that it halted is what the row says
 	}
 	return m.ledger.Halt(ctx, claim, cause.Error())
-}
-
-// refusal reports whether a lane halted because of what its row says.
-func refusal(cause error) bool {
-	var topic *offsets.TopicChangedError
-	var cluster *offsets.ClusterChangedError
-	return errors.As(cause, &topic) || errors.As(cause, &cluster) || errors.Is(cause, offsets.ErrNoPosition)
 }

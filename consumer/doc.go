@@ -6,7 +6,8 @@
 // The ledger in PostgreSQL is the only truth (see package offsets). When the group
 // assigns partitions, the client's hook claims them in the ledger and answers
 // with the positions found there; what the Kafka group remembers is a copy for lag
-// tools, and is never read back except once, by Start Committed.
+// tools, and is never read back except once, by Start Committed. There is one way to a
+// claim: whatever waits, new or lost, is claimed together, with a few queries however much it is.
 //
 // # A partition's way
 //

@@ -171,7 +171,7 @@ func TestSightOfTheRow(t *testing.T) {
 	for i, test := range []struct {
 		cause   error
 		claimed bool
-		looks   []*offsets.Row // all but the last are no change
+		looks   []*offsets.Row // all but the last are no change; the first one is by the claim, if that was refused
 		changed bool           // is the last
 	}{
 		{gap, true, []*offsets.Row{row(same), row(noted), row(same)}, false},
@@ -183,18 +183,17 @@ func TestSightOfTheRow(t *testing.T) {
 		{gap, true, []*offsets.Row{row(same), gone, gone}, false},
 		{gap, true, []*offsets.Row{row(same), gone, row(same)}, true},
 		{gap, true, []*offsets.Row{gone, row(same)}, true},
-		{missing, true, []*offsets.Row{row(same)}, true},
+		{missing, true, []*offsets.Row{gone, row(same)}, true},
 		{missing, true, []*offsets.Row{gone, gone}, false},
 		{missing, false, []*offsets.Row{gone, row(same)}, true},
 		{recreated, false, []*offsets.Row{row(same), row(noted)}, false},
-		{recreated, false, []*offsets.Row{row(topic)}, true},
 		{recreated, false, []*offsets.Row{row(same), row(topic)}, true},
 		{recreated, false, []*offsets.Row{row(same), row(fence)}, true},
 		{recreated, false, []*offsets.Row{row(same), row(cluster)}, true},
 		{recreated, false, []*offsets.Row{gone, row(same)}, true},
 		{recreated, true, []*offsets.Row{row(other), row(otherMoved)}, false}, // its owner's business
 		{moving, false, []*offsets.Row{row(same), row(moved)}, false},
-		{moving, false, []*offsets.Row{row(cluster)}, true},
+		{moving, false, []*offsets.Row{row(same), row(cluster)}, true},
 		{errors.New("the ledger is newer"), false, []*offsets.Row{row(same), row(same)}, false},
 		{errors.New("the ledger is newer"), false, []*offsets.Row{row(same), row(fence)}, true},
 	} {
@@ -202,7 +201,11 @@ func TestSightOfTheRow(t *testing.T) {
 		if test.claimed {
 			l.start(claim)
 		}
-		l.leave(halted, test.cause)
+		if test.cause == gap {
+			l.leave(halted, test.cause)
+		} else {
+			l.leaveAt(halted, test.cause, sight{known: true, row: test.looks[0]})
+		}
 		for n, look := range test.looks {
 			v := l.view()
 			if got, want := v.changed(look), test.changed && n == len(test.looks)-1; got != want {

@@ -2,10 +2,7 @@ package consumer
 
 import (
 	"context"
-	"slices"
 	"sync"
-
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/offsets"
@@ -26,7 +23,8 @@ const (
 // lane is one partition on its way through this process: polled records queue up, one
 // goroutine decodes them into a part, and a writer takes the part when the lane has no
 // transaction in flight. So decoding overlaps the commit, and a partition never has
-// two transactions at a time.
+// two transactions at a time. Its lock is held for moments: the poll loop, the hooks and the
+// writers look at all lanes.
 //
 // A lane accepts records only while it is running. Whoever makes it leave that
 // state drops what it holds. It begins to run before its first fetch, or in the poll loop,
@@ -38,7 +36,7 @@ type lane struct {
 	state   state
 	cause   error // why halted
 	turns   int   // how often it left a state
-	sight   sight // the ledger's row since it halted
+	sight   sight // the ledger's row, as it last saw it while it halts
 
 	topicID offsets.Token // of the first claim; set once
 	claim   offsets.Claim // what we hold; its position is the last committed one
@@ -47,6 +45,7 @@ type lane struct {
 	beyond   bool          // a record past the lane's bound was polled: see Config.Until
 	raw      []sink.Record // polled, not decoded
 	rawBytes int
+	decoding int          // bytes of the records that have left the queue and are not in the part yet
 	part     *engine.Part // decoded, waiting for a writer
 
 	inFlight bool               // a writer has taken a part
@@ -59,100 +58,6 @@ func newLane(p offsets.Partition) *lane {
 	l := &lane{Partition: p, part: new(engine.Part)}
 	l.changed = sync.NewCond(&l.mu)
 	return l
-}
-
-// offer queues polled records. If the lane is full by then it calls suspend, which stops fetching,
-// before anybody can find the lane drained: a resume that came first would be undone for good.
-func (l *lane) offer(recs []*kgo.Record, limits Config, suspend func(*lane)) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.state != running {
-		return
-	}
-	for len(recs) > 0 && recs[0].Offset < l.next {
-		recs = recs[1:]
-	}
-	if len(recs) == 0 {
-		return
-	}
-	l.raw = slices.Grow(l.raw, len(recs))
-	for _, r := range recs {
-		l.raw = append(l.raw, ToRecord(r))
-		l.rawBytes += rawBytes(len(r.Key), len(r.Value))
-	}
-	l.next = recs[len(recs)-1].Offset + 1
-	l.changed.Broadcast()
-	if !l.throttle && (len(l.raw) > 2*limits.MaxBatchRecords || l.rawBytes > limits.MaxBatchBytes) {
-		l.throttle = true
-		suspend(l)
-	}
-}
-
-// bounded notes that the log goes on past the lane's bound.
-func (l *lane) bounded() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.beyond = true
-}
-
-// applied reports whether everything below the bound is committed.
-func (l *lane) applied(bound int64) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.claim.ID.IsZero() || l.state != running {
-		return false
-	}
-	return l.claim.Position.Next >= bound || l.beyond && len(l.raw) == 0 && l.part.Records() == 0 && !l.inFlight
-}
-
-// memory is roughly how many bytes the lane holds.
-func (l *lane) memory() int64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return int64(l.rawBytes + l.part.Bytes() + l.flying)
-}
-
-// decodeChunk is how many records are decoded before a waiting writer gets its
-// turn at the lane's lock.
-const decodeChunk = 256
-
-// decode moves records from the queue to the part until the lane is closed.
-// It calls ready when there is something for a writer, and drained, under the lane's
-// lock, when a throttled lane may be fetched again.
-func (l *lane) decode(s *engine.Sink, limits Config, ready, drained func(*lane)) {
-	for {
-		l.mu.Lock()
-		for l.state != closed && (len(l.raw) == 0 || l.part.Records() >= limits.MaxBatchRecords || l.part.Bytes() >= limits.MaxBatchBytes) {
-			l.changed.Wait()
-		}
-		if l.state == closed {
-			l.mu.Unlock()
-			return
-		}
-		n := min(decodeChunk, len(l.raw), limits.MaxBatchRecords-l.part.Records())
-		if l.part.Records() == 0 {
-			l.part.Grow(min(len(l.raw), limits.MaxBatchRecords), l.rawBytes)
-		}
-		chunk := l.raw[:n]
-		for i := range chunk {
-			l.rawBytes -= rawBytes(len(chunk[i].Key), len(chunk[i].Value))
-		}
-		s.Add(l.part, chunk...)
-		clear(chunk)
-		l.raw = l.raw[n:]
-		if len(l.raw) == 0 {
-			l.raw = nil
-		}
-		if l.throttle && len(l.raw) <= limits.MaxBatchRecords && l.rawBytes <= limits.MaxBatchBytes/2 {
-			l.throttle = false
-			drained(l)
-		}
-		idle := !l.inFlight
-		l.mu.Unlock()
-		if idle {
-			ready(l)
-		}
-	}
 }
 
 // take hands the part to a writer. It returns nil if there is nothing to write.
@@ -170,16 +75,19 @@ func (l *lane) take(cancel context.CancelFunc) *engine.Part {
 	return p
 }
 
-// leave makes the lane drop what it holds and stop accepting records.
-// A closed lane stays closed. It reports the state it left.
-func (l *lane) leave(to state, cause error) (from state) {
+// leave makes the lane drop what it holds, what is being decoded included, and stop accepting
+// records. A closed lane stays closed. It reports the state it left.
+func (l *lane) leave(to state, cause error) (from state) { return l.leaveAt(to, cause, sight{}) }
+
+// leaveAt is leave for a lane that halts because of what its row says.
+func (l *lane) leaveAt(to state, cause error, seen sight) (from state) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	from = l.state
 	if from == closed {
 		return from
 	}
-	l.state, l.cause, l.sight = to, cause, sight{}
+	l.state, l.cause, l.sight = to, cause, seen
 	l.turns++
 	l.raw, l.rawBytes, l.part, l.throttle, l.beyond = nil, 0, new(engine.Part), false, false
 	l.changed.Broadcast()
@@ -197,7 +105,7 @@ func (l *lane) hold(c offsets.Claim) {
 }
 
 // start makes the lane run under a claim. It is called before the first fetch of the
-// partition (firstClaims), or by the poll loop right after it moved the fetch position
+// partition (assign), or by the poll loop right after it moved the fetch position
 // (begin): what was polled before must not be offered to a lane that runs.
 func (l *lane) start(c offsets.Claim) bool {
 	l.mu.Lock()
@@ -212,6 +120,13 @@ func (l *lane) start(c offsets.Claim) bool {
 		l.state = paused
 	}
 	return l.state == running
+}
+
+// waiting is how many records wait for a writer.
+func (l *lane) waiting() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.part.Records()
 }
 
 // landed records the end of the transaction in flight.
@@ -274,6 +189,3 @@ func (l *lane) view() view {
 	defer l.mu.Unlock()
 	return view{l.state, l.turns, l.claim, l.inFlight, l.next, l.cause, l.sight}
 }
-
-// rawBytes is roughly what a record that waits to be decoded holds in memory.
-func rawBytes(key, value int) int { return key + value + 200 }

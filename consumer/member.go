@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -23,6 +24,11 @@ type member struct {
 	admin  *kadm.Client
 	ready  *readyQueue
 	mirror *mirror
+
+	claims  *claimQueue // first attempts
+	retries *claimQueue // and later ones
+
+	decoder *decoder
 
 	work    context.Context // ends when transactions and claims must end
 	endWork context.CancelFunc
@@ -46,12 +52,18 @@ func newMember(c *Consumer) *member {
 		ready:    newReadyQueue(),
 		mirror:   newMirror(&c.cfg),
 		lanes:    map[offsets.Partition]*lane{},
+		claims:   newClaimQueue(),
+		retries:  newClaimQueue(),
 		topics:   map[string]offsets.Token{},
 		opened:   make(chan struct{}),
 		failed:   make(chan error, 1),
 	}
 	m.life, m.endLife = context.WithCancel(context.Background())
 	m.work, m.endWork = context.WithCancel(m.life)
+	m.decoder = &decoder{
+		add: c.sink.Add, limits: &c.cfg, ready: m.ready.push, drained: func(l *lane) { m.resume(l) },
+		parts: &sync.Pool{New: func() any { return new(engine.Part) }},
+	}
 	return m
 }
 
@@ -74,6 +86,7 @@ func (m *member) run(parent context.Context, ends *map[offsets.Partition]int64) 
 	for range m.cfg.Writers {
 		m.spawn(func() { m.write(m.work) })
 	}
+	m.startClaimers()
 	m.spawn(func() { m.watch(ctx) })
 	m.spawn(func() { m.mirror.run(ctx, m) })
 	m.spawn(func() {
@@ -246,5 +259,5 @@ func partitionsOf(ls ...*lane) map[string][]int32 {
 	return t
 }
 
-func (m *member) suspend(l *lane) { m.client.PauseFetchPartitions(partitionsOf(l)) }
-func (m *member) resume(l *lane)  { m.client.ResumeFetchPartitions(partitionsOf(l)) }
+func (m *member) suspend(ls ...*lane) { m.client.PauseFetchPartitions(partitionsOf(ls...)) }
+func (m *member) resume(ls ...*lane)  { m.client.ResumeFetchPartitions(partitionsOf(ls...)) }

@@ -180,7 +180,7 @@ func TestBackPressure(t *testing.T) {
 		}
 		return rs
 	}
-	limits := Config{MaxBatchRecords: 10, MaxBatchBytes: 10_000}
+	limits := &Config{MaxBatchRecords: 10, MaxBatchBytes: 10_000}
 	m := still(t, func(c *Config) { c.BufferBytes = 15_000 })
 	many, big := m.runAt(0, 0), m.runAt(1, 0)
 	offer := func(l *lane, recs []*kgo.Record) (full bool) {

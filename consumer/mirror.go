@@ -1,8 +1,12 @@
 package consumer
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -73,8 +77,14 @@ func (mi *mirror) flush(ctx context.Context, m *member) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	if err := mi.commit(ctx, m, at); err != nil {
-		m.log.Debug("mirror positions to the group", "error", err)
+	refused := mi.commit(ctx, m, at)
+	for p := range dirty {
+		if refused[p] == nil {
+			delete(dirty, p)
+		}
+	}
+	if len(dirty) > 0 {
+		m.log.Debug("mirror positions to the group", "error", errors.Join(slices.Collect(maps.Values(refused))...))
 		mi.again(m, dirty)
 	}
 }
@@ -102,13 +112,23 @@ func (mi *mirror) forget(p offsets.Partition) {
 	delete(mi.dirty, p)
 }
 
-func (mi *mirror) commit(ctx context.Context, m *member, at map[offsets.Partition]offsets.Position) error {
+// commit offers positions to the group and returns the errors of those that it did not take.
+func (mi *mirror) commit(ctx context.Context, m *member, at map[offsets.Partition]offsets.Position) map[offsets.Partition]error {
+	refused := make(map[offsets.Partition]error, len(at))
+	refuse := func(err error) {
+		for p := range at {
+			refused[p] = err
+		}
+	}
 	if mi.byHand {
 		var o kadm.Offsets
 		for p, pos := range at {
 			o.Add(kadm.Offset{Topic: p.Topic, Partition: p.Partition, At: pos.Next, LeaderEpoch: pos.Epoch, Metadata: mirrorMark})
 		}
-		return m.admin.CommitAllOffsets(ctx, mi.group, o)
+		if err := m.admin.CommitAllOffsets(ctx, mi.group, o); err != nil {
+			refuse(err)
+		}
+		return refused
 	}
 	commit := map[string]map[int32]kgo.EpochOffset{}
 	for p, pos := range at {
@@ -126,27 +146,44 @@ func (mi *mirror) commit(ctx context.Context, m *member, at map[offsets.Partitio
 		}
 		return nil
 	})
-	err := errors.New("the commit was not answered")
-	m.client.CommitOffsetsSync(ctx, commit, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, cerr error) {
-		err = cerr
-		if cerr != nil {
+	refuse(errors.New("the commit was not answered"))
+	m.client.CommitOffsetsSync(ctx, commit, func(_ *kgo.Client, req *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
+		if err != nil {
+			refuse(err)
 			return
+		}
+		names := map[[16]byte]string{} // newer brokers answer with the topics' ids alone
+		for _, t := range req.Topics {
+			names[t.TopicID] = t.Topic
 		}
 		for _, t := range resp.Topics {
 			for _, p := range t.Partitions {
-				err = errors.Join(err, kerr.ErrorForCode(p.ErrorCode))
+				at := offsets.Partition{Topic: cmp.Or(t.Topic, names[t.TopicID]), Partition: p.Partition}
+				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+					refused[at] = err
+				} else {
+					delete(refused, at)
+				}
 			}
 		}
 	})
-	return err
+	return refused
 }
 
 // confirm asks the group, now, whether this process is a member that may commit
-// for the row's partition: the coordinator checks member and generation of a commit
-// as it does a heartbeat's. What is committed is the ledger's own position.
-func (mi *mirror) confirm(ctx context.Context, m *member, row offsets.Row) error {
-	if err := mi.commit(ctx, m, map[offsets.Partition]offsets.Position{row.Partition: row.Position}); err != nil {
-		return errors.Join(errNotMember, err)
+// for the rows' partitions, and returns the errors of those that it may not claim. The coordinator checks
+// member and generation of a commit as it does a heartbeat's. What is committed are the ledger's own positions.
+func (mi *mirror) confirm(ctx context.Context, m *member, rows []offsets.Row) map[offsets.Partition]error {
+	at := make(map[offsets.Partition]offsets.Position, len(rows))
+	for _, row := range rows {
+		at[row.Partition] = row.Position
 	}
-	return nil
+	refused := mi.commit(ctx, m, at)
+	for p, err := range refused {
+		refused[p] = fmt.Errorf("%w: %w", errNotMember, err)
+	}
+	return refused
 }
+
+// errNotMember: the group did not confirm the membership that a claim needs.
+var errNotMember = errors.New("not confirmed as a member of the group")

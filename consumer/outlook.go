@@ -60,10 +60,10 @@ func (c *Consumer) Look(ctx context.Context, client *kgo.Client) (*Outlook, erro
 	if err != nil {
 		return nil, err
 	}
-	var sound []*lane // those that a run could claim
+	var sound []offsets.Partition // those that a run could claim
 	for i, w := range wants {
 		if answers[i] == nil {
-			sound = append(sound, &lane{Partition: w.Partition})
+			sound = append(sound, w.Partition)
 		} else {
 			o.refuse(answers[i])
 		}
@@ -73,7 +73,7 @@ func (c *Consumer) Look(ctx context.Context, client *kgo.Client) (*Outlook, erro
 		return nil, err
 	}
 	for _, r := range rows {
-		if !slices.ContainsFunc(sound, func(l *lane) bool { return l.Partition == r.Partition }) {
+		if !slices.Contains(sound, r.Partition) {
 			continue
 		}
 		start, _ := starts.Lookup(r.Topic, r.Partition.Partition)
@@ -92,13 +92,14 @@ func (c *Consumer) Look(ctx context.Context, client *kgo.Client) (*Outlook, erro
 			o.Warnings = append(o.Warnings, fmt.Sprintf("%s is paused: %s", r.Partition, offsets.Command("resume", c.cfg.Group, r.Topic, r.Partition.Partition)))
 		}
 	}
-	o.First, err = m.firsts(ctx, sound, ids, rows)
-	if config := (*sink.ConfigError)(nil); errors.As(err, &config) {
-		o.Refused = append(o.Refused, err)
-		return o, nil
-	}
-	if err != nil {
-		return nil, err
+	for _, topic := range m.unplaced(sound, rows) {
+		firsts, err := m.firsts(ctx, topic, ids[topic], rows)
+		if config := (*sink.ConfigError)(nil); errors.As(err, &config) {
+			o.Refused = append(o.Refused, err)
+		} else if err != nil {
+			return nil, err
+		}
+		o.First = append(o.First, firsts...)
 	}
 	slices.SortFunc(o.First, func(a, b offsets.First) int {
 		return cmp.Or(strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition.Partition, b.Partition.Partition))

@@ -215,7 +215,7 @@ func TestUnclaimedLaneIsSuspended(t *testing.T) {
 	m := still(t, nil)
 	p := offsets.Partition{Topic: "orders"}
 	suspended := func() bool { return slices.Contains(m.client.PauseFetchPartitions(nil)[p.Topic], p.Partition) }
-	l := m.add(p)
+	l := m.add(p)[0]
 	if !suspended() || l.view().state != claiming {
 		t.Errorf("a new lane is suspended: %t, in state %d; want it suspended and claiming", suspended(), l.view().state)
 	}
@@ -247,7 +247,7 @@ func TestLateClaimMovesNothing(t *testing.T) {
 	if from != 10 {
 		t.Fatalf("first record at offset %d, want 10", from)
 	}
-	m.begin(old, old.claim)
+	m.begin([]win{{old, old.claim}})
 	r.produce(0, 20, 5)
 	if got, _ := poll(); got != to {
 		t.Errorf("next record at offset %d, want %d: the old lane moved the position", got, to)

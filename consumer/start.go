@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -28,49 +29,44 @@ func (m *member) topicIDs(ctx context.Context, topics []string) (map[string]offs
 	return ids, nil
 }
 
-// firstPositions inserts a row for every partition of a topic that the ledger
-// does not know yet, where the topic's start policy says.
-func (m *member) firstPositions(ctx context.Context, lanes []*lane, ids map[string]offsets.Token) error {
-	rows, err := m.ledger.Rows(ctx)
-	if err != nil {
-		return err
-	}
-	firsts, err := m.firsts(ctx, lanes, ids, rows)
-	if err != nil || len(firsts) == 0 {
-		return err
-	}
-	return m.ledger.Begin(ctx, firsts)
-}
-
-// firsts resolves where partitions without a row begin. All partitions of
-// a topic are resolved together, so that one that is added later is told from
-// one that merely had no member: it begins at its beginning.
-func (m *member) firsts(ctx context.Context, lanes []*lane, ids map[string]offsets.Token, rows []offsets.Row) ([]offsets.First, error) {
+// unplaced are the topics of those partitions that have no row and are given a first position: a row
+// that vanished after we held it is not made again.
+func (c *Consumer) unplaced(partitions []offsets.Partition, rows []offsets.Row) (topics []string) {
 	known := map[offsets.Partition]bool{}
-	topicKnown := map[string]bool{}
 	for _, r := range rows {
 		known[r.Partition] = true
-		topicKnown[r.Topic] = true
+	}
+	for _, p := range partitions {
+		if !known[p] && !c.wasHeld(p) {
+			topics = append(topics, p.Topic)
+		}
+	}
+	slices.Sort(topics)
+	return slices.Compact(topics)
+}
+
+// firsts resolves where the partitions of a topic begin that have no row; the rows are all of the
+// group's. They are resolved together, so that one that is added later is told from
+// one that merely had no member: it begins at its beginning.
+func (m *member) firsts(ctx context.Context, topic string, id offsets.Token, rows []offsets.Row) ([]offsets.First, error) {
+	known := map[offsets.Partition]bool{}
+	for _, r := range rows {
+		if r.Topic == topic {
+			known[r.Partition] = true
+		}
+	}
+	start := m.cfg.Topics[topic]
+	if len(known) > 0 {
+		start = Start{At: Earliest}
+	}
+	at, err := m.resolve(ctx, topic, start)
+	if err != nil {
+		return nil, err
 	}
 	var firsts []offsets.First
-	done := map[string]bool{}
-	for _, l := range lanes {
-		if known[l.Partition] || done[l.Topic] || m.wasHeld(l.Partition) {
-			continue // a row that vanished after we held it is not made again
-		}
-		done[l.Topic] = true
-		start := m.cfg.Topics[l.Topic]
-		if topicKnown[l.Topic] {
-			start = Start{At: Earliest}
-		}
-		at, err := m.resolve(ctx, l.Topic, start)
-		if err != nil {
-			return nil, err
-		}
-		for p, offset := range at {
-			if !known[p] && !m.wasHeld(p) {
-				firsts = append(firsts, offsets.First{Partition: p, TopicID: ids[p.Topic], Offset: offset})
-			}
+	for p, offset := range at {
+		if !known[p] && !m.wasHeld(p) {
+			firsts = append(firsts, offsets.First{Partition: p, TopicID: id, Offset: offset})
 		}
 	}
 	return firsts, nil

@@ -59,7 +59,7 @@ func TestTimeoutInTheHook(t *testing.T) {
 	_, err = stranger.Exec(t.Context(), `lock table oncesink.offsets in access exclusive mode`)
 	r.must(err)
 	p := r.start()
-	eventually(t, "the hook gives up", func() bool { return strings.Contains(p.log.String(), "trying again in the background") })
+	eventually(t, "the hook gives up", func() bool { return strings.Contains(p.log.String(), "going on in the background") })
 	r.must(stranger.Rollback(t.Context()))
 	r.waitApplied(20)
 	r.verify(map[int32]int64{0: 10, 1: 10})

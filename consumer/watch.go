@@ -2,7 +2,6 @@ package consumer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -26,8 +25,9 @@ func (m *member) watch(ctx context.Context) {
 	}
 }
 
-// sight is the row of a halted lane as the lane last saw it: a lane may halt without
-// ever having claimed it, and any change of it is a reason to look again.
+// sight is the row of a halted lane as the lane last saw it, which any change of it is compared
+// with. It is known from the moment in which the lane halts if that is because of the row; a lane may
+// have halted without ever having claimed it. Otherwise the row is what the claim left, until the first look.
 type sight struct {
 	known bool
 	row   *offsets.Row // nil: there is none
@@ -59,24 +59,23 @@ func (m *member) watchOnce(ctx context.Context) {
 	for i := range found {
 		rows[found[i].Partition] = &found[i]
 	}
+	var changed []*lane
 	for p, v := range before {
 		l, row := m.rested(p, v), rows[p]
 		switch {
 		case l == nil:
 		case row == nil && v.state != halted:
-			m.halt(l, fmt.Errorf("%s: %w", p, offsets.ErrNoPosition))
+			m.haltAt(l, fmt.Errorf("%s: %w", p, offsets.ErrNoPosition), sight{known: true})
 		case v.changed(row):
-			m.lookAgain(l)
+			changed = append(changed, l)
 		case v.state == halted:
 			l.see(v, row)
 		}
 	}
-}
-
-// lookAgain makes a lane whose row was changed read the ledger and claim.
-func (m *member) lookAgain(l *lane) {
-	m.log.Info("the ledger was changed: reading it again", "topic", l.Topic, "partition", l.Partition.Partition)
-	m.lose(l)
+	if len(changed) > 0 {
+		m.log.Info("the ledger was changed: reading it again", "partitions", listed(changed))
+		m.lose(changed...)
+	}
 }
 
 // changed reports whether the row (nil: none) differs from what the lane knows of it.
@@ -84,28 +83,16 @@ func (v view) changed(row *offsets.Row) bool {
 	if v.state != halted {
 		return !unmoved(row, v.claim)
 	}
-	if was := v.sight.row; v.sight.known {
-		if was == nil || row == nil {
-			return row != nil // one that is gone can't be claimed; once it is back it can
-		}
-		return row.Fence != was.Fence || row.ClaimID != was.ClaimID || row.TopicID != was.TopicID || row.ClusterID != was.ClusterID ||
-			// Who else owns the row may move it; our own is moved by people.
-			row.ClaimID == v.claim.ID && row.Position.Next != was.Position.Next
-	}
-	// The first look since the lane halted: does what it halted for still hold?
-	var topic *offsets.TopicChangedError
-	var cluster *offsets.ClusterChangedError
+	was := v.sight.row
 	switch {
-	case errors.Is(v.cause, offsets.ErrNoPosition):
-		return row != nil
-	case row == nil:
-		return false
-	case errors.As(v.cause, &topic):
-		return row.TopicID != topic.Was
-	case errors.As(v.cause, &cluster):
-		return row.ClusterID != cluster.Was
+	case !v.sight.known:
+		return row != nil && !unmoved(row, v.claim)
+	case was == nil || row == nil:
+		return row != nil // one that is gone can't be claimed; once it is back it can
 	}
-	return !v.claim.ID.IsZero() && !unmoved(row, v.claim)
+	return row.Fence != was.Fence || row.ClaimID != was.ClaimID || row.TopicID != was.TopicID || row.ClusterID != was.ClusterID ||
+		// Who else owns the row may move it; our own is moved by people.
+		row.ClaimID == v.claim.ID && row.Position.Next != was.Position.Next
 }
 
 // unmoved reports whether the row is as the claim's owner left it.

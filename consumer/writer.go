@@ -24,20 +24,20 @@ const maxGroup = 256
 type readyQueue struct {
 	mu     sync.Mutex
 	lanes  []*lane
-	member map[*lane]bool
-	signal chan struct{} // one token: the queue may not be empty
-	last   time.Time     // when the last transaction was begun
+	queued map[*lane]bool // whether it is among the lanes
+	signal chan struct{}  // one token: the queue may not be empty
+	last   time.Time      // when the last transaction was begun
 }
 
 func newReadyQueue() *readyQueue {
-	return &readyQueue{member: map[*lane]bool{}, signal: make(chan struct{}, 1)}
+	return &readyQueue{queued: map[*lane]bool{}, signal: make(chan struct{}, 1)}
 }
 
 func (q *readyQueue) push(l *lane) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !q.member[l] {
-		q.member[l] = true
+	if !q.queued[l] {
+		q.queued[l] = true
 		q.lanes = append(q.lanes, l)
 	}
 	q.wake()
@@ -58,7 +58,7 @@ func (q *readyQueue) pop() *lane {
 	}
 	l := q.lanes[0]
 	q.lanes = q.lanes[1:]
-	delete(q.member, l)
+	delete(q.queued, l)
 	return l
 }
 
@@ -97,6 +97,7 @@ func (m *member) write(ctx context.Context) {
 			for i, o := range m.sink.Write(txctx, parts) {
 				m.settle(lanes[i], o)
 			}
+			m.claims.wake() // those that were lost are idle now
 		}
 		cancel()
 	}
@@ -106,9 +107,7 @@ func (m *member) write(ctx context.Context) {
 func (m *member) big(lanes []*lane) bool {
 	n := 0
 	for _, l := range lanes[:min(len(lanes), maxGroup)] {
-		l.mu.Lock()
-		n += l.part.Records()
-		l.mu.Unlock()
+		n += l.waiting()
 		if n >= m.cfg.MaxBatchRecords/4 {
 			return true
 		}
@@ -158,12 +157,7 @@ func (m *member) settle(l *lane, o engine.Outcome) {
 		m.lose(l)
 	}
 	l.landed(o.Claim, o.Err == nil)
-	if o.Err == nil {
-		l.mu.Lock()
-		more := l.state == running && l.part.Records() > 0
-		l.mu.Unlock()
-		if more {
-			m.ready.push(l)
-		}
+	if o.Err == nil && l.waiting() > 0 {
+		m.ready.push(l)
 	}
 }

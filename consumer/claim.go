@@ -1,0 +1,264 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/oncesink/oncesink/offsets"
+)
+
+// claimTimeout bounds one call of claim.
+const claimTimeout = 30 * time.Second
+
+// resolveTimeout bounds the resolution of first positions, so that a topic without a
+// leader does not use up the time of the lanes that are claimed with it.
+func resolveTimeout(patient bool) time.Duration {
+	if patient {
+		return claimTimeout / 2
+	}
+	return 3 * time.Second
+}
+
+// attempt is one call of claim.
+type attempt struct {
+	m       *member
+	patient bool
+	open    []*request    // still to be claimed
+	rows    []offsets.Row // as they were when it began
+	row     map[offsets.Partition]*offsets.Row
+	ids     map[string]offsets.Token
+	failed  []failure
+	later   []*request // left to the patient claimer, which asks the group first
+}
+
+type failure struct {
+	*request
+	err error
+}
+
+// claim claims lanes with one look at the ledger, one request for the ids of their topics and one call
+// that claims, however many they are, and hands those that were won to whoever lets them run. Those that
+// were not are tried again, all at once. A failure that concerns one topic or lane leaves the others alone.
+func (m *member) claim(requests []*request, patient bool) {
+	ctx, cancel := context.WithTimeout(m.work, claimTimeout)
+	defer cancel()
+	a := &attempt{m: m, patient: patient, open: requests, row: map[offsets.Partition]*offsets.Row{}}
+	if err := a.steps(ctx); err != nil {
+		a.keep(func(*request) error { return err })
+	}
+	a.again()
+}
+
+func (a *attempt) steps(ctx context.Context) error {
+	if err := a.look(ctx); err != nil {
+		return err
+	}
+	a.askWhetherWeMay(ctx)
+	if err := a.lookUpTopics(ctx); err != nil {
+		return err
+	}
+	if err := a.makeFirstPositions(ctx); err != nil {
+		return err
+	}
+	return a.take(ctx)
+}
+
+// keep drops those requests for which f has an error: they are tried again later.
+func (a *attempt) keep(f func(*request) error) {
+	kept := a.open[:0]
+	for _, r := range a.open {
+		if err := f(r); err != nil {
+			a.failed = append(a.failed, failure{r, err})
+		} else {
+			kept = append(kept, r)
+		}
+	}
+	a.open = kept
+}
+
+// look reads the lanes' rows; of the whole group where a first position may have to be made, which
+// depends on what is known of the topic.
+func (a *attempt) look(ctx context.Context) (err error) {
+	var at []offsets.Partition
+	for _, r := range a.open {
+		if !a.m.wasHeld(r.lane.Partition) {
+			at = nil
+			break
+		}
+		at = append(at, r.lane.Partition)
+	}
+	if a.rows, err = a.m.ledger.Rows(ctx, at...); err != nil {
+		return err
+	}
+	for i := range a.rows {
+		a.row[a.rows[i].Partition] = &a.rows[i]
+	}
+	return nil
+}
+
+func (a *attempt) lookUpTopics(ctx context.Context) error {
+	if len(a.open) == 0 {
+		return nil
+	}
+	ids, err := a.m.topicIDs(ctx, topicsOf(a.open))
+	if err != nil {
+		return err
+	}
+	a.ids = ids
+	a.m.mu.Lock()
+	for topic, id := range ids {
+		if a.m.topics[topic].IsZero() {
+			a.m.topics[topic] = id
+		}
+	}
+	a.m.mu.Unlock()
+	a.keep(func(r *request) error {
+		if ids[r.lane.Topic].IsZero() {
+			return fmt.Errorf("topic %q does not exist", r.lane.Topic)
+		}
+		return nil
+	})
+	return nil
+}
+
+func topicsOf(requests []*request) (topics []string) {
+	for _, r := range requests {
+		topics = append(topics, r.lane.Topic)
+	}
+	slices.Sort(topics)
+	return slices.Compact(topics)
+}
+
+// makeFirstPositions inserts a row for every partition of a topic that the ledger
+// does not know yet, where the topic's start policy says (rule 7).
+func (a *attempt) makeFirstPositions(ctx context.Context) error {
+	at := make([]offsets.Partition, len(a.open))
+	for i, r := range a.open {
+		at[i] = r.lane.Partition
+	}
+	resolve, cancel := context.WithTimeout(ctx, resolveTimeout(a.patient))
+	defer cancel()
+	var firsts []offsets.First
+	failed := map[string]error{}
+	for _, topic := range a.m.unplaced(at, a.rows) {
+		found, err := a.m.firsts(resolve, topic, a.ids[topic], a.rows)
+		if err != nil {
+			failed[topic] = err
+		}
+		firsts = append(firsts, found...)
+	}
+	a.keep(func(r *request) error {
+		if a.row[r.lane.Partition] != nil || a.m.wasHeld(r.lane.Partition) {
+			return nil
+		}
+		return failed[r.lane.Topic]
+	})
+	if len(firsts) == 0 {
+		return nil
+	}
+	return a.m.ledger.Begin(ctx, firsts)
+}
+
+// take asks the ledger for what is still open.
+func (a *attempt) take(ctx context.Context) error {
+	var wants []offsets.Want
+	open := a.open[:0]
+	for _, r := range a.open {
+		if r.over() { // revoked meanwhile: its next owner must not be fenced
+			continue
+		}
+		open = append(open, r)
+		wants = append(wants, offsets.Want{Partition: r.lane.Partition, TopicID: a.ids[r.lane.Topic]})
+	}
+	a.open = open
+	if len(wants) == 0 {
+		return nil
+	}
+	claimed, err := a.m.ledger.Claim(ctx, wants)
+	if err != nil {
+		return err
+	}
+	var won []win
+	for i, r := range a.open {
+		ours, err := a.judge(r.lane, claimed[i])
+		ours = ours && !a.m.outlived(claimed[i].Claim)
+		if err != nil {
+			a.failed = append(a.failed, failure{r, err})
+		}
+		if !r.answer(claimed[i].Claim, ours) && ours {
+			won = append(won, win{r.lane, claimed[i].Claim})
+		}
+	}
+	a.open = nil
+	if len(won) > 0 {
+		a.m.control(func() { a.m.begin(won) })
+	}
+	return nil
+}
+
+// judge looks at one answer: whether the lane is ours. If not, it has halted; an error says that it is to be
+// tried again.
+func (a *attempt) judge(l *lane, c offsets.Claimed) (ours bool, again error) {
+	if c.WaitedFor != "" {
+		a.m.log.Warn("ended a stopped session that held a partition", "topic", l.Topic, "partition", l.Partition.Partition, "session", c.WaitedFor)
+	}
+	var (
+		held    *offsets.HeldError
+		mapping *offsets.MappingError
+	)
+	switch {
+	case c.Err == nil:
+		a.m.setHeld(l.Partition)
+		l.hold(c.Claim)
+		return true, nil
+	case errors.As(c.Err, &held):
+		return false, c.Err
+	case errors.As(c.Err, &mapping):
+		l.leave(halted, c.Err)
+		a.m.fail(refusedMapping(c.Err))
+	default: // another topic under the name, or a row that vanished
+		a.m.haltAt(l, c.Err, sight{known: true, row: a.row[l.Partition]})
+	}
+	return false, nil
+}
+
+// outlived reports whether the claim is for another topic than the one that this life met under the
+// name: one that was adopted. The client has the old one in mind, so its life ends.
+func (m *member) outlived(c offsets.Claim) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.topics[c.Topic] == c.TopicID {
+		return false
+	}
+	m.fail(errRestart)
+	return true
+}
+
+// again has what failed tried once more: what failed together is tried together.
+func (a *attempt) again() {
+	waits := map[int]time.Duration{}
+	reasons := map[string][]*lane{}
+	now := time.Now()
+	for _, f := range a.failed {
+		f.failures++
+		if _, ok := waits[f.failures]; !ok {
+			waits[f.failures] = delay(f.failures)
+		}
+		f.due = now.Add(waits[f.failures])
+		a.later = append(a.later, f.request)
+		reasons[f.err.Error()] = append(reasons[f.err.Error()], f.lane)
+	}
+	for reason, lanes := range reasons {
+		if a.m.work.Err() != nil {
+			return // what failed is that the work ends
+		}
+		a.m.log.Warn("claim partitions: trying again in the background", "partitions", listed(lanes), "error", reason)
+	}
+	for _, r := range a.later {
+		r.noAnswer()
+	}
+	a.m.retries.add(a.later...)
+}

@@ -1,0 +1,140 @@
+package consumer
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/oncesink/oncesink/internal/engine"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// offer queues polled records. If the lane is full by then it calls suspend, which stops fetching,
+// before anybody can find the lane drained: a resume that came first would be undone for good.
+func (l *lane) offer(recs []*kgo.Record, limits *Config, suspend func(*lane)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.state != running {
+		return
+	}
+	for len(recs) > 0 && recs[0].Offset < l.next {
+		recs = recs[1:]
+	}
+	if len(recs) == 0 {
+		return
+	}
+	l.raw = slices.Grow(l.raw, len(recs))
+	for _, r := range recs {
+		l.raw = append(l.raw, ToRecord(r))
+		l.rawBytes += rawBytes(len(r.Key), len(r.Value))
+	}
+	l.next = recs[len(recs)-1].Offset + 1
+	l.changed.Broadcast()
+	if !l.throttle && (len(l.raw) > 2*limits.MaxBatchRecords || l.rawBytes > limits.MaxBatchBytes) {
+		l.throttle = true
+		suspend(l)
+	}
+}
+
+// bounded notes that the log goes on past the lane's bound.
+func (l *lane) bounded() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.beyond = true
+}
+
+// applied reports whether everything below the bound is committed.
+func (l *lane) applied(bound int64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.claim.ID.IsZero() || l.state != running {
+		return false
+	}
+	return l.claim.Position.Next >= bound || l.beyond && len(l.raw) == 0 && l.decoding == 0 && l.part.Records() == 0 && !l.inFlight
+}
+
+// memory is roughly how many bytes the lane holds.
+func (l *lane) memory() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return int64(l.rawBytes + l.decoding + l.part.Bytes() + l.flying)
+}
+
+// decodeChunk is how many records are decoded before they are appended to the part.
+const decodeChunk = 256
+
+// decoder is what lanes decode with.
+type decoder struct {
+	add     func(*engine.Part, ...sink.Record) // decodes records into a part
+	parts   *sync.Pool                         // of empty parts, whose memory is used again
+	limits  *Config
+	ready   func(*lane) // there is something for a writer
+	drained func(*lane) // a throttled lane may be fetched again; called under the lane's lock
+}
+
+// decode moves records from the queue to the part until the lane is closed. They are decoded
+// outside of the lane's lock, into a part of their own.
+func (l *lane) decode(d *decoder) {
+	for {
+		chunk, turns := l.nextChunk(d.limits)
+		if chunk == nil {
+			return
+		}
+		part := d.parts.Get().(*engine.Part)
+		d.add(part, chunk...)
+		clear(chunk)
+		if l.join(part, turns, d) {
+			d.ready(l)
+		}
+		d.parts.Put(part)
+	}
+}
+
+// nextChunk waits for records, and room for them in the part, and takes them off the queue. It returns
+// nil when the lane is closed, and otherwise the lane's turns as well.
+func (l *lane) nextChunk(limits *Config) (chunk []sink.Record, turns int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.state != closed && (len(l.raw) == 0 || l.part.Records() >= limits.MaxBatchRecords || l.part.Bytes() >= limits.MaxBatchBytes) {
+		l.changed.Wait()
+	}
+	if l.state == closed {
+		return nil, l.turns
+	}
+	// The part can only become smaller until the chunk is appended: nobody else adds to it.
+	n := min(decodeChunk, len(l.raw), limits.MaxBatchRecords-l.part.Records())
+	if l.part.Records() == 0 {
+		l.part.Grow(min(len(l.raw), limits.MaxBatchRecords), l.rawBytes)
+	}
+	chunk, l.raw = l.raw[:n:n], l.raw[n:]
+	if len(l.raw) == 0 {
+		l.raw = nil
+	}
+	for i := range chunk {
+		l.decoding += rawBytes(len(chunk[i].Key), len(chunk[i].Value))
+	}
+	l.rawBytes -= l.decoding
+	return chunk, l.turns
+}
+
+// join adds a decoded chunk to the lane's part, unless the lane has left the state in which the
+// records were polled: then they are dropped, as all that it held. It reports whether a writer may take the part.
+func (l *lane) join(chunk *engine.Part, turns int, d *decoder) (ready bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.decoding = 0
+	if l.turns != turns {
+		*chunk = engine.Part{}
+		return false
+	}
+	l.part.Append(chunk)
+	if l.throttle && len(l.raw) <= d.limits.MaxBatchRecords && l.rawBytes <= d.limits.MaxBatchBytes/2 {
+		l.throttle = false
+		d.drained(l)
+	}
+	return !l.inFlight
+}
+
+// rawBytes is roughly what a record that waits to be decoded holds in memory.
+func rawBytes(key, value int) int { return key + value + 200 }
