@@ -16,7 +16,7 @@ func (p *Part) Append(q *Part) {
 	} else {
 		p.plan.decode(q)
 	}
-	records, cells, text := len(p.records), len(p.cells), len(p.text)
+	records, cells, text, rows, keyText := len(p.records), len(p.cells), len(p.text), len(p.rows), len(p.keyText)
 	p.records = append(room(p.records, len(q.records)), q.records...)
 	p.cells = append(room(p.cells, len(q.cells)), q.cells...)
 	p.text = append(room(p.text, len(q.text)), q.text...)
@@ -27,6 +27,15 @@ func (p *Part) Append(q *Part) {
 		r.first += int32(cells)
 		p.rows = append(p.rows, r)
 	}
+	p.keyText = append(room(p.keyText, len(q.keyText)), q.keyText...)
+	p.keys = room(p.keys, len(q.keys))
+	for _, k := range q.keys {
+		k.off += keyText
+		p.keys = append(p.keys, k)
+	}
+	for _, i := range q.open {
+		p.open = append(p.open, i+int32(rows))
+	}
 	for _, f := range q.faults {
 		f.record += int32(records)
 		p.faults = append(p.faults, f)
@@ -34,5 +43,5 @@ func (p *Part) Append(q *Part) {
 	p.payload += q.payload
 	p.To = q.To
 	clear(q.records)
-	*q = Part{records: q.records[:0], rows: q.rows[:0], cells: q.cells[:0], text: q.text[:0]}
+	*q = Part{records: q.records[:0], rows: q.rows[:0], cells: q.cells[:0], text: q.text[:0], keys: q.keys[:0], keyText: q.keyText[:0]}
 }

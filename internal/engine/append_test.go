@@ -85,17 +85,17 @@ func TestPartAppend(t *testing.T) {
 			t.Fatal(err)
 		}
 		e.Add(later, records[50:]...)
-		if later.plan != now || now.Catalog == was.Catalog {
+		if later.plan != now.decode || now.Catalog == was.Catalog {
 			t.Fatal("the later records were not decoded by another mapping")
 		}
 		joined.Append(later)
-		if joined.plan != was || len(joined.rows) != len(whole.rows) || len(joined.cells) != len(whole.cells) {
+		if joined.plan != was.decode || len(joined.rows) != len(whole.rows) || len(joined.cells) != len(whole.cells) {
 			t.Errorf("%d rows of %d cells, want %d of %d, as the first records were decoded", len(joined.rows), len(joined.cells), len(whole.rows), len(whole.cells))
 		}
 		empty := &Part{}
 		e.Add(later, records...)
 		empty.Append(later)
-		if empty.plan != now {
+		if empty.plan != now.decode {
 			t.Error("an empty part does not take the mapping of what is appended")
 		}
 	})

@@ -12,18 +12,15 @@ import (
 	"github.com/oncesink/oncesink/sink"
 )
 
-// Add appends records, in offset order, and decodes them: into rows, or into one
-// fault for a record that can't become rows in every table that its topic feeds.
-// Records below p.To are dropped: they are in the part already (an empty part
-// takes any). A record that would take more than 1 GiB of memory is a fault. Bound the part by [Part.Bytes].
-func (s *Sink) Add(p *Part, records ...sink.Record) {
+// add appends records, in offset order, and decodes them. Records below p.To are dropped.
+func (dp *decodePlan) add(p *Part, records ...sink.Record) {
 	var (
 		d     *decoder
 		sc    *scratch
 		topic string
 	)
 	if p.plan == nil {
-		p.plan = s.plan()
+		p.plan = dp
 	}
 	bytes := 0
 	for i := range records {
@@ -51,16 +48,17 @@ func (s *Sink) Add(p *Part, records ...sink.Record) {
 }
 
 // decode decodes a part's records again, if it was another mapping that decoded them.
-func (m *plan) decode(p *Part) {
-	if p.plan == nil || p.plan.Catalog == m.Catalog {
-		p.plan = m
+func (dp *decodePlan) decode(p *Part) {
+	if p.plan == nil || p.plan.catalog == dp.catalog {
+		p.plan = dp
 		return
 	}
-	again := Part{Claim: p.Claim, To: p.To, plan: m, records: p.records[:0], text: p.text[:0], rows: p.rows[:0], cells: p.cells[:0], payload: p.payload}
+	again := Part{Claim: p.Claim, To: p.To, plan: dp, records: p.records[:0], text: p.text[:0], rows: p.rows[:0], cells: p.cells[:0],
+		keys: p.keys[:0], keyText: p.keyText[:0], payload: p.payload}
 	for i := range p.records {
 		rec := &p.records[i]
 		again.records = append(again.records, *rec)
-		d := m.decoders[rec.Topic]
+		d := dp.decoders[rec.Topic]
 		if d == nil || rec.Control {
 			continue
 		}
@@ -77,20 +75,20 @@ func (p *Part) Records() int { return len(p.records) }
 // Sizes of what a part holds, in bytes.
 const (
 	recordSize = 144
-	rowSize    = 56 // with its canonical key and version
+	rowSize    = 40 // with the place of its key
 	cellSize   = 8
 	headerSize = 40
 )
 
 // Bytes is the memory that the part's records take, roughly.
 func (p *Part) Bytes() int {
-	return p.payload + recordSize*len(p.records) + rowSize*len(p.rows) + cellSize*len(p.cells) + len(p.text)
+	return p.payload + recordSize*len(p.records) + rowSize*len(p.rows) + cellSize*len(p.cells) + len(p.text) + len(p.keyText)
 }
 
 // Grow makes room in an empty part for records of about so many bytes in all.
 func (p *Part) Grow(records, bytes int) {
 	p.records = slices.Grow(p.records, records)
-	p.rows = slices.Grow(p.rows, records)
+	p.rows, p.keys = slices.Grow(p.rows, records), slices.Grow(p.keys, records)
 	p.text = slices.Grow(p.text, bytes/2)
 }
 
@@ -118,7 +116,7 @@ func (d *decoder) decode(p *Part, rec *sink.Record, sc *scratch) {
 	p.began = p.extent()
 	f := d.rows(p, rec, sc)
 	if f != nil {
-		p.rows, p.cells, p.text = p.rows[:p.began.rows], p.cells[:p.began.cells], p.text[:p.began.text]
+		p.truncate()
 		f.record = int32(len(p.records) - 1)
 		p.faults = append(p.faults, *f)
 	}
@@ -171,16 +169,10 @@ func (t *tableDecoder) row(p *Part, rec *sink.Record, sc *scratch) *fault {
 		p.cells = append(p.cells, x)
 	}
 	compute(t.Table, p.cells[first:])
-	for _, k := range t.Key {
-		if p.cells[first+k].len < 0 {
-			return &fault{column: t.Columns[k].Name, code: pgtext.NoValue, message: "the event has no value for this column of the key"}
-		}
-	}
-	if t.Version >= 0 && p.cells[first+t.Version].len < 0 {
-		return &fault{column: t.Columns[t.Version].Name, code: pgtext.NoValue, message: "the event has no version (rule 11)"}
-	}
 	own := len(p.rows)
-	p.rows = append(p.rows, row{text: p.began.text, record: int32(len(p.records) - 1), table: t.index, first: int32(first)})
+	if f := p.addRow(t.Table, row{text: p.began.text, record: int32(len(p.records) - 1), table: t.index, first: int32(first)}, sc.d.limit); f != nil {
+		return f
+	}
 	for i := range t.brood {
 		parent := p.rows[own]
 		if f := t.brood[i].rows(p, rec, sc, &parent); f != nil {
@@ -212,8 +204,7 @@ func (t *tableDecoder) tombstone(p *Part, rec *sink.Record, sc *scratch) *fault 
 		}
 		p.cells[first+k] = x
 	}
-	p.rows = append(p.rows, row{text: p.began.text, record: int32(len(p.records) - 1), table: t.index, first: int32(first), tombstone: true})
-	return nil
+	return p.addRow(t.Table, row{text: p.began.text, record: int32(len(p.records) - 1), table: t.index, first: int32(first), tombstone: true}, sc.d.limit)
 }
 
 // cell appends the column's text to p.text; at is the source's place among the

@@ -50,8 +50,17 @@ func (p *paths) add(path string) int32 {
 	return int32(i)
 }
 
+// decodePlan says how the records of all topics are decoded.
+type decodePlan struct {
+	tables []*target.Table
+	// decoders of the topics; a topic that feeds no table has none.
+	decoders map[string]*decoder
+	// catalog is all that was read of the tables: plans of one catalog decode alike.
+	catalog string
+}
+
 // compileDecoders makes the decoder of each topic.
-func compileDecoders(m *mapping.Mapping) (map[string]*decoder, error) {
+func compileDecoders(m *mapping.Mapping) (*decodePlan, error) {
 	decoders := make(map[string]*decoder, len(m.Topics))
 	for topic, tables := range m.Topics {
 		var err error
@@ -59,7 +68,7 @@ func compileDecoders(m *mapping.Mapping) (map[string]*decoder, error) {
 			return nil, err
 		}
 	}
-	return decoders, nil
+	return &decodePlan{m.Tables, decoders, m.Catalog}, nil
 }
 
 func compileDecoder(m *mapping.Mapping, tables []int32) (*decoder, error) {

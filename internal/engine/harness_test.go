@@ -163,7 +163,8 @@ func (e *engine) part(topic string, partition int32, evs ...ev) *Part {
 				ti = i
 			}
 		}
-		part.rows = append(part.rows, row{record: record, table: int32(ti), first: int32(len(part.cells)), tombstone: v.gone})
+		part.began = part.extent()
+		first := len(part.cells)
 		values := map[string]string{}
 		for _, f := range strings.Fields(v.cols) {
 			name, value, _ := strings.Cut(f, "=")
@@ -182,7 +183,11 @@ func (e *engine) part(topic string, partition int32, evs ...ev) *Part {
 			}
 		}
 		if !v.gone {
-			compute(e.tables[ti].Table, part.cells[part.rows[len(part.rows)-1].first:])
+			compute(e.tables[ti].Table, part.cells[first:])
+		}
+		if f := part.addRow(e.tables[ti].Table, row{record: record, table: int32(ti), first: int32(first), tombstone: v.gone}, maxRecordBytes); f != nil {
+			part.truncate()
+			part.faults = append(part.faults, *f)
 		}
 	}
 	return part

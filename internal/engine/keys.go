@@ -9,48 +9,65 @@ import (
 	"github.com/oncesink/oncesink/internal/target"
 )
 
-// seal computes the canonical keys and versions of the part's rows. A
-// record whose key or version is none becomes a fault. If texts are spelled in a
-// way that only PostgreSQL can read and are not among the known spellings, seal
-// returns them and nothing is sealed yet.
-func (s *Sink) seal(p *Part, known spellings) (open spellings) {
+// addRow appends a row whose cells are the part's last, with its canonical key and version. A row whose texts
+// only PostgreSQL can read stays open until Seal.
+func (p *Part) addRow(t *target.Table, r row, limit int) *fault {
+	p.rows = append(p.rows, r)
+	k := sealing{p: p, r: &p.rows[len(p.rows)-1], t: t}
+	key := k.seal()
+	switch {
+	case k.fault != nil:
+		return k.fault
+	case len(p.keyText)-p.began.keyText > limit:
+		return tooLarge(limit)
+	case len(k.open) > 0:
+		p.open = append(p.open, int32(len(p.rows)-1))
+	}
+	p.keys = append(p.keys, key)
+	return nil
+}
+
+// distinct refuses an event that has two elements with one key, among rows of children from one to before another.
+// Those that are open are left out.
+func (p *Part) distinct(t *target.Table, from, to int) *fault {
+	if to-from < 2 {
+		return nil
+	}
+	met := make(map[string]bool, to-from)
+	for i := from; i < to; i++ {
+		if key := p.keys[i].keyIn(p.keyText); len(key) > 0 {
+			if met[string(key)] {
+				return &fault{record: p.rows[i].record, table: t.Title(), column: t.Columns[t.Key[0]].Name, code: uniqueViolation,
+					message: "two elements of " + t.Config.Each + " have one key"}
+			}
+			met[string(key)] = true
+		}
+	}
+	return nil
+}
+
+// Seal makes the part ready to be written. It reads the keys and versions that are open with what is known of their
+// spellings; a record whose key or version is none becomes a fault. Spellings that are
+// not known are returned, and nothing is sealed yet.
+func (p *Part) Seal(known spellings) (open spellings) {
 	if p.sealed == len(p.records) {
 		return nil
 	}
-	faults := p.faults
-	p.keys = make([]keyCell, 0, len(p.rows))
-	p.keyText = make([]byte, 0, 48*len(p.rows))
-	var siblings twins
-	began := 0 // where the record's keys do
-	for i := range p.rows {
+	began, faults := len(p.keyText), slices.Clone(p.faults)
+	for _, i := range p.open {
 		k := sealing{p: p, r: &p.rows[i], t: p.plan.tables[p.rows[i].table], known: known}
-		start := len(p.keyText)
-		if i == 0 || p.rows[i].record != p.rows[i-1].record {
-			began = start
-		}
-		k.key()
-		mid := len(p.keyText)
-		k.version()
-		if k.t.Parent != nil && k.fault == nil && len(k.open) == 0 && siblings.met(k.r, p.keyText[start:mid]) {
-			k.refuse(&k.t.Columns[k.t.Key[0]], uniqueViolation, "two elements of "+k.t.Config.Each+" have one key")
-		}
-		if len(p.keyText)-began > maxRecordBytes {
-			f := tooLarge(maxRecordBytes)
-			f.record, f.table = k.r.record, k.t.Title()
-			k.fault = f
-		}
+		p.keys[i] = k.seal()
 		if k.fault != nil {
 			faults = append(faults, *k.fault)
-			mid = start
-			p.keyText = p.keyText[:start]
 		}
 		open.merge(k.open)
-		p.keys = append(p.keys, keyCell{start, int32(mid - start), int32(len(p.keyText) - mid)})
 	}
 	if len(open) > 0 {
+		p.keyText = p.keyText[:began]
 		return open
 	}
-	p.sealed = len(p.records)
+	faults = append(faults, p.siblings()...)
+	p.open, p.sealed = nil, len(p.records)
 	slices.SortStableFunc(faults, func(a, b fault) int { return cmp.Compare(a.record, b.record) })
 	p.faults = slices.CompactFunc(faults, func(a, b fault) bool { return a.record == b.record })
 	if len(p.faults) > 0 {
@@ -62,14 +79,48 @@ func (s *Sink) seal(p *Part, known spellings) (open spellings) {
 	return nil
 }
 
+// siblings are the faults of events that have two elements with one key, of which one was open.
+func (p *Part) siblings() (faults []fault) {
+	for _, i := range p.open {
+		t := p.plan.tables[p.rows[i].table]
+		if t.Parent == nil {
+			continue
+		}
+		same := func(k int) bool { return p.rows[k].record == p.rows[i].record && p.rows[k].table == p.rows[i].table }
+		from, to := int(i), int(i)+1
+		for ; from > 0 && same(from-1); from-- {
+		}
+		for ; to < len(p.rows) && same(to); to++ {
+		}
+		if f := p.distinct(t, from, to); f != nil {
+			faults = append(faults, *f)
+		}
+	}
+	return faults
+}
+
 // sealing is one row on its way to a canonical key.
 type sealing struct {
 	p     *Part
 	r     *row
-	t     *table
+	t     *target.Table
 	known spellings
 	open  spellings
 	fault *fault
+}
+
+// seal appends the row's canonical key and version to the part's keyText. Of a row that is open, or at fault, there
+// is none.
+func (k *sealing) seal() keyCell {
+	start := len(k.p.keyText)
+	k.key()
+	mid := len(k.p.keyText)
+	k.version()
+	if k.fault != nil || len(k.open) > 0 {
+		k.p.keyText = k.p.keyText[:start]
+		return keyCell{off: start}
+	}
+	return keyCell{start, int32(mid - start), int32(len(k.p.keyText) - mid)}
 }
 
 // key appends the row's key to the part's keyText, so that equal keys are equal
@@ -90,7 +141,7 @@ func (k *sealing) key() {
 
 func (k *sealing) version() {
 	if k.t.Version >= 0 && !k.r.tombstone {
-		k.p.keyText = append(k.p.keyText, k.canonical(k.t.Version, "the event has no version")...)
+		k.p.keyText = append(k.p.keyText, k.canonical(k.t.Version, "the event has no version (rule 11)")...)
 	}
 }
 
@@ -121,6 +172,9 @@ func (k *sealing) canonical(i int, missing string) []byte {
 	return canon
 }
 
+// refuse notes the first reason.
 func (k *sealing) refuse(c *target.Column, code, message string) {
-	k.fault = &fault{record: k.r.record, table: k.t.Title(), column: c.Name, code: code, message: message}
+	if k.fault == nil {
+		k.fault = &fault{record: k.r.record, table: k.t.Title(), column: c.Name, code: code, message: message}
+	}
 }

@@ -90,7 +90,7 @@ func TestTooLargeRecordsAreFaults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := largeShop(t, tt.from)
-			e.plan().decoders["o"].limit = 4096
+			e.plan().decode.decoders["o"].limit = 4096
 			e.write(e.add(0, 0, largeOrder(1, 3, 10), tt.large, largeOrder(3, 3, 10)))
 			e.db.Want("1|3\n3|3", "select order_id, count(*) from items group by 1 order by 1")
 			e.db.Want("1|54000|public.items|t", `select "offset", code, target, message ~ 'takes more than' from oncesink.dead_letters`)
@@ -101,7 +101,7 @@ func TestTooLargeRecordsAreFaults(t *testing.T) {
 	db := newDatabase(t, "create table q (id int primary key, a text, b text, c text)")
 	from := sink.ColumnConfig{From: "$value"}
 	e := db.open(sink.Config{Tables: []sink.TableConfig{{Name: "q", Topics: []string{"o"}, Key: []string{"id"}, Columns: map[string]sink.ColumnConfig{"a": from, "b": from, "c": from}}}})
-	e.plan().decoders["o"].limit = 4096
+	e.plan().decode.decoders["o"].limit = 4096
 	e.write(e.add(0, 0, `{"id": 1}`, fmt.Sprintf(`{"id": 2, "x": "%s"}`, strings.Repeat("x", 1500)), `{"id": 3}`))
 	db.Want("1|{\"id\": 1}\n3|{\"id\": 3}", "select id, c from q order by 1")
 	db.Want("1|54000", `select "offset", code from oncesink.dead_letters`)

@@ -19,7 +19,7 @@ type Part struct {
 	To offsets.Position
 
 	// mapping is what the records were decoded by.
-	plan    *plan
+	plan    *decodePlan
 	records []sink.Record
 	rows    []row   // ordered by record, then table
 	faults  []fault // records that could not be decoded, by record
@@ -28,11 +28,13 @@ type Part struct {
 	began   extent // where the last record's began
 	payload int    // bytes that the records' slices hold
 
-	// Filled by seal when the part is about to be written.
-	sealed  int       // how many records were there then
 	keys    []keyCell // of each row
 	keyText []byte
-	faulty  []bool // by record; nil if there are no faults
+	open    []int32 // rows whose key or version only PostgreSQL can read: see Seal
+
+	// Filled by Seal when the part is about to be written.
+	sealed int    // how many records were there then
+	faulty []bool // by record; nil if there are no faults
 }
 
 // row is what one record becomes in one table.
@@ -75,9 +77,17 @@ func (k keyCell) versionIn(text []byte) []byte {
 }
 
 // extent is how much of a part is filled.
-type extent struct{ rows, cells, text int }
+type extent struct{ rows, cells, text, keyText, open int }
 
-func (p *Part) extent() extent { return extent{len(p.rows), len(p.cells), len(p.text)} }
+// truncate takes back what the last record has become.
+func (p *Part) truncate() {
+	p.rows, p.keys, p.cells = p.rows[:p.began.rows], p.keys[:p.began.rows], p.cells[:p.began.cells]
+	p.text, p.keyText, p.open = p.text[:p.began.text], p.keyText[:p.began.keyText], p.open[:p.began.open]
+}
+
+func (p *Part) extent() extent {
+	return extent{len(p.rows), len(p.cells), len(p.text), len(p.keyText), len(p.open)}
+}
 
 // maxRecordBytes bounds what one record becomes: its texts, cells and rows, and apart from these its keys. A
 // cell counts with 32 bits from where the record begins.

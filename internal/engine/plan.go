@@ -23,8 +23,7 @@ import (
 type plan struct {
 	*mapping.Mapping
 	tables []*table
-	// decoders of the topics; a topic that feeds no table has none.
-	decoders map[string]*decoder
+	decode *decodePlan
 }
 
 // newMapping is a mapping whose tables have learnt nothing yet.
@@ -39,7 +38,7 @@ func newPlan(data *mapping.Mapping) (*plan, error) {
 		}
 	}
 	var err error
-	if m.decoders, err = compileDecoders(data); err != nil {
+	if m.decode, err = compileDecoders(data); err != nil {
 		return nil, fmt.Errorf("compile the plan: %w", err)
 	}
 	return m, nil

@@ -67,3 +67,9 @@ func (s *Sink) Topics() []string {
 	slices.Sort(topics)
 	return topics
 }
+
+// Add appends records, in offset order, and decodes them: into rows, or into one
+// fault for a record that can't become rows in every table that its topic feeds.
+// Records below p.To are dropped: they are in the part already (an empty part
+// takes any). A record that would take more than 1 GiB of memory is a fault. Bound the part by [Part.Bytes].
+func (s *Sink) Add(p *Part, records ...sink.Record) { s.plan().decode.add(p, records...) }

@@ -75,7 +75,7 @@ func (j *job) decode(m *plan) {
 	j.plan = m
 	for _, p := range j.parts {
 		if j.failed[p] == nil {
-			m.decode(p)
+			m.decode.decode(p)
 		}
 	}
 }
@@ -111,11 +111,11 @@ func (j *job) seal(ctx context.Context) {
 		if j.failed[p] != nil {
 			continue
 		}
-		for open := j.s.seal(p, known); len(open) > 0; {
+		for open := p.Seal(known); len(open) > 0; {
 			err := j.s.spell(ctx, open, known)
 			switch {
 			case err == nil:
-				open = j.s.seal(p, known)
+				open = p.Seal(known)
 			case ctx.Err() != nil:
 				j.failed[p], open = ctx.Err(), nil
 			case classOf(err) == pgerr.Transient:
