@@ -4,9 +4,10 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/oncesink/oncesink/internal/decode"
+
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -51,7 +52,7 @@ func (l *lane) applied(bound int64) bool {
 	if l.claim.ID.IsZero() || l.state != running {
 		return false
 	}
-	return l.claim.Position.Next >= bound || l.beyond && len(l.raw) == 0 && l.decoding == 0 && l.part.Records() == 0 && !l.inFlight
+	return l.claim.Position.Next >= bound || l.beyond && len(l.raw) == 0 && l.decoding == 0 && l.part.Len() == 0 && !l.inFlight
 }
 
 // memory is roughly how many bytes the lane holds.
@@ -66,7 +67,7 @@ const decodeChunk = 256
 
 // decoder is what lanes decode with.
 type decoder struct {
-	add     func(*engine.Part, ...sink.Record) // decodes records into a part
+	add     func(*decode.Part, ...sink.Record) // decodes records into a part
 	parts   *sync.Pool                         // of empty parts, whose memory is used again
 	limits  *Config
 	ready   func(*lane) // there is something for a writer
@@ -81,7 +82,7 @@ func (l *lane) decode(d *decoder) {
 		if chunk == nil {
 			return
 		}
-		part := d.parts.Get().(*engine.Part)
+		part := d.parts.Get().(*decode.Part)
 		d.add(part, chunk...)
 		clear(chunk)
 		if l.join(part, turns, d) {
@@ -96,15 +97,15 @@ func (l *lane) decode(d *decoder) {
 func (l *lane) nextChunk(limits *Config) (chunk []sink.Record, turns int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.state != closed && (len(l.raw) == 0 || l.part.Records() >= limits.MaxBatchRecords || l.part.Bytes() >= limits.MaxBatchBytes) {
+	for l.state != closed && (len(l.raw) == 0 || l.part.Len() >= limits.MaxBatchRecords || l.part.Bytes() >= limits.MaxBatchBytes) {
 		l.changed.Wait()
 	}
 	if l.state == closed {
 		return nil, l.turns
 	}
 	// The part can only become smaller until the chunk is appended: nobody else adds to it.
-	n := min(decodeChunk, len(l.raw), limits.MaxBatchRecords-l.part.Records())
-	if l.part.Records() == 0 {
+	n := min(decodeChunk, len(l.raw), limits.MaxBatchRecords-l.part.Len())
+	if l.part.Len() == 0 {
 		l.part.Grow(min(len(l.raw), limits.MaxBatchRecords), l.rawBytes)
 	}
 	chunk, l.raw = l.raw[:n:n], l.raw[n:]
@@ -120,12 +121,12 @@ func (l *lane) nextChunk(limits *Config) (chunk []sink.Record, turns int) {
 
 // join adds a decoded chunk to the lane's part, unless the lane has left the state in which the
 // records were polled: then they are dropped, as all that it held. It reports whether a writer may take the part.
-func (l *lane) join(chunk *engine.Part, turns int, d *decoder) (ready bool) {
+func (l *lane) join(chunk *decode.Part, turns int, d *decoder) (ready bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.decoding = 0
 	if l.turns != turns {
-		*chunk = engine.Part{}
+		*chunk = decode.Part{}
 		return false
 	}
 	l.part.Append(chunk)

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oncesink/oncesink/internal/decode"
+
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/internal/engine"
@@ -35,7 +37,7 @@ func newSlowLane(t *testing.T) *slowLane {
 	r.must(err)
 	s := &slowLane{lane: m.runAt(0, 0), m: m, entered: make(chan int, 100), release: make(chan struct{}), resumed: make(chan struct{}, 100)}
 	d := *m.decoder
-	d.add = func(p *engine.Part, records ...sink.Record) {
+	d.add = func(p *decode.Part, records ...sink.Record) {
 		s.entered <- len(records)
 		<-s.release
 		m.sink.Add(p, records...)
@@ -154,8 +156,8 @@ func TestChunksKeepTheBounds(t *testing.T) {
 		t.Errorf("resumed %d times with more than a batch in the queue", got)
 	}
 	chunk := s.take(func() {})
-	if chunk.Records() != 400 {
-		t.Fatalf("%d records taken, want 400", chunk.Records())
+	if chunk.Len() != 400 {
+		t.Fatalf("%d records taken, want 400", chunk.Len())
 	}
 	next()
 	next()

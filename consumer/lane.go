@@ -4,7 +4,8 @@ import (
 	"context"
 	"sync"
 
-	"github.com/oncesink/oncesink/internal/engine"
+	"github.com/oncesink/oncesink/internal/decode"
+
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -46,7 +47,7 @@ type lane struct {
 	raw      []sink.Record // polled, not decoded
 	rawBytes int
 	decoding int          // bytes of the records that have left the queue and are not in the part yet
-	part     *engine.Part // decoded, waiting for a writer
+	part     *decode.Part // decoded, waiting for a writer
 
 	inFlight bool               // a writer has taken a part
 	flying   int                // its bytes
@@ -55,21 +56,21 @@ type lane struct {
 }
 
 func newLane(p offsets.Partition) *lane {
-	l := &lane{Partition: p, part: new(engine.Part)}
+	l := &lane{Partition: p, part: new(decode.Part)}
 	l.changed = sync.NewCond(&l.mu)
 	return l
 }
 
 // take hands the part to a writer. It returns nil if there is nothing to write.
-func (l *lane) take(cancel context.CancelFunc) *engine.Part {
+func (l *lane) take(cancel context.CancelFunc) *decode.Part {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.state != running || l.inFlight || l.part.Records() == 0 {
+	if l.state != running || l.inFlight || l.part.Len() == 0 {
 		return nil
 	}
 	p := l.part
 	p.Claim = l.claim
-	l.part = new(engine.Part)
+	l.part = new(decode.Part)
 	l.inFlight, l.flying, l.cancel = true, p.Bytes(), cancel
 	l.changed.Broadcast()
 	return p
@@ -89,7 +90,7 @@ func (l *lane) leaveAt(to state, cause error, seen sight) (from state) {
 	}
 	l.state, l.cause, l.sight = to, cause, seen
 	l.turns++
-	l.raw, l.rawBytes, l.part, l.throttle, l.beyond = nil, 0, new(engine.Part), false, false
+	l.raw, l.rawBytes, l.part, l.throttle, l.beyond = nil, 0, new(decode.Part), false, false
 	l.changed.Broadcast()
 	return from
 }
@@ -114,7 +115,7 @@ func (l *lane) start(c offsets.Claim) bool {
 		return false
 	}
 	l.claim, l.next, l.cause = c, c.Position.Next, nil
-	l.raw, l.rawBytes, l.part, l.throttle, l.beyond = nil, 0, new(engine.Part), false, false
+	l.raw, l.rawBytes, l.part, l.throttle, l.beyond = nil, 0, new(decode.Part), false, false
 	l.state = running
 	if c.Paused {
 		l.state = paused
@@ -126,7 +127,7 @@ func (l *lane) start(c offsets.Claim) bool {
 func (l *lane) waiting() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.part.Records()
+	return l.part.Len()
 }
 
 // landed records the end of the transaction in flight.

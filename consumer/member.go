@@ -7,10 +7,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/oncesink/oncesink/internal/decode"
+
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -62,7 +63,7 @@ func newMember(c *Consumer) *member {
 	m.work, m.endWork = context.WithCancel(m.life)
 	m.decoder = &decoder{
 		add: c.sink.Add, limits: &c.cfg, ready: m.ready.push, drained: func(l *lane) { m.resume(l) },
-		parts: &sync.Pool{New: func() any { return new(engine.Part) }},
+		parts: &sync.Pool{New: func() any { return new(decode.Part) }},
 	}
 	return m
 }

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/oncesink/oncesink/internal/decode"
+
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -116,7 +118,7 @@ func (m *member) big(lanes []*lane) bool {
 }
 
 // gather takes parts from ready lanes until a transaction is full.
-func (m *member) gather(cancel context.CancelFunc) (lanes []*lane, parts []*engine.Part) {
+func (m *member) gather(cancel context.CancelFunc) (lanes []*lane, parts []*decode.Part) {
 	records, bytes := 0, 0
 	for len(parts) < maxGroup && records < m.cfg.MaxBatchRecords/2 && bytes < m.cfg.MaxBatchBytes/2 {
 		l := m.ready.pop()
@@ -125,7 +127,7 @@ func (m *member) gather(cancel context.CancelFunc) (lanes []*lane, parts []*engi
 		}
 		if p := l.take(cancel); p != nil {
 			lanes, parts = append(lanes, l), append(parts, p)
-			records += p.Records()
+			records += p.Len()
 			bytes += p.Bytes()
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/oncesink/oncesink/internal/decode"
+
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/oncesink/oncesink/internal/engine"
@@ -103,7 +105,7 @@ func (p *process) claim(ctx context.Context) error {
 // part holds what lies between the claim's position and to, after as many records
 // below the position as are there and asked for. It is nil if the position doesn't
 // lie below to and nothing is handed over again.
-func (p *process) part(t target, again int) *engine.Part {
+func (p *process) part(t target, again int) *decode.Part {
 	claim := p.claims[t.Partition]
 	records := p.input.records[t.Partition]
 	lo, hi := find(records, claim.Position.Next), find(records, t.to)
@@ -111,7 +113,7 @@ func (p *process) part(t target, again int) *engine.Part {
 	if lo >= hi {
 		return nil
 	}
-	part := &engine.Part{Claim: claim}
+	part := &decode.Part{Claim: claim}
 	p.sink.Add(part, records[lo:hi]...)
 	return part
 }
@@ -119,7 +121,7 @@ func (p *process) part(t target, again int) *engine.Part {
 // write writes a transaction's records. What was written before is left to the sink to
 // drop: again says how many records of that each part brings.
 func (p *process) write(ctx context.Context, t transaction, again int) error {
-	var parts []*engine.Part
+	var parts []*decode.Part
 	for _, target := range t {
 		if part := p.part(target, again); part != nil {
 			parts = append(parts, part)
@@ -147,7 +149,7 @@ func (p *process) write(ctx context.Context, t transaction, again int) error {
 // fenced writes a transaction that the ledger must refuse: another process has
 // claimed the partitions.
 func (p *process) fenced(ctx context.Context, t transaction) error {
-	var parts []*engine.Part
+	var parts []*decode.Part
 	for _, target := range t {
 		if part := p.part(target, 0); part != nil {
 			parts = append(parts, part)

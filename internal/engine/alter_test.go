@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/offsets"
@@ -16,13 +17,13 @@ import (
 )
 
 // decoded is a part whose records were decoded before a table was altered.
-func (e *engine) decoded(offset int64, values ...string) *Part {
+func (e *engine) decoded(offset int64, values ...string) *decode.Part {
 	e.t.Helper()
 	c, ok := e.claims[offsets.Partition{Topic: "o"}]
 	if !ok {
 		c = e.claim("o", 0)
 	}
-	p := &Part{Claim: c}
+	p := &decode.Part{Claim: c}
 	for i, v := range values {
 		e.Add(p, sink.Record{Topic: "o", Offset: offset + int64(i), Epoch: -1, Timestamp: time.Unix(1_700_000_000, 0), Value: []byte(v)})
 	}
@@ -203,7 +204,7 @@ func TestAlteredTable(t *testing.T) {
 					e.write(e.decoded(0, first...))
 					p := e.decoded(n, append([]string{tt.event}, second...)...)
 					db.Do(tt.change)
-					out := e.Write(t.Context(), []*Part{p})
+					out := e.Write(t.Context(), []*decode.Part{p})
 					var config *sink.ConfigError
 					switch {
 					case tt.halts == "" && out[0].Err != nil:
@@ -231,7 +232,7 @@ func TestRightRevoked(t *testing.T) {
 			e.write(e.part("o", 0, orders(int64(at), 1, at, at+n)...))
 			db.Do("revoke insert on q from oncesink_revoked")
 			p := e.part("o", 0, orders(int64(at+n), 1, at+n, at+2*n)...)
-			out := e.Write(t.Context(), []*Part{p})
+			out := e.Write(t.Context(), []*decode.Part{p})
 			var config *sink.ConfigError
 			if !errors.As(out[0].Err, &config) || !strings.Contains(out[0].Err.Error(), "INSERT on public.q: grant insert on") {
 				t.Errorf("got %v", out[0].Err)
@@ -255,7 +256,7 @@ func TestRetypedKeyWithMemory(t *testing.T) {
 			p := e.decoded(1, fmt.Sprintf(`{"id":%s,"version":%s}`, tt.id, tt.version))
 			e.Add(p, sink.Record{Topic: "o", Offset: 2, Epoch: -1, Timestamp: time.Unix(1_700_000_000, 0), Key: []byte(tt.id)})
 			db.Do("alter table q alter " + tt.column + " type bigint")
-			out := e.Write(t.Context(), []*Part{p})
+			out := e.Write(t.Context(), []*decode.Part{p})
 			var config *sink.ConfigError
 			if !errors.As(out[0].Err, &config) || !strings.Contains(out[0].Err.Error(), "oncesink init") {
 				t.Fatalf("got %v, want a *ConfigError that speaks of init", out[0].Err)

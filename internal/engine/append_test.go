@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -38,34 +39,34 @@ func TestPartAppend(t *testing.T) {
 			Columns: map[string]sink.ColumnConfig{"note": {From: "$event.note"}}},
 	}})
 	records := appendMix(200)
-	whole := &Part{}
+	whole := &decode.Part{}
 	e.Add(whole, records...)
 
 	t.Run("chunks", func(t *testing.T) {
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)
 		rnd := rand.New(rand.NewPCG(seed, 0))
-		joined, chunk := &Part{Claim: e.claim("o", 0)}, &Part{}
+		joined, chunk := &decode.Part{Claim: e.claim("o", 0)}, &decode.Part{}
 		for rest := records; len(rest) > 0; {
 			n := min(len(rest), 1+rnd.IntN(20))
 			e.Add(chunk, rest[:n]...)
 			joined.Append(chunk)
 			joined.Append(chunk) // empty by now
 			rest = rest[n:]
-			if chunk.Records() != 0 || chunk.Bytes() != 0 || chunk.To.Next != 0 {
-				t.Fatalf("%d records in %d bytes are still in the appended part", chunk.Records(), chunk.Bytes())
+			if chunk.Len() != 0 || chunk.Bytes() != 0 || chunk.To.Next != 0 {
+				t.Fatalf("%d records in %d bytes are still in the appended part", chunk.Len(), chunk.Bytes())
 			}
-			if held := chunk.records[:1][0]; held.Value != nil || held.Key != nil {
+			if held := chunk.Records[:1][0]; held.Value != nil || held.Key != nil {
 				t.Fatal("the appended part holds on to a payload")
 			}
 		}
 		if got, want := e.texts(joined), e.texts(whole); got != want {
 			t.Errorf("got:\n%s\nwant:\n%s", got, want)
 		}
-		if joined.To != whole.To || joined.Bytes() != whole.Bytes() || joined.Records() != whole.Records() {
-			t.Errorf("%d records in %d bytes up to %+v, want %d in %d up to %+v", joined.Records(), joined.Bytes(), joined.To, whole.Records(), whole.Bytes(), whole.To)
+		if joined.To != whole.To || joined.Bytes() != whole.Bytes() || joined.Len() != whole.Len() {
+			t.Errorf("%d records in %d bytes up to %+v, want %d in %d up to %+v", joined.Len(), joined.Bytes(), joined.To, whole.Len(), whole.Bytes(), whole.To)
 		}
-		for _, o := range e.Write(t.Context(), []*Part{joined}) {
+		for _, o := range e.Write(t.Context(), []*decode.Part{joined}) {
 			if o.Err != nil {
 				t.Fatal(o.Err)
 			}
@@ -76,7 +77,7 @@ func TestPartAppend(t *testing.T) {
 	})
 
 	t.Run("of another mapping", func(t *testing.T) {
-		joined, later := &Part{}, &Part{}
+		joined, later := &decode.Part{}, &decode.Part{}
 		e.Add(joined, records[:50]...)
 		was := e.plan()
 		db.Do("alter table orders add column more text")
@@ -85,17 +86,17 @@ func TestPartAppend(t *testing.T) {
 			t.Fatal(err)
 		}
 		e.Add(later, records[50:]...)
-		if later.plan != now.decode || now.Catalog == was.Catalog {
+		if later.DecodedBy != now.decode || now.Catalog == was.Catalog {
 			t.Fatal("the later records were not decoded by another mapping")
 		}
 		joined.Append(later)
-		if joined.plan != was.decode || len(joined.rows) != len(whole.rows) || len(joined.cells) != len(whole.cells) {
-			t.Errorf("%d rows of %d cells, want %d of %d, as the first records were decoded", len(joined.rows), len(joined.cells), len(whole.rows), len(whole.cells))
+		if joined.DecodedBy != was.decode || len(joined.Rows) != len(whole.Rows) || len(joined.Cells) != len(whole.Cells) {
+			t.Errorf("%d rows of %d cells, want %d of %d, as the first records were decoded", len(joined.Rows), len(joined.Cells), len(whole.Rows), len(whole.Cells))
 		}
-		empty := &Part{}
+		empty := &decode.Part{}
 		e.Add(later, records...)
 		empty.Append(later)
-		if empty.plan != now.decode {
+		if empty.DecodedBy != now.decode {
 			t.Error("an empty part does not take the mapping of what is appended")
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -25,7 +26,7 @@ func BenchmarkWrite(b *testing.B) {
 			db := newDatabase(b, benchTable)
 			e := db.open(sink.Config{Tables: []sink.TableConfig{tc}})
 			offset, next, version := int64(0), 0, 0
-			part := func(key func() int) *Part {
+			part := func(key func() int) *decode.Part {
 				evs := make([]ev, rows)
 				for i := range evs {
 					id := key()

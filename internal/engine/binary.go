@@ -59,7 +59,7 @@ func (t *table) appendBinary(dst []byte, s statement.Shape, forms []pgtext.Wire,
 		for k, i := range s.Columns {
 			x := e.cell(i)
 			dst = binary.BigEndian.AppendUint32(dst, math.MaxUint32) // null
-			if x.len < 0 {
+			if x.Len < 0 {
 				continue
 			}
 			start, ok := len(dst), false

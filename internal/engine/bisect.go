@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/pgerr"
 )
 
@@ -21,9 +22,6 @@ import (
 //	  a type's input function refuses a value      the record's
 //	  neighbours of the batch wrote their rows     the record's
 //	  none did                                     what the class says: a person's to mend, or a halt
-
-// foreignKeyViolation is the SQLSTATE of a row whose parent is missing.
-const foreignKeyViolation = "23503"
 
 // arguable reports whether a record may be to blame for the error.
 func (t *transaction) arguable(err error) bool {
@@ -149,7 +147,7 @@ func (b *bisection) passed(before map[*table]int) {
 func (b *bisection) judge(ctx context.Context, one span, err error) error {
 	d := refused(b.m, one.part, one.lo, err)
 	if pgerr.Classify(err) == pgerr.Data {
-		if pgerr.SQLState(err) == foreignKeyViolation && !b.orphansAreData {
+		if pgerr.SQLState(err) == pgerr.ForeignKeyViolation && !b.orphansAreData {
 			return err
 		}
 		b.dead = append(b.dead, d)
@@ -194,17 +192,17 @@ func (t *transaction) refusedValue(ctx context.Context, one span, err error) (co
 	}
 	from, to := one.rows()
 	for i := from; i < to; i++ {
-		r := &one.part.rows[i]
-		if t.m.tables[r.table] != tb {
+		r := &one.part.Rows[i]
+		if t.m.tables[r.Table] != tb {
 			continue
 		}
 		for k := range tb.Columns {
-			c, x := &tb.Columns[k], one.part.cells[int(r.first)+k]
-			if x.len < 0 || c.Computed != nil {
+			c, x := &tb.Columns[k], one.part.Cells[int(r.First)+k]
+			if x.Len < 0 || c.Computed != nil {
 				continue
 			}
 			err := t.attempt(ctx, func() {
-				t.w.params.text(string(one.part.textOf(r, x)))
+				t.w.params.text(string(one.part.TextOf(r, x)))
 				t.w.exec("read a value", tb, "select $1::"+c.Declared)
 			})
 			if t.conn.Conn().IsClosed() || err != nil && classOf(err) == pgerr.Transient {
@@ -228,7 +226,7 @@ func tableOf(err error) *table {
 }
 
 // refused is the dead letter of a record that the tables or a handler refuse.
-func refused(m *plan, p *Part, record int32, err error) deadLetter {
+func refused(m *plan, p *decode.Part, record int32, err error) deadLetter {
 	d := deadLetter{part: p, record: record, code: pgerr.SQLState(err)}
 	var w *writeError
 	if errors.As(err, &w) && w.doing.table != nil {

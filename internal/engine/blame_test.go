@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -71,7 +72,7 @@ func TestSharedCausesAreConfiguration(t *testing.T) {
 				evs = append(evs, ev{offset: i, cols: fmt.Sprintf("id=%d v=x", i)})
 			}
 			for _, n := range []int{1, 2, 200} {
-				out := e.Write(t.Context(), []*Part{e.part("o", 0, evs[:n]...)})
+				out := e.Write(t.Context(), []*decode.Part{e.part("o", 0, evs[:n]...)})
 				var config *sink.ConfigError
 				if !errors.As(out[0].Err, &config) || !strings.HasSuffix(config.Problem, tt.says) || !strings.Contains(config.Fix, "a trigger") {
 					t.Errorf("%d records: got %v, want a *ConfigError of SQLSTATE %s", n, out[0].Err, tt.says)
@@ -143,7 +144,7 @@ func TestInheritanceIsRefused(t *testing.T) {
 	e.write(e.part("o", 0, ev{offset: 0, cols: "id=1 v=a"}))
 	db.Do("alter table m_arch add _oncesink_source int, add _oncesink_offset bigint")
 	db.Do("alter table m_arch inherit m")
-	out := e.Write(t.Context(), []*Part{e.part("o", 0, ev{offset: 1, cols: "id=2 v=b"})})
+	out := e.Write(t.Context(), []*decode.Part{e.part("o", 0, ev{offset: 1, cols: "id=2 v=b"})})
 	var config *sink.ConfigError
 	if !errors.As(out[0].Err, &config) || !strings.Contains(config.Problem, "inherit from it: m_arch") {
 		t.Errorf("beside the running sink: got %v", out[0].Err)

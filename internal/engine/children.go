@@ -20,13 +20,13 @@ func (w *writer) children(t *table, events []event) {
 		var parents, rows []event
 		for i := range events {
 			e := &events[i]
-			own := &e.part.rows[e.row]
-			if own.tombstone || own.arrays&(1<<bit) == 0 {
+			own := &e.part.Rows[e.row]
+			if own.Tombstone || own.Arrays&(1<<bit) == 0 {
 				continue
 			}
 			parents = append(parents, *e)
-			for k := int(e.row) + 1; k < len(e.part.rows) && e.part.rows[k].record == own.record && e.part.rows[k].table > own.table; k++ {
-				if e.part.rows[k].table == c.Place {
+			for k := int(e.row) + 1; k < len(e.part.Rows) && e.part.Rows[k].Record == own.Record && e.part.Rows[k].Table > own.Table; k++ {
+				if e.part.Rows[k].Table == c.Place {
 					rows = append(rows, event{part: e.part, row: int32(k)})
 				}
 			}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -51,13 +52,13 @@ func TestChildrenStatements(t *testing.T) {
 }
 
 // add makes a part of values; "-7" is the tombstone of order 7.
-func (e *engine) add(partition int32, from int64, values ...string) *Part {
+func (e *engine) add(partition int32, from int64, values ...string) *decode.Part {
 	p := offsets.Partition{Topic: "o", Partition: partition}
 	c, ok := e.claims[p]
 	if !ok {
 		c = e.claim("o", partition)
 	}
-	part := &Part{Claim: c}
+	part := &decode.Part{Claim: c}
 	for i, v := range values {
 		r := sink.Record{Topic: "o", Partition: partition, Offset: from + int64(i), Value: []byte(v)}
 		if key, gone := strings.CutPrefix(v, "-"); gone {
@@ -163,7 +164,7 @@ func TestChildrenRace(t *testing.T) {
 		old := batch(size)
 		e.write(e.add(0, round*size, old...))
 		e.rewind("o", 0, round*size)
-		parts := []*Part{e.add(0, round*size, old...), e.add(1, round*size, batch(size)...)}
+		parts := []*decode.Part{e.add(0, round*size, old...), e.add(1, round*size, batch(size)...)}
 		var out [2]Outcome
 		var group sync.WaitGroup
 		for i := range parts {
@@ -208,7 +209,7 @@ func TestChildrenWaitForTheirSet(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	part := e.add(0, 0, value)
-	go func() { done <- e.Write(t.Context(), []*Part{part})[0].Err }()
+	go func() { done <- e.Write(t.Context(), []*decode.Part{part})[0].Err }()
 	for waits := false; !waits; {
 		select {
 		case err := <-done:

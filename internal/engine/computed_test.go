@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -34,7 +35,7 @@ func TestComputed(t *testing.T) {
 	}}
 	db := newDatabase(t, "create table q (id int primary key, version int, sample varchar(3) not null, n int, m int, ratio int)")
 	e := db.upsert("q", config)
-	parts := func() *Part {
+	parts := func() *decode.Part {
 		return e.part("o", 0,
 			ev{offset: 0, cols: "id=1 version=1 n=4 m=1"},
 			ev{offset: 1, cols: "id=2 version=1 n=5"},
@@ -79,7 +80,7 @@ func TestComputedDecoded(t *testing.T) {
 		"total": {SQL: "price * pieces"}, "price": {From: "item.price"},
 		"day": {SQL: "(at at time zone 'Europe/Berlin')::date"}, "at": {From: "$timestamp"},
 	}})
-	p := &Part{Claim: e.claim("o", 0)}
+	p := &decode.Part{Claim: e.claim("o", 0)}
 	at := time.Date(2026, 6, 30, 22, 30, 0, 0, time.UTC)
 	e.Add(p, sink.Record{Topic: "o", Timestamp: at, Value: []byte(`{"id": 1, "item": {"price": 2.505}, "pieces": 3, "total": 99}`)},
 		sink.Record{Topic: "o", Offset: 1, Timestamp: at, Value: []byte(`{"id": 2, "pieces": 3, "total": 99}`)})

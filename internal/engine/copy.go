@@ -25,8 +25,6 @@ func (e *copyRefused) Error() string {
 }
 func (e *copyRefused) Unwrap() error { return e.err }
 
-const uniqueViolation = "23505"
-
 // copy sends rows of new keys, after everything that was queued before: in binary, if
 // Go can read them all.
 func (t *transaction) copy(ctx context.Context, tb *table, s statement.Shape, events []event) error {
@@ -113,7 +111,7 @@ func (c *copyRows) row(e *event) {
 	b := c.text
 	for _, i := range c.columns {
 		x := e.cell(i)
-		if x.len < 0 {
+		if x.Len < 0 {
 			b = append(b, `\N`...)
 		} else {
 			b = appendEscaped(b, e.text(x))

@@ -8,12 +8,13 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/sink"
 )
 
 // deadLetter is a record that can't be written, and why.
 type deadLetter struct {
-	part                      *Part
+	part                      *decode.Part
 	record                    int32
 	code, message             string
 	table, column, constraint string
@@ -34,9 +35,9 @@ select $1::text, l.topic_id::uuid, l.topic, l.generation, l.partition, l."offset
 // tables refused and those that could not be decoded.
 func (t *transaction) keep(ctx context.Context) error {
 	for _, x := range t.records {
-		for _, f := range x.part.faults {
-			if f.record >= x.lo && f.record < x.hi {
-				t.dead = append(t.dead, deadLetter{part: x.part, record: f.record, code: f.code, message: f.message, table: f.table, column: f.column})
+		for _, f := range x.part.Faults {
+			if f.Record >= x.lo && f.Record < x.hi {
+				t.dead = append(t.dead, deadLetter{part: x.part, record: f.Record, code: f.Code, message: f.Message, table: f.Table, column: f.Column})
 			}
 		}
 	}
@@ -58,7 +59,7 @@ func (t *transaction) keep(ctx context.Context) error {
 	return t.send(ctx)
 }
 
-func (d *deadLetter) entry() *sink.Record { return &d.part.records[d.record] }
+func (d *deadLetter) entry() *sink.Record { return &d.part.Records[d.record] }
 
 // letters builds the parameters of keepSQL.
 func (w *writer) letters(group string, letters []deadLetter) {

@@ -7,37 +7,38 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
 
 // texts lists a part's rows: table, whether a tombstone, and cells; then its faults.
-func (s *Sink) texts(p *Part) string {
+func (s *Sink) texts(p *decode.Part) string {
 	var lines []string
-	for _, r := range p.rows {
-		t := s.plan().tables[r.table]
-		line := fmt.Sprintf("%d %s", p.records[r.record].Offset, t.Name)
-		if r.tombstone {
+	for _, r := range p.Rows {
+		t := s.plan().tables[r.Table]
+		line := fmt.Sprintf("%d %s", p.Records[r.Record].Offset, t.Name)
+		if r.Tombstone {
 			line += " tombstone"
 		}
 		for i := range t.Columns {
-			switch c := p.cells[int(r.first)+i]; c.len {
-			case cellNull:
+			switch c := p.Cells[int(r.First)+i]; c.Len {
+			case decode.CellNull:
 				line += " " + t.Columns[i].Name + "=NULL"
-			case cellAbsent:
+			case decode.CellAbsent:
 			default:
-				line += " " + t.Columns[i].Name + "=" + string(p.textOf(&r, c))
+				line += " " + t.Columns[i].Name + "=" + string(p.TextOf(&r, c))
 			}
 		}
 		lines = append(lines, line)
 	}
-	for _, f := range p.faults {
-		lines = append(lines, strings.TrimSpace(fmt.Sprintf("%d fault %s %s %s", p.records[f.record].Offset, f.code, f.table, f.column)))
+	for _, f := range p.Faults {
+		lines = append(lines, strings.TrimSpace(fmt.Sprintf("%d fault %s %s %s", p.Records[f.Record].Offset, f.Code, f.Table, f.Column)))
 	}
 	return strings.Join(lines, "\n")
 }
 
-func wantTexts(t *testing.T, s *Sink, p *Part, want ...string) {
+func wantTexts(t *testing.T, s *Sink, p *decode.Part, want ...string) {
 	t.Helper()
 	if got := s.texts(p); got != strings.Join(want, "\n") {
 		t.Errorf("got:\n%s\nwant:\n%s", got, strings.Join(want, "\n"))
@@ -69,7 +70,7 @@ func TestAdd(t *testing.T) {
 	full := `{"order_id":1,"version":2,"customer":{"id":7,"name":"é"},"note":null,"more":[{}]}`
 
 	t.Run("several tables", func(t *testing.T) {
-		p := &Part{}
+		p := &decode.Part{}
 		e.Add(p, incoming("o", 5, "1", full))
 		wantTexts(t, e.Sink, p,
 			"5 orders order_id=1 version=2 customer=7 note=NULL",
@@ -80,7 +81,7 @@ func TestAdd(t *testing.T) {
 		}
 	})
 	t.Run("rule 17: a record's rows in all tables, or none", func(t *testing.T) {
-		p := &Part{}
+		p := &decode.Part{}
 		e.Add(p, incoming("o", 1, "", full), incoming("o", 2, "", `{"order_id":1,"version":1,"customer":{"name":"no id"}}`), incoming("o", 3, "", full))
 		wantTexts(t, e.Sink, p,
 			"1 orders order_id=1 version=2 customer=7 note=NULL", "1 customers id=7 name=é", "1 log at=1 topic=o order_id=1 whole="+full,
@@ -88,20 +89,20 @@ func TestAdd(t *testing.T) {
 			"2 fault 23502 public.customers id")
 	})
 	t.Run("a key or version that is null or absent", func(t *testing.T) {
-		p := &Part{}
+		p := &decode.Part{}
 		e.Add(p, incoming("o", 1, "", `{"order_id":null,"version":1,"customer":{"id":1}}`), incoming("o", 2, "", `{"version":1,"customer":{"id":1}}`),
 			incoming("o", 3, "", `{"order_id":1,"version":null,"customer":{"id":1}}`), incoming("o", 4, "", `{"order_id":1,"customer":{"id":1}}`))
 		wantTexts(t, e.Sink, p, "1 fault 23502 public.orders order_id", "2 fault 23502 public.orders order_id",
 			"3 fault 23502 public.orders version", "4 fault 23502 public.orders version")
 	})
 	t.Run("what is no JSON", func(t *testing.T) {
-		p := &Part{}
+		p := &decode.Part{}
 		e.Add(p, incoming("o", 1, "", `{`), incoming("o", 2, "", `{"a":1,"a":2}`), incoming("o", 3, "", "{\"a\":\"\xff\"}"), incoming("o", 4, "", `[]`),
 			sink.Record{Topic: "o", Offset: 5, Value: []byte{}})
 		wantTexts(t, e.Sink, p, "1 fault 22P02", "2 fault 22030", "3 fault 22021", "4 fault 23502 public.orders order_id", "5 fault 22P02")
 	})
 	t.Run("tombstones", func(t *testing.T) {
-		p := &Part{}
+		p := &decode.Part{}
 		e.Add(p, incoming("o", 1, "9", ""), incoming("c", 2, "9", ""), incoming("l", 3, "9", ""), incoming("o", 4, "", ""))
 		wantTexts(t, e.Sink, p,
 			"1 orders tombstone order_id=9", "1 log at=1 topic=o whole=NULL",
@@ -109,21 +110,21 @@ func TestAdd(t *testing.T) {
 			"4 fault 23502 public.orders order_id")
 	})
 	t.Run("records that move the position only", func(t *testing.T) {
-		p := &Part{}
+		p := &decode.Part{}
 		e.Add(p, sink.Record{Topic: "o", Offset: 8, Control: true, Key: []byte{0, 0, 0, 1}}, incoming("unknown", 9, "k", "v"))
 		wantTexts(t, e.Sink, p, "")
-		if p.To.Next != 10 || p.Records() != 2 {
-			t.Errorf("to %+v with %d records", p.To, p.Records())
+		if p.To.Next != 10 || p.Len() != 2 {
+			t.Errorf("to %+v with %d records", p.To, p.Len())
 		}
 	})
 	t.Run("records that were added before", func(t *testing.T) {
-		p := &Part{}
+		p := &decode.Part{}
 		e.Add(p, incoming("c", 0, "", `{"customer":{"id":0}}`), incoming("c", 7, "", `{"customer":{"id":7}}`))
 		e.Add(p, incoming("c", 0, "", `{"customer":{"id":0}}`), incoming("c", 7, "", `{"customer":{"id":7}}`), incoming("c", 9, "", `{"customer":{"id":9}}`))
 		wantTexts(t, e.Sink, p, "0 customers id=0", "7 customers id=7", "9 customers id=9")
 	})
 	t.Run("bytes", func(t *testing.T) {
-		p := &Part{}
+		p := &decode.Part{}
 		if p.Bytes() != 0 {
 			t.Errorf("an empty part holds %d bytes", p.Bytes())
 		}
@@ -142,7 +143,7 @@ func TestTombstoneKeys(t *testing.T) {
 		{Name: "lines", Topics: []string{"l"}, Key: []string{"line", "order_id"}, RecordKey: map[string]string{"order_id": "$key.order.id", "line": "$key.line"}},
 		{Name: "plain", Topics: []string{"p"}, Key: []string{"id"}},
 	}})
-	p := &Part{}
+	p := &decode.Part{}
 	e.Add(p,
 		incoming("l", 1, `{"order":{"id":"07"},"line":2}`, ""),
 		incoming("l", 2, `{"order":{"id":7}}`, ""),
@@ -157,11 +158,11 @@ func TestTombstoneKeys(t *testing.T) {
 		"2 fault 23502 public.lines line", "3 fault 23502 public.lines line", "4 fault 22P02 public.lines line",
 		"5 fault 23502 public.lines line", "6 fault 22P02 public.lines line", "7 fault 23502 public.lines line")
 
-	p = &Part{}
+	p = &decode.Part{}
 	e.Add(p, incoming("p", 1, "7", ""))
 	wantTexts(t, e.Sink, p, "1 fault ONS01 public.plain")
-	if p.faults[0].message != "tombstone without record_key mapping" {
-		t.Errorf("message %q", p.faults[0].message)
+	if p.Faults[0].Message != "tombstone without record_key mapping" {
+		t.Errorf("message %q", p.Faults[0].Message)
 	}
 }
 
@@ -170,7 +171,7 @@ func TestTombstoneKeys(t *testing.T) {
 func TestRule14OneKey(t *testing.T) {
 	db := newDatabase(t, "create table k (id bigint primary key, at timestamptz(0), note text)", "set timezone = 'UTC'")
 	e := db.open(sink.Config{Tables: []sink.TableConfig{{Name: "k", Topics: []string{"k"}, Key: []string{"id"}, Version: "at", RecordKey: map[string]string{"id": "$key"}}}})
-	p := &Part{Claim: e.claim("k", 0)}
+	p := &decode.Part{Claim: e.claim("k", 0)}
 	at := func(offset int64, id, at string) sink.Record {
 		return incoming("k", offset, "", fmt.Sprintf(`{"id":%s,"at":%q,"note":"%d"}`, id, at, offset))
 	}
@@ -195,7 +196,7 @@ func TestAddInPieces(t *testing.T) {
 	for i := range int64(100) {
 		records = append(records, incoming("o", i, "", []string{`{"order_id":1,"note":"x"}`, `{"order_id":2}`, `{`, `{"order_id":3,"note":null}`, ``}[i%5]))
 	}
-	whole, pieces := &Part{}, &Part{}
+	whole, pieces := &decode.Part{}, &decode.Part{}
 	e.Add(whole, records...)
 	for chunk := range slices.Chunk(records, 7) {
 		e.Add(pieces, chunk...)
@@ -213,7 +214,7 @@ func BenchmarkAdd(b *testing.B) {
 	value := []byte(`{"order_id":1002003,"customer":{"id":88123,"segment":"retail","country":"DE"},"status":"shipped","amount":1234.50,"currency":"EUR","items":3,"placed_at":"2026-01-02T03:04:05.678901Z","note":"ring twice, leave at the door","updated_at":"2026-01-02T03:04:59.000001Z","v":12}`)
 	const chunk = 256
 	records := make([]sink.Record, chunk)
-	p := &Part{}
+	p := &decode.Part{}
 	b.SetBytes(int64(len(value)))
 	b.ReportAllocs()
 	n := 0
@@ -224,9 +225,9 @@ func BenchmarkAdd(b *testing.B) {
 		for i := range records {
 			records[i] = sink.Record{Topic: "o", Offset: int64(i), Value: value}
 		}
-		*p = Part{records: p.records[:0], rows: p.rows[:0], cells: p.cells[:0], text: p.text[:0]}
+		*p = decode.Part{Records: p.Records[:0], Rows: p.Rows[:0], Cells: p.Cells[:0], Text: p.Text[:0]}
 		s.Add(p, records...)
-		if len(p.rows) != chunk {
+		if len(p.Rows) != chunk {
 			b.Fatal(s.texts(p))
 		}
 	}
@@ -240,7 +241,7 @@ func TestKeyJSON(t *testing.T) {
 			Columns: map[string]sink.ColumnConfig{"name": {From: "$key_json"}, "raw": {From: "$key"}, "doc": {From: "$key_json"}}},
 		{Name: "days", Topics: []string{"d"}, Key: []string{"day"}, RecordKey: map[string]string{"day": "$key_json"}, Columns: map[string]sink.ColumnConfig{"day": {Unit: "days"}}},
 	}})
-	p := &Part{Claim: e.claim("p", 0)}
+	p := &decode.Part{Claim: e.claim("p", 0)}
 	for i, key := range []string{`"ann"`, ` "b\u00f6b" `, `7.0`, `true`, `{"id": 1}`, `ann`, `"ann" x`, `null`, `"cut`} {
 		e.Add(p, incoming("p", int64(i), key, `{"n":1}`))
 	}
@@ -248,14 +249,14 @@ func TestKeyJSON(t *testing.T) {
 	db.Want("7.0|7.0|7.0\nann|\"ann\"|\"ann\"\nböb| \"b\\u00f6b\" |\"böb\"\ntrue|true|true\n{\"id\": 1}|{\"id\": 1}|{\"id\": 1}", `select name, raw, doc from people order by name collate "C"`)
 	db.Want("5|22P02|name\n6|22P02|name\n7|23502|name\n8|22P02|name", `select "offset", code, column_name from oncesink.dead_letters order by 1`)
 	db.Want("4", "select count(*) from oncesink.dead_letters where message like '%$key takes a key as it is%' or code = '23502'")
-	p = &Part{Claim: e.claims[offsets.Partition{Topic: "p"}]}
+	p = &decode.Part{Claim: e.claims[offsets.Partition{Topic: "p"}]}
 	for i, key := range []string{`"ann"`, `7.0`, `böb`, `null`} {
 		e.Add(p, incoming("p", int64(9+i), key, ""))
 	}
 	e.write(p)
 	db.Want("böb\ntrue\n{\"id\": 1}", `select name from people order by name collate "C"`)
 	db.Want("11|22P02\n12|23502", `select "offset", code from oncesink.dead_letters where "offset" > 8 order by 1`)
-	p = &Part{Claim: e.claim("d", 0)}
+	p = &decode.Part{Claim: e.claim("d", 0)}
 	e.Add(p, incoming("d", 0, "", `{"day":19737}`), incoming("d", 1, "", `{"day":19738}`), incoming("d", 2, "19737", ""), incoming("d", 3, `"2024-01-16"`, ""))
 	e.write(p)
 	db.Want("0|2", `select (select count(*) from days), (select count(*) from oncesink."public.days deletes")`)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -31,7 +32,7 @@ func TestZombieWritesNothing(t *testing.T) {
 	e := db.open(fenceConfig())
 	zombie := e.part("o", 0, ev{offset: 0, cols: "id=1 n=1"}, ev{offset: 1, cols: "id=x"})
 	e.claim("o", 0) // somebody else, as far as the zombie's claim goes
-	out := e.Write(t.Context(), []*Part{zombie})
+	out := e.Write(t.Context(), []*decode.Part{zombie})
 	var fenced *offsets.FencedError
 	if !errors.As(out[0].Err, &fenced) {
 		t.Fatalf("got %v, want a *FencedError", out[0].Err)
@@ -40,7 +41,7 @@ func TestZombieWritesNothing(t *testing.T) {
 	// The same goes for a position that is not where the part begins (rule 2: fence and expected offset).
 	ahead := e.part("o", 0, ev{offset: 7, cols: "id=1 n=1"})
 	ahead.Claim.Position.Next = 5
-	if out := e.Write(t.Context(), []*Part{ahead}); !errors.As(out[0].Err, &fenced) {
+	if out := e.Write(t.Context(), []*decode.Part{ahead}); !errors.As(out[0].Err, &fenced) {
 		t.Fatalf("got %v, want a *FencedError", out[0].Err)
 	}
 	db.Want("0", "select count(*) from q")
@@ -70,7 +71,7 @@ func TestFenceFailsInServer(t *testing.T) {
 func TestFencedSubset(t *testing.T) {
 	db := newDatabase(t, fenceTable)
 	e := db.open(fenceConfig())
-	var parts []*Part
+	var parts []*decode.Part
 	for p := range int32(5) {
 		parts = append(parts, e.part("o", p, ev{offset: 0, cols: fmt.Sprintf("id=%d n=1", p)}))
 	}
@@ -98,7 +99,7 @@ func TestRewindFences(t *testing.T) {
 	p := e.part("o", 0, ev{offset: 1, cols: "id=2 n=1"})
 	db.Do("select oncesink.rewind('g', 'o', 0, 0)")
 	var fenced *offsets.FencedError
-	if out := e.Write(t.Context(), []*Part{p}); !errors.As(out[0].Err, &fenced) {
+	if out := e.Write(t.Context(), []*decode.Part{p}); !errors.As(out[0].Err, &fenced) {
 		t.Fatalf("got %v, want a *FencedError", out[0].Err)
 	}
 	db.Want("1", "select id from q")
@@ -114,7 +115,7 @@ func TestContextEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	var out []Outcome
-	wg.Go(func() { out = e.Write(ctx, []*Part{p}) })
+	wg.Go(func() { out = e.Write(ctx, []*decode.Part{p}) })
 	other := databaseAt(t, db.URL)
 	waitUntil(t, func() bool {
 		return other.Lines("select count(*) from pg_locks where not granted") == "1"
@@ -142,7 +143,7 @@ func TestTransientErrors(t *testing.T) {
 	db.Do("begin; lock table q")
 	var wg sync.WaitGroup
 	var out []Outcome
-	wg.Go(func() { out = e.Write(t.Context(), []*Part{p}) })
+	wg.Go(func() { out = e.Write(t.Context(), []*decode.Part{p}) })
 	waitUntil(t, func() bool { return e.warnings() >= 2 })
 	db.Do("rollback")
 	wg.Wait()

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -95,7 +96,7 @@ func (t *table) merge(last, e *event) merged {
 		return loses
 	}
 	for i := range t.Filled() {
-		if e.cell(i).len == cellAbsent && last.cell(i).len != cellAbsent {
+		if e.cell(i).Len == decode.CellAbsent && last.cell(i).Len != decode.CellAbsent {
 			return follows
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -52,11 +53,11 @@ func TestHandlers(t *testing.T) {
 		for i := range int64(6) {
 			v := ev{offset: base + i, cols: fmt.Sprintf("id=%d", base+i)}
 			if i == 5 {
-				v.fault = &fault{code: "ONS01", message: "no JSON"} // no handler gets to see it
+				v.fault = &decode.Fault{Code: "ONS01", Message: "no JSON"} // no handler gets to see it
 			}
 			evs = append(evs, v)
 		}
-		out := e.Write(t.Context(), []*Part{e.part("o", 0, evs...)})
+		out := e.Write(t.Context(), []*decode.Part{e.part("o", 0, evs...)})
 		e.claims[out[0].Claim.Partition] = out[0].Claim
 		return out[0].Err
 	}
@@ -95,7 +96,7 @@ func TestHandlersAlone(t *testing.T) {
 		}
 		return nil
 	}}})
-	p := &Part{Claim: e.claim("any", 0)}
+	p := &decode.Part{Claim: e.claim("any", 0)}
 	for o := range int64(4) {
 		e.Add(p, sink.Record{Topic: "any", Offset: o, Value: []byte("not JSON"), Control: o == 3})
 	}
@@ -123,7 +124,7 @@ func TestRollbackAfterAnInterruptionIsShort(t *testing.T) {
 	}, wire.install)
 	e.shortSlack(20 * time.Second) // unless it is cut short
 	e.claim("o", 0)
-	parts := []*Part{e.part("o", 0, ev{offset: 0, cols: "id=1"})}
+	parts := []*decode.Part{e.part("o", 0, ev{offset: 0, cols: "id=1"})}
 	written := make(chan error, 1)
 	go func() { written <- e.Write(ctx, parts)[0].Err }()
 	select {
@@ -158,11 +159,11 @@ func TestTransientHandler(t *testing.T) {
 		Logger: slog.New(slog.NewTextHandler(&log, nil)),
 	})
 	e.stuckAfter = 100 * time.Millisecond
-	p := &Part{Claim: e.claim("o", 0)}
+	p := &decode.Part{Claim: e.claim("o", 0)}
 	e.Add(p, sink.Record{Topic: "o", Offset: 0, Value: []byte("{}")})
 	var written sync.WaitGroup
 	var out []Outcome
-	written.Go(func() { out = e.Write(t.Context(), []*Part{p}) })
+	written.Go(func() { out = e.Write(t.Context(), []*decode.Part{p}) })
 	waitUntil(t, func() bool {
 		var stuck string
 		err := e.pool.QueryRow(t.Context(), "select coalesce(stuck, '') from oncesink.status").Scan(&stuck)

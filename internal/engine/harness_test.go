@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/internal/testpg"
 	"github.com/oncesink/oncesink/offsets"
@@ -116,7 +117,7 @@ type ev struct {
 	cols   string // "id=1 qty=null name=x": an absent column is not named
 	table  string // of several; default: the first
 	gone   bool   // a tombstone
-	fault  *fault
+	fault  *decode.Fault
 }
 
 // json is the event as a document: it is decoded again when a table is altered.
@@ -134,27 +135,27 @@ func (v *ev) json() []byte {
 }
 
 // part builds a part as Add would.
-func (e *engine) part(topic string, partition int32, evs ...ev) *Part {
+func (e *engine) part(topic string, partition int32, evs ...ev) *decode.Part {
 	e.t.Helper()
 	p := offsets.Partition{Topic: topic, Partition: partition}
 	c, ok := e.claims[p]
 	if !ok {
 		c = e.claim(topic, partition)
 	}
-	part := &Part{Claim: c}
+	part := &decode.Part{Claim: c}
 	for _, v := range evs {
-		if n := len(part.records); n == 0 || part.records[n-1].Offset != v.offset {
-			part.records = append(part.records, sink.Record{
+		if n := len(part.Records); n == 0 || part.Records[n-1].Offset != v.offset {
+			part.Records = append(part.Records, sink.Record{
 				Topic: topic, Partition: partition, Offset: v.offset, Timestamp: time.Unix(1_700_000_000+v.offset, 0).UTC(),
 				Key: []byte("k"), Value: v.json(), Headers: []sink.Header{{Key: "h", Value: []byte("v")}},
 			})
 		}
-		record := int32(len(part.records) - 1)
-		part.To = offsets.Position{Next: v.offset + 1, Time: part.records[record].Timestamp}
+		record := int32(len(part.Records) - 1)
+		part.To = offsets.Position{Next: v.offset + 1, Time: part.Records[record].Timestamp}
 		if v.fault != nil {
 			f := *v.fault
-			f.record = record
-			part.faults = append(part.faults, f)
+			f.Record = record
+			part.Faults = append(part.Faults, f)
 			continue
 		}
 		ti := 0
@@ -163,8 +164,8 @@ func (e *engine) part(topic string, partition int32, evs ...ev) *Part {
 				ti = i
 			}
 		}
-		part.began = part.extent()
-		first := len(part.cells)
+		part.Began = part.Extent()
+		first := len(part.Cells)
 		values := map[string]string{}
 		for _, f := range strings.Fields(v.cols) {
 			name, value, _ := strings.Cut(f, "=")
@@ -174,27 +175,27 @@ func (e *engine) part(topic string, partition int32, evs ...ev) *Part {
 			value, ok := values[col.Name]
 			switch {
 			case !ok:
-				part.cells = append(part.cells, cell{len: cellAbsent})
+				part.Cells = append(part.Cells, decode.Cell{Len: decode.CellAbsent})
 			case value == "null":
-				part.cells = append(part.cells, cell{len: cellNull})
+				part.Cells = append(part.Cells, decode.Cell{Len: decode.CellNull})
 			default:
-				part.cells = append(part.cells, cell{int32(len(part.text)), int32(len(value))})
-				part.text = append(part.text, value...)
+				part.Cells = append(part.Cells, decode.Cell{Off: int32(len(part.Text)), Len: int32(len(value))})
+				part.Text = append(part.Text, value...)
 			}
 		}
 		if !v.gone {
-			compute(e.tables[ti].Table, part.cells[first:])
+			decode.Compute(e.tables[ti].Table, part.Cells[first:])
 		}
-		if f := part.addRow(e.tables[ti].Table, row{record: record, table: int32(ti), first: int32(first), tombstone: v.gone}, maxRecordBytes); f != nil {
-			part.truncate()
-			part.faults = append(part.faults, *f)
+		if f := part.AddRow(e.tables[ti].Table, decode.Row{Record: record, Table: int32(ti), First: int32(first), Tombstone: v.gone}, decode.MaxRecordBytes); f != nil {
+			part.Truncate()
+			part.Faults = append(part.Faults, *f)
 		}
 	}
 	return part
 }
 
 // write writes parts and expects them to be committed.
-func (e *engine) write(parts ...*Part) {
+func (e *engine) write(parts ...*decode.Part) {
 	e.t.Helper()
 	ctx, cancel := context.WithTimeout(e.t.Context(), time.Minute)
 	defer cancel()

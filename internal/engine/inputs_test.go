@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -23,7 +24,7 @@ func TestInputs(t *testing.T) {
 	db := newDatabase(t, inputsCreate)
 	e := db.upsert("q", inputsTable)
 	write := func() {
-		p := &Part{Claim: e.claim("o", 0)}
+		p := &decode.Part{Claim: e.claim("o", 0)}
 		for i, event := range []string{
 			`{"id":1,"n":3,"price":{"cents":250},"seen":1705310101000,"due":"2024-01-01T00:00:00Z","tags":["a","b"]}`,
 			`{"id":2,"n":3,"price":{"cents":"250"},"seen":0,"due":"2024-01-01T00:00:00Z"}`,
@@ -68,7 +69,7 @@ func TestInputsFlagged(t *testing.T) {
 	db := newDatabase(t, inputsCreate)
 	e := db.upsert("q", inputsTable)
 	for round := range 2 { // inserts, then updates
-		p := &Part{Claim: e.claim("o", 0)}
+		p := &decode.Part{Claim: e.claim("o", 0)}
 		for i := range 64 {
 			event := fmt.Sprintf(`{"id":%d,"note":"%d"`, i, round)
 			for k, field := range []string{`"n":2`, `"price":{"cents":100}`, `"seen":0`, `"due":"1960-01-01"`, `"tags":["x"]`} {
@@ -101,7 +102,7 @@ func TestInputsOfChildren(t *testing.T) {
 			"at":    {SQL: "at_ms", Inputs: map[string]sink.InputConfig{"at_ms": {From: "t", Type: "timestamptz", Unit: "ms"}}},
 		}},
 	}})
-	p := &Part{Claim: e.claim("o", 0)}
+	p := &decode.Part{Claim: e.claim("o", 0)}
 	e.Add(p, incoming("o", 0, "", `{"id":1,"tax":0.5,"items":[{"price":10,"t":0},{"price":2}]}`), incoming("o", 1, "", `{"id":2,"items":[{"price":10}]}`))
 	e.write(p)
 	db.Want("1|1|15.0|1970-01-01 00:00:00+00\n1|2|3.0|-\n2|1|-|-", "select id, line, total, at from i order by 1, 2")

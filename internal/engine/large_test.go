@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -44,7 +45,7 @@ func TestChildrenShareTheEventsTexts(t *testing.T) {
 	for _, from := range []string{"$event.body", "$value", "$key", "$header.h"} {
 		t.Run(from, func(t *testing.T) {
 			e := largeShop(t, from)
-			part := &Part{Claim: e.claim("o", 0)}
+			part := &decode.Part{Claim: e.claim("o", 0)}
 			text := []byte(strings.Repeat("y", size))
 			e.Add(part, sink.Record{Topic: "o", Value: []byte(largeOrder(1, elements, size)), Key: text, Headers: []sink.Header{{Key: "h", Value: text}}})
 			if got := part.Bytes(); got > 6*size+elements*200 {
@@ -90,7 +91,7 @@ func TestTooLargeRecordsAreFaults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := largeShop(t, tt.from)
-			e.plan().decode.decoders["o"].limit = 4096
+			e.plan().decode.Decoders["o"].Limit = 4096
 			e.write(e.add(0, 0, largeOrder(1, 3, 10), tt.large, largeOrder(3, 3, 10)))
 			e.db.Want("1|3\n3|3", "select order_id, count(*) from items group by 1 order by 1")
 			e.db.Want("1|54000|public.items|t", `select "offset", code, target, message ~ 'takes more than' from oncesink.dead_letters`)
@@ -101,7 +102,7 @@ func TestTooLargeRecordsAreFaults(t *testing.T) {
 	db := newDatabase(t, "create table q (id int primary key, a text, b text, c text)")
 	from := sink.ColumnConfig{From: "$value"}
 	e := db.open(sink.Config{Tables: []sink.TableConfig{{Name: "q", Topics: []string{"o"}, Key: []string{"id"}, Columns: map[string]sink.ColumnConfig{"a": from, "b": from, "c": from}}}})
-	e.plan().decode.decoders["o"].limit = 4096
+	e.plan().decode.Decoders["o"].Limit = 4096
 	e.write(e.add(0, 0, `{"id": 1}`, fmt.Sprintf(`{"id": 2, "x": "%s"}`, strings.Repeat("x", 1500)), `{"id": 3}`))
 	db.Want("1|{\"id\": 1}\n3|{\"id\": 3}", "select id, c from q order by 1")
 	db.Want("1|54000", `select "offset", code from oncesink.dead_letters`)
@@ -111,13 +112,13 @@ func TestTooLargeRecordsAreFaults(t *testing.T) {
 // no record's fault.
 func TestCellsCountFromTheirRecord(t *testing.T) {
 	e := largeShop(t, "$event.body")
-	part := &Part{Claim: e.claim("o", 0)}
+	part := &decode.Part{Claim: e.claim("o", 0)}
 	const before = 1 << 16
-	part.text = make([]byte, before) // as if of records before
+	part.Text = make([]byte, before) // as if of records before
 	e.Add(part, sink.Record{Topic: "o", Value: []byte(largeOrder(1, 3, 10))}, sink.Record{Topic: "o", Offset: 1, Value: []byte(largeOrder(2, 3, 10))})
-	for _, x := range part.cells {
-		if x.off >= before {
-			t.Fatalf("a cell begins at %d", x.off)
+	for _, x := range part.Cells {
+		if x.Off >= before {
+			t.Fatalf("a cell begins at %d", x.Off)
 		}
 	}
 	e.write(part)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/sink"
@@ -116,7 +117,7 @@ func (t *table) route(n int) route {
 // whole reports whether the event alone can make a row.
 func whole(t *target.Table, e *event) bool {
 	for _, i := range t.Required {
-		if e.cell(i).len == cellAbsent {
+		if e.cell(i).Len == decode.CellAbsent {
 			return false
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -126,7 +127,7 @@ func (r *historyRig) run(seed uint64, partitions int32) string {
 	}
 	m := &model{versioned: r.e.tables[0].Version >= 0, memory: memory != "", notNull: r.notNull, rows: map[int]*modelRow{}, graves: map[int]*grave{}}
 	var story []string
-	step := func(parts []*Part, batches [][]happening) {
+	step := func(parts []*decode.Part, batches [][]happening) {
 		r.e.write(parts...)
 		var names []string
 		for i, b := range batches {
@@ -175,7 +176,7 @@ func (r *historyRig) run(seed uint64, partitions int32) string {
 				r.e.rewind(topic, int32(p), int64(rnd.IntN(int(logs[p][len(logs[p])-1].offset+1))))
 			}
 		}
-		r.feed(rnd, topic, logs, func(parts []*Part, batches [][]happening) {
+		r.feed(rnd, topic, logs, func(parts []*decode.Part, batches [][]happening) {
 			step(parts, batches)
 			if after := r.dump(physical); after != before && problem == "" {
 				problem = fmt.Sprintf("batches %v\nlogs %v\nbefore the replay:\n%s\nafter:\n%s", story, logs, before, after)
@@ -222,9 +223,9 @@ func (r *historyRig) random(rnd *rand.Rand, partition int32, offset int64) happe
 }
 
 // feed writes what lies beyond the claims' positions, in random batches of random partitions.
-func (r *historyRig) feed(rnd *rand.Rand, topic string, logs [][]happening, step func([]*Part, [][]happening)) {
+func (r *historyRig) feed(rnd *rand.Rand, topic string, logs [][]happening, step func([]*decode.Part, [][]happening)) {
 	for {
-		var parts []*Part
+		var parts []*decode.Part
 		var batches [][]happening
 		for _, p := range rnd.Perm(len(logs)) {
 			next := r.e.claims[offsets.Partition{Topic: topic, Partition: int32(p)}].Position.Next

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/internal/target"
 )
@@ -92,12 +93,12 @@ func appendNull(b []byte) []byte { return binary.BigEndian.AppendUint32(b, nullL
 func (p *params) texts(events []event, i int) {
 	size := 0
 	for k := range events {
-		size += max(0, int(events[k].cell(i).len))
+		size += max(0, int(events[k].cell(i).Len))
 	}
 	b := p.begin(len(events), size, oidText)
 	for k := range events {
 		c := events[k].cell(i)
-		if c.len < 0 {
+		if c.Len < 0 {
 			b = appendNull(b)
 			continue
 		}
@@ -115,7 +116,7 @@ func (p *params) flags(events []event, n int) {
 		at := len(b)
 		b = append(b, make([]byte, size)...)
 		for i := range n {
-			if events[k].cell(i).len != cellAbsent {
+			if events[k].cell(i).Len != decode.CellAbsent {
 				b[at+i/8] |= 1 << (i % 8)
 			}
 		}
@@ -228,24 +229,24 @@ func (p *params) bytes(values [][]byte) {
 // event is one row of a part on its way into one table.
 type event struct {
 	key  []byte // canonical
-	part *Part
+	part *decode.Part
 	row  int32
 	seq  int32 // the order in which the batch's events are to be applied
 }
 
-func (e *event) cell(i int) cell { return e.part.cells[int(e.part.rows[e.row].first)+i] }
+func (e *event) cell(i int) decode.Cell { return e.part.Cells[int(e.part.Rows[e.row].First)+i] }
 
 // text is the text of one of the event's cells that has one.
-func (e *event) text(x cell) []byte { return e.part.textOf(&e.part.rows[e.row], x) }
+func (e *event) text(x decode.Cell) []byte { return e.part.TextOf(&e.part.Rows[e.row], x) }
 
 // version is the event's canonical version.
 func (e *event) version() []byte {
-	return e.part.keys[e.row].versionIn(e.part.keyText)
+	return e.part.Keys[e.row].VersionIn(e.part.KeyText)
 }
 
 // arrays are the tables of children whose array the event has.
-func (e *event) arrays() uint16 { return e.part.rows[e.row].arrays }
+func (e *event) arrays() uint16 { return e.part.Rows[e.row].Arrays }
 
-func (e *event) tombstone() bool { return e.part.rows[e.row].tombstone }
+func (e *event) tombstone() bool { return e.part.Rows[e.row].Tombstone }
 
-func (e *event) offset() int64 { return e.part.records[e.part.rows[e.row].record].Offset }
+func (e *event) offset() int64 { return e.part.Records[e.part.Rows[e.row].Record].Offset }

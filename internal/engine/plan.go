@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/sink"
@@ -23,7 +24,7 @@ import (
 type plan struct {
 	*mapping.Mapping
 	tables []*table
-	decode *decodePlan
+	decode *decode.Plan
 }
 
 // newMapping is a mapping whose tables have learnt nothing yet.
@@ -38,7 +39,7 @@ func newPlan(data *mapping.Mapping) (*plan, error) {
 		}
 	}
 	var err error
-	if m.decode, err = compileDecoders(data); err != nil {
+	if m.decode, err = decode.Compile(data); err != nil {
 		return nil, fmt.Errorf("compile the plan: %w", err)
 	}
 	return m, nil

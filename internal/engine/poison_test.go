@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -62,12 +63,12 @@ func TestBisectTakesRecordWhole(t *testing.T) {
 func TestDeadLetterIsWhole(t *testing.T) {
 	db := newDatabase(t, "create table q (id int primary key)")
 	e := db.open(sink.Config{Tables: []sink.TableConfig{{Name: "q", Topics: []string{"o"}, Key: []string{"id"}}}})
-	bad := func() *Part {
-		p := e.part("o", 2, ev{offset: 5, cols: "id=x"}, ev{offset: 6, fault: &fault{table: "public.q", column: "id", code: "ONS01", message: "not JSON \x00\xff"}}, ev{offset: 7, cols: "id=3"})
-		p.records[0].Headers = []sink.Header{{Key: "trace", Value: []byte{0, 1}}, {Key: "null", Value: nil}, {Key: "bad\x00\xff", Value: []byte("x")}}
-		p.records[0].Key = []byte{0xff, 0}
-		p.records[1].Value, p.records[1].Key, p.records[1].Headers = nil, nil, nil
-		p.records[1].Timestamp = time.Unix(1<<52, 0)
+	bad := func() *decode.Part {
+		p := e.part("o", 2, ev{offset: 5, cols: "id=x"}, ev{offset: 6, fault: &decode.Fault{Table: "public.q", Column: "id", Code: "ONS01", Message: "not JSON \x00\xff"}}, ev{offset: 7, cols: "id=3"})
+		p.Records[0].Headers = []sink.Header{{Key: "trace", Value: []byte{0, 1}}, {Key: "null", Value: nil}, {Key: "bad\x00\xff", Value: []byte("x")}}
+		p.Records[0].Key = []byte{0xff, 0}
+		p.Records[1].Value, p.Records[1].Key, p.Records[1].Headers = nil, nil, nil
+		p.Records[1].Timestamp = time.Unix(1<<52, 0)
 		return p
 	}
 	e.write(bad())
@@ -130,7 +131,7 @@ func TestForeignKeyWait(t *testing.T) {
 		p := e.part("o", 0, ev{offset: 0, cols: "id=1 parent=7"})
 		go func() {
 			defer close(done)
-			e.Write(t.Context(), []*Part{p})
+			e.Write(t.Context(), []*decode.Part{p})
 		}()
 		// At least one attempt has failed before the parent is there.
 		waitUntil(t, func() bool { return e.warnings() > 0 })
@@ -196,7 +197,7 @@ func TestDeferredConstraint(t *testing.T) {
 func TestNoPartitionForRow(t *testing.T) {
 	db := newDatabase(t, "create table p (id int primary key) partition by range (id)", "create table p1 partition of p for values from (0) to (10)")
 	e := db.open(sink.Config{Tables: []sink.TableConfig{{Name: "p", Topics: []string{"o"}, Key: []string{"id"}}}})
-	out := e.Write(t.Context(), []*Part{e.part("o", 0, ev{offset: 0, cols: "id=1"}, ev{offset: 1, cols: "id=11"})})
+	out := e.Write(t.Context(), []*decode.Part{e.part("o", 0, ev{offset: 0, cols: "id=1"}, ev{offset: 1, cols: "id=11"})})
 	var config *sink.ConfigError
 	if !errors.As(out[0].Err, &config) || !strings.Contains(config.Fix, "partition") {
 		t.Errorf("got %v, want a *ConfigError that speaks of partitions", out[0].Err)
@@ -249,9 +250,9 @@ func TestTriggerErrors(t *testing.T) {
 	e.write(e.part("o", 0, ev{offset: 3, cols: "id=7"}))
 	db.Want("0|P0001|no ones\n2|23514|no fives\n3|P0004|no sevens", `select "offset", code, message from oncesink.dead_letters order by 1`)
 
-	out := e.Write(t.Context(), []*Part{
+	out := e.Write(t.Context(), []*decode.Part{
 		e.part("o", 0, ev{offset: 4, cols: "id=2"}),
-		e.part("o", 1, ev{offset: 0, fault: &fault{code: "22P02", message: "no number"}}), // no neighbour in the table
+		e.part("o", 1, ev{offset: 0, fault: &decode.Fault{Code: "22P02", Message: "no number"}}), // no neighbour in the table
 	})
 	var halt *sink.HaltError
 	if !errors.As(out[0].Err, &halt) || out[1].Err != nil {
@@ -268,7 +269,7 @@ func TestOwnTablesAreNobodysFault(t *testing.T) {
 	db := newDatabase(t, "create table q (id int primary key)")
 	e := db.open(sink.Config{Tables: []sink.TableConfig{{Name: "q", Topics: []string{"o"}, Key: []string{"id"}, RecordKey: map[string]string{"id": "$key"}}}})
 	db.Do(`alter table oncesink."public.q deletes" add constraint no_fives check (id <> 5)`)
-	out := e.Write(t.Context(), []*Part{e.part("o", 0, ev{offset: 0, cols: "id=5", gone: true})})
+	out := e.Write(t.Context(), []*decode.Part{e.part("o", 0, ev{offset: 0, cols: "id=5", gone: true})})
 	var halt *sink.HaltError
 	if !errors.As(out[0].Err, &halt) {
 		t.Errorf("got %v, want a *HaltError", out[0].Err)
@@ -326,7 +327,7 @@ func TestNoValuesInLogsAndErrors(t *testing.T) {
 			} else {
 				defer cancel()
 			}
-			out := e.Write(ctx, []*Part{e.part("o", 4, ev{offset: 9, cols: "id=1 v=" + secret})})
+			out := e.Write(ctx, []*decode.Part{e.part("o", 4, ev{offset: 9, cols: "id=1 v=" + secret})})
 			text := log.String() + fmt.Sprint(out[0].Err)
 			if out[0].Err == nil || strings.Contains(text, secret) {
 				t.Errorf("%s", text)

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -39,8 +40,8 @@ func TestTombstoneRacesUpsert(t *testing.T) {
 		a, b := e.part("o", 0, gone...), e.part("o", 1, upserts...)
 		var out [2]Outcome
 		var wg sync.WaitGroup
-		wg.Go(func() { out[0] = e.Write(t.Context(), []*Part{a})[0] })
-		wg.Go(func() { out[1] = e.Write(t.Context(), []*Part{b})[0] })
+		wg.Go(func() { out[0] = e.Write(t.Context(), []*decode.Part{a})[0] })
+		wg.Go(func() { out[1] = e.Write(t.Context(), []*decode.Part{b})[0] })
 		wg.Wait()
 		for _, o := range out {
 			if o.Err != nil {
@@ -67,7 +68,7 @@ func TestMixedWritersStopDeadlocking(t *testing.T) {
 	}
 	offset := int64(0)
 	batch := func() {
-		var parts []*Part
+		var parts []*decode.Part
 		for p := range int32(writers) {
 			var evs []ev
 			for i := range int64(100) {
@@ -79,7 +80,7 @@ func TestMixedWritersStopDeadlocking(t *testing.T) {
 		outs := make([]Outcome, writers)
 		var wg sync.WaitGroup
 		for i, p := range parts {
-			wg.Go(func() { outs[i] = e.Write(t.Context(), []*Part{p})[0] })
+			wg.Go(func() { outs[i] = e.Write(t.Context(), []*decode.Part{p})[0] })
 		}
 		wg.Wait()
 		for _, o := range outs {
@@ -136,7 +137,7 @@ func TestWritersDoNotDeadlock(t *testing.T) {
 			t.Logf("seed %d", seed)
 			offset := int64(0)
 			for range 8 {
-				var parts []*Part
+				var parts []*decode.Part
 				for p := range int32(writers) {
 					r := rand.New(rand.NewPCG(seed, uint64(p)))
 					var evs []ev
@@ -149,7 +150,7 @@ func TestWritersDoNotDeadlock(t *testing.T) {
 				outs := make([]Outcome, writers)
 				var wg sync.WaitGroup
 				for i, p := range parts {
-					wg.Go(func() { outs[i] = e.Write(t.Context(), []*Part{p})[0] })
+					wg.Go(func() { outs[i] = e.Write(t.Context(), []*decode.Part{p})[0] })
 				}
 				wg.Wait()
 				for _, o := range outs {

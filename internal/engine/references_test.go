@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/oncesink/oncesink/internal/catalog"
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/offsets"
@@ -38,7 +39,7 @@ func TestReferencedTablesFirst(t *testing.T) {
 				if !ok {
 					c = e.claim("o", 0)
 				}
-				p := &Part{Claim: c}
+				p := &decode.Part{Claim: c}
 				e.Add(p, records...)
 				e.write(p)
 			}
@@ -99,11 +100,11 @@ func TestReferenceAddedLater(t *testing.T) {
 	db := newDatabase(t, "create table customers (customer_id int primary key, name text)",
 		"create table orders (order_id int primary key, customer_id int not null)")
 	e := clients(db, time.Hour)
-	p := &Part{Claim: e.claim("o", 0)}
+	p := &decode.Part{Claim: e.claim("o", 0)}
 	e.Add(p, incoming("o", 0, "1", `{"order_id": 1, "customer_id": 1}`))
 	e.write(p)
 	db.Do("alter table orders add foreign key (customer_id) references customers")
-	p = &Part{Claim: e.claims[p.Claim.Partition]}
+	p = &decode.Part{Claim: e.claims[p.Claim.Partition]}
 	for i := int64(1); i < 50; i++ {
 		e.Add(p, incoming("o", i, fmt.Sprint(i), fmt.Sprintf(`{"order_id": %[1]d, "customer_id": %[1]d}`, 100-i)))
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/oncesink/oncesink/internal/catalog"
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/internal/target"
@@ -102,12 +103,12 @@ func (x *Sample) Add(ctx context.Context, records ...sink.Record) error {
 	if len(records) == 0 {
 		return nil
 	}
-	p := &Part{}
+	p := &decode.Part{}
 	x.s.Add(p, records...)
-	faults := make(map[int32]fault, len(p.faults))
-	for _, f := range p.faults {
-		f.message = decoderSays(&f)
-		faults[f.record] = f
+	faults := make(map[int32]decode.Fault, len(p.Faults))
+	for _, f := range p.Faults {
+		f.Message = decoderSays(&f)
+		faults[f.Record] = f
 	}
 	t := x.topic(records[0].Topic)
 	if x.Untried == "" {
@@ -136,9 +137,9 @@ func (x *Sample) topic(name string) *topicSample {
 }
 
 // count counts what is known of a part's records. Those that a fault names bring nothing.
-func (t *topicSample) count(p *Part, faults map[int32]fault) {
-	for i := range p.records {
-		r := &p.records[i]
+func (t *topicSample) count(p *decode.Part, faults map[int32]decode.Fault) {
+	for i := range p.Records {
+		r := &p.Records[i]
 		if r.Control {
 			continue
 		}
@@ -148,25 +149,25 @@ func (t *topicSample) count(p *Part, faults map[int32]fault) {
 			t.refused++
 			t.letter(r, &f)
 		}
-		if r.Value != nil && (!refused || f.table != "") { // else it is no JSON
+		if r.Value != nil && (!refused || f.Table != "") { // else it is no JSON
 			t.taken.count(r.Value, t.field)
 		}
 	}
-	for i := range p.rows {
-		row := &p.rows[i]
-		n := t.tables[row.table]
-		if !row.tombstone {
+	for i := range p.Rows {
+		row := &p.Rows[i]
+		n := t.tables[row.Table]
+		if !row.Tombstone {
 			n.events++
 			for k := range n.filled {
-				if p.cells[int(row.first)+k].len != cellAbsent {
+				if p.Cells[int(row.First)+k].Len != decode.CellAbsent {
 					n.filled[k]++
 				}
 			}
 		}
-		_, refused := faults[row.record]
+		_, refused := faults[row.Record]
 		switch {
 		case refused:
-		case row.tombstone:
+		case row.Tombstone:
 			n.deletes++
 		default:
 			n.rows++
@@ -184,11 +185,11 @@ func (t *topicSample) field(path string) {
 	t.fields[path]++
 }
 
-func (t *topicSample) letter(r *sink.Record, f *fault) {
-	kind := letterKind{f.table, f.column, f.constraint, f.code, f.message}
+func (t *topicSample) letter(r *sink.Record, f *decode.Fault) {
+	kind := letterKind{f.Table, f.Column, f.Constraint, f.Code, f.Message}
 	l := t.letters[kind]
 	if l == nil {
-		l = &LetterSample{Table: f.table, Column: f.column, Constraint: f.constraint, Code: f.code, Why: f.message, Partition: r.Partition, Offset: r.Offset}
+		l = &LetterSample{Table: f.Table, Column: f.Column, Constraint: f.Constraint, Code: f.Code, Why: f.Message, Partition: r.Partition, Offset: r.Offset}
 		t.letters[kind] = l
 	}
 	l.Count++
@@ -234,15 +235,15 @@ func (x *Sample) Report() []TopicSample {
 
 // decoderSays is what the decoder says of a fault, without what it quotes of the record, and without the number
 // of a child.
-func decoderSays(f *fault) string {
-	message := f.message
+func decoderSays(f *decode.Fault) string {
+	message := f.Message
 	if rest, ok := strings.CutPrefix(message, "element "); ok {
 		if _, after, ok := strings.Cut(rest, ": "); ok {
 			message = after
 		}
 	}
-	if f.table == "" || strings.Contains(message, "parse JSON") || f.code == pgtext.BadCharacter {
-		return cmp.Or(saysOf(f.code), "the decoder refuses it")
+	if f.Table == "" || strings.Contains(message, "parse JSON") || f.Code == pgtext.BadCharacter {
+		return cmp.Or(saysOf(f.Code), "the decoder refuses it")
 	}
 	return message
 }

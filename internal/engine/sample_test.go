@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -84,7 +85,7 @@ func TestSample(t *testing.T) {
 			}
 			// The same in earnest.
 			c := e.claim("orders", 0)
-			part := &Part{Claim: c}
+			part := &decode.Part{Claim: c}
 			e.Sink.Add(part, sampleRecords("orders", tt.lines...)...)
 			e.write(part)
 			var want []string
@@ -144,7 +145,7 @@ func TestSampleOfEmptyEvents(t *testing.T) {
 		if got := r.said(); got != tt.letters || r.Refused+r.Tables[0].Rows != len(records) {
 			t.Errorf("%s: letters %q, want %q; %+v", tt.ddl, got, tt.letters, r.Tables)
 		}
-		part := &Part{Claim: e.claim("log", 0)}
+		part := &decode.Part{Claim: e.claim("log", 0)}
 		e.Sink.Add(part, records...)
 		e.write(part)
 		db.Want(fmt.Sprintf("%d|%d", r.Tables[0].Rows, r.Refused), "select (select count(*) from log), (select count(*) from oncesink.dead_letters)")

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/statement"
@@ -18,21 +19,21 @@ import (
 
 // try has the server try the rows of a part, in one transaction that is rolled back, and adds what it refuses to the
 // faults.
-func (x *Sample) try(ctx context.Context, p *Part, topic *topicSample, faults map[int32]fault) error {
+func (x *Sample) try(ctx context.Context, p *decode.Part, topic *topicSample, faults map[int32]decode.Fault) error {
 	tx, err := x.s.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: x.s.beginSQL})
 	if err != nil {
 		return fmt.Errorf("try a sample: %w", err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
 	byTable := make([][]event, len(x.s.plan().tables))
-	for i := range p.rows {
-		if r := &p.rows[i]; !r.tombstone {
-			byTable[r.table] = append(byTable[r.table], event{part: p, row: int32(i)})
+	for i := range p.Rows {
+		if r := &p.Rows[i]; !r.Tombstone {
+			byTable[r.Table] = append(byTable[r.Table], event{part: p, row: int32(i)})
 		}
 	}
 	for i, events := range byTable {
 		t := x.s.plan().tables[i]
-		events = slices.DeleteFunc(events, func(e event) bool { _, refused := faults[p.rows[e.row].record]; return refused })
+		events = slices.DeleteFunc(events, func(e event) bool { _, refused := faults[p.Rows[e.row].Record]; return refused })
 		if len(events) == 0 {
 			continue
 		}
@@ -58,7 +59,7 @@ type attempt struct {
 	tx          pgx.Tx
 	of          *table
 	strict, lax *table
-	faults      map[int32]fault
+	faults      map[int32]decode.Fault
 	culprits    map[string]int // the column that had an error of this code last
 }
 
@@ -94,7 +95,7 @@ func (a *attempt) key(e *event) string {
 	key := a.of.Title()
 	for _, i := range a.of.Key {
 		key += "\x00"
-		if c := e.cell(i); c.len > 0 {
+		if c := e.cell(i); c.Len > 0 {
 			key += string(e.text(c))
 		}
 	}
@@ -116,8 +117,8 @@ func (a *attempt) partial(ctx context.Context, topic *topicSample, s statement.S
 				continue
 			}
 			missing := a.of.Required[slices.IndexFunc(a.of.Required, func(i int) bool { return !slices.Contains(s.Columns, i) })]
-			a.refuse(&events[i], fault{table: a.of.Title(), column: a.of.Columns[missing].Name, code: notNullViolation,
-				message: "the event lacks it, and there is no row of its key yet"})
+			a.refuse(&events[i], decode.Fault{Table: a.of.Title(), Column: a.of.Columns[missing].Name, Code: notNullViolation,
+				Message: "the event lacks it, and there is no row of its key yet"})
 		}
 		events = events[n:]
 	}
@@ -172,15 +173,15 @@ func (a *attempt) some(ctx context.Context, into *table, s statement.Shape, even
 		}
 		return a.some(ctx, into, s, events[half:])
 	}
-	f := fault{table: a.of.Title(), column: pg.ColumnName, constraint: pg.ConstraintName, code: pg.Code}
-	if f.column == "" && f.constraint == "" {
-		if f.column, err = a.culprit(ctx, s, &events[0], pg.Code); err != nil {
+	f := decode.Fault{Table: a.of.Title(), Column: pg.ColumnName, Constraint: pg.ConstraintName, Code: pg.Code}
+	if f.Column == "" && f.Constraint == "" {
+		if f.Column, err = a.culprit(ctx, s, &events[0], pg.Code); err != nil {
 			return err
 		}
 	}
-	f.message = saysOf(pg.Code)
-	if f.message == "" {
-		f.message = "the server refuses it"
+	f.Message = saysOf(pg.Code)
+	if f.Message == "" {
+		f.Message = "the server refuses it"
 	}
 	a.refuse(&events[0], f)
 	return nil
@@ -217,10 +218,10 @@ func (a *attempt) culprit(ctx context.Context, s statement.Shape, e *event, code
 }
 
 // refuse notes why a record would be a dead letter: the first reason counts.
-func (a *attempt) refuse(e *event, f fault) {
-	f.record = e.part.rows[e.row].record
-	if _, refused := a.faults[f.record]; !refused {
-		a.faults[f.record] = f
+func (a *attempt) refuse(e *event, f decode.Fault) {
+	f.Record = e.part.Rows[e.row].Record
+	if _, refused := a.faults[f.Record]; !refused {
+		a.faults[f.Record] = f
 	}
 }
 

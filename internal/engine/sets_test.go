@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -290,9 +291,9 @@ func (e *engine) read(rnd *rand.Rand, log []setEvent, then func()) {
 	e.t.Helper()
 	for at := 0; at < len(log); {
 		n := min(len(log)-at, 1+rnd.IntN(120))
-		var parts []*Part
+		var parts []*decode.Part
 		for p, c := range e.claims {
-			part := &Part{Claim: c}
+			part := &decode.Part{Claim: c}
 			for _, v := range log[at : at+n] {
 				if v.at != p {
 					continue
@@ -303,7 +304,7 @@ func (e *engine) read(rnd *rand.Rand, log []setEvent, then func()) {
 				}
 				e.Add(part, r)
 			}
-			if len(part.records) > 0 {
+			if len(part.Records) > 0 {
 				parts = append(parts, part)
 			}
 		}
@@ -378,7 +379,7 @@ func TestMemoriesFollowTheTarget(t *testing.T) {
 		}}
 	}
 	e := db.open(cfg("version"))
-	part := &Part{Claim: e.claim("o", 0)}
+	part := &decode.Part{Claim: e.claim("o", 0)}
 	e.Add(part, sink.Record{Topic: "o", Value: []byte(`{"id": 1, "region": "eu", "version": 7, "items": [{"sku": "a"}]}`)},
 		sink.Record{Topic: "o", Offset: 1, Value: []byte(`{"id": 2, "region": "eu", "version": 8, "items": [{"sku": "a"}]}`)},
 		sink.Record{Topic: "o", Offset: 2, Key: []byte(`{"id": 2, "region": "eu"}`)})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -72,4 +73,4 @@ func (s *Sink) Topics() []string {
 // fault for a record that can't become rows in every table that its topic feeds.
 // Records below p.To are dropped: they are in the part already (an empty part
 // takes any). A record that would take more than 1 GiB of memory is a fault. Bound the part by [Part.Bytes].
-func (s *Sink) Add(p *Part, records ...sink.Record) { s.plan().decode.add(p, records...) }
+func (s *Sink) Add(p *decode.Part, records ...sink.Record) { s.plan().decode.Add(p, records...) }

@@ -3,11 +3,13 @@ package engine
 import (
 	"cmp"
 	"slices"
+
+	"github.com/oncesink/oncesink/internal/decode"
 )
 
 // span is a range of a part's records.
 type span struct {
-	part   *Part
+	part   *decode.Part
 	lo, hi int32
 }
 
@@ -44,7 +46,7 @@ func (s spans) halve() (spans, spans) {
 // rows returns the range of the part's rows that belong to the span.
 func (x span) rows() (int, int) {
 	at := func(record int32) int {
-		i, _ := slices.BinarySearchFunc(x.part.rows, record, func(r row, record int32) int { return cmp.Compare(r.record, record) })
+		i, _ := slices.BinarySearchFunc(x.part.Rows, record, func(r decode.Row, record int32) int { return cmp.Compare(r.Record, record) })
 		return i
 	}
 	return at(x.lo), at(x.hi)

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/internal/target"
@@ -18,7 +19,7 @@ import (
 // spell asks PostgreSQL for the open spellings and adds them to the known ones.
 // The transaction has the settings of those that write: a time without a zone
 // means the same here and there.
-func (s *Sink) spell(ctx context.Context, open, known spellings) (err error) {
+func (s *Sink) spell(ctx context.Context, open, known decode.Spellings) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.StatementTimeout+s.slack)
 	defer cancel()
 	conn, err := s.pool.Acquire(ctx)
@@ -36,7 +37,7 @@ func (s *Sink) spell(ctx context.Context, open, known spellings) (err error) {
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
 	for c, texts := range open {
 		if known[c] == nil {
-			known[c] = map[string]*spelling{}
+			known[c] = map[string]*decode.Spelling{}
 		}
 		if err := spell(c, ctx, tx, slices.Sorted(maps.Keys(texts)), known[c]); err != nil {
 			return fmt.Errorf("read keys: %w", err)
@@ -46,7 +47,7 @@ func (s *Sink) spell(ctx context.Context, open, known spellings) (err error) {
 }
 
 // spell finds the texts that are none by halving.
-func spell(c *target.Column, ctx context.Context, tx pgx.Tx, texts []string, known map[string]*spelling) error {
+func spell(c *target.Column, ctx context.Context, tx pgx.Tx, texts []string, known map[string]*decode.Spelling) error {
 	sub, err := tx.Begin(ctx) // a savepoint
 	if err != nil {
 		return err
@@ -54,7 +55,7 @@ func spell(c *target.Column, ctx context.Context, tx pgx.Tx, texts []string, kno
 	canon, err := spellAll(c, ctx, sub, texts)
 	if err == nil {
 		for i, text := range texts {
-			known[text] = &spelling{canon: canon[i]}
+			known[text] = &decode.Spelling{Canon: canon[i]}
 		}
 		return sub.Commit(ctx)
 	}
@@ -72,7 +73,7 @@ func spell(c *target.Column, ctx context.Context, tx pgx.Tx, texts []string, kno
 	}
 	var pg *pgconn.PgError
 	errors.As(err, &pg)
-	known[texts[0]] = &spelling{refused: pgtext.Refuse(pg.Code, pg.Message)}
+	known[texts[0]] = &decode.Spelling{Refused: pgtext.Refuse(pg.Code, pg.Message)}
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/target"
@@ -32,7 +33,7 @@ func (t *table) uniform(events []event) error {
 			return &NotUniformError{t.Title(), "an event deletes"}
 		}
 		for k := range t.Filled() {
-			if (e.cell(k).len == cellAbsent) == (t.Stage.Set[k] == present) {
+			if (e.cell(k).Len == decode.CellAbsent) == (t.Stage.Set[k] == present) {
 				return &NotUniformError{t.Title(), fmt.Sprintf("some events have a value for %s and some don't", t.Columns[k].Name)}
 			}
 		}
@@ -44,7 +45,7 @@ func (t *table) uniform(events []event) error {
 func (w *writer) seen(t *table, events []event) {
 	names := make([]string, 0, len(t.Columns))
 	for k := range t.Filled() {
-		if slices.ContainsFunc(events, func(e event) bool { return !e.tombstone() && e.cell(k).len != cellAbsent }) {
+		if slices.ContainsFunc(events, func(e event) bool { return !e.tombstone() && e.cell(k).Len != decode.CellAbsent }) {
 			names = append(names, t.Columns[k].Name)
 		}
 	}
@@ -137,16 +138,16 @@ func SetsOf(schema, name string) string {
 // in their order. It is empty if the record fills no row of the table, or one that
 // could not be inserted on its own.
 func (s *Sink) StageSet(entry string, r sink.Record) string {
-	var p Part
+	var p decode.Part
 	s.Add(&p, r)
-	for _, row := range p.rows {
-		t := p.plan.tables[row.table]
-		if t.Config.Name != entry || row.tombstone {
+	for _, row := range p.Rows {
+		t := p.DecodedBy.Tables[row.Table]
+		if t.Config.Name != entry || row.Tombstone {
 			continue
 		}
 		set := []byte(strings.Repeat(string(absent), len(t.Filled())))
 		for k := range set {
-			if p.cells[int(row.first)+k].len != cellAbsent {
+			if p.Cells[int(row.First)+k].Len != decode.CellAbsent {
 				set[k] = present
 			}
 		}

@@ -27,7 +27,7 @@ func (t *transaction) write(ctx context.Context, records spans) error {
 	if err := t.shared(ctx, err); err != nil {
 		return err
 	}
-	if pgerr.SQLState(err) == foreignKeyViolation && !t.orphansAreData && !t.m.References {
+	if pgerr.SQLState(err) == pgerr.ForeignKeyViolation && !t.orphansAreData && !t.m.References {
 		return err // the parent is waited for; it can't be one of this batch
 	}
 	b := &bisection{transaction: t}
@@ -205,7 +205,7 @@ func (t *transaction) upserts(ctx context.Context, i, n int) (err error) {
 // saferThan leaves out the route on which a COPY was refused.
 func (t *transaction) saferThan(refused *copyRefused) {
 	refused.table.learn.failed()
-	if t.most == byCopy && pgerr.SQLState(refused) == uniqueViolation {
+	if t.most == byCopy && pgerr.SQLState(refused) == pgerr.UniqueViolation {
 		t.most = byLook
 	} else {
 		t.most = byStatement
@@ -226,7 +226,7 @@ func (t *transaction) handle(ctx context.Context, records spans) error {
 	var batch []sink.Record
 	for _, x := range records {
 		for i := x.lo; i < x.hi; i++ {
-			if r := &x.part.records[i]; !r.Control && (x.part.faulty == nil || !x.part.faulty[i]) {
+			if r := &x.part.Records[i]; !r.Control && (x.part.Faulty == nil || !x.part.Faulty[i]) {
 				batch = append(batch, *r)
 			}
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -194,8 +195,8 @@ func TestUnknownCommit(t *testing.T) {
 }
 
 // upTo builds parts of what lies between the partitions' positions and end.
-func (e *engine) upTo(end int64, partitions ...int32) []*Part {
-	var parts []*Part
+func (e *engine) upTo(end int64, partitions ...int32) []*decode.Part {
+	var parts []*decode.Part
 	for _, p := range partitions {
 		var evs []ev
 		for n := e.claims[offsets.Partition{Topic: "o", Partition: p}].Position.Next; n < end; n++ {

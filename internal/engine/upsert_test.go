@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -20,7 +21,7 @@ func (db *database) upsert(table string, tc sink.TableConfig) *engine {
 func TestReplayWritesNothing(t *testing.T) {
 	db := newDatabase(t, "create table q (id int primary key, version int, n int)")
 	e := db.upsert("q", sink.TableConfig{Key: []string{"id"}, Version: "version", RecordKey: map[string]string{"id": "$key"}})
-	parts := func() *Part {
+	parts := func() *decode.Part {
 		return e.part("o", 0,
 			ev{offset: 0, cols: "id=1 version=1 n=1"},
 			ev{offset: 1, cols: "id=2 version=1 n=1"},
@@ -163,7 +164,7 @@ func TestSpellings(t *testing.T) {
 func TestSpacesAtTheEndOfKeys(t *testing.T) {
 	db := newDatabase(t, "create table q (id varchar(3), c char(3), n int, primary key (id, c))")
 	e := db.upsert("q", sink.TableConfig{Key: []string{"id", "c"}, RecordKey: map[string]string{"id": "$key.id", "c": "$key.c"}})
-	batch := func() *Part {
+	batch := func() *decode.Part {
 		return e.part("o", 0, ev{offset: 0, cols: "id=abc__ c=x n=0"}, ev{offset: 1, cols: "id=abc c=x__ n=1"}, ev{offset: 2, cols: "id=ab c=x n=2"}, ev{offset: 3, cols: "id=ab_ c=x n=3"})
 	}
 	e.write(batch())
@@ -180,7 +181,7 @@ func TestSpacesAtTheEndOfKeys(t *testing.T) {
 func TestPrecisionOfKeys(t *testing.T) {
 	db := newDatabase(t, "create table q (id numeric(4,1) primary key, v timestamp(0))")
 	e := db.upsert("q", sink.TableConfig{Key: []string{"id"}, Version: "v", RecordKey: map[string]string{"id": "$key"}})
-	batch := func() *Part {
+	batch := func() *decode.Part {
 		return e.part("o", 0, ev{offset: 0, cols: "id=1.25 v=2026-01-01_00:00:00.6"}, ev{offset: 1, cols: "id=2.25 v=2026-01-01_00:00:00.6"})
 	}
 	e.write(batch())
@@ -325,8 +326,8 @@ func TestAppend(t *testing.T) {
 			db.Do("create table log_all partition of log default")
 		}
 		e := db.upsert("log", sink.TableConfig{Strategy: sink.Append})
-		batch := func() []*Part {
-			return []*Part{
+		batch := func() []*decode.Part {
+			return []*decode.Part{
 				e.part("o", 0, ev{offset: 0, cols: "day=2026-01-01 n=1 note=a"}, ev{offset: 1, cols: "day=2026-01-01 n=1"}, ev{offset: 2, cols: "day=2026-01-01 n=x"}, ev{offset: 3, cols: "day=2026-01-01 note=null"}, ev{offset: 4, cols: "n=4"}),
 				e.part("o", 1, ev{offset: 0, cols: "day=2026-01-01 n=1 note=a"}),
 			}

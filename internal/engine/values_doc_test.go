@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -113,12 +114,12 @@ func TestValuesDocument(t *testing.T) {
 	}
 
 	e := db.open(cfg)
-	parts := map[int]*Part{}
+	parts := map[int]*decode.Part{}
 	stored := map[int]int{} // table -> a try that stored something
 	event := func(table, offset, id int, value string) {
 		topic := fmt.Sprintf("t%d", table)
 		if parts[table] == nil {
-			parts[table] = &Part{Claim: e.claim(topic, 0)}
+			parts[table] = &decode.Part{Claim: e.claim(topic, 0)}
 		}
 		if value != "" {
 			value = `,"v":` + value

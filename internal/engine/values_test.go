@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -44,7 +45,7 @@ func checkValues(t *testing.T, cfg sink.Config, cases []valueCase) {
 	e := db.open(cfg)
 	for n, list := range events {
 		topic := fmt.Sprintf("t%d", n)
-		part := &Part{Claim: e.claim(topic, 0)}
+		part := &decode.Part{Claim: e.claim(topic, 0)}
 		for _, i := range list {
 			value := fmt.Sprintf(`{"id":%d,"v":%s}`, i, cases[i].value)
 			if cases[i].value == "" {
@@ -272,7 +273,7 @@ func TestRule28Surroundings(t *testing.T) {
 		"header": {From: "$header.a.b"}, "header_bytes": {From: "$header.a.b"}, "header_json": {From: "$header.j"},
 		"whole": {From: "$value"}, "whole_text": {From: "$value"}, "off_json": {From: "$offset"}, "topic_json": {From: "$topic"},
 	}}}})
-	part := &Part{Claim: e.claim("o", 3)}
+	part := &decode.Part{Claim: e.claim("o", 3)}
 	at := time.UnixMilli(1767312000120).In(time.FixedZone("", 3600))
 	rec := func(offset int64, key, value []byte, headers ...sink.Header) sink.Record {
 		return sink.Record{Topic: "o", Partition: 3, Offset: offset, Timestamp: at, Key: key, Value: value, Headers: headers}

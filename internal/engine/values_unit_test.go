@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -136,7 +137,7 @@ func TestUnitKeyAndVersion(t *testing.T) {
 	if from := e.Describe()[0].Columns[0].From; from != "at (numbers are ms)" {
 		t.Errorf("at comes from %s", from)
 	}
-	p := &Part{Claim: e.claim("k", 0)}
+	p := &decode.Part{Claim: e.claim("k", 0)}
 	for i, ev := range [][2]string{
 		{"1705310101000", `{"at":1705310101000,"v":20,"note":"a"}`},
 		{"1705310101000", `{"at":"2024-01-15T09:15:01Z","v":"1970-01-01 00:00:19","note":"older"}`},

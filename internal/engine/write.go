@@ -11,6 +11,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -25,16 +26,16 @@ import (
 // When ctx ends, the parts that are not known to be committed get its error; a
 // COMMIT that was on its way may or may not have arrived, as the ledger tells
 // whoever claims next.
-func (s *Sink) Write(ctx context.Context, parts []*Part) []Outcome {
-	j := &job{s: s, parts: parts, retry: newBackOff(), failed: make(map[*Part]error)}
+func (s *Sink) Write(ctx context.Context, parts []*decode.Part) []Outcome {
+	j := &job{s: s, parts: parts, retry: newBackOff(), failed: make(map[*decode.Part]error)}
 	j.decode(s.plan())
 	j.seal(ctx)
 	var records spans
 	for _, p := range parts {
 		next := p.Claim.Position.Next
-		lo := sort.Search(len(p.records), func(i int) bool { return p.records[i].Offset >= next })
+		lo := sort.Search(len(p.Records), func(i int) bool { return p.Records[i].Offset >= next })
 		if p.To.Next > next {
-			records = append(records, span{p, int32(lo), int32(len(p.records))})
+			records = append(records, span{p, int32(lo), int32(len(p.Records))})
 		}
 	}
 	j.write(ctx, records)
@@ -56,11 +57,11 @@ func newBackOff() *backoff.ExponentialBackOff {
 // job is one call of Write.
 type job struct {
 	s     *Sink
-	parts []*Part
+	parts []*decode.Part
 	// mapping that all parts are decoded by.
 	plan   *plan
 	retry  *backoff.ExponentialBackOff
-	failed map[*Part]error
+	failed map[*decode.Part]error
 	// orphansSince is when a missing parent row was first met.
 	orphansSince time.Time
 	orphans      bool     // it was waited for long enough
@@ -75,7 +76,7 @@ func (j *job) decode(m *plan) {
 	j.plan = m
 	for _, p := range j.parts {
 		if j.failed[p] == nil {
-			m.decode.decode(p)
+			m.decode.Redecode(p)
 		}
 	}
 }
@@ -98,7 +99,7 @@ func (j *job) adopt(ctx context.Context) error {
 		case classOf(err) != pgerr.Transient:
 			return j.s.stop(err)
 		}
-		j.delayed(ctx, err, spans{{j.parts[0], 0, int32(len(j.parts[0].records))}})
+		j.delayed(ctx, err, spans{{j.parts[0], 0, int32(len(j.parts[0].Records))}})
 		j.wait(ctx)
 	}
 }
@@ -106,7 +107,7 @@ func (j *job) adopt(ctx context.Context) error {
 // seal makes the keys of the parts canonical. What PostgreSQL must be asked for is
 // asked for before a transaction is begun.
 func (j *job) seal(ctx context.Context) {
-	known := spellings{}
+	known := decode.Spellings{}
 	for _, p := range j.parts {
 		if j.failed[p] != nil {
 			continue
@@ -119,7 +120,7 @@ func (j *job) seal(ctx context.Context) {
 			case ctx.Err() != nil:
 				j.failed[p], open = ctx.Err(), nil
 			case classOf(err) == pgerr.Transient:
-				j.delayed(ctx, err, spans{{p, 0, int32(len(p.records))}})
+				j.delayed(ctx, err, spans{{p, 0, int32(len(p.Records))}})
 				j.wait(ctx)
 			default:
 				j.failed[p], open = j.s.stop(err), nil
@@ -220,8 +221,8 @@ func stepsOf(records spans) []offsets.Step {
 	steps := make([]offsets.Step, len(records))
 	for i, x := range records {
 		to := x.part.To
-		if int(x.hi) < len(x.part.records) {
-			r := &x.part.records[x.hi-1]
+		if int(x.hi) < len(x.part.Records) {
+			r := &x.part.Records[x.hi-1]
 			to = offsets.Position{Next: r.Offset + 1, Epoch: r.Epoch, Time: r.Timestamp}
 		}
 		steps[i] = offsets.Step{Claim: x.part.Claim, To: to}
@@ -283,7 +284,7 @@ func (j *job) tooMuch(err error) bool {
 
 // orphaned reports whether to wait for a parent row that is missing (rule 18).
 func (j *job) orphaned(err error) bool {
-	if pgerr.SQLState(err) != foreignKeyViolation || classOf(err) != pgerr.Data || j.orphans {
+	if pgerr.SQLState(err) != pgerr.ForeignKeyViolation || classOf(err) != pgerr.Data || j.orphans {
 		return false
 	}
 	if j.orphansSince.IsZero() {

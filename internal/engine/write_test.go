@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -31,7 +32,7 @@ func TestAddAndWrite(t *testing.T) {
 	}
 	control := record(13, "", "")
 	control.Control = true
-	p := &Part{Claim: e.claim("orders", 3)}
+	p := &decode.Part{Claim: e.claim("orders", 3)}
 	e.Add(p,
 		record(10, `{"id": 1}`, `{"order_id": 1, "customer": {"name": "Ann"}, "amount": 12.10, "updated_at": "2026-01-01T00:00:00Z"}`),
 		record(11, `{"id": 2}`, `{"order_id": 2, "amount": "3.5", "updated_at": "2026-01-01T00:00:00Z"}`),
@@ -39,8 +40,8 @@ func TestAddAndWrite(t *testing.T) {
 		control,
 		record(14, `{"id": 3}`, `{"order_id": 3`))
 	e.Add(p, record(14, "", "seen before"), record(16, `{"id": 2}`, `{"order_id": 2, "amount": null, "updated_at": "2026-01-01T00:00:01+00:00"}`))
-	if p.Records() != 6 || p.To != (offsets.Position{Next: 17, Epoch: 7, Time: time.UnixMilli(1_700_000_000_016)}) {
-		t.Errorf("%d records up to %+v", p.Records(), p.To)
+	if p.Len() != 6 || p.To != (offsets.Position{Next: 17, Epoch: 7, Time: time.UnixMilli(1_700_000_000_016)}) {
+		t.Errorf("%d records up to %+v", p.Len(), p.To)
 	}
 	e.write(p)
 	db.Want("2|-|-|1700000000.016|{\"amount\": null, \"order_id\": 2, \"updated_at\": \"2026-01-01T00:00:01+00:00\"}",
@@ -55,14 +56,14 @@ func TestAddAndWrite(t *testing.T) {
 func TestAddAfterFailedWrite(t *testing.T) {
 	db := newDatabase(t, "create table q (id int primary key)")
 	e := db.upsert("q", sink.TableConfig{Key: []string{"id"}})
-	p := &Part{Claim: e.claim("o", 0)}
+	p := &decode.Part{Claim: e.claim("o", 0)}
 	record := func(offset int64, value string) sink.Record {
 		return sink.Record{Topic: "o", Offset: offset, Value: []byte(value)}
 	}
 	e.Add(p, record(0, `{"id": 1}`), record(1, `{"id": "x"}`))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if out := e.Write(ctx, []*Part{p}); out[0].Err != context.Canceled {
+	if out := e.Write(ctx, []*decode.Part{p}); out[0].Err != context.Canceled {
 		t.Fatalf("got %v, want context.Canceled", out[0].Err)
 	}
 	e.Add(p, record(2, `{"id": 2}`), record(3, `{"id": "y"}`))
@@ -73,7 +74,7 @@ func TestAddAfterFailedWrite(t *testing.T) {
 
 // Spans halve by records, across parts, and give each part's rows.
 func TestHalve(t *testing.T) {
-	parts := []*Part{{}, {}, {}}
+	parts := []*decode.Part{{}, {}, {}}
 	s := spans{{parts[0], 0, 3}, {parts[1], 5, 6}, {parts[2], 0, 4}}
 	show := func(s spans) string {
 		out := ""

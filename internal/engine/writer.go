@@ -5,6 +5,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/internal/target"
 )
@@ -99,11 +100,11 @@ func (w *writer) gather(m *plan, records spans) {
 		p := x.part
 		from, to := x.rows()
 		for i := from; i < to; i++ {
-			r := &p.rows[i]
-			if p.faulty != nil && p.faulty[r.record] || m.tables[r.table].Parent != nil {
+			r := &p.Rows[i]
+			if p.Faulty != nil && p.Faulty[r.Record] || m.tables[r.Table].Parent != nil {
 				continue // children are written with their parents
 			}
-			w.tables[r.table] = append(w.tables[r.table], event{p.keys[i].keyIn(p.keyText), p, int32(i), seq})
+			w.tables[r.Table] = append(w.tables[r.Table], event{p.Keys[i].KeyIn(p.KeyText), p, int32(i), seq})
 			seq++
 		}
 	}
@@ -195,7 +196,7 @@ func (w *writer) run(d doing, form func(*target.Table, statement.Shape) string, 
 		n, size := 0, 0
 		for n < min(len(events), maxStatementRows) && (n == 0 || size < maxStatementBytes) {
 			for _, i := range s.Columns {
-				size += 4 + max(0, int(events[n].cell(i).len))
+				size += 4 + max(0, int(events[n].cell(i).Len))
 			}
 			n++
 		}
@@ -230,7 +231,7 @@ func (w *writer) split(t *table, events []event) {
 		} else {
 			for k := range name {
 				name[k] = '1'
-				if events[i].cell(k).len == cellAbsent {
+				if events[i].cell(k).Len == decode.CellAbsent {
 					name[k] = '0'
 				}
 			}

@@ -14,6 +14,12 @@ import (
 	"github.com/oncesink/oncesink/internal/pgname"
 )
 
+// SQLSTATEs that are more than their class.
+const (
+	ForeignKeyViolation = "23503" // the parent row is missing
+	UniqueViolation     = "23505"
+)
+
 // Class says what an error asks for.
 type Class uint8
 

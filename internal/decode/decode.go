@@ -1,4 +1,6 @@
-package engine
+// Package decode turns records into parts: rows of column texts with canonical keys, or one fault for a record that
+// can not become rows in every table that its topic feeds. It knows a compiled mapping, and no database.
+package decode
 
 import (
 	"cmp"
@@ -12,21 +14,21 @@ import (
 	"github.com/oncesink/oncesink/sink"
 )
 
-// add appends records, in offset order, and decodes them. Records below p.To are dropped.
-func (dp *decodePlan) add(p *Part, records ...sink.Record) {
+// Add appends records, in offset order, and decodes them. Records below p.To are dropped.
+func (dp *Plan) Add(p *Part, records ...sink.Record) {
 	var (
 		d     *decoder
 		sc    *scratch
 		topic string
 	)
-	if p.plan == nil {
-		p.plan = dp
+	if p.DecodedBy == nil {
+		p.DecodedBy = dp
 	}
 	bytes := 0
 	for i := range records {
 		bytes += len(records[i].Value)
 	}
-	p.records, p.text = room(p.records, len(records)), room(p.text, bytes)
+	p.Records, p.Text = room(p.Records, len(records)), room(p.Text, bytes)
 	for i := range records {
 		rec := &records[i]
 		if rec.Offset < p.To.Next {
@@ -34,11 +36,11 @@ func (dp *decodePlan) add(p *Part, records ...sink.Record) {
 		}
 		if d == nil || topic != rec.Topic {
 			d.put(sc)
-			topic, d = rec.Topic, p.plan.decoders[rec.Topic]
+			topic, d = rec.Topic, p.DecodedBy.Decoders[rec.Topic]
 			sc = d.get()
 		}
 		p.To = offsets.Position{Next: rec.Offset + 1, Epoch: rec.Epoch, Time: rec.Timestamp}
-		p.records = append(p.records, *rec)
+		p.Records = append(p.Records, *rec)
 		p.payload += sizeOf(rec)
 		if d != nil && !rec.Control {
 			d.decode(p, rec, sc)
@@ -47,18 +49,18 @@ func (dp *decodePlan) add(p *Part, records ...sink.Record) {
 	d.put(sc)
 }
 
-// decode decodes a part's records again, if it was another mapping that decoded them.
-func (dp *decodePlan) decode(p *Part) {
-	if p.plan == nil || p.plan.catalog == dp.catalog {
-		p.plan = dp
+// Redecode decodes a part's records again, if it was another mapping that decoded them.
+func (dp *Plan) Redecode(p *Part) {
+	if p.DecodedBy == nil || p.DecodedBy.catalog == dp.catalog {
+		p.DecodedBy = dp
 		return
 	}
-	again := Part{Claim: p.Claim, To: p.To, plan: dp, records: p.records[:0], text: p.text[:0], rows: p.rows[:0], cells: p.cells[:0],
-		keys: p.keys[:0], keyText: p.keyText[:0], payload: p.payload}
-	for i := range p.records {
-		rec := &p.records[i]
-		again.records = append(again.records, *rec)
-		d := dp.decoders[rec.Topic]
+	again := Part{Claim: p.Claim, To: p.To, DecodedBy: dp, Records: p.Records[:0], Text: p.Text[:0], Rows: p.Rows[:0], Cells: p.Cells[:0],
+		Keys: p.Keys[:0], KeyText: p.KeyText[:0], payload: p.payload}
+	for i := range p.Records {
+		rec := &p.Records[i]
+		again.Records = append(again.Records, *rec)
+		d := dp.Decoders[rec.Topic]
 		if d == nil || rec.Control {
 			continue
 		}
@@ -69,8 +71,8 @@ func (dp *decodePlan) decode(p *Part) {
 	*p = again
 }
 
-// Records is how many records the part holds.
-func (p *Part) Records() int { return len(p.records) }
+// Len is how many records the part holds.
+func (p *Part) Len() int { return len(p.Records) }
 
 // Sizes of what a part holds, in bytes.
 const (
@@ -82,14 +84,14 @@ const (
 
 // Bytes is the memory that the part's records take, roughly.
 func (p *Part) Bytes() int {
-	return p.payload + recordSize*len(p.records) + rowSize*len(p.rows) + cellSize*len(p.cells) + len(p.text) + len(p.keyText)
+	return p.payload + recordSize*len(p.Records) + rowSize*len(p.Rows) + cellSize*len(p.Cells) + len(p.Text) + len(p.KeyText)
 }
 
 // Grow makes room in an empty part for records of about so many bytes in all.
 func (p *Part) Grow(records, bytes int) {
-	p.records = slices.Grow(p.records, records)
-	p.rows, p.keys = slices.Grow(p.rows, records), slices.Grow(p.keys, records)
-	p.text = slices.Grow(p.text, bytes/2)
+	p.Records = slices.Grow(p.Records, records)
+	p.Rows, p.Keys = slices.Grow(p.Rows, records), slices.Grow(p.Keys, records)
+	p.Text = slices.Grow(p.Text, bytes/2)
 }
 
 // room makes room for n more elements, doubling what there is: append alone grows big
@@ -113,28 +115,28 @@ func sizeOf(r *sink.Record) int {
 // decode turns the part's last record into its rows, in all tables or in none
 // (rule 17).
 func (d *decoder) decode(p *Part, rec *sink.Record, sc *scratch) {
-	p.began = p.extent()
+	p.Began = p.Extent()
 	f := d.rows(p, rec, sc)
 	if f != nil {
-		p.truncate()
-		f.record = int32(len(p.records) - 1)
-		p.faults = append(p.faults, *f)
+		p.Truncate()
+		f.Record = int32(len(p.Records) - 1)
+		p.Faults = append(p.Faults, *f)
 	}
 }
 
-func (d *decoder) rows(p *Part, rec *sink.Record, sc *scratch) *fault {
+func (d *decoder) rows(p *Part, rec *sink.Record, sc *scratch) *Fault {
 	tombstone := rec.Value == nil
 	sc.keyRead = false
 	if tombstone {
 		clear(sc.values)
 	} else if d.values.Len() > 0 {
 		if r := pgtext.RefusalOf(d.values.Extract(rec.Value, sc.values)); r != nil {
-			return &fault{code: r.Code, message: r.Message}
+			return &Fault{Code: r.Code, Message: r.Message}
 		}
 	}
 	for i := range d.tables {
 		t := &d.tables[i]
-		var f *fault
+		var f *Fault
 		switch {
 		case !tombstone || t.Strategy == sink.Append && !t.IgnoreTombstones:
 			f = t.row(p, rec, sc)
@@ -142,7 +144,7 @@ func (d *decoder) rows(p *Part, rec *sink.Record, sc *scratch) *fault {
 			f = t.tombstone(p, rec, sc)
 		}
 		if f != nil {
-			f.table = cmp.Or(f.table, t.Title()) // one of its children's may be there
+			f.Table = cmp.Or(f.Table, t.Title()) // one of its children's may be there
 			return f
 		}
 	}
@@ -150,115 +152,115 @@ func (d *decoder) rows(p *Part, rec *sink.Record, sc *scratch) *fault {
 }
 
 // row appends what an event becomes in a table.
-func (t *tableDecoder) row(p *Part, rec *sink.Record, sc *scratch) *fault {
-	first := len(p.cells)
-	p.cells = room(p.cells, len(t.Columns))
+func (t *tableDecoder) row(p *Part, rec *sink.Record, sc *scratch) *Fault {
+	first := len(p.Cells)
+	p.Cells = room(p.Cells, len(t.Columns))
 	for i := range t.Columns {
 		c := &t.Columns[i]
 		if c.Computed != nil {
-			p.cells = append(p.cells, cell{})
+			p.Cells = append(p.Cells, Cell{})
 			continue
 		}
 		x, r := readCell(c, p, rec, t.columnAt[i], sc)
 		if r != nil {
-			return &fault{column: c.Name, code: r.Code, message: r.Message}
+			return &Fault{Column: c.Name, Code: r.Code, Message: r.Message}
 		}
-		if p.recordBytes() > sc.d.limit {
-			return tooLarge(sc.d.limit)
+		if p.recordBytes() > sc.d.Limit {
+			return tooLarge(sc.d.Limit)
 		}
-		p.cells = append(p.cells, x)
+		p.Cells = append(p.Cells, x)
 	}
-	compute(t.Table, p.cells[first:])
-	own := len(p.rows)
-	if f := p.addRow(t.Table, row{text: p.began.text, record: int32(len(p.records) - 1), table: t.index, first: int32(first)}, sc.d.limit); f != nil {
+	Compute(t.Table, p.Cells[first:])
+	own := len(p.Rows)
+	if f := p.AddRow(t.Table, Row{text: p.Began.text, Record: int32(len(p.Records) - 1), Table: t.index, First: int32(first)}, sc.d.Limit); f != nil {
 		return f
 	}
 	for i := range t.brood {
-		parent := p.rows[own]
+		parent := p.Rows[own]
 		if f := t.brood[i].rows(p, rec, sc, &parent); f != nil {
 			return f
 		}
-		p.rows[own].arrays = parent.arrays
+		p.Rows[own].Arrays = parent.Arrays
 	}
 	return nil
 }
 
 // tombstone appends what a tombstone becomes in a table: only its key has values.
-func (t *tableDecoder) tombstone(p *Part, rec *sink.Record, sc *scratch) *fault {
+func (t *tableDecoder) tombstone(p *Part, rec *sink.Record, sc *scratch) *Fault {
 	if len(t.RecordKey) == 0 {
-		return &fault{code: "ONS01", message: "tombstone without record_key mapping"}
+		return &Fault{Code: "ONS01", Message: "tombstone without record_key mapping"}
 	}
-	first := len(p.cells)
+	first := len(p.Cells)
 	for range t.Columns {
-		p.cells = append(p.cells, cell{len: cellAbsent})
+		p.Cells = append(p.Cells, Cell{Len: CellAbsent})
 	}
 	for i, k := range t.Key {
 		c := t.Columns[k]
 		c.Source = t.RecordKey[i]
 		x, r := readCell(&c, p, rec, t.keyAt[i], sc)
-		if r == nil && x.len < 0 {
+		if r == nil && x.Len < 0 {
 			r = pgtext.Refuse(pgtext.NoValue, "the tombstone's record key has no value for this column of the key")
 		}
 		if r != nil {
-			return &fault{column: c.Name, code: r.Code, message: r.Message}
+			return &Fault{Column: c.Name, Code: r.Code, Message: r.Message}
 		}
-		p.cells[first+k] = x
+		p.Cells[first+k] = x
 	}
-	return p.addRow(t.Table, row{text: p.began.text, record: int32(len(p.records) - 1), table: t.index, first: int32(first), tombstone: true}, sc.d.limit)
+	return p.AddRow(t.Table, Row{text: p.Began.text, Record: int32(len(p.Records) - 1), Table: t.index, First: int32(first), Tombstone: true}, sc.d.Limit)
 }
 
 // cell appends the column's text to p.text; at is the source's place among the
 // paths into the value or the key.
-func readCell(c *target.Column, p *Part, rec *sink.Record, at int32, sc *scratch) (cell, *pgtext.Refusal) {
-	start := len(p.text)
+func readCell(c *target.Column, p *Part, rec *sink.Record, at int32, sc *scratch) (Cell, *pgtext.Refusal) {
+	start := len(p.Text)
 	var r *pgtext.Refusal
 	switch src := &c.Source; {
 	case src.Meta == source.Field:
 		return readValue(c, p, sc.values[at])
 	case src.Meta == source.Key && src.Path != "":
 		if rec.Key == nil {
-			return cell{len: cellNull}, nil
+			return Cell{Len: CellNull}, nil
 		}
 		if r := sc.readKey(rec.Key); r != nil {
-			return cell{}, r
+			return Cell{}, r
 		}
 		return readValue(c, p, sc.keys[at])
 	case src.Meta == source.KeyJSON:
 		if rec.Key == nil {
-			return cell{len: cellNull}, nil
+			return Cell{Len: CellNull}, nil
 		}
 		if r := sc.readKey(rec.Key); r != nil {
-			return cell{}, pgtext.Refuse(r.Code, r.Message+" ($key_json reads JSON; $key takes a key as it is)")
+			return Cell{}, pgtext.Refuse(r.Code, r.Message+" ($key_json reads JSON; $key takes a key as it is)")
 		}
 		return readValue(c, p, sc.key)
 	case src.Raw():
 		b, ok := rawBytes(rec, src)
 		if !ok {
-			return cell{len: cellAbsent}, nil
+			return Cell{Len: CellAbsent}, nil
 		}
 		if b == nil {
-			return cell{len: cellNull}, nil
+			return Cell{Len: CellNull}, nil
 		}
-		p.text, r = c.AppendBytes(p.text, b)
+		p.Text, r = c.AppendBytes(p.Text, b)
 	case src.Meta == source.Timestamp && rec.Timestamp.IsZero():
-		return cell{len: cellNull}, nil
+		return Cell{Len: CellNull}, nil
 	default:
-		p.text = appendMeta(c, p.text, rec)
-		r = c.CheckText(p.text[start:])
+		p.Text = appendMeta(c, p.Text, rec)
+		r = c.CheckText(p.Text[start:])
 	}
 	return p.cellFrom(start), r
 }
 
-func readValue(c *target.Column, p *Part, v fields.Value) (cell, *pgtext.Refusal) {
+func readValue(c *target.Column, p *Part, v fields.Value) (Cell, *pgtext.Refusal) {
 	switch v.Kind {
 	case fields.Absent:
-		return cell{len: cellAbsent}, nil
+		return Cell{Len: CellAbsent}, nil
 	case fields.Null: // in jsonb, too
-		return cell{len: cellNull}, nil
+		return Cell{Len: CellNull}, nil
 	}
-	start := len(p.text)
+	start := len(p.Text)
 	var r *pgtext.Refusal
-	p.text, r = c.AppendValue(p.text, v)
+	p.Text, r = c.AppendValue(p.Text, v)
 	return p.cellFrom(start), r
 }
 
@@ -279,16 +281,16 @@ func rawBytes(r *sink.Record, src *source.Source) (b []byte, ok bool) {
 	return nil, false
 }
 
-// compute marks the computed columns of a row whose cells begin at first: as there if all inputs are.
-func compute(t *target.Table, cells []cell) {
+// Compute marks the computed columns of a row whose cells begin at first: as there if all inputs are.
+func Compute(t *target.Table, cells []Cell) {
 	for i := range t.Columns {
 		c := t.Columns[i].Computed
 		if c == nil {
 			continue
 		}
-		cells[i] = cell{}
-		if slices.ContainsFunc(c.Inputs, func(k int) bool { return cells[k].len == cellAbsent }) {
-			cells[i].len = cellAbsent
+		cells[i] = Cell{}
+		if slices.ContainsFunc(c.Inputs, func(k int) bool { return cells[k].Len == CellAbsent }) {
+			cells[i].Len = CellAbsent
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package engine
+package decode
 
 import (
 	"fmt"
@@ -21,18 +21,18 @@ type childDecoder struct {
 }
 
 // rows appends what the elements of an event's array become, after the row of their parent.
-func (c *childDecoder) rows(p *Part, rec *sink.Record, sc *scratch, parent *row) *fault {
+func (c *childDecoder) rows(p *Part, rec *sink.Record, sc *scratch, parent *Row) *Fault {
 	array := sc.values[c.at]
 	switch array.Kind {
 	case fields.Absent:
 		return nil
 	case fields.Null:
-		parent.arrays |= c.bit
+		parent.Arrays |= c.bit
 		return nil
 	case fields.Array:
-		parent.arrays |= c.bit
+		parent.Arrays |= c.bit
 	default:
-		return &fault{code: "22023", message: fmt.Sprintf("the field %s is no array", c.Config.Each), table: c.Title()}
+		return &Fault{Code: "22023", Message: fmt.Sprintf("the field %s is no array", c.Config.Each), Table: c.Title()}
 	}
 	values := make([]fields.Value, c.set.Len())
 	n := 0
@@ -40,48 +40,48 @@ func (c *childDecoder) rows(p *Part, rec *sink.Record, sc *scratch, parent *row)
 		n++
 		if err := c.set.Extract(element.Raw, values); err != nil {
 			r := pgtext.RefusalOf(err)
-			return &fault{code: r.Code, message: r.Message, table: c.Title()}
+			return &Fault{Code: r.Code, Message: r.Message, Table: c.Title()}
 		}
-		first := len(p.cells)
+		first := len(p.Cells)
 		for i := range c.Columns {
 			col := &c.Columns[i]
 			if n > 1 && col.Source.OfEvent() && col.Computed == nil && !slices.Contains(c.ParentAt, i) {
-				p.cells = append(p.cells, p.cells[first-len(c.Columns)+i]) // all elements share the event's text
+				p.Cells = append(p.Cells, p.Cells[first-len(c.Columns)+i]) // all elements share the event's text
 				continue
 			}
 			x, r := c.cell(p, rec, i, n, element, values, sc, parent)
 			if r != nil {
-				return &fault{column: col.Name, code: r.Code, message: fmt.Sprintf("element %d of %s: %s", n, c.Config.Each, r.Message), table: c.Title()}
+				return &Fault{Column: col.Name, Code: r.Code, Message: fmt.Sprintf("element %d of %s: %s", n, c.Config.Each, r.Message), Table: c.Title()}
 			}
-			if p.recordBytes() > sc.d.limit {
-				f := tooLarge(sc.d.limit)
-				f.table = c.Title()
+			if p.recordBytes() > sc.d.Limit {
+				f := tooLarge(sc.d.Limit)
+				f.Table = c.Title()
 				return f
 			}
-			p.cells = append(p.cells, x)
+			p.Cells = append(p.Cells, x)
 		}
-		compute(c.tableDecoder.Table, p.cells[first:])
-		f := p.addRow(c.tableDecoder.Table, row{text: parent.text, record: parent.record, table: c.index, first: int32(first)}, sc.d.limit)
+		Compute(c.tableDecoder.Table, p.Cells[first:])
+		f := p.AddRow(c.tableDecoder.Table, Row{text: parent.text, Record: parent.Record, Table: c.index, First: int32(first)}, sc.d.Limit)
 		if f != nil {
-			f.table = c.Title()
-			if f.code == pgtext.NoValue {
-				f.message = fmt.Sprintf("element %d of %s %s", n, c.Config.Each, strings.TrimPrefix(f.message, "the event "))
+			f.Table = c.Title()
+			if f.Code == pgtext.NoValue {
+				f.Message = fmt.Sprintf("element %d of %s %s", n, c.Config.Each, strings.TrimPrefix(f.Message, "the event "))
 			}
 			return f
 		}
 	}
-	return p.distinct(c.tableDecoder.Table, len(p.rows)-n, len(p.rows))
+	return p.distinct(c.tableDecoder.Table, len(p.Rows)-n, len(p.Rows))
 }
 
-func (c *childDecoder) cell(p *Part, rec *sink.Record, i, n int, element fields.Value, values []fields.Value, sc *scratch, parent *row) (cell, *pgtext.Refusal) {
+func (c *childDecoder) cell(p *Part, rec *sink.Record, i, n int, element fields.Value, values []fields.Value, sc *scratch, parent *Row) (Cell, *pgtext.Refusal) {
 	col := &c.Columns[i]
 	if k := slices.Index(c.ParentAt, i); k >= 0 {
-		return p.cells[int(parent.first)+c.Parent.Key[k]], nil
+		return p.Cells[int(parent.First)+c.Parent.Key[k]], nil
 	}
 	switch at := c.columnAt[i]; col.Source.Meta {
 	case source.Field:
 		if col.Computed != nil {
-			return cell{}, nil
+			return Cell{}, nil
 		}
 		return readValue(col, p, values[at])
 	case source.Event:
@@ -89,9 +89,9 @@ func (c *childDecoder) cell(p *Part, rec *sink.Record, i, n int, element fields.
 	case source.Element:
 		return readValue(col, p, element)
 	case source.Index:
-		start := len(p.text)
-		p.text = strconv.AppendInt(p.text, int64(n), 10)
-		return p.cellFrom(start), col.CheckText(p.text[start:])
+		start := len(p.Text)
+		p.Text = strconv.AppendInt(p.Text, int64(n), 10)
+		return p.cellFrom(start), col.CheckText(p.Text[start:])
 	default:
 		return readCell(col, p, rec, at, sc)
 	}

@@ -1,4 +1,4 @@
-package engine
+package decode
 
 import (
 	"slices"
@@ -14,7 +14,7 @@ import (
 // decoder turns the records of one topic into rows. All its tables' paths are
 // found in one pass over a value. It is immutable and safe for concurrent use.
 type decoder struct {
-	limit        int         // maxRecordBytes, but for tests
+	Limit        int         // maxRecordBytes, but for tests
 	values, keys *fields.Set // paths into values and into record keys
 	tables       []tableDecoder
 	scratches    sync.Pool // of *scratch
@@ -50,17 +50,17 @@ func (p *paths) add(path string) int32 {
 	return int32(i)
 }
 
-// decodePlan says how the records of all topics are decoded.
-type decodePlan struct {
-	tables []*target.Table
-	// decoders of the topics; a topic that feeds no table has none.
-	decoders map[string]*decoder
+// Plan says how the records of all topics are decoded.
+type Plan struct {
+	Tables []*target.Table
+	// Decoders of the topics; a topic that feeds no table has none.
+	Decoders map[string]*decoder
 	// catalog is all that was read of the tables: plans of one catalog decode alike.
 	catalog string
 }
 
-// compileDecoders makes the decoder of each topic.
-func compileDecoders(m *mapping.Mapping) (*decodePlan, error) {
+// Compile makes the decoder of each topic.
+func Compile(m *mapping.Mapping) (*Plan, error) {
 	decoders := make(map[string]*decoder, len(m.Topics))
 	for topic, tables := range m.Topics {
 		var err error
@@ -68,11 +68,11 @@ func compileDecoders(m *mapping.Mapping) (*decodePlan, error) {
 			return nil, err
 		}
 	}
-	return &decodePlan{m.Tables, decoders, m.Catalog}, nil
+	return &Plan{m.Tables, decoders, m.Catalog}, nil
 }
 
 func compileDecoder(m *mapping.Mapping, tables []int32) (*decoder, error) {
-	d := &decoder{limit: maxRecordBytes}
+	d := &decoder{Limit: MaxRecordBytes}
 	var values, keys paths
 	place := func(src source.Source) int32 {
 		switch {
