@@ -16,6 +16,7 @@ import (
 
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/testkafka"
+	"github.com/oncesink/oncesink/internal/wiring"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -60,7 +61,7 @@ func (r *rig) counted(change func(*Config)) (*Consumer, *counter) {
 	ledger := offsets.New(pool, group, offsets.Options{ClusterID: "test"})
 	s, err := engine.Open(r.t.Context(), pool, ledger, r.sinkConfig())
 	r.must(err)
-	c, err := New(cfg, ledger, s)
+	c, err := NewWith(cfg, wiring.Parts{Ledger: ledger, Engine: s})
 	r.must(err)
 	return c, asked
 }

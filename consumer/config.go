@@ -7,6 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/offsets"
+	"github.com/oncesink/oncesink/sink"
 )
 
 // Config says what a Consumer reads and within which bounds.
@@ -21,6 +22,9 @@ type Config struct {
 	Protocol Protocol
 	// Topics to read, each with where a partition without a position starts.
 	Topics map[string]Start
+	// Sink says what becomes of their records: tables, handlers or both. Its logger
+	// defaults to Logger.
+	Sink sink.Config
 	// Assign names partitions by hand: no group membership, no rebalances; Group
 	// still names the ledger. Empty: the group assigns.
 	Assign map[string][]int32
@@ -98,6 +102,9 @@ func (c Config) withDefaults() Config {
 	def(&c.StopTimeout, 20*time.Second)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Sink.Logger == nil {
+		c.Sink.Logger = c.Logger
 	}
 	return c
 }

@@ -3,7 +3,6 @@ package consumer
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/offsets"
-	"github.com/oncesink/oncesink/sink"
 )
 
 // Consumer reads topics as a member of a group and hands the records to a sink.
@@ -25,47 +23,6 @@ type Consumer struct {
 
 	mu   sync.Mutex
 	held map[offsets.Partition]bool // claimed at least once by this process (rule 7)
-}
-
-// New returns a consumer. It does not connect.
-func New(cfg Config, ledger *offsets.Ledger, s *engine.Sink) (*Consumer, error) {
-	cfg = cfg.withDefaults()
-	var problems []error
-	problem := func(format string, args ...any) {
-		problems = append(problems, &sink.ConfigError{Problem: fmt.Sprintf(format, args...)})
-	}
-	if len(cfg.Brokers) == 0 {
-		problem("no Kafka brokers are named")
-	}
-	if cfg.Group == "" {
-		problem("the group has no name")
-	}
-	if len(cfg.Topics) == 0 {
-		problem("no topics are named")
-	}
-	for topic := range cfg.Assign {
-		if _, ok := cfg.Topics[topic]; !ok {
-			problem("partitions of topic %q are assigned, but the topic is not read", topic)
-		}
-	}
-	for p := range cfg.Until {
-		if !slices.Contains(cfg.Assign[p.Topic], p.Partition) {
-			problem("%s is bounded, but it is not assigned by hand", p)
-		}
-	}
-	if !slices.Contains([]Protocol{Cooperative, Eager, KIP848}, cfg.Protocol) {
-		problem("unknown group protocol %q: use %s, %s or %s", cfg.Protocol, Cooperative, Eager, KIP848)
-	}
-	if cfg.Writers < 1 || cfg.MaxBatchRecords < 1 || cfg.MaxBatchBytes < 1 {
-		problem("writers and batch limits must be at least 1")
-	}
-	if ledger != nil && ledger.Group() != cfg.Group {
-		problem("the ledger is that of group %q, the consumer's group is %q", ledger.Group(), cfg.Group)
-	}
-	if len(problems) > 0 {
-		return nil, errors.Join(problems...)
-	}
-	return &Consumer{cfg: cfg, ledger: ledger, sink: s, log: cfg.Logger, held: map[offsets.Partition]bool{}}, nil
 }
 
 // errRestart ends one life of the client and begins another.
@@ -109,7 +66,7 @@ func (m *member) clientOptions() []kgo.Opt {
 	cfg := m.cfg
 	opts := []kgo.Opt{
 		kgo.SeedBrokers(cfg.Brokers...),
-		kgo.ClientID("oncesink"),
+		kgo.ClientID(clientID),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		// Markers move the position over the end of a transaction: without them
 		// the lag of a transactional topic never reaches zero.

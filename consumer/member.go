@@ -3,7 +3,6 @@ package consumer
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -13,7 +12,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/offsets"
-	"github.com/oncesink/oncesink/sink"
 )
 
 // member is one life of the Kafka client: from connecting to leaving the group.
@@ -73,7 +71,7 @@ func newMember(c *Consumer) *member {
 func (m *member) open() error {
 	client, err := kgo.NewClient(m.clientOptions()...)
 	if err != nil {
-		return &sink.ConfigError{Problem: fmt.Sprintf("set up the Kafka client: %v", err), Fix: "correct the kafka section of the configuration"}
+		return clientError(err)
 	}
 	m.client, m.admin = client, kadm.NewClient(client)
 	close(m.opened)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/testkafka"
+	"github.com/oncesink/oncesink/internal/wiring"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -25,7 +26,7 @@ func still(t *testing.T, change func(*Config)) *member {
 		change(&cfg)
 	}
 	cfg.Assign["orders"] = append(cfg.Assign["orders"], 0)
-	c, err := New(cfg, nil, nil)
+	c, err := NewWith(cfg, wiring.Parts{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/oncesink/oncesink/internal/testkafka"
+	"github.com/oncesink/oncesink/internal/wiring"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -27,7 +28,7 @@ func (r *rig) look(change ...func(*Config, *offsets.Options)) *Outlook {
 	pool, _, err := offsets.NewPool(r.t.Context(), r.url, 2)
 	r.must(err)
 	r.t.Cleanup(pool.Close)
-	c, err := New(cfg, offsets.New(pool, cfg.Group, opts), nil)
+	c, err := NewWith(cfg, wiring.Parts{Ledger: offsets.New(pool, cfg.Group, opts)})
 	r.must(err)
 	client, err := kgo.NewClient(kgo.SeedBrokers(r.brokers...))
 	r.must(err)

@@ -20,6 +20,7 @@ import (
 	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/internal/testkafka"
 	"github.com/oncesink/oncesink/internal/testpg"
+	"github.com/oncesink/oncesink/internal/wiring"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -165,7 +166,7 @@ func (r *rig) start(change ...func(*Config, *sink.Config)) *process {
 	ledger := offsets.New(pool, cfg.Group, offsets.Options{ClusterID: "test", Logger: cfg.Logger})
 	s, err := engine.Open(ctx, pool, ledger, scfg)
 	r.must(err)
-	p.Consumer, err = New(cfg, ledger, s)
+	p.Consumer, err = NewWith(cfg, wiring.Parts{Ledger: ledger, Engine: s})
 	r.must(err)
 	go func() {
 		defer close(p.done)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/testkafka"
+	"github.com/oncesink/oncesink/internal/wiring"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -93,7 +94,7 @@ func TestStopIsBounded(t *testing.T) {
 				}}
 				s, err := engine.Open(t.Context(), pool, ledger, scfg)
 				r.must(err)
-				c, err := New(cfg, ledger, s)
+				c, err := NewWith(cfg, wiring.Parts{Ledger: ledger, Engine: s})
 				r.must(err)
 				ctx, stop := context.WithCancel(t.Context())
 				done := make(chan error, 1)
@@ -118,11 +119,11 @@ func TestStopIsBounded(t *testing.T) {
 // A consumer of one group can't move the positions of another.
 func TestLedgerOfAnotherGroup(t *testing.T) {
 	cfg := Config{Brokers: []string{"localhost:1"}, Group: "one", Topics: map[string]Start{"orders": {}}}
-	_, err := New(cfg, offsets.New(nil, "another", offsets.Options{}), nil)
+	_, err := NewWith(cfg, wiring.Parts{Ledger: offsets.New(nil, "another", offsets.Options{})})
 	if err == nil || !strings.Contains(err.Error(), `"another"`) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := New(cfg, offsets.New(nil, "one", offsets.Options{}), nil); err != nil {
+	if _, err := NewWith(cfg, wiring.Parts{Ledger: offsets.New(nil, "one", offsets.Options{})}); err != nil {
 		t.Error(err)
 	}
 }

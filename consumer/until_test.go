@@ -7,6 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/oncesink/oncesink/internal/testkafka"
+	"github.com/oncesink/oncesink/internal/wiring"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -37,8 +38,8 @@ func TestUntilBounds(t *testing.T) {
 
 // A bound is for partitions that are assigned by hand.
 func TestUntilNeedsAssignment(t *testing.T) {
-	_, err := New(Config{Brokers: []string{"localhost:9"}, Group: group, Topics: map[string]Start{"bounded": {}},
-		Until: map[offsets.Partition]int64{{Topic: "bounded"}: 1}}, nil, nil)
+	_, err := NewWith(Config{Brokers: []string{"localhost:9"}, Group: group, Topics: map[string]Start{"bounded": {}},
+		Until: map[offsets.Partition]int64{{Topic: "bounded"}: 1}}, wiring.Parts{})
 	if err == nil {
 		t.Error("a bound without an assignment is accepted")
 	}

@@ -229,11 +229,11 @@ func TestSQLExamples(t *testing.T) {
 
 // Go code in the README is code that the compiler has seen.
 func TestGoExamples(t *testing.T) {
-	example := read(t, "consumer/example_test.go")
+	example := read(t, "consumer/example_handler_test.go")
 	blocks := regexp.MustCompile("(?ms)^```go\n(.*?)^```$").FindAllStringSubmatch(read(t, "README.md"), -1)
 	for _, m := range blocks {
 		if !strings.Contains(example, m[1]) {
-			t.Errorf("this Go code of README.md is not in consumer/example_test.go:\n%s", m[1])
+			t.Errorf("this Go code of README.md is not in consumer/example_handler_test.go:\n%s", m[1])
 		}
 	}
 	if len(blocks) == 0 {

@@ -23,7 +23,7 @@ func (l *Ledger) Advance(ctx context.Context, tx pgx.Tx, steps []Step) error {
 	if err != nil {
 		return fmt.Errorf("advance positions: %w", err)
 	}
-	if _, err := tx.Exec(ctx, advanceSQL, args...); err != nil {
+	if _, err := tx.Exec(ctx, l.advanceSQL(), args...); err != nil {
 		return fmt.Errorf("advance positions: %w", AdvanceError(err))
 	}
 	return nil
@@ -45,7 +45,7 @@ func (l *Ledger) QueueAdvance(conn *pgx.Conn, batch *pgconn.Batch, steps []Step)
 		}
 		formats[i] = pgx.BinaryFormatCode
 	}
-	batch.ExecParams(advanceSQL, values, advanceTypes, formats, nil)
+	batch.ExecParams(l.advanceSQL(), values, advanceTypes, formats, nil)
 	return nil
 }
 
@@ -53,7 +53,17 @@ func (l *Ledger) QueueAdvance(conn *pgx.Conn, batch *pgconn.Batch, steps []Step)
 var advanceTypes = []uint32{pgtype.TextOID, pgtype.TextArrayOID, pgtype.Int4ArrayOID, pgtype.TextArrayOID,
 	pgtype.Int8ArrayOID, pgtype.Int8ArrayOID, pgtype.Int4ArrayOID, pgtype.TimestamptzArrayOID}
 
-const advanceSQL = `select oncesink.advance($1::text, $2::text[], $3::int[], $4::text[]::uuid[], $5::bigint[], $6::bigint[], $7::int[], $8::timestamptz[])`
+const advanceSQL = `oncesink.advance($1::text, $2::text[], $3::int[], $4::text[]::uuid[], $5::bigint[], $6::bigint[], $7::int[], $8::timestamptz[])`
+
+// advanceSQL is the first statement of a transaction. On a pool that does not name its sessions it gives the session its
+// name for as long as the transaction lasts: by it a claim recognises the one of a stopped process, and a
+// resolution its own.
+func (l *Ledger) advanceSQL() string {
+	if l.named {
+		return "select " + advanceSQL
+	}
+	return "select set_config('application_name', " + quote(appPrefix+l.instance) + ", true), " + advanceSQL
+}
 
 func (l *Ledger) advanceArgs(steps []Step) ([]any, error) {
 	n := len(steps)

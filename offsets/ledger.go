@@ -20,6 +20,7 @@ type Ledger struct {
 	opts     Options
 	instance string
 	owner    string // what people see in the row: host, pid, instance
+	named    bool   // the pool's sessions are called after the instance
 
 	// A lock that is not had after stuckAfter is examined: a session of ours
 	// whose transaction is at least as old is ended. After giveUp the caller is
@@ -41,16 +42,20 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// New returns the ledger of a sink group. It does not connect. The pool should
-// come from [NewPool]: its application_name is how claims recognise sessions of
-// this program.
+// New returns the ledger of a sink group. It does not connect. If the pool is none of
+// [NewPool]'s, the instance name is drawn here, and a session has it only while a
+// transaction of [Ledger.Advance] lasts: claims recognise it then, and [Ledger.Alive]
+// finds nothing in between.
 func New(pool *pgxpool.Pool, group string, opts Options) *Ledger {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
 	l := &Ledger{pool: pool, group: group, opts: opts, stuckAfter: 3 * time.Second, giveUp: 5 * time.Second}
 	if pool != nil {
-		l.instance = strings.TrimPrefix(pool.Config().ConnConfig.RuntimeParams["application_name"], appPrefix)
+		l.instance, l.named = strings.CutPrefix(pool.Config().ConnConfig.RuntimeParams["application_name"], appPrefix)
+	}
+	if !l.named {
+		l.instance = newInstance()
 	}
 	host, err := os.Hostname()
 	if err != nil {
@@ -63,8 +68,8 @@ func New(pool *pgxpool.Pool, group string, opts Options) *Ledger {
 // Group is the name of the sink group.
 func (l *Ledger) Group() string { return l.group }
 
-// Instance is the name of this process among the sessions of the database: it
-// was drawn by [NewPool].
+// Instance is the name of this process among the sessions of the database: the
+// one that [NewPool] drew, or [New].
 func (l *Ledger) Instance() string { return l.instance }
 
 // Halt stores why the owner stopped the partition, or clears it (reason ""), if

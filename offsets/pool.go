@@ -27,10 +27,7 @@ func NewPool(ctx context.Context, url string, maxConns int32) (*pgxpool.Pool, st
 	if err != nil {
 		return nil, "", fmt.Errorf("read PostgreSQL url: %w", err)
 	}
-	var name [4]byte
-	_, _ = rand.Read(name[:])
-	instance := hex.EncodeToString(name[:])
-
+	instance := newInstance()
 	if maxConns > 0 {
 		cfg.MaxConns = maxConns
 	}
@@ -58,6 +55,13 @@ func NewPool(ctx context.Context, url string, maxConns int32) (*pgxpool.Pool, st
 		return nil, "", fmt.Errorf("open PostgreSQL pool: %w", err)
 	}
 	return pool, instance, nil
+}
+
+// newInstance draws a name for a process.
+func newInstance() string {
+	var name [4]byte
+	_, _ = rand.Read(name[:]) // never fails: crypto/rand aborts the program instead
+	return hex.EncodeToString(name[:])
 }
 
 // userTimeout bounds how long sent data may stay unacknowledged.

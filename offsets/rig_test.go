@@ -209,6 +209,12 @@ func (r *rig) alive(pid uint32) bool {
 	return value[bool](r, `select exists (select from pg_stat_activity where pid = $1)`, int64(pid))
 }
 
+// gone waits until a session has ended: its locks are released a moment before it disappears.
+func (r *rig) gone(pid uint32) {
+	r.Helper()
+	r.until(`select not exists (select from pg_stat_activity where pid = $1)`, int64(pid))
+}
+
 // fenced checks that err is a *FencedError of exactly these partitions.
 func (r *rig) fenced(err error, want ...offsets.Partition) {
 	r.Helper()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/oncesink/oncesink/consumer"
 	"github.com/oncesink/oncesink/internal/engine"
+	"github.com/oncesink/oncesink/internal/wiring"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -49,7 +50,7 @@ func (s *session) prepare(ctx context.Context) (*prepared, error) {
 		return nil, s.scrub(err)
 	}
 	p.passing = s.scrub(err)
-	if p.consumer, err = consumer.New(s.consumer, ledger, sk); err != nil {
+	if p.consumer, err = consumer.NewWith(s.consumer, wiring.Parts{Ledger: ledger, Engine: sk}); err != nil {
 		return nil, s.scrub(err)
 	}
 	bounded, cancel := context.WithTimeout(ctx, connectTimeout)

@@ -7,12 +7,9 @@ import (
 	"log/slog"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/consumer"
 	"github.com/oncesink/oncesink/internal/config"
-	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -32,7 +29,6 @@ func Worker(ctx context.Context, file string, stdout, stderr io.Writer) error {
 	}
 	ccfg.Logger = log
 	scfg := cfg.ToSink()
-	scfg.Logger = log
 	scfg.Handlers = []sink.Handler{count}
 	// A lie, told on purpose: count is not safe to replay. An honest program leaves
 	// this out, and then oncesink.rewind refuses, before any harm is done, because the
@@ -42,23 +38,13 @@ func Worker(ctx context.Context, file string, stdout, stderr io.Writer) error {
 	// (rule 26).
 	scfg.HandlersReplaySafe = true
 
-	cluster, err := clusterID(ctx, ccfg)
-	if err != nil {
-		return err
-	}
+	ccfg.Sink = scfg
 	pool, instance, err := offsets.NewPool(ctx, cfg.Postgres.URL.Reveal(), 0)
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	s, err := engine.Open(ctx, pool, nil, scfg)
-	if err != nil {
-		return err
-	}
-	ledger := offsets.New(pool, ccfg.Group, offsets.Options{
-		ClusterID: cluster, Mappings: s.Mappings(), ReplayRefused: s.ReplayRefused(), Logger: log,
-	})
-	c, err := consumer.New(ccfg, ledger, s.WithLedger(ledger))
+	c, err := consumer.New(ctx, pool, ccfg)
 	if err != nil {
 		return err
 	}
@@ -75,17 +61,4 @@ func Worker(ctx context.Context, file string, stdout, stderr io.Writer) error {
 func count(ctx context.Context, tx pgx.Tx, records []sink.Record) error {
 	_, err := tx.Exec(ctx, "update counter set n = n + $1", len(records))
 	return err
-}
-
-func clusterID(ctx context.Context, cfg consumer.Config) (string, error) {
-	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(cfg.Brokers...)}, cfg.ClientOptions...)...)
-	if err != nil {
-		return "", fmt.Errorf("set up the Kafka client: %w", err)
-	}
-	defer client.Close()
-	meta, err := kadm.NewClient(client).BrokerMetadata(ctx)
-	if err != nil {
-		return "", fmt.Errorf("ask for the cluster's id: %w", err)
-	}
-	return meta.Cluster, nil
 }

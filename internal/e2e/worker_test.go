@@ -23,6 +23,7 @@ import (
 	"github.com/oncesink/oncesink/consumer"
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/testpg"
+	"github.com/oncesink/oncesink/internal/wiring"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -96,7 +97,7 @@ func work(raw string) error {
 		Brokers: sp.Brokers, Group: sp.Group, Protocol: sp.Protocol, Topics: map[string]consumer.Start{sp.Topic: {}},
 		SessionTimeout: sessionTimeout, MaxBatchRecords: 200, Logger: log, ClientOptions: []kgo.Opt{kgo.WithHooks(f)},
 	}
-	c, err := consumer.New(cfg, ledger, s)
+	c, err := consumer.NewWith(cfg, wiring.Parts{Ledger: ledger, Engine: s})
 	if err != nil {
 		return err
 	}

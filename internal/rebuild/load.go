@@ -11,6 +11,7 @@ import (
 
 	"github.com/oncesink/oncesink/consumer"
 	"github.com/oncesink/oncesink/internal/engine"
+	"github.com/oncesink/oncesink/internal/wiring"
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -101,7 +102,7 @@ func (j *job) read(ctx context.Context, sk *engine.Sink, ledger *offsets.Ledger,
 		cfg.Topics[p.Topic] = consumer.Start{At: consumer.Earliest}
 		cfg.Assign[p.Topic] = append(cfg.Assign[p.Topic], p.Partition)
 	}
-	c, err := consumer.New(cfg, ledger, sk)
+	c, err := consumer.NewWith(cfg, wiring.Parts{Ledger: ledger, Engine: sk})
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/internal/testkafka"
 	"github.com/oncesink/oncesink/internal/testpg"
+	"github.com/oncesink/oncesink/internal/wiring"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -172,7 +173,7 @@ func (r *rig) live(change ...func(*consumer.Config)) (stop func()) {
 	for _, f := range change {
 		f(&cfg)
 	}
-	c, err := consumer.New(cfg, ledger, s.WithLedger(ledger))
+	c, err := consumer.NewWith(cfg, wiring.Parts{Ledger: ledger, Engine: s.WithLedger(ledger)})
 	r.must(err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

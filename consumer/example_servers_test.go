@@ -1,0 +1,125 @@
+package consumer_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/oncesink/oncesink/internal/testkafka"
+	"github.com/oncesink/oncesink/internal/testpg"
+)
+
+// servers are what an example runs against: a database of its own, and a broker.
+type servers struct {
+	testing.TB
+	name     string
+	cleanups []func()
+
+	url     string
+	brokers []string
+}
+
+// startServers makes a database with these tables, and a broker.
+func startServers(name, tables string) *servers {
+	s := &servers{name: name}
+	s.url = testpg.URL(s)
+	s.exec(tables)
+	s.brokers = testkafka.Fake(s).ListenAddrs()
+	return s
+}
+
+// stop stops what startServers started.
+func (s *servers) stop() {
+	for _, f := range slices.Backward(s.cleanups) {
+		f()
+	}
+}
+
+// produce makes a topic and appends events, each to the next of its two partitions.
+func (s *servers) produce(topic string, events ...string) {
+	client, err := kgo.NewClient(kgo.SeedBrokers(s.brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	s.must(err)
+	defer client.Close()
+	made, err := kadm.NewClient(client).CreateTopic(s.Context(), 2, 1, nil, topic)
+	s.must(errors.Join(err, made.Err))
+	for i, e := range events {
+		s.must(client.ProduceSync(s.Context(), &kgo.Record{Topic: topic, Partition: int32(i % 2), Value: []byte(e)}).FirstErr())
+	}
+}
+
+// print prints the rows of a query, a line each.
+func (s *servers) print(query string) {
+	for _, line := range s.rows(query) {
+		fmt.Println(line)
+	}
+}
+
+func (s *servers) rows(query string) (lines []string) {
+	conn, err := pgx.Connect(s.Context(), s.url)
+	s.must(err)
+	defer conn.Close(s.Context())
+	rows, err := conn.Query(s.Context(), query, pgx.QueryExecModeSimpleProtocol)
+	s.must(err)
+	defer rows.Close()
+	for rows.Next() {
+		var columns []string
+		for _, v := range rows.RawValues() {
+			columns = append(columns, string(v))
+		}
+		lines = append(lines, strings.Join(columns, " "))
+	}
+	s.must(rows.Err())
+	return lines
+}
+
+// until waits until a query has one row with this value.
+func (s *servers) until(want, query string) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(time.Minute)
+	for strings.Join(s.rows(query), "\n") != want {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			s.Fatal("not within a minute: ", want, ": ", query)
+		}
+	}
+}
+
+func (s *servers) exec(sql string) {
+	conn, err := pgx.Connect(s.Context(), s.url)
+	s.must(err)
+	defer conn.Close(s.Context())
+	_, err = conn.Exec(s.Context(), sql)
+	s.must(err)
+}
+
+func (s *servers) must(err error) {
+	if err != nil {
+		s.Fatal(err)
+	}
+}
+
+// An example has no *testing.T: what the servers ask of one is here.
+
+func (s *servers) Helper()                           {}
+func (s *servers) Name() string                      { return s.name }
+func (s *servers) Context() context.Context          { return context.Background() }
+func (s *servers) Cleanup(f func())                  { s.cleanups = append(s.cleanups, f) }
+func (s *servers) Fatal(args ...any)                 { panic(fmt.Sprint(args...)) }
+func (s *servers) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
+func (s *servers) TempDir() string {
+	dir, err := os.MkdirTemp("", "oncesink-example-")
+	s.must(err)
+	s.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}

@@ -1,0 +1,65 @@
+package consumer
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/oncesink/oncesink/internal/engine"
+	"github.com/oncesink/oncesink/internal/schema"
+	"github.com/oncesink/oncesink/offsets"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// Init creates or migrates, in the pool's database, what a consumer with this configuration needs, as
+// `oncesink init` does: the ledger, the dead letters, tables that are missing and have a Create statement, guard columns
+// and delete memories. Without tables it is the ledger and the dead letters. It changes nothing where all is there already,
+// and several processes may call it at once: a program may begin with it. Where a table can't be written as the
+// configuration says it does nothing at all, and says why in joined *[sink.ConfigError]s.
+//
+// The pool's role must be allowed to create the schema oncesink and to alter the tables; the role that runs the consumer
+// needs less: see [InitSQL].
+func Init(ctx context.Context, pool *pgxpool.Pool, cfg sink.Config) error {
+	if _, err := schema.Plan(ctx, pool, cfg); err != nil {
+		return err
+	}
+	return withConn(ctx, pool, func(conn *pgx.Conn) error {
+		if err := offsets.Init(ctx, conn); err != nil {
+			return err
+		}
+		return schema.Init(ctx, conn, cfg)
+	})
+}
+
+// InitSQL returns the script of what [Init] does, for a DBA, with the grants that the runtime role needs if
+// role is not empty. It can be run again, and brings a database of an older version up to date.
+func InitSQL(cfg sink.Config, role string) string {
+	return offsets.SQL(role) + "\n" + schema.InitSQL(cfg, role)
+}
+
+// AcceptMapping makes the mapping of cfg.Sink the one of the group from here on, as `oncesink init --accept-mapping` does:
+// where tables are written otherwise than before, New's consumer ends with an error that names the table until somebody says that
+// this is meant. Processes of the group that run with another mapping stop. Rows that were written before stay as they are.
+// The role must be allowed to delete from oncesink.mappings.
+func AcceptMapping(ctx context.Context, pool *pgxpool.Pool, cfg Config) error {
+	cfg = cfg.withDefaults()
+	s, err := engine.Open(ctx, pool, nil, cfg.Sink)
+	if err != nil {
+		return err
+	}
+	return withConn(ctx, pool, func(conn *pgx.Conn) error {
+		return offsets.AcceptMappings(ctx, conn, cfg.Group, s.Mappings())
+	})
+}
+
+// withConn runs f on a connection of the pool.
+func withConn(ctx context.Context, pool *pgxpool.Pool, f func(*pgx.Conn) error) error {
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("connect to PostgreSQL: %w", err)
+	}
+	defer conn.Release()
+	return f(conn.Conn())
+}
