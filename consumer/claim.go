@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/oncesink/oncesink/offsets"
@@ -13,8 +14,8 @@ import (
 // claimTimeout bounds one call of claim.
 const claimTimeout = 30 * time.Second
 
-// resolveTimeout bounds the resolution of first positions, so that a topic without a
-// leader does not use up the time of the lanes that are claimed with it.
+// resolveTimeout bounds the resolution of first positions, so that a topic without a leader leaves time
+// for the lanes that are claimed with it.
 func resolveTimeout(patient bool) time.Duration {
 	if patient {
 		return claimTimeout / 2
@@ -141,15 +142,24 @@ func (a *attempt) makeFirstPositions(ctx context.Context) error {
 	}
 	resolve, cancel := context.WithTimeout(ctx, resolveTimeout(a.patient))
 	defer cancel()
-	var firsts []offsets.First
-	failed := map[string]error{}
+	var (
+		resolving sync.WaitGroup
+		mu        sync.Mutex
+		firsts    []offsets.First
+		failed    = map[string]error{}
+	)
 	for _, topic := range a.m.unplaced(at, a.rows) {
-		found, err := a.m.firsts(resolve, topic, a.ids[topic], a.rows)
-		if err != nil {
-			failed[topic] = err
-		}
-		firsts = append(firsts, found...)
+		resolving.Go(func() { // side by side: one that has no leader takes all the time that there is
+			found, err := a.m.firsts(resolve, topic, a.ids[topic], a.rows)
+			mu.Lock()
+			defer mu.Unlock()
+			firsts = append(firsts, found...)
+			if err != nil {
+				failed[topic] = err
+			}
+		})
 	}
+	resolving.Wait()
 	a.keep(func(r *request) error {
 		if a.row[r.lane.Partition] != nil || a.m.wasHeld(r.lane.Partition) {
 			return nil

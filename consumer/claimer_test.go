@@ -13,6 +13,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/testkafka"
@@ -184,25 +187,34 @@ func TestLostAnswerOfAClaim(t *testing.T) {
 func TestOneTopicLeavesTheOthersAlone(t *testing.T) {
 	for _, test := range []struct {
 		name   string
-		set    func(*rig)
+		set    func(*rig, *kfake.Cluster)
 		reason string
 	}{
-		{"that does not exist", func(*rig) {}, `"other" does not exist`},
-		{"whose start is refused", func(r *rig) {
-			resp, err := r.admin.CreateTopic(r.t.Context(), 1, 1, nil, "other")
+		{"that does not exist", func(*rig, *kfake.Cluster) {}, `"another" does not exist`},
+		{"whose start is refused", func(r *rig, _ *kfake.Cluster) {
+			resp, err := r.admin.CreateTopic(r.t.Context(), 1, 1, nil, "another")
 			r.must(errors.Join(err, resp.Err))
 			var o kadm.Offsets
-			o.Add(kadm.Offset{Topic: "other", At: 0, LeaderEpoch: -1, Metadata: mirrorMark})
+			o.Add(kadm.Offset{Topic: "another", At: 0, LeaderEpoch: -1, Metadata: mirrorMark})
 			r.must(r.admin.CommitAllOffsets(r.t.Context(), group, o))
 		}, "as a copy of a ledger"},
+		{"that has no leader", func(r *rig, cluster *kfake.Cluster) {
+			resp, err := r.admin.CreateTopic(r.t.Context(), 1, 1, nil, "another")
+			r.must(errors.Join(err, resp.Err))
+			cluster.ControlKey(int16(kmsg.ListOffsets), func(req kmsg.Request) (kmsg.Response, error, bool) {
+				cluster.KeepControl()
+				return withoutLeader(req.(*kmsg.ListOffsetsRequest), "another")
+			})
+		}, "list start offsets of another"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := newRig(t, testkafka.Fake(t).ListenAddrs(), "orders", 2)
-			test.set(r)
+			cluster := testkafka.Fake(t)
+			r := newRig(t, cluster.ListenAddrs(), "orders", 2)
+			test.set(r, cluster)
 			log := &logBuffer{}
 			m, _ := r.assigned(2, (*member).startClaimers, func(c *Config) {
-				c.Topics["other"] = Start{At: Committed}
-				c.Assign["other"] = []int32{0}
+				c.Topics["another"] = Start{At: Committed}
+				c.Assign["another"] = []int32{0}
 				c.Logger = slog.New(slog.NewTextHandler(log, nil))
 			})
 			for p := range int32(2) {
@@ -210,7 +222,7 @@ func TestOneTopicLeavesTheOthersAlone(t *testing.T) {
 					t.Errorf("partition %d of the other topic is in state %d after the first attempt, want it running", p, got)
 				}
 			}
-			if got := m.lane(offsets.Partition{Topic: "other"}).view().state; got != claiming {
+			if got := m.lane(offsets.Partition{Topic: "another"}).view().state; got != claiming {
 				t.Errorf("the topic's own partition is in state %d", got)
 			}
 			if !strings.Contains(strings.ReplaceAll(log.String(), `\`, ""), test.reason) {
@@ -218,4 +230,23 @@ func TestOneTopicLeavesTheOthersAlone(t *testing.T) {
 			}
 		})
 	}
+}
+
+// withoutLeader answers a request about one topic as a broker does that has lost it.
+func withoutLeader(req *kmsg.ListOffsetsRequest, topic string) (kmsg.Response, error, bool) {
+	resp := req.ResponseKind().(*kmsg.ListOffsetsResponse)
+	for _, t := range req.Topics {
+		if t.Topic != topic {
+			return nil, nil, false // asked for by itself
+		}
+		answer := kmsg.NewListOffsetsResponseTopic()
+		answer.Topic = t.Topic
+		for _, p := range t.Partitions {
+			part := kmsg.NewListOffsetsResponseTopicPartition()
+			part.Partition, part.ErrorCode = p.Partition, kerr.LeaderNotAvailable.Code
+			answer.Partitions = append(answer.Partitions, part)
+		}
+		resp.Topics = append(resp.Topics, answer)
+	}
+	return resp, nil, true
 }
