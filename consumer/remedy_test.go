@@ -85,7 +85,7 @@ func TestRemediesWorkAsPrinted(t *testing.T) {
 			}
 			test.fault(r)
 			if !test.running {
-				p = r.start(quotedGroup)
+				r.start(quotedGroup)
 			}
 			var why string
 			eventually(t, "the status shows the halt", func() bool {
