@@ -6,7 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/oncesink/oncesink/offsets"
+	"github.com/oncesink/oncesink/internal/wiring"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -48,19 +48,11 @@ type Config struct {
 	BufferBytes int64
 	// UntilEnd stops at the end that the topics had at the start.
 	UntilEnd bool
-	// Until bounds partitions that are assigned by hand: no record at or beyond its
-	// offset is applied, and Run returns when each has applied all below it.
-	Until map[offsets.Partition]int64
-	// NoMirror leaves the Kafka group of this name alone: no copy of the positions.
-	NoMirror bool
 	// StopTimeout bounds a graceful stop. Defaults to 20 s.
 	StopTimeout time.Duration
 	// Logger; nil discards.
 	Logger *slog.Logger
 }
-
-// DefaultBufferBytes is the default of Config.BufferBytes.
-const DefaultBufferBytes = 16 << 20
 
 // Protocol is how the group agrees who reads what.
 type Protocol string
@@ -98,7 +90,7 @@ func (c Config) withDefaults() Config {
 	def(&c.Writers, 2)
 	def(&c.MaxBatchRecords, 10_000)
 	def(&c.MaxBatchBytes, 8<<20)
-	def(&c.BufferBytes, DefaultBufferBytes)
+	def(&c.BufferBytes, wiring.BufferBytes)
 	def(&c.StopTimeout, 20*time.Second)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -20,6 +20,9 @@ type Consumer struct {
 	ledger *offsets.Ledger
 	sink   *engine.Sink
 	log    *slog.Logger
+	// until and noMirror are those of wiring.Parts.
+	until    map[offsets.Partition]int64
+	noMirror bool
 
 	mu   sync.Mutex
 	held map[offsets.Partition]bool // claimed at least once by this process (rule 7)

@@ -5,10 +5,10 @@ import (
 	"sync"
 
 	"github.com/oncesink/oncesink/internal/decode"
+	"github.com/oncesink/oncesink/internal/kafka"
+	"github.com/oncesink/oncesink/sink"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-
-	"github.com/oncesink/oncesink/sink"
 )
 
 // offer queues polled records. If the lane is full by then it calls suspend, which stops fetching,
@@ -27,7 +27,7 @@ func (l *lane) offer(recs []*kgo.Record, limits *Config, suspend func(*lane)) {
 	}
 	l.raw = slices.Grow(l.raw, len(recs))
 	for _, r := range recs {
-		l.raw = append(l.raw, ToRecord(r))
+		l.raw = append(l.raw, kafka.Record(r))
 		l.rawBytes += rawBytes(len(r.Key), len(r.Value))
 	}
 	l.next = recs[len(recs)-1].Offset + 1

@@ -42,7 +42,7 @@ func (m *member) dispatch(fetches kgo.Fetches) {
 				m.halt(l, m.cfg.gap(at, v.next, p.LogStartOffset))
 				continue
 			}
-			if bound, ok := m.cfg.Until[at]; ok {
+			if bound, ok := m.until[at]; ok {
 				below := slices.IndexFunc(p.Records, func(r *kgo.Record) bool { return r.Offset >= bound })
 				if below >= 0 {
 					l.bounded()

@@ -43,7 +43,7 @@ type lane struct {
 	claim   offsets.Claim // what we hold; its position is the last committed one
 	next    int64         // offset expected from the next poll
 
-	beyond   bool          // a record past the lane's bound was polled: see Config.Until
+	beyond   bool          // a record past the lane's bound was polled: see wiring.Parts.Until
 	raw      []sink.Record // polled, not decoded
 	rawBytes int
 	decoding int          // bytes of the records that have left the queue and are not in the part yet

@@ -49,7 +49,7 @@ func newMember(c *Consumer) *member {
 	m := &member{
 		Consumer: c,
 		ready:    newReadyQueue(),
-		mirror:   newMirror(&c.cfg),
+		mirror:   newMirror(c),
 		lanes:    map[offsets.Partition]*lane{},
 		claims:   newClaimQueue(),
 		retries:  newClaimQueue(),
@@ -95,7 +95,7 @@ func (m *member) run(parent context.Context, ends *map[offsets.Partition]int64) 
 		case <-ctx.Done():
 		}
 	})
-	if m.cfg.Until != nil {
+	if m.until != nil {
 		m.spawn(func() { m.untilBounds(ctx, stop) })
 	}
 	if m.cfg.UntilEnd {

@@ -55,7 +55,7 @@ func (m *member) refuseClaims(ctx context.Context, rows []offsets.Row) map[offse
 			answers[row.Instance] = said
 		}
 		if said.alive {
-			said.err = &TwoOwnersError{Partition: row.Partition, Winner: row.Owner}
+			said.err = &twoOwnersError{Partition: row.Partition, winner: row.Owner}
 		}
 		if said.err != nil {
 			refused[row.Partition] = said.err
@@ -64,13 +64,13 @@ func (m *member) refuseClaims(ctx context.Context, rows []offsets.Row) map[offse
 	return refused
 }
 
-// TwoOwnersError says that two processes were given the same partition by hand.
-type TwoOwnersError struct {
+// twoOwnersError says that two processes were given the same partition by hand.
+type twoOwnersError struct {
 	offsets.Partition
-	Winner string
+	winner string
 }
 
-func (e *TwoOwnersError) Error() string {
-	return e.Partition.String() + ": assigned by hand to this process and to " + e.Winner +
+func (e *twoOwnersError) Error() string {
+	return e.Partition.String() + ": assigned by hand to this process and to " + e.winner +
 		", which claimed it last and is alive: this one stands by. Give each partition to one process"
 }

@@ -35,8 +35,8 @@ type mirror struct {
 	dirty map[offsets.Partition]offsets.Claim // whose position the group does not have yet
 }
 
-func newMirror(cfg *Config) *mirror {
-	return &mirror{group: cfg.Group, byHand: len(cfg.Assign) > 0, off: cfg.NoMirror, dirty: map[offsets.Partition]offsets.Claim{}}
+func newMirror(c *Consumer) *mirror {
+	return &mirror{group: c.cfg.Group, byHand: len(c.cfg.Assign) > 0, off: c.noMirror, dirty: map[offsets.Partition]offsets.Claim{}}
 }
 
 // moved notes a committed position.

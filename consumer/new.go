@@ -75,10 +75,18 @@ func NewWith(cfg Config, parts wiring.Parts) (*Consumer, error) {
 	if l := parts.Ledger; l != nil && l.Group() != cfg.Group {
 		problems = append(problems, &sink.ConfigError{Problem: fmt.Sprintf("the ledger is that of group %q, the consumer's group is %q", l.Group(), cfg.Group)})
 	}
+	for p := range parts.Until {
+		if !slices.Contains(cfg.Assign[p.Topic], p.Partition) {
+			problems = append(problems, &sink.ConfigError{Problem: p.String() + " is bounded, but it is not assigned by hand"})
+		}
+	}
 	if err := errors.Join(problems...); err != nil {
 		return nil, err
 	}
-	return &Consumer{cfg: cfg, ledger: parts.Ledger, sink: parts.Engine, log: cfg.Logger, held: map[offsets.Partition]bool{}}, nil
+	return &Consumer{
+		cfg: cfg, ledger: parts.Ledger, sink: parts.Engine, log: cfg.Logger, until: parts.Until, noMirror: parts.NoMirror,
+		held: map[offsets.Partition]bool{},
+	}, nil
 }
 
 // problems are what is wrong with the configuration by itself.
@@ -98,11 +106,6 @@ func (c *Config) problems() (problems []error) {
 	for topic := range c.Assign {
 		if _, ok := c.Topics[topic]; !ok {
 			problem("partitions of topic %q are assigned, but the topic is not read", topic)
-		}
-	}
-	for p := range c.Until {
-		if !slices.Contains(c.Assign[p.Topic], p.Partition) {
-			problem("%s is bounded, but it is not assigned by hand", p)
 		}
 	}
 	if !slices.Contains([]Protocol{Cooperative, Eager, KIP848}, c.Protocol) {

@@ -12,30 +12,21 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/oncesink/oncesink/internal/wiring"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
 
-// Outlook is what a run that begins now would meet at its first claims and
-// fetches, before it has read a record.
-type Outlook struct {
-	// Refused are *sink.ConfigErrors that end a run at once.
-	Refused []error
-	// Halted are the errors that halt a partition while the others go on. Of those that all
-	// partitions of a topic share, there is one.
-	Halted []error
-	// Warnings are for people.
-	Warnings []string
-	// First are the positions that partitions without one would be given, in order.
-	First []offsets.First
-
+// outlook is an Outlook that is being made.
+type outlook struct {
+	wiring.Outlook
 	told map[string]bool // see refuse
 }
 
-// Look reads the ledger and the log as a run does when it begins, in a client's
-// own time: it claims, joins and changes nothing. The client needs no group. The error is one
+// Look is for `oncesink check`: it reads the ledger and the log as a run does when it begins, in a client's
+// own time, and claims, joins and changes nothing. The client needs no group. The error is one
 // of a connection, which a run would wait for.
-func (c *Consumer) Look(ctx context.Context, client *kgo.Client) (*Outlook, error) {
+func (c *Consumer) Look(ctx context.Context, client *kgo.Client) (*wiring.Outlook, error) {
 	m := &member{Consumer: c, client: client, admin: kadm.NewClient(client)}
 	topics := sortedTopics(c.cfg.Topics)
 	ids, err := m.topicIDs(ctx, topics)
@@ -54,7 +45,7 @@ func (c *Consumer) Look(ctx context.Context, client *kgo.Client) (*Outlook, erro
 	if err != nil {
 		return nil, err
 	}
-	o := &Outlook{told: map[string]bool{}}
+	o := &outlook{told: map[string]bool{}}
 	wants := o.wants(c.cfg, starts, ids)
 	answers, err := c.ledger.Examine(ctx, wants)
 	if err != nil {
@@ -104,7 +95,7 @@ func (c *Consumer) Look(ctx context.Context, client *kgo.Client) (*Outlook, erro
 	slices.SortFunc(o.First, func(a, b offsets.First) int {
 		return cmp.Or(strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition.Partition, b.Partition.Partition))
 	})
-	return o, m.lookAtFirsts(ctx, o, starts, ends)
+	return &o.Outlook, m.lookAtFirsts(ctx, o, starts, ends)
 }
 
 // truncated asks, as the client does before its first fetch (KIP-320), where the epochs ended in which the rows' last
@@ -134,7 +125,7 @@ func (m *member) truncated(ctx context.Context, rows []offsets.Row) (map[offsets
 }
 
 // lookAtFirsts looks where the Kafka group stands that the first positions are taken from.
-func (m *member) lookAtFirsts(ctx context.Context, o *Outlook, starts, ends kadm.ListedOffsets) error {
+func (m *member) lookAtFirsts(ctx context.Context, o *outlook, starts, ends kadm.ListedOffsets) error {
 	without := map[string]int{} // partitions, by topic
 	stands := map[string]kadm.OffsetResponses{}
 	for _, f := range o.First {
@@ -166,7 +157,7 @@ func (m *member) lookAtFirsts(ctx context.Context, o *Outlook, starts, ends kadm
 }
 
 // wants are the partitions that a run would be given if it were alone.
-func (o *Outlook) wants(cfg Config, starts kadm.ListedOffsets, ids map[string]offsets.Token) []offsets.Want {
+func (o *outlook) wants(cfg Config, starts kadm.ListedOffsets, ids map[string]offsets.Token) []offsets.Want {
 	var wants []offsets.Want
 	want := func(topic string, partition int32) {
 		wants = append(wants, offsets.Want{Partition: offsets.Partition{Topic: topic, Partition: partition}, TopicID: ids[topic]})
@@ -191,7 +182,7 @@ func (o *Outlook) wants(cfg Config, starts kadm.ListedOffsets, ids map[string]of
 
 // refuse sorts a claim's error by what a run does about it. Errors that all partitions
 // of a topic share are told once: one statement of an operator mends them all.
-func (o *Outlook) refuse(err error) {
+func (o *outlook) refuse(err error) {
 	var (
 		mapping *offsets.MappingError
 		cluster *offsets.ClusterChangedError

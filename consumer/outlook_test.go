@@ -18,7 +18,7 @@ import (
 )
 
 // look is the outlook of a process that begins now.
-func (r *rig) look(change ...func(*Config, *offsets.Options)) *Outlook {
+func (r *rig) look(change ...func(*Config, *offsets.Options)) *wiring.Outlook {
 	r.t.Helper()
 	cfg := Config{Brokers: r.brokers, Group: group, Topics: map[string]Start{r.topic: {}}}
 	opts := offsets.Options{ClusterID: "test"}
@@ -148,7 +148,7 @@ func TestOutlookOfStarts(t *testing.T) {
 	at := func(s Start) func(*Config, *offsets.Options) {
 		return func(c *Config, _ *offsets.Options) { c.Topics[r.topic] = s }
 	}
-	firsts := func(o *Outlook) string {
+	firsts := func(o *wiring.Outlook) string {
 		t.Helper()
 		if len(o.Refused)+len(o.Halted) > 0 {
 			t.Errorf("refused %v, halted %v", o.Refused, o.Halted)

@@ -49,6 +49,7 @@ type rig struct {
 	client  *kgo.Client
 	admin   *kadm.Client
 	pool    *pgxpool.Pool
+	parts   wiring.Parts // of consumers that start has still to make
 }
 
 func newRig(t *testing.T, brokers []string, topic string, partitions int32) *rig {
@@ -166,7 +167,9 @@ func (r *rig) start(change ...func(*Config, *sink.Config)) *process {
 	ledger := offsets.New(pool, cfg.Group, offsets.Options{ClusterID: "test", Logger: cfg.Logger})
 	s, err := engine.Open(ctx, pool, ledger, scfg)
 	r.must(err)
-	p.Consumer, err = NewWith(cfg, wiring.Parts{Ledger: ledger, Engine: s})
+	parts := r.parts
+	parts.Ledger, parts.Engine = ledger, s
+	p.Consumer, err = NewWith(cfg, parts)
 	r.must(err)
 	go func() {
 		defer close(p.done)

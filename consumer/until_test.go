@@ -19,13 +19,11 @@ func TestUntilBounds(t *testing.T) {
 	r.produce(0, 0, 500)
 	r.produce(1, 1000, 50)
 	for _, bounds := range [][3]int64{{120, 50, 0}, {120, 50, 0}, {121, 50, 0}, {500, 50, 0}} {
-		p := r.start(smallBatches, func(c *Config, _ *sink.Config) {
-			c.Assign = map[string][]int32{"bounded": {0, 1, 2}}
-			c.Until, c.NoMirror = map[offsets.Partition]int64{}, true
-			for i, b := range bounds {
-				c.Until[offsets.Partition{Topic: "bounded", Partition: int32(i)}] = b
-			}
-		})
+		r.parts = wiring.Parts{Until: map[offsets.Partition]int64{}, NoMirror: true}
+		for i, b := range bounds {
+			r.parts.Until[offsets.Partition{Topic: "bounded", Partition: int32(i)}] = b
+		}
+		p := r.start(smallBatches, func(c *Config, _ *sink.Config) { c.Assign = map[string][]int32{"bounded": {0, 1, 2}} })
 		if err := p.wait(t); err != nil {
 			t.Fatal(err)
 		}
@@ -38,8 +36,8 @@ func TestUntilBounds(t *testing.T) {
 
 // A bound is for partitions that are assigned by hand.
 func TestUntilNeedsAssignment(t *testing.T) {
-	_, err := NewWith(Config{Brokers: []string{"localhost:9"}, Group: group, Topics: map[string]Start{"bounded": {}},
-		Until: map[offsets.Partition]int64{{Topic: "bounded"}: 1}}, wiring.Parts{})
+	_, err := NewWith(Config{Brokers: []string{"localhost:9"}, Group: group, Topics: map[string]Start{"bounded": {}}},
+		wiring.Parts{Until: map[offsets.Partition]int64{{Topic: "bounded"}: 1}})
 	if err == nil {
 		t.Error("a bound without an assignment is accepted")
 	}

@@ -79,7 +79,7 @@ func (m *member) untilBounds(ctx context.Context, stop context.CancelCauseFunc) 
 // atBounds reports whether every bounded partition has come to its bound or can't.
 func (m *member) atBounds() (done bool, halts error) {
 	var stopped []error
-	for p, bound := range m.cfg.Until {
+	for p, bound := range m.until {
 		l := m.lane(p)
 		switch {
 		case l == nil:

@@ -20,7 +20,7 @@ type prepared struct {
 	ledger   *offsets.Ledger
 	consumer *consumer.Consumer
 	// outlook is what the first claims and fetches would meet; empty if passing says why it is not known.
-	outlook  *consumer.Outlook
+	outlook  *wiring.Outlook
 	warnings []string
 	// passing is what stood in the way and passes by itself, such as a table that is locked: a run starts nevertheless.
 	passing error
@@ -41,7 +41,7 @@ func (s *session) prepare(ctx context.Context) (*prepared, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &prepared{sink: sk, ledger: ledger, outlook: &consumer.Outlook{}}
+	p := &prepared{sink: sk, ledger: ledger, outlook: &wiring.Outlook{}}
 	if err := s.conn(ctx, func(c *pgx.Conn) error { return offsets.CheckRights(ctx, c) }); err != nil {
 		return nil, s.scrub(err)
 	}

@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/oncesink/oncesink/consumer"
 	"github.com/oncesink/oncesink/internal/rebuild"
+	"github.com/oncesink/oncesink/internal/wiring"
 )
 
 // loadFlags are those of the commands that read a table's topics again.
@@ -163,7 +163,7 @@ func (f *loadFlags) run(cmd *cobra.Command, table string, r *rebuild.Range, judg
 	if err := s.connectBoth(ctx); err != nil {
 		return err
 	}
-	limitMemory(cmp.Or(s.consumer.BufferBytes, consumer.DefaultBufferBytes))
+	limitMemory(cmp.Or(s.consumer.BufferBytes, wiring.BufferBytes))
 	show := newProgress(cmd.ErrOrStderr(), s.log)
 	result, err := rebuild.Run(ctx, rebuild.Options{
 		Pool: s.pool, Admin: s.admin, Cluster: s.meta.Cluster, Sink: s.sinkCfg, Consumer: s.consumer,

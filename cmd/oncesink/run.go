@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/oncesink/oncesink/consumer"
+	"github.com/oncesink/oncesink/internal/wiring"
 )
 
 func newRunCommand() *cobra.Command {
@@ -53,7 +53,7 @@ partition that halted makes it end with 1 when the others are done.`,
 			for _, w := range p.warnings {
 				s.log.Warn(w)
 			}
-			limitMemory(cmp.Or(s.consumer.BufferBytes, consumer.DefaultBufferBytes))
+			limitMemory(cmp.Or(s.consumer.BufferBytes, wiring.BufferBytes))
 			s.log.Info("connected", "topics", p.sink.Topics(), "cluster", s.meta.Cluster, "instance", p.ledger.Instance())
 			s.log.Info("running", "group", s.consumer.Group, "version", version())
 			if err := p.consumer.Run(ctx); err != nil {

@@ -16,8 +16,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/oncesink/oncesink/consumer"
 	"github.com/oncesink/oncesink/internal/engine"
+	"github.com/oncesink/oncesink/internal/kafka"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -152,7 +152,7 @@ func (s *session) readSample(ctx context.Context, x *engine.Sample, r *sampleRep
 			var records []sink.Record
 			for _, rec := range f.Records {
 				if rec.Offset < str.to {
-					records = append(records, consumer.ToRecord(rec))
+					records = append(records, kafka.Record(rec))
 				}
 				if rec.Offset+1 >= str.to {
 					delete(left, p)

@@ -96,13 +96,13 @@ func (j *job) fill(ctx context.Context, bounds map[offsets.Partition]int64) erro
 func (j *job) read(ctx context.Context, sk *engine.Sink, ledger *offsets.Ledger, bounds map[offsets.Partition]int64) error {
 	cfg := j.Consumer
 	cfg.Group, cfg.InstanceID = j.stage.group, ""
-	cfg.Topics, cfg.Assign, cfg.Until, cfg.NoMirror = map[string]consumer.Start{}, map[string][]int32{}, bounds, true
+	cfg.Topics, cfg.Assign = map[string]consumer.Start{}, map[string][]int32{}
 	cfg.UntilEnd = false
 	for p := range bounds {
 		cfg.Topics[p.Topic] = consumer.Start{At: consumer.Earliest}
 		cfg.Assign[p.Topic] = append(cfg.Assign[p.Topic], p.Partition)
 	}
-	c, err := consumer.NewWith(cfg, wiring.Parts{Ledger: ledger, Engine: sk})
+	c, err := consumer.NewWith(cfg, wiring.Parts{Ledger: ledger, Engine: sk, Until: bounds, NoMirror: true})
 	if err != nil {
 		return err
 	}

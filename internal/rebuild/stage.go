@@ -11,8 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/oncesink/oncesink/consumer"
 	"github.com/oncesink/oncesink/internal/engine"
+	"github.com/oncesink/oncesink/internal/kafka"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/schema"
@@ -156,7 +156,7 @@ func (j *job) uniformSet(ctx context.Context, sk *engine.Sink) (string, error) {
 			if r.Value == nil && l.Strategy == sink.Upsert {
 				return "", nil // there are tombstones
 			}
-			if set := sk.StageSet(j.Table, consumer.ToRecord(r)); set != "" {
+			if set := sk.StageSet(j.Table, kafka.Record(r)); set != "" {
 				return set, nil
 			}
 		}

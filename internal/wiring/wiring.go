@@ -1,4 +1,5 @@
-// Package wiring has what oncesink's own commands bring to a consumer, where a program gives a configuration alone.
+// Package wiring has what oncesink's own commands bring to a consumer and learn from it, where a program gives a
+// configuration alone.
 package wiring
 
 import (
@@ -10,4 +11,26 @@ import (
 type Parts struct {
 	Ledger *offsets.Ledger
 	Engine *engine.Sink
+	// Until bounds partitions that are assigned by hand: no record at or beyond its
+	// offset is applied, and Run returns when each has applied all below it.
+	Until map[offsets.Partition]int64
+	// NoMirror leaves the Kafka group of this name alone: no copy of the positions.
+	NoMirror bool
+}
+
+// BufferBytes is the default of consumer.Config.BufferBytes.
+const BufferBytes = 16 << 20
+
+// Outlook is what a run that begins now would meet at its first claims and
+// fetches, before it has read a record.
+type Outlook struct {
+	// Refused are *sink.ConfigErrors that end a run at once.
+	Refused []error
+	// Halted are the errors that halt a partition while the others go on. Of those that all
+	// partitions of a topic share, there is one.
+	Halted []error
+	// Warnings are for people.
+	Warnings []string
+	// First are the positions that partitions without one would be given, in order.
+	First []offsets.First
 }

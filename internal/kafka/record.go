@@ -1,4 +1,5 @@
-package consumer
+// Package kafka has the words of Kafka as the sink takes them.
+package kafka
 
 import (
 	"time"
@@ -11,9 +12,9 @@ import (
 // noTimestamp is what Kafka has for a record without a time, in milliseconds since 1970.
 const noTimestamp = -1
 
-// ToRecord is a record of Kafka as the sink takes it. Its slices are the record's own. A record
+// Record is a record of the client as the sink takes it. Its slices are the record's own. A record
 // without a time has the zero time.
-func ToRecord(r *kgo.Record) sink.Record {
+func Record(r *kgo.Record) sink.Record {
 	rec := sink.Record{
 		Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Epoch: r.LeaderEpoch,
 		Timestamp: r.Timestamp, Key: r.Key, Value: r.Value, Control: r.Attrs.IsControl(),
