@@ -23,6 +23,55 @@ import (
 //	  neighbours of the batch wrote their rows     the record's
 //	  none did                                     what the class says: a person's to mend, or a halt
 
+// applyOrBisect writes the rows of the records and runs the handlers over them. What a record is to blame for
+// becomes a dead letter: all it would have written, in every table, or nothing.
+func (t *transaction) applyOrBisect(ctx context.Context, records spans) error {
+	err := t.applyByRoutes(ctx, records)
+	if err == nil || !t.arguable(err) {
+		return err
+	}
+	if err := t.rollback(ctx); err != nil {
+		return err
+	}
+	t.most = byStatement
+	if err := t.altered(ctx); err != nil {
+		return err
+	}
+	if err := t.shared(ctx, err); err != nil {
+		return err
+	}
+	if pgerr.SQLState(err) == pgerr.ForeignKeyViolation && !t.orphansAreData && !t.m.References {
+		return err // the parent is waited for; it can't be one of this batch
+	}
+	b := &bisection{transaction: t}
+	if err := b.split(ctx, records, err); err != nil {
+		return err
+	}
+	return b.verdict()
+}
+
+// applyByRoutes applies the records by ever safer routes, as long as a COPY is undone.
+func (t *transaction) applyByRoutes(ctx context.Context, records spans) error {
+	err := t.apply(ctx, records)
+	for refused := (*copyRefused)(nil); errors.As(err, &refused); err = t.apply(ctx, records) {
+		t.saferThan(refused)
+		if err := t.rollback(ctx); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// saferThan leaves out the route on which a COPY was refused.
+func (t *transaction) saferThan(refused *copyRefused) {
+	refused.table.learn.failed()
+	if t.most == byCopy && pgerr.SQLState(refused) == pgerr.UniqueViolation {
+		t.most = byLook
+	} else {
+		t.most = byStatement
+	}
+}
+
 // arguable reports whether a record may be to blame for the error.
 func (t *transaction) arguable(err error) bool {
 	var (
@@ -104,10 +153,9 @@ func (b *bisection) split(ctx context.Context, records spans, err error) error {
 	}
 	left, right := records.halve()
 	for _, half := range []spans{left, right} {
-		before := b.counts()
-		err := b.tryRoutes(ctx, half)
+		err := b.applyByRoutes(ctx, half)
 		if err == nil {
-			b.passed(before)
+			b.passed()
 			continue
 		}
 		if !b.arguable(err) {
@@ -123,18 +171,10 @@ func (b *bisection) split(ctx context.Context, records spans, err error) error {
 	return nil
 }
 
-// counts are the rows that were written so far.
-func (b *bisection) counts() map[*table]int {
-	counts := make(map[*table]int, len(b.rowsWritten))
-	for t, n := range b.rowsWritten {
-		counts[t] = n
-	}
-	return counts
-}
-
-func (b *bisection) passed(before map[*table]int) {
-	for t, n := range b.rowsWritten {
-		if n > before[t] {
+// passed notes which tables the half that was applied last wrote to.
+func (b *bisection) passed() {
+	for t, e := range b.trying {
+		if e.rows > 0 {
 			if b.wrote == nil {
 				b.wrote = map[*table]bool{}
 			}

@@ -51,7 +51,7 @@ func (t *transaction) copy(ctx context.Context, tb *table, s statement.Shape, ev
 		}
 		w.copyText = rows.text[:0]
 	}
-	tb.learn.worked()
+	t.trying.of(tb).copies++
 	return nil
 }
 
@@ -60,7 +60,7 @@ func (t *transaction) copyFrom(ctx context.Context, tb *table, sql string, data 
 	ctx, alive, stop := t.watch(ctx)
 	defer stop()
 	tag, err := t.conn.Conn().PgConn().CopyFrom(ctx, watched{data, alive}, sql)
-	t.rowsWritten[tb] += int(tag.RowsAffected())
+	t.trying.of(tb).rows += int(tag.RowsAffected())
 	var pg *pgconn.PgError
 	switch {
 	case err == nil:

@@ -31,9 +31,9 @@ select $1::text, l.topic_id::uuid, l.topic, l.generation, l.partition, l."offset
     as l(topic_id, topic, generation, partition, "offset", recorded, key, value, headers, code, message, target, column_name, constraint_name)
     on conflict (sink_group, topic_id, partition, "offset") do nothing`
 
-// keep writes the dead letters of the transaction's records: those that the
+// keepDeadLetters writes the dead letters of the transaction's records: those that the
 // tables refused and those that could not be decoded.
-func (t *transaction) keep(ctx context.Context) error {
+func (t *transaction) keepDeadLetters(ctx context.Context) error {
 	for _, x := range t.records {
 		for _, f := range x.part.Faults {
 			if f.Record >= x.lo && f.Record < x.hi {

@@ -16,7 +16,7 @@ func (t *transaction) shortcut(ctx context.Context, tb *table, events []event) (
 	t.w.winning = false
 	way := min(tb.route(len(events)), t.most)
 	if way == byStatement {
-		t.upserted[tb] += len(events)
+		t.trying.of(tb).upserted += len(events)
 		t.w.winning = len(events) >= leastRows && tb.learn.forced == nil && t.most == byCopy && tb.CopyRefused == ""
 		return events, nil
 	}
@@ -51,7 +51,8 @@ func (t *transaction) shortcut(ctx context.Context, tb *table, events []event) (
 	}
 	w.rest, w.fresh = rest, fresh
 	if way == byLook && asked > 0 {
-		tb.learn.saw(absent, winners, asked)
+		e := t.trying.of(tb)
+		e.absent, e.winners, e.asked = e.absent+absent, e.winners+winners, e.asked+asked
 	}
 	w.split(tb, fresh)
 	if len(fresh) == 0 {

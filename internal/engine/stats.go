@@ -48,12 +48,8 @@ type tableStats struct {
 // removed is what tombstones did in a transaction.
 type removed struct{ tombstones, rowless int64 }
 
-// removals are those of a transaction, by table.
-type removals map[*table]removed
-
-func (r removals) add(t *table, x removed) {
-	old := r[t]
-	r[t] = removed{old.tombstones + x.tombstones, old.rowless + x.rowless}
+func (r removed) plus(x removed) removed {
+	return removed{r.tombstones + x.tombstones, r.rowless + x.rowless}
 }
 
 // removedBy reads the answer of rememberSQL.
@@ -67,13 +63,14 @@ func removedBy(values [][]byte) (x removed) {
 const rowlessPause = time.Minute
 
 // count adds what a committed transaction did, and warns of tombstones that met no row.
-func (s *Sink) count(done removals) {
-	if len(done) == 0 {
-		return
-	}
+func (s *Sink) count(done effects) {
 	s.stats.Lock()
 	defer s.stats.Unlock()
-	for t, x := range done {
+	for t, e := range done {
+		x := e.removed
+		if x == (removed{}) {
+			continue
+		}
 		c := s.stats.tables[t.Title()]
 		if c == nil {
 			c = &tableStats{TableStats: TableStats{Table: t.Title()}}

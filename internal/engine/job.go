@@ -3,8 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
-	"log/slog"
 	"slices"
 	"sort"
 	"time"
@@ -38,7 +36,7 @@ func (s *Sink) Write(ctx context.Context, parts []*decode.Part) []Outcome {
 			records = append(records, span{p, int32(lo), int32(len(p.Records))})
 		}
 	}
-	j.write(ctx, records)
+	j.commit(ctx, records)
 	out := make([]Outcome, len(parts))
 	for i, p := range parts {
 		out[i] = Outcome{p.Claim, j.failed[p]}
@@ -64,8 +62,8 @@ type job struct {
 	failed map[*decode.Part]error
 	// orphansSince is when a missing parent row was first met.
 	orphansSince time.Time
-	orphans      bool     // it was waited for long enough
-	removed      removals // by the last attempt
+	orphans      bool    // it was waited for long enough
+	done         effects // by the last attempt
 	// repeats is the text of the last transient error, which came first at since, and of which was told at told.
 	repeats     string
 	since, told time.Time
@@ -129,8 +127,8 @@ func (j *job) seal(ctx context.Context) {
 	}
 }
 
-// write commits the records and moves their parts' claims, or marks the parts as failed.
-func (j *job) write(ctx context.Context, records spans) {
+// commit writes the records and moves their parts' claims, or marks the parts as failed.
+func (j *job) commit(ctx context.Context, records spans) {
 	for {
 		records = slices.DeleteFunc(slices.Clone(records), func(x span) bool { return j.failed[x.part] != nil })
 		if len(records) == 0 {
@@ -147,7 +145,7 @@ func (j *job) write(ctx context.Context, records spans) {
 			for i, x := range records {
 				x.part.Claim.Position = steps[i].To
 			}
-			j.s.count(j.removed)
+			j.committed()
 			j.retry.Reset()
 			return
 		case ctx.Err() != nil:
@@ -156,7 +154,7 @@ func (j *job) write(ctx context.Context, records spans) {
 			j.fence(records, fenced)
 		case errors.As(err, &unknown):
 			if j.resolve(ctx, records, steps, unknown) {
-				j.s.count(j.removed)
+				j.committed()
 				return
 			}
 		case errors.Is(err, errAltered):
@@ -166,17 +164,17 @@ func (j *job) write(ctx context.Context, records spans) {
 		case j.tooMuch(err) && records.records() > 1:
 			j.s.warn("writing a batch in halves", err, records)
 			left, right := records.halve()
-			j.write(ctx, left)
-			j.write(ctx, right)
+			j.commit(ctx, left)
+			j.commit(ctx, right)
 			return
 		case j.orphaned(err), classOf(err) == pgerr.Transient:
-			order(err)
+			deadlocked(err)
 			j.delayed(ctx, err, records)
 			j.wait(ctx)
 		case len(records) > 1:
 			// Whatever it is, it stops the partitions that it concerns and no others.
 			for i := range records {
-				j.write(ctx, records[i:i+1])
+				j.commit(ctx, records[i:i+1])
 			}
 			return
 		default:
@@ -194,10 +192,15 @@ func (j *job) attempt(ctx context.Context, records spans, steps []offsets.Step) 
 	}()
 	w.reset()
 	j.plan.meet(j.s.claims, records)
-	t := &transaction{s: j.s, m: j.plan, w: w, records: records, steps: steps, most: byCopy, orphansAreData: j.orphans,
-		upserted: map[*table]int{}, changed: map[*table]int{}, rowsWritten: map[*table]int{}, trying: removals{}, removed: removals{}}
-	j.removed = t.removed
-	return t.commit(ctx)
+	t := &transaction{s: j.s, m: j.plan, w: w, records: records, steps: steps, most: byCopy, orphansAreData: j.orphans, trying: effects{}, stands: effects{}}
+	j.done = t.stands
+	return t.run(ctx)
+}
+
+// committed tells what the last attempt did.
+func (j *job) committed() {
+	j.done.teach()
+	j.s.count(j.done)
 }
 
 // meet makes the tables look first at what comes under a claim that is new.
@@ -294,8 +297,8 @@ func (j *job) orphaned(err error) bool {
 	return true
 }
 
-// order makes a table that deadlocked be written in one order of locks.
-func order(err error) {
+// deadlocked makes a table that deadlocked be written in one order of locks.
+func deadlocked(err error) {
 	var w *writeError
 	if pgerr.SQLState(err) == "40P01" && errors.As(err, &w) && w.doing.table != nil {
 		w.doing.table.learn.ordered.Store(true)
@@ -319,58 +322,4 @@ func (j *job) wait(ctx context.Context) {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-}
-
-// delayed tells of an error that is expected to pass. One that repeats with the same text for minutes is
-// told as what holds the partitions up, in the log and in the ledger's rows, for status; it is tried on.
-func (j *job) delayed(ctx context.Context, err error, records spans) {
-	j.s.warn("writing is delayed", err, records)
-	text := describe(err)
-	switch {
-	case text != j.repeats:
-		j.repeats, j.since, j.told = text, time.Now(), time.Time{}
-		return
-	case time.Since(j.since) < j.s.stuckAfter || time.Since(j.told) < j.s.stuckAfter:
-		return
-	}
-	first := records[0].part.Claim
-	j.s.log.Error("writing is stuck: the same error again and again", slog.String("error", text), slog.String("for", time.Since(j.since).Round(time.Second).String()),
-		slog.String("topic", first.Topic), slog.Int("partition", int(first.Partition.Partition)), slog.Int64("offset", first.Position.Next), slog.Int("partitions", len(records)))
-	j.told = time.Now()
-	claims := make([]offsets.Claim, len(records))
-	for i, x := range records {
-		claims[i] = x.part.Claim
-	}
-	if err := j.s.ledger.Stuck(ctx, claims, fmt.Sprintf("%s, again and again since %s", text, j.since.UTC().Format(time.RFC3339))); err != nil {
-		j.s.log.Warn("note what partitions are stuck at", slog.String("error", pgerr.Safe(err)))
-	}
-}
-
-// quietness is how far apart warnings about one database are.
-const quietness = 5 * time.Second
-
-// warn logs what delays the writing, without the values of rows.
-func (s *Sink) warn(msg string, err error, records spans) {
-	s.warned.Lock()
-	defer s.warned.Unlock()
-	s.warned.count++
-	if time.Since(s.warned.at) < quietness {
-		return
-	}
-	c := records[0].part.Claim
-	s.log.Warn(msg, slog.String("error", describe(err)), slog.String("sqlstate", pgerr.SQLState(err)),
-		slog.String("topic", c.Topic), slog.Int("partition", int(c.Partition.Partition)), slog.Int64("offset", c.Position.Next),
-		slog.Int("partitions", len(records)), slog.Int("records", records.records()), slog.Int("times", s.warned.count))
-	s.warned.at, s.warned.count = time.Now(), 0
-}
-
-// stop turns an error that retrying can't mend into what a person needs.
-func (s *Sink) stop(err error) error {
-	if uneven := (*NotUniformError)(nil); errors.As(err, &uneven) {
-		return &sink.ConfigError{Problem: uneven.Error(), Cause: uneven}
-	}
-	if classOf(err) != pgerr.Configuration {
-		return &sink.HaltError{Err: fmt.Errorf("%s", describe(err))}
-	}
-	return &sink.ConfigError{Problem: describe(err), Fix: fix(err)}
 }

@@ -1,0 +1,90 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/oncesink/oncesink/internal/pgerr"
+	"github.com/oncesink/oncesink/offsets"
+)
+
+// queueAdvance queues the first of the statements that are sent.
+func (t *transaction) queueAdvance() error {
+	t.w.doing = append(t.w.doing, doing{verb: advancing})
+	return t.s.ledger.QueueAdvance(t.conn.Conn(), t.w.batch, t.steps)
+}
+
+const advancing = "advance positions"
+
+// advanceError is an error of the ledger: no record is to blame for it.
+type advanceError struct{ err error }
+
+func (e *advanceError) Error() string { return advancing + ": " + pgerr.Safe(e.err) }
+func (e *advanceError) Unwrap() error { return e.err }
+
+// watch returns a context that ends when the server gives no sign of life for longer than
+// a statement may take; alive notes one.
+func (t *transaction) watch(ctx context.Context) (watched context.Context, alive, stop func()) {
+	watched, cancel := context.WithCancel(ctx)
+	limit := t.s.cfg.StatementTimeout + t.s.slack
+	watchdog := time.AfterFunc(limit, cancel)
+	return watched, func() { watchdog.Reset(limit) }, func() {
+		watchdog.Stop()
+		cancel()
+	}
+}
+
+// send executes the batch and returns the error of the first statement that
+// failed. A server that answers nothing for too long counts as gone.
+func (t *transaction) send(ctx context.Context) error {
+	w := t.w
+	if len(w.doing) == 0 || w.err != nil {
+		return w.err
+	}
+	ctx, alive, stop := t.watch(ctx)
+	defer stop()
+	results := t.conn.Conn().PgConn().ExecBatch(ctx, w.batch)
+	done := 0
+	for results.NextResult() {
+		rows := results.ResultReader()
+		d := w.doing[done]
+		var x removed
+		for (d.asks || d.gone > 0) && rows.NextRow() {
+			if d.asks {
+				w.answers = append(w.answers, rows.Values()[0]...)
+			} else {
+				x = removedBy(rows.Values())
+			}
+		}
+		tag, err := rows.Close()
+		switch {
+		case err != nil || d.table == nil:
+		case tag.Insert():
+			t.trying.of(d.table).changed += int(tag.RowsAffected())
+		case d.gone > 0 && tag.Delete():
+			x = removed{int64(d.gone), int64(d.gone) - tag.RowsAffected()}
+			fallthrough
+		case d.gone > 0:
+			e := t.trying.of(d.table)
+			e.changed += int(x.tombstones)
+			e.removed = e.removed.plus(x)
+		}
+		if err != nil {
+			break
+		}
+		if d.table != nil && !tag.Select() {
+			t.trying.of(d.table).rows += int(tag.RowsAffected())
+		}
+		done++
+		alive()
+	}
+	if err := results.Close(); err != nil {
+		d := w.doing[min(done, len(w.doing)-1)]
+		if d.verb == advancing {
+			return &advanceError{offsets.AdvanceError(err)}
+		}
+		return &writeError{d, err}
+	}
+	w.reset()
+	return nil
+}
