@@ -149,3 +149,26 @@ func TestPoisonInCopy(t *testing.T) {
 		t.Error("COPY is tried again at once")
 	}
 }
+
+// What was rolled back teaches nothing: a record that is bisected out of updates does not make them look like a replay.
+func TestRolledBackTeachesNothing(t *testing.T) {
+	db := newDatabase(t, "create table q (id bigint primary key, version int not null, note varchar(5))")
+	e := db.upsert("q", sink.TableConfig{Key: []string{"id"}, Version: "version"})
+	l := e.tables[0].learn
+	l.forced = nil
+	const n = 1000
+	e.write(e.part("o", 0, orders(0, 1, 0, n)...))
+	l.mu.Lock()
+	l.copying, l.rest, l.pause = false, maxRest, maxRest // as after many batches of updates
+	l.mu.Unlock()
+	evs := orders(n, 2, 0, n)
+	evs[77].cols = "id=77 version=2 note=too_long"
+	e.write(e.part("o", 0, evs...))
+	db.Want(fmt.Sprint(n-1), "select count(*) from q where version = 2")
+	db.Want("1", "select count(*) from oncesink.dead_letters")
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.pause != maxRest {
+		t.Errorf("after a batch of updates with one that is refused it has %d batches before a look, want %d", l.pause, maxRest)
+	}
+}
