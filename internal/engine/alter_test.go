@@ -12,6 +12,7 @@ import (
 	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/schema"
+	"github.com/oncesink/oncesink/internal/testenv"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -37,7 +38,7 @@ func TestRetypedColumn(t *testing.T) {
 		"timestamptz", "timestamp(0)", "interval", "jsonb", "bytea", "uuid", "int[]"}
 	values := []string{`1`, `-7`, `40000`, `5000000000`, `1.50`, `19.999`, `1e2`, `0.1`, `true`, `"true"`, `"abc"`, `"abcdef"`, `"2024-02-29"`, `"2024-01-15T10:00:00.75Z"`,
 		`1705310101`, `"1 day"`, `{"a":[1]}`, `[1,2]`, `"{3,4}"`, `"6f1d0e5a-0c8e-4f6e-8a44-2f2f2f2f2f2f"`, `"\\xff"`, `" 12 "`, `null`}
-	if testing.Short() || os.Getenv(routeEnv) == "" { // the small rounds of this process go by statement
+	if !onRoute() && testenv.Times(0, 1) == 0 { // the small rounds of this process go by statement
 		types = []string{"int", "bigint", "numeric(6,2)", "real", "double precision", "text", "timestamptz", "jsonb"}
 	}
 	db := newDatabase(t, "create table m (id int primary key, v "+types[0]+")", "create table sent (id int, raw text, txt text)")
@@ -71,11 +72,12 @@ func TestRetypedColumn(t *testing.T) {
 			v := values[i%len(values)]
 			key := id + i
 			if i >= len(values) && id > 0 {
-				key = r.IntN(id) // a row that is there
+				key = id - 1 - r.IntN(min(id, 3*len(values))) // a row that is there
 			}
 			records = append(records, fmt.Sprintf(`{"id": %d, "v": %s}`, key, v))
 			sent = append(sent, fmt.Sprintf("(%d, %s, %s)", key, pgname.Literal(v), pgname.Literal(strings.ReplaceAll(strings.Trim(v, `"`), `\\`, `\`))))
 		}
+		db.Do("delete from m where id < $1", id-3*len(values)) // fewer rows to rewrite
 		id += 2 * len(values)
 		p := e.decoded(int64(id), records...)
 		db.Do("alter table m alter v type " + types[to] + " using null")

@@ -13,12 +13,16 @@ import (
 
 	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/schema"
+	"github.com/oncesink/oncesink/internal/testenv"
 	"github.com/oncesink/oncesink/internal/testpg"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
 
-func TestMain(m *testing.M) { os.Exit(testpg.Main(m)) }
+func TestMain(m *testing.M) {
+	testenv.AtExit(checkWriters)
+	os.Exit(testpg.Main(m))
+}
 
 // database is a database with a ledger and a connection of the test's own.
 type database struct{ *testpg.Database }

@@ -10,12 +10,13 @@ import (
 	"testing"
 
 	"github.com/oncesink/oncesink/internal/decode"
+	"github.com/oncesink/oncesink/internal/testenv"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
 
 var (
-	histories = flag.Int("histories", 40, "random histories of each kind")
+	histories = flag.Int("histories", testenv.Times(40, 400), "random histories of each kind")
 	seed      = flag.Uint64("seed", rand.Uint64(), "of the random histories")
 )
 

@@ -1,10 +1,17 @@
 package engine
 
 import (
+	"context"
+	"flag"
+	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
+
+	"github.com/oncesink/oncesink/internal/decode"
 )
 
 // routeEnv makes the tests of a process write every table by one route.
@@ -25,17 +32,92 @@ func force(s *Sink) {
 // the routes themselves, are left to the process that started them.
 func onRoute() bool { return os.Getenv(routeEnv) != "" }
 
-// Rule 19: all that the tests of this package say holds on every route. Each route runs
-// the whole suite in a process of its own; this test's own process lets the learner choose,
-// which with so few rows means statements.
+// writers are the tests of this process that wrote through an engine, and whether any of them wrote so much at
+// once that the learner had a choice.
+var writers = struct {
+	sync.Mutex
+	many map[string]bool
+}{many: map[string]bool{}}
+
+// Write is the sink's, and notes whose test it is.
+func (e *engine) Write(ctx context.Context, parts []*decode.Part) []Outcome {
+	name, _, _ := strings.Cut(e.t.Name(), "/")
+	rows := 0
+	for _, p := range parts {
+		rows += len(p.Rows)
+	}
+	writers.Lock()
+	writers.many[name] = writers.many[name] || rows >= leastRows
+	writers.Unlock()
+	return e.Sink.Write(ctx, parts)
+}
+
+// writersFile lists the tests that write, which are those that a route can make fail, one a line; "many" follows
+// the names of those that leave the learner a choice.
+const writersFile = "testdata/writers.txt"
+
+// checkWriters compares the tests that wrote with the list of them, after the tests: a test that writes and is
+// not listed would be left out on the routes.
+func checkWriters() error {
+	if onRoute() {
+		return nil
+	}
+	var wrote []string
+	for name, many := range writers.many {
+		if many {
+			name += " many"
+		}
+		wrote = append(wrote, name)
+	}
+	slices.Sort(wrote)
+	whole := true
+	for name, all := range map[string][]string{"test.run": {"", "."}, "test.skip": {"", "^TestEveryRoute$"}, "test.fuzz": {""}, "test.list": {""}} {
+		whole = whole && slices.Contains(all, flag.Lookup(name).Value.String())
+	}
+	if whole && *update {
+		return os.WriteFile(writersFile, []byte(strings.Join(wrote, "\n")+"\n"), 0o644)
+	}
+	text, err := os.ReadFile(writersFile)
+	if err != nil {
+		return err
+	}
+	listed := strings.Split(strings.TrimSpace(string(text)), "\n")
+	for _, name := range wrote {
+		if !slices.Contains(listed, name) && !slices.Contains(listed, name+" many") {
+			return fmt.Errorf("%s is not in %s, the list of tests that write: run all tests of the package with -update", name, writersFile)
+		}
+	}
+	if whole && len(wrote) != len(listed) {
+		return fmt.Errorf("%s lists %d tests that write, and %d wrote: run all tests of the package with -update", writersFile, len(listed), len(wrote))
+	}
+	return nil
+}
+
+// Rule 19: all that the tests of this package say of rows holds on every route. The tests that write run on each
+// route, in a process of its own; this test's own process lets the learner choose, which with few rows means
+// statements: what it chose so alone it does not do again.
 func TestEveryRoute(t *testing.T) {
-	if os.Getenv(routeEnv) != "" {
+	if onRoute() {
 		return // we are in one of those processes
 	}
-	for name := range routes {
+	text, err := os.ReadFile(writersFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, r := range routes {
+		var tests []string
+		for line := range strings.Lines(string(text)) {
+			test, many, _ := strings.Cut(strings.TrimSpace(line), " ")
+			if r != byStatement || many != "" {
+				tests = append(tests, test)
+			}
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.count=1", "-test.timeout=15m")
+			if len(tests) == 0 {
+				t.Fatalf("%s lists no test", writersFile)
+			}
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.count=1", "-test.timeout=15m", "-test.run=^("+strings.Join(tests, "|")+")$")
 			cmd.Env = append(os.Environ(), routeEnv+"="+name)
 			out, err := cmd.CombinedOutput()
 			if err != nil {

@@ -85,3 +85,12 @@ func removeOrphan(path string) {
 	}
 	os.RemoveAll(filepath.Dir(path))
 }
+
+// Times returns how often a random test repeats: every time, or as often as before a release, where
+// ONCESINK_TEST_LONG is set.
+func Times(always, long int) int {
+	if os.Getenv("ONCESINK_TEST_LONG") != "" {
+		return long
+	}
+	return always
+}
