@@ -1,10 +1,9 @@
-# make build: bin/oncesink, static   make test: all tests   make lint   make fuzz
+# make build: bin/oncesink, static   make test: all tests   make test-long   make lint   make fuzz
 # make bench: the table and the plot of docs/performance.md, in half an hour   make bench-quick: a minute
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: build test lint fuzz bin/bench bench bench-growth bench-rebuild bench-rollups bench-quick airflow-example
+.PHONY: build test test-long lint fuzz bin/bench bench bench-growth bench-rebuild bench-rollups bench-quick airflow-example
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.release=$(VERSION)' -o bin/oncesink ./cmd/oncesink
 
@@ -12,10 +11,12 @@ build:
 test:
 	@scripts/test
 
+# The random tests as often as before a release, on every version.
+test-long:
+	@ONCESINK_TEST_LONG=1 scripts/test
+
 lint:
-	@scripts/check-format
-	go vet ./...
-	go run $(STATICCHECK) ./...
+	@scripts/lint
 
 fuzz:
 	@scripts/fuzz
