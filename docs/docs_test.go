@@ -148,6 +148,27 @@ func anchors(markdown string) []string {
 	return out
 }
 
+// TestFunctionsOfRulesExist: functions that a rule says it is kept by stand in the files that it names.
+func TestFunctionsOfRulesExist(t *testing.T) {
+	named := regexp.MustCompile("(?:`([A-Za-z.]+)`(?:,| and) )?`([A-Za-z.]+)` in\\s`([a-z][A-Za-z0-9_/]*\\.(?:go|sql))`")
+	found := 0
+	for _, m := range named.FindAllStringSubmatch(read(t, "docs/semantics.md"), -1) {
+		text, err := os.ReadFile(filepath.Join(root, m[3]))
+		if err != nil {
+			continue // TestNamedFilesExist tells
+		}
+		for _, name := range m[1:3] {
+			found++
+			if !strings.Contains(string(text), name[strings.LastIndexByte(name, '.')+1:]) {
+				t.Errorf("docs/semantics.md looks for %s in %s, where it is not", name, m[3])
+			}
+		}
+	}
+	if found < 20 {
+		t.Errorf("only %d names: nothing is shown", found)
+	}
+}
+
 // What stands in backquotes and looks like a file or folder of this repository is one.
 func TestNamedFilesExist(t *testing.T) {
 	file := regexp.MustCompile("`((?:offsets|sink|consumer|internal|cmd|docs|examples|testdata)/[A-Za-z0-9_./-]+)`")
