@@ -27,7 +27,7 @@ func OpenStages(ctx context.Context, pool *pgxpool.Pool, ledger *offsets.Ledger,
 	cfg = mapping.WithDefaults(cfg)
 	s := &Sink{
 		pool: pool, ledger: ledger, cfg: cfg, stages: stages, log: cfg.Logger, compiled: &compiled{},
-		beginSQL: mapping.BeginSQL(&cfg), slack: defaultSlack, stuckAfter: defaultStuckAfter,
+		beginSQL: mapping.SettingsOf(&cfg).Begin(), slack: defaultSlack, stuckAfter: defaultStuckAfter,
 		writers: &sync.Pool{New: func() any { return new(writer) }}, warned: &warned{},
 		stats:  &stats{tables: map[string]*tableStats{}},
 		claims: &claims{met: map[offsets.Partition]offsets.Token{}},

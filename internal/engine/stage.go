@@ -10,6 +10,7 @@ import (
 	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -33,7 +34,7 @@ func (t *table) uniform(events []event) error {
 			return &NotUniformError{t.Title(), "an event deletes"}
 		}
 		for k := range t.Filled() {
-			if (e.cell(k).Len == decode.CellAbsent) == (t.Stage.Set[k] == present) {
+			if (e.cell(k).Len == decode.CellAbsent) == (t.Stage.Set[k] == statement.Present) {
 				return &NotUniformError{t.Title(), fmt.Sprintf("some events have a value for %s and some don't", t.Columns[k].Name)}
 			}
 		}
@@ -56,12 +57,6 @@ func (w *writer) seen(t *table, events []event) {
 	w.params.strings(names)
 	w.exec("note columns", nil, "insert into "+t.Stage.Seen+" select unnest($1::text[]) on conflict do nothing")
 }
-
-// Marks of a set of present fields.
-const (
-	present = '1'
-	absent  = '0'
-)
 
 // Layout is what there is to know of a table for a program that loads it anew.
 type Layout struct {
@@ -145,13 +140,13 @@ func (s *Sink) StageSet(entry string, r sink.Record) string {
 		if t.Config.Name != entry || row.Tombstone {
 			continue
 		}
-		set := []byte(strings.Repeat(string(absent), len(t.Filled())))
+		set := []byte(strings.Repeat(string(statement.Absent), len(t.Filled())))
 		for k := range set {
 			if p.Cells[int(row.First)+k].Len != decode.CellAbsent {
-				set[k] = present
+				set[k] = statement.Present
 			}
 		}
-		if slices.ContainsFunc(t.Required, func(k int) bool { return set[k] == absent }) {
+		if slices.ContainsFunc(t.Required, func(k int) bool { return set[k] == statement.Absent }) {
 			return ""
 		}
 		return string(set)
@@ -159,6 +154,5 @@ func (s *Sink) StageSet(entry string, r sink.Record) string {
 	return ""
 }
 
-// Session returns the statement that begins a transaction in which values mean what they mean to
-// the sink's own (rule 15).
-func (s *Sink) Session() string { return s.beginSQL }
+// Settings are those of a transaction in which values mean what they mean to the sink's own (rule 15).
+func (s *Sink) Settings() mapping.Settings { return mapping.SettingsOf(&s.cfg) }

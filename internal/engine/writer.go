@@ -230,9 +230,9 @@ func (w *writer) split(t *table, events []event) {
 			set = []byte(tombstones)
 		} else {
 			for k := range name {
-				name[k] = '1'
+				name[k] = statement.Present
 				if events[i].cell(k).Len == decode.CellAbsent {
-					name[k] = '0'
+					name[k] = statement.Absent
 				}
 			}
 		}
@@ -257,7 +257,7 @@ func (w *writer) flagged(t *table) []int {
 	var some []int
 	names := w.names()
 	for i := range t.Columns {
-		if slices.ContainsFunc(names, func(set string) bool { return set[i] == present }) {
+		if slices.ContainsFunc(names, func(set string) bool { return set[i] == statement.Present }) {
 			some = append(some, i)
 		}
 	}

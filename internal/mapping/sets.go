@@ -49,9 +49,9 @@ func setFill(children string, tc *sink.TableConfig, rows string, parent *sink.Ta
 	list := strings.Join(keys, ", ")
 	return fmt.Sprintf(`select %s, c.%s, c.%s
 		  from (select distinct on (%s) %s, %s, %s from %s where %s is not null and %s is not null
-		         order by %s, %s >> 20 desc, %s desc, %s desc) c join %s p on %s`,
+		         order by %s, %s) c join %s p on %s`,
 		strings.Join(out, ", "), target.SourceColumn, target.OffsetColumn, list, list, target.SourceColumn, target.OffsetColumn, children, target.SourceColumn, target.OffsetColumn,
-		list, target.SourceColumn, target.OffsetColumn, target.SourceColumn, rows, strings.Join(same, " and "))
+		list, statement.LatestFirst(""), rows, strings.Join(same, " and "))
 }
 
 // ParentOf is the entry of the parent, among those before its children's: Open refuses any other.

@@ -12,33 +12,65 @@ import (
 	"github.com/oncesink/oncesink/sink"
 )
 
-// BeginSQL begins a transaction in which a value means the same whatever
-// the role, the database or a pooler's former client had set (rule 15), and
-// in which the server bounds every wait (rule 1).
-func BeginSQL(cfg *sink.Config) string {
-	var b strings.Builder
-	b.WriteString("begin isolation level read committed read write; select ")
-	for i, s := range [][2]string{
-		{"lock_timeout", Millis(cfg.LockTimeout)},
-		{"statement_timeout", Millis(cfg.StatementTimeout)},
-		{"idle_in_transaction_session_timeout", Millis(cfg.IdleTimeout)},
-		{"synchronous_commit", cfg.SynchronousCommit},
-		{"client_encoding", "UTF8"},
-		{"TimeZone", cfg.TimeZone},
-		{"DateStyle", "ISO, MDY"},
-		{"IntervalStyle", "postgres"},
-		{"search_path", cfg.SearchPath},
-		{"extra_float_digits", "1"},
-		{"oncesink.writer", "on"}, // for the triggers of rollups
-	} {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		fmt.Fprintf(&b, "set_config('%s', %s, true)", s[0], pgname.Literal(s[1]))
-	}
-	return b.String()
+// Setting is a parameter of a transaction.
+type Setting struct {
+	Name, Value string
+	// IfKnown leaves it out on servers that do not have it.
+	IfKnown bool
 }
 
+// Settings are the parameters of a transaction, each once, in the order in which they are set.
+type Settings []Setting
+
+// SettingsOf are those under which a value means the same whatever the role, the database or a pooler's former client
+// had set (rule 15), and the server bounds every wait (rule 1).
+func SettingsOf(cfg *sink.Config) Settings {
+	return Settings{
+		{Name: "lock_timeout", Value: Millis(cfg.LockTimeout)},
+		{Name: "statement_timeout", Value: Millis(cfg.StatementTimeout)},
+		{Name: "idle_in_transaction_session_timeout", Value: Millis(cfg.IdleTimeout)},
+		{Name: "synchronous_commit", Value: cfg.SynchronousCommit},
+		{Name: "client_encoding", Value: "UTF8"},
+		{Name: "TimeZone", Value: cfg.TimeZone},
+		{Name: "DateStyle", Value: "ISO, MDY"},
+		{Name: "IntervalStyle", Value: "postgres"},
+		{Name: "search_path", Value: cfg.SearchPath},
+		{Name: "extra_float_digits", Value: "1"},
+		{Name: "oncesink.writer", Value: "on"}, // for the triggers of rollups
+	}
+}
+
+// With returns the settings with others in place of those of the same name, or after them. The receiver stays as it is.
+func (s Settings) With(others ...Setting) Settings {
+	all := slices.Clone(s)
+	for _, o := range others {
+		if i := slices.IndexFunc(all, func(a Setting) bool { return a.Name == o.Name }); i >= 0 {
+			all[i] = o
+		} else {
+			all = append(all, o)
+		}
+	}
+	return all
+}
+
+// Begin begins a transaction that has the settings, and leaves none of them behind.
+func (s Settings) Begin() string {
+	return "begin isolation level read committed read write; " + s.Set()
+}
+
+// Set gives the transaction at hand the settings, in one statement.
+func (s Settings) Set() string {
+	set := make([]string, len(s))
+	for i, x := range s {
+		set[i] = fmt.Sprintf("set_config(%s, %s, true)", pgname.Literal(x.Name), pgname.Literal(x.Value))
+		if x.IfKnown {
+			set[i] = fmt.Sprintf("(select %s from pg_catalog.pg_settings where name = %s)", set[i], pgname.Literal(x.Name))
+		}
+	}
+	return "select " + strings.Join(set, ", ")
+}
+
+// Millis is a duration as a setting has it, at least 1 ms: 0 would be no bound.
 func Millis(d time.Duration) string { return fmt.Sprintf("%dms", max(1, d.Milliseconds())) }
 
 // WithDefaults fills what the configuration leaves open.

@@ -8,6 +8,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/oncesink/oncesink/internal/pgerr"
+	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/internal/target"
 )
 
@@ -43,11 +45,11 @@ const uniqueViolation = "23505"
 
 // latest orders rows of a key, the one that counts first.
 func (j *job) latest() string {
-	order := fmt.Sprintf("%[1]s >> 20 desc, %[2]s desc, %[1]s desc", target.SourceColumn, target.OffsetColumn)
-	if v := j.layout.Version; v != "" {
-		order = pgx.Identifier{v}.Sanitize() + " desc nulls last, " + order
+	version := j.layout.Version
+	if version != "" {
+		version = pgname.Quote(version)
 	}
-	return order
+	return statement.LatestFirst(version)
 }
 
 // stored lists the columns of the stage that are not generated.

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/oncesink/oncesink/internal/engine"
+	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/offsets"
 )
@@ -92,15 +93,16 @@ func transient(err error) bool {
 }
 
 func (j *job) tryCut(ctx context.Context, sk *engine.Sink, ledger *offsets.Ledger) error {
-	tx, err := j.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: j.begin})
+	settings := j.settings.With(
+		mapping.Setting{Name: "lock_timeout", Value: "2s"},
+		// Should this process be stopped here, the server ends the transaction.
+		mapping.Setting{Name: "idle_in_transaction_session_timeout", Value: "5s"},
+	)
+	tx, err := j.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: settings.Begin()})
 	if err != nil {
 		return err
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	// Should this process be stopped here, the server ends the transaction.
-	if _, err := tx.Exec(ctx, "select set_config('lock_timeout', '2s', true), set_config('idle_in_transaction_session_timeout', '5s', true)"); err != nil {
-		return err
-	}
 	frozen := time.Now()
 	if err := j.freeze(ctx, tx); err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/internal/target"
 )
 
@@ -22,11 +23,6 @@ func (j *job) memoryColumns() (key, state []string) {
 		state = append(state, j.layout.Version)
 	}
 	return j.layout.Key, append(state, target.SourceColumn, target.OffsetColumn)
-}
-
-// memoryPlace is where a remembered deletion stands among those of a key.
-func memoryPlace(row string) string {
-	return fmt.Sprintf("(%[1]s.%[2]s >> 20, %[1]s.%[3]s, %[1]s.%[2]s)", row, target.SourceColumn, target.OffsetColumn)
 }
 
 // proven is the condition that the topics, as the stage has read them, say whether a deletion took place: it
@@ -80,7 +76,7 @@ func (j *job) compareMemories(memory, stage string) (from, gone, missing, unlike
 
 // kept is the condition that a row m of the memory stays, whatever the stage's row says.
 func (j *job) kept(stage string) string {
-	return fmt.Sprintf("(not %s and (%s > %s) is not true)", j.proven("m"), memoryPlace(stage), memoryPlace("m"))
+	return fmt.Sprintf("(not %s and ((%s) > (%s)) is not true)", j.proven("m"), statement.Place(stage, false), statement.Place("m", false))
 }
 
 // listMemory adds the keys whose deletions differ to those of rows that differ: the next event of such a key may
@@ -133,13 +129,13 @@ func (j *job) rememberAs(ctx context.Context, tx pgx.Tx, memory, stage string) (
 	}
 	names := strings.Join(quoteAll(slices.Concat(key, state)), ", ")
 	keys := strings.Join(quoteAll(key), ", ")
-	for _, statement := range []string{
+	for _, sql := range []string{
 		fmt.Sprintf("delete from %s m where %s and not exists (select from %s s where %s)", memory, j.proven("m"), stage, strings.Join(same, " and ")),
 		fmt.Sprintf("insert into %s as m (%s) select %s from %s s\n where not exists (select from %s m where %s)\n    on conflict (%s) do update set %s where not %s",
 			memory, names, names, stage, memory, strings.Join(append(same, alike...), " and "), keys, strings.Join(sets, ", "), j.kept("excluded")),
 	} {
 		var n int64
-		if err := affected(ctx, tx, &n, statement); err != nil {
+		if err := affected(ctx, tx, &n, sql); err != nil {
 			return wrote, err
 		}
 		wrote += n

@@ -14,6 +14,7 @@ import (
 
 	"github.com/oncesink/oncesink/consumer"
 	"github.com/oncesink/oncesink/internal/engine"
+	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/oplock"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/offsets"
@@ -157,7 +158,7 @@ type job struct {
 	result   Result
 	pool     *pgxpool.Pool // of the operator: comparison, cut
 	lock     *oplock.Lock
-	begin    string // begins its transactions
+	settings mapping.Settings // of its transactions
 
 	met       map[offsets.Partition]offsets.Token // fences under which no row is ahead of the position
 	highest   map[offsets.Partition]int64         // position that was seen

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/oncesink/oncesink/internal/engine"
+	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/oplock"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -66,15 +67,19 @@ func (j *job) open(ctx context.Context) (*engine.Sink, error) {
 	}
 	j.result = Result{Table: j.layout.Schema + "." + j.layout.Name, DryRun: j.DryRun}
 	j.readChildren(sk)
-	j.begin = sk.Session() + `; select set_config(name, value, true)
-  from (values ('statement_timeout', '0'), ('transaction_timeout', '0'), ('synchronous_commit', 'on'), ('work_mem', '256MB'), ('maintenance_work_mem', '256MB')) v(name, value)
- where name in (select name from pg_catalog.pg_settings)`
+	j.settings = sk.Settings().With(
+		mapping.Setting{Name: "statement_timeout", Value: "0"},
+		mapping.Setting{Name: "transaction_timeout", Value: "0", IfKnown: true}, // PostgreSQL 17
+		mapping.Setting{Name: "synchronous_commit", Value: "on"},
+		mapping.Setting{Name: "work_mem", Value: "256MB"},
+		mapping.Setting{Name: "maintenance_work_mem", Value: "256MB"},
+	)
 	return sk, nil
 }
 
 // inTx calls f in a transaction, and commits it unless f fails.
 func (j *job) inTx(ctx context.Context, f func(ctx context.Context, tx pgx.Tx) error) error {
-	tx, err := j.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: j.begin})
+	tx, err := j.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: j.settings.Begin()})
 	if err != nil {
 		return err
 	}

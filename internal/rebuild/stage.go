@@ -16,6 +16,7 @@ import (
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/schema"
+	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -184,7 +185,7 @@ func (s *stage) create(ctx context.Context, j *job) error {
 			s.comment(),
 		}
 		for i, c := range l.Columns {
-			if s.about.InBulk && s.about.Bulk[i] == '1' {
+			if s.about.InBulk && s.about.Bulk[i] == statement.Present {
 				statements = append(statements, fmt.Sprintf("insert into %s values (%s)", s.filled, pgname.Literal(c)))
 			}
 		}
@@ -242,12 +243,12 @@ func (j *job) dropStage(ctx context.Context, tx pgx.Tx) error {
 // drop removes the stage with everything that belongs to it. It may be called for one that
 // is not there, or only in part.
 func (s *stage) drop(ctx context.Context, tx pgx.Tx) error {
-	for _, statement := range []string{
+	for _, sql := range []string{
 		"delete from oncesink.offsets where sink_group = $1::text",
 		"delete from oncesink.mappings where sink_group = $1::text",
 		"delete from oncesink.dead_letters where sink_group = $1::text",
 	} {
-		if _, err := tx.Exec(ctx, statement, s.group); err != nil {
+		if _, err := tx.Exec(ctx, sql, s.group); err != nil {
 			return rights("drop the stage", err)
 		}
 	}

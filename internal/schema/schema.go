@@ -101,13 +101,14 @@ func initTable(ctx context.Context, conn *pgx.Conn, cfg sink.Config, tc sink.Tab
 // beginInit begins a transaction that makes or alters tables, one at a time in the database: `create table if not
 // exists` races with itself.
 func beginInit(ctx context.Context, conn *pgx.Conn, cfg *sink.Config) (pgx.Tx, error) {
-	tx, err := conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: mapping.BeginSQL(cfg)})
+	settings := mapping.SettingsOf(cfg)
+	tx, err := conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: settings.With(mapping.Setting{Name: "lock_timeout", Value: "60s"}).Begin()})
 	if err != nil {
 		return nil, err
 	}
-	_, err = tx.Exec(ctx, "set local lock_timeout = '60s'; select pg_advisory_xact_lock($1, 0)", pgx.QueryExecModeSimpleProtocol, int32(statement.LockClass))
+	_, err = tx.Exec(ctx, "select pg_advisory_xact_lock($1::integer, 0)", int32(statement.LockClass))
 	if err == nil {
-		_, err = tx.Exec(ctx, "set local lock_timeout = "+pgname.Literal(mapping.Millis(cfg.LockTimeout)))
+		_, err = tx.Exec(ctx, settings.Set())
 	}
 	if err != nil {
 		_ = tx.Rollback(context.WithoutCancel(ctx))

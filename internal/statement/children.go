@@ -18,11 +18,6 @@ func ofParent(t *target.Table, child, parent string) string {
 	return strings.Join(conds, " and ")
 }
 
-// SamePlace is the condition that two rows come from one event.
-func SamePlace(a, b string) string {
-	return fmt.Sprintf("%s.%s = %s.%s and %s.%s = %s.%s", a, target.SourceColumn, b, target.SourceColumn, a, target.OffsetColumn, b, target.OffsetColumn)
-}
-
 // ClaimSet notes for the given events of the parent that the set is theirs, where they come after the event that has
 // it. It locks and writes nothing else. An event that a remembered tombstone holds back has no set, nor has one
 // without a row.

@@ -30,13 +30,13 @@ func LookShape(t *target.Table) Shape {
 // a character for each event. It locks nothing. The memory stays as it is until the end of the transaction, which
 // has the table's advisory lock.
 func Look(t *target.Table, s Shape) string {
-	same, newer := SameKey(t, "t", "e"), newer(t, "e", "t")
+	same, wins := SameKey(t, "t", "e"), newer(t, "e", "t")
 	if t.Strategy == sink.Append {
 		same = fmt.Sprintf("t.%s = e.%s and t.%s = e.%s", target.SourceColumn, target.SourceColumn, target.OffsetColumn, target.OffsetColumn)
-		newer = "false"
+		wins = "false"
 	}
 	says := fmt.Sprintf("coalesce((select case when %s then '%c' else '%c' end\n         from %s t where %s), '%c')",
-		newer, SaysWins, saysLoses, t.Quoted(), same, SaysAbsent)
+		wins, SaysWins, saysLoses, t.Quoted(), same, SaysAbsent)
 	if t.Memory != "" {
 		says = fmt.Sprintf("case when %s\n       then %s else '%c' end", remembered(t), says, saysLoses)
 	}
@@ -52,6 +52,7 @@ func inMemory(t *target.Table) string {
 	return fmt.Sprintf("exists (select from %s m where %s)", t.Memory, SameKey(t, "m", "e"))
 }
 
+// Ask is a query that answers with what says is for each event, in their order.
 func Ask(t *target.Table, s Shape, says string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "select string_agg(%s, '' order by e._oncesink_n)\n  from ", says)

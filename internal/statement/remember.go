@@ -27,11 +27,11 @@ func Remember(t *target.Table, s Shape) string {
 		value = "case when s.deletes then s._oncesink_version end, "
 		raised = fmt.Sprintf("%s = greatest(m.%s, excluded.%s),\n       ", v, v, v)
 	}
-	latest := fmt.Sprintf("m.%s is null or (%s) > (%s)", key, place("e", false), place("m", true))
+	latest := fmt.Sprintf("m.%s is null or (%s) > (%s)", key, Place("e", false), Place("m", true))
 	// deletes is whether a tombstone comes after the event that wrote a row of the target, or brought a set.
 	deletes := func(r string) string {
 		return fmt.Sprintf("%s.%s is not null and (%s) > (%s)\n         and (%s or e.%s = %s.%s)",
-			r, key, place("e", false), place(r, true), latest, target.SourceColumn, r, target.SourceColumn)
+			r, key, Place("e", false), Place(r, true), latest, target.SourceColumn, r, target.SourceColumn)
 	}
 	var b, joins strings.Builder
 	b.WriteString("with e as materialized ")
@@ -51,7 +51,7 @@ func Remember(t *target.Table, s Shape) string {
 	}
 	fmt.Fprintf(&b, ", m as (\n  insert into %s as m (%s, %s%s, %s)\n", t.Memory, keyList(t, ""), version, target.SourceColumn, target.OffsetColumn)
 	fmt.Fprintf(&b, "  select %s, %ss.%s, s.%s\n    from s where s.latest or s.deletes order by s._oncesink_n\n", keyList(t, "s"), value, target.SourceColumn, target.OffsetColumn)
-	later := fmt.Sprintf("(%s) > (%s)", place("excluded", false), place("m", true))
+	later := fmt.Sprintf("(%s) > (%s)", Place("excluded", false), Place("m", true))
 	fmt.Fprintf(&b, "      on conflict (%s) do update set %s", keyList(t, ""), raised)
 	fmt.Fprintf(&b, "%s = case when %s then excluded.%s else m.%s end,\n       ", target.SourceColumn, later, target.SourceColumn, target.SourceColumn)
 	fmt.Fprintf(&b, "%s = case when %s then excluded.%s else m.%s end\n)\n", target.OffsetColumn, later, target.OffsetColumn, target.OffsetColumn)

@@ -21,12 +21,12 @@ import (
 // Shape says which columns a statement writes: those of a set of present
 // fields, or all of them with flags.
 type Shape struct {
-	Columns []int // indexes into table.columns, ascending
+	Columns []int // indexes into the table's columns, ascending
 	Flagged bool  // columns that are not the key or the version are present by flag
 	Winning bool  // the events are known, or expected, to win: no look before the write
 }
 
-// cast is the type that texts of a column are cast to. The length of text and
+// castType is the type that texts of a column are cast to. The length of text and
 // bit types is left to the assignment, which refuses what a cast truncates (rule
 // 15). The precision of keys and versions is applied at once, so that what is compared
 // is what will be stored (rule 14).
@@ -41,7 +41,7 @@ func castType(t *target.Table, i int) string {
 	return c.Base
 }
 
-// events writes the typed rows.
+// eventRows writes the typed rows.
 func eventRows(t *target.Table, b *strings.Builder, s Shape, numbered bool) {
 	var out, args, names []string
 	add := func(name, typ, expr, as string) {
@@ -110,32 +110,6 @@ func prefix(alias string) string {
 	return alias + "."
 }
 
-// place is where an event stands among events of equal version: generation,
-// offset, source. A stored null comes before everything.
-func place(alias string, stored bool) string {
-	src, off := alias+"."+target.SourceColumn, alias+"."+target.OffsetColumn
-	if !stored {
-		return fmt.Sprintf("%s >> 20, %s, %s", src, off, src)
-	}
-	return fmt.Sprintf("coalesce(%s >> 20, -1), coalesce(%s, -1), coalesce(%s, -1)", src, off, src)
-}
-
-// newer is the order of the guard (rule 11): whether the upsert e comes after the
-// stored state r. It is never null.
-func newer(t *target.Table, e, r string) string {
-	switch {
-	case t.Guarded && t.Version >= 0:
-		v := pgname.Quote(t.Columns[t.Version].Name)
-		return fmt.Sprintf("(%s.%s is null or (%s.%s, %s) > (%s.%s, %s))", r, v, e, v, place(e, false), r, v, place(r, true))
-	case t.Guarded:
-		return fmt.Sprintf("(%s) > (%s)", place(e, false), place(r, true))
-	case t.Version >= 0:
-		v := pgname.Quote(t.Columns[t.Version].Name)
-		return fmt.Sprintf("(%s.%s is null or %s.%s >= %s.%s)", r, v, e, v, r, v)
-	}
-	return "true"
-}
-
 // remembered is the condition that no remembered tombstone comes after the
 // event: neither in the order of the guard, nor in the event's own partition.
 func remembered(t *target.Table) string {
@@ -143,7 +117,7 @@ func remembered(t *target.Table) string {
 		newer(t, "e", "m"), target.SourceColumn, target.SourceColumn, target.OffsetColumn, target.OffsetColumn, t.Memory, SameKey(t, "m", "e"))
 }
 
-// conditions of an insert: look before you write, so that events that are
+// notOutdone are the conditions of an insert: look before you write, so that events that are
 // there already lock and write nothing (rule 20). Correlated subqueries keep the
 // order of the rows, and look up the key's index whatever the statistics say.
 func notOutdone(t *target.Table, s Shape) []string {
@@ -183,7 +157,7 @@ func insertHead(t *target.Table, b *strings.Builder, s Shape) {
 	}
 }
 
-// values lists what an insert selects from e. In a flagged statement an absent
+// valueList lists what an insert selects from e. In a flagged statement an absent
 // column takes its default, as it would by not being named.
 func valueList(t *target.Table, s Shape) string {
 	var out []string
@@ -206,7 +180,7 @@ func valueList(t *target.Table, s Shape) string {
 	return strings.Join(out, ", ")
 }
 
-// sets lists the assignments of an update from row e.
+// assignments lists those of an update from row e.
 func assignments(t *target.Table, s Shape, e string) string {
 	var out []string
 	for _, i := range s.Columns {
@@ -342,7 +316,7 @@ func Lock(t *target.Table, alone bool) string {
 // LockClass is the first key of all advisory locks of the program: "once".
 const LockClass = 0x6f6e6365
 
-// computes lists the expressions of a statement's columns, over its typed rows.
+// computedValues lists the expressions of a statement's columns, over its typed rows.
 func computedValues(t *target.Table, s Shape) string {
 	var b strings.Builder
 	for _, i := range s.Columns {
@@ -367,11 +341,17 @@ func Copy(t *target.Table, s Shape, options string) string {
 	return fmt.Sprintf("copy %s (%s) from stdin with (%s)", t.Quoted(), strings.Join(names, ", "), options)
 }
 
-// shape is the set's columns.
+// Marks of a set of present fields: a text with a mark for each column of a table, in their order.
+const (
+	Present = '1'
+	Absent  = '0'
+)
+
+// ShapeOf has the columns that are present in a set.
 func ShapeOf(t *target.Table, set string) Shape {
 	var s Shape
 	for i := range set {
-		if set[i] == '1' {
+		if set[i] == Present {
 			s.Columns = append(s.Columns, i)
 		}
 	}
