@@ -141,6 +141,13 @@ func (s *session) check(ctx context.Context) (*checkReport, *prepared, error) {
 		Group: s.consumer.Group, Tables: p.sink.Describe(), Topics: []topicReport{}, Rollups: []rollupReport{},
 		Warnings: append(append([]string{}, s.cfg.Warnings()...), p.warnings...),
 	}
+	findings, err := p.sink.Lint(ctx)
+	if err != nil {
+		return nil, nil, s.scrub(err)
+	}
+	for i := range r.Tables {
+		r.Tables[i].Findings = findings[i]
+	}
 	if why := p.sink.ReplayRefused(); why != "" {
 		r.Warnings = append(r.Warnings, "this group can't be rewound: "+why)
 	}

@@ -22,29 +22,29 @@ type ForeignKey struct {
 	Actions     string // "on delete cascade" and the like
 }
 
-// Edge is a foreign key from one table to another one, partitions standing for their root.
-type Edge struct {
-	Name, From, To string
-	Deferrable     bool
+// Effects are what happens to rows of a table, and to those of other tables, behind the mapping's back.
+type Effects struct {
+	Triggers    []Trigger
+	ForeignKeys []ForeignKey
 }
 
-// ReadEffects reads what happens to rows, and to those of other tables, behind the mapping's back.
-func (r *Relation) ReadEffects(ctx context.Context, tx pgx.Tx) error {
+// ReadEffects reads those of a table and its partitions.
+func ReadEffects(ctx context.Context, tx pgx.Tx, table uint32) (e Effects, err error) {
 	// tgtype: 1 row, 2 before, 4 insert. A partition's copy of its table's trigger has a parent. Functions in
 	// schema oncesink are those of rollups.
 	rows, err := tx.Query(ctx, `
 		select t.tgname, t.tgtype & 1 <> 0, t.tgtype & 2 <> 0, t.tgtype & 4 <> 0, l.lanname, coalesce(p.prosrc, '')
 		  from pg_trigger t join pg_proc p on p.oid = t.tgfoid join pg_language l on l.oid = p.prolang join pg_namespace n on n.oid = p.pronamespace
 		 where (t.tgrelid = $1 or t.tgrelid in (select relid from pg_partition_tree($1))) and t.tgparentid = 0
-		   and not t.tgisinternal and t.tgenabled in ('O', 'A') and n.nspname <> 'oncesink' order by 1`, r.OID)
+		   and not t.tgisinternal and t.tgenabled in ('O', 'A') and n.nspname <> 'oncesink' order by 1`, table)
 	if err != nil {
-		return err
+		return e, err
 	}
-	if r.Triggers, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (Trigger, error) {
+	if e.Triggers, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (Trigger, error) {
 		var g Trigger
 		return g, row.Scan(&g.Name, &g.Row, &g.Before, &g.Insert, &g.Language, &g.Source)
 	}); err != nil {
-		return err
+		return e, err
 	}
 	rows, err = tx.Query(ctx, `
 		with family as (select $1::oid as oid union select relid from pg_partition_tree($1)),
@@ -55,40 +55,13 @@ func (r *Relation) ReadEffects(ctx context.Context, tx pgx.Tx) error {
 		  join pg_class o on o.oid = case when k.incoming then k.conrelid else k.confrelid end
 		  join pg_namespace n on n.oid = o.relnamespace
 		 where (k.incoming or k.conrelid in (select oid from family)) and (k.confdeltype in ('c', 'n', 'd') or k.confupdtype in ('c', 'n', 'd'))
-		 order by 1`, r.OID)
+		 order by 1`, table)
 	if err != nil {
-		return err
+		return e, err
 	}
-	r.ForeignKeys, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (ForeignKey, error) {
+	e.ForeignKeys, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (ForeignKey, error) {
 		var k ForeignKey
 		return k, row.Scan(&k.Name, &k.Other, &k.Incoming, &k.Deletes, &k.Actions)
 	})
-	if err != nil {
-		return err
-	}
-	return r.readEdges(ctx, tx)
-}
-
-// readEdges reads the foreign keys of the table, of those that it refers to, and so on.
-func (r *Relation) readEdges(ctx context.Context, tx pgx.Tx) error {
-	rows, err := tx.Query(ctx, `
-		with recursive edges as materialized (
-			select conname, coalesce(pg_partition_root(conrelid), conrelid) as a, coalesce(pg_partition_root(confrelid), confrelid) as b, condeferrable
-			  from pg_constraint where contype = 'f' and conparentid = 0
-		), reached as (
-			select $1::oid as oid union select e.b from edges e join reached on e.a = reached.oid
-		)
-		select e.conname, format('%s.%s', an.nspname, ac.relname), format('%s.%s', bn.nspname, bc.relname), e.condeferrable
-		  from edges e join reached on e.a = reached.oid
-		  join pg_class ac on ac.oid = e.a join pg_namespace an on an.oid = ac.relnamespace
-		  join pg_class bc on bc.oid = e.b join pg_namespace bn on bn.oid = bc.relnamespace
-		 order by 2, 1`, r.OID)
-	if err != nil {
-		return err
-	}
-	r.Edges, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (Edge, error) {
-		var e Edge
-		return e, row.Scan(&e.Name, &e.From, &e.To, &e.Deferrable)
-	})
-	return err
+	return e, err
 }

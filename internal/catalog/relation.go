@@ -27,11 +27,7 @@ type Relation struct {
 	Columns      []Column
 	Indexes      []Index
 	// Exclusions are names of exclusion constraints.
-	Exclusions []string
-	// What [Relation.ReadEffects] reads.
-	Triggers     []Trigger
-	ForeignKeys  []ForeignKey
-	Edges        []Edge
+	Exclusions   []string
 	RowSecurity  bool
 	RowsFiltered bool // row security applies to the role
 	Rules        bool
@@ -65,10 +61,11 @@ type Index struct {
 	condition string   // why it is not usable
 }
 
+// ErrNoTable says that there is no table of a name.
 var ErrNoTable = errors.New("no such table")
 
-// readRelation reads one table from the catalog. An unqualified name is looked
-// up along the search path of the transaction. It returns errNoTable if there is none.
+// Read reads one table from the catalog. An unqualified name is looked
+// up along the search path of the transaction. It returns ErrNoTable if there is none.
 func Read(ctx context.Context, tx pgx.Tx, schema, name string) (*Relation, error) {
 	r := &Relation{}
 	err := tx.QueryRow(ctx, `
@@ -204,6 +201,7 @@ func (r *Relation) readRights(ctx context.Context, tx pgx.Tx) error {
 		Scan(&r.Exclusions, &r.Missing)
 }
 
+// Column is the column of a name; nil if there is none.
 func (r *Relation) Column(name string) *Column {
 	for i := range r.Columns {
 		if r.Columns[i].Name == name {
@@ -213,6 +211,7 @@ func (r *Relation) Column(name string) *Column {
 	return nil
 }
 
+// Qualified is the name for a person: SCHEMA.TABLE.
 func (r *Relation) Qualified() string { return r.Schema + "." + r.Name }
 
 func (x Index) String() string {

@@ -1,9 +1,12 @@
 package engine
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/statement"
@@ -16,7 +19,7 @@ import (
 func (s *Sink) Describe() []mapping.TableReport {
 	var out []mapping.TableReport
 	for _, t := range s.plan().tables {
-		r := mapping.TableReport{Table: t.Title(), Topics: t.Topics, Strategy: t.Strategy, Findings: t.Findings, Fingerprint: mapping.Fingerprint(&s.cfg, t.Table), Way: mapping.WayOf(t.Table)}
+		r := mapping.TableReport{Table: t.Title(), Topics: t.Topics, Strategy: t.Strategy, Fingerprint: mapping.Fingerprint(&s.cfg, t.Table), Way: mapping.WayOf(t.Table)}
 		for i := range t.Filled() {
 			c := &t.Columns[i]
 			from := t.Config.Columns[c.Name].From
@@ -39,6 +42,16 @@ func (s *Sink) Describe() []mapping.TableReport {
 		out = append(out, r)
 	}
 	return out
+}
+
+// Lint finds what keeps the same events from giving the same rows, for each table in the order of the configuration.
+func (s *Sink) Lint(ctx context.Context) ([][]target.Finding, error) {
+	tx, err := s.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: s.beginSQL})
+	if err != nil {
+		return nil, fmt.Errorf("lint: %w", err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	return mapping.Lint(ctx, tx, s.plan().Mapping)
 }
 
 // form is a statement that a table is written with. bind adds the parameters that it would

@@ -100,7 +100,7 @@ func TestLint(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			db := newDatabase(t, tt.create...)
 			var got []string
-			for _, f := range db.upsert("t", tt.config).Describe()[0].Findings {
+			for _, f := range db.upsert("t", tt.config).lint()[0] {
 				got = append(got, strings.TrimSpace(fmt.Sprintf("%s %s %s", f.Severity, f.Code, f.Object)))
 				if f.Why == "" || f.Fix == "" || f.Problem == "" {
 					t.Errorf("%+v does not say everything", f)
@@ -115,9 +115,9 @@ func TestLint(t *testing.T) {
 
 // TestLintOfChildren: a cascade from a parent to its own children is none.
 func TestLintOfChildren(t *testing.T) {
-	for _, r := range shop(t, "references orders on delete cascade").Describe() {
-		if slices.ContainsFunc(r.Findings, func(f target.Finding) bool { return strings.HasPrefix(f.Code, "cascade") }) {
-			t.Errorf("%s: %+v", r.Table, r.Findings)
+	for i, found := range shop(t, "references orders on delete cascade").lint() {
+		if slices.ContainsFunc(found, func(f target.Finding) bool { return strings.HasPrefix(f.Code, "cascade") }) {
+			t.Errorf("table %d: %+v", i, found)
 		}
 	}
 }
@@ -153,8 +153,8 @@ func TestLintOfReferences(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			db := newDatabase(t, tt.create)
 			var got []string
-			for _, r := range db.open(sink.Config{Tables: tt.tables}).Describe() {
-				for _, f := range r.Findings {
+			for _, found := range db.open(sink.Config{Tables: tt.tables}).lint() {
+				for _, f := range found {
 					got = append(got, fmt.Sprintf("%s %s %s", f.Severity, f.Code, f.Object))
 				}
 			}
@@ -178,4 +178,14 @@ func TestLintDocumented(t *testing.T) {
 	if !mapping.SameSet(documented, mapping.LintCodes()) || len(documented) != len(mapping.LintCodes()) {
 		t.Errorf("documented: %q\nin the code: %q", documented, mapping.LintCodes())
 	}
+}
+
+// lint is what [Sink.Lint] finds of each table.
+func (e *engine) lint() [][]target.Finding {
+	e.t.Helper()
+	found, err := e.Lint(e.t.Context())
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return found
 }

@@ -210,7 +210,7 @@ func TestDescribe(t *testing.T) {
 	for _, c := range r.Columns {
 		fmt.Fprintln(&b, c.Name, c.Type, "<-", c.From)
 	}
-	for _, f := range r.Findings {
+	for _, f := range e.lint()[0] {
 		fmt.Fprintf(&b, "%s %s: %s\n  %s\n  %s\n", f.Severity, f.Code, f.Problem, f.Why, f.Fix)
 	}
 	golden(t, "describe.txt", b.String())

@@ -295,7 +295,7 @@ func TestOtherUniqueIndex(t *testing.T) {
 	e.write(e.part("o", 0, ev{offset: 6, cols: "id=4 email=z"}, ev{offset: 7, cols: "id=5 email=z"}, ev{offset: 8, cols: "id=4 email=y"}))
 	db.Want("4|y", "select id, email from u where id > 3")
 	db.Want("7|23505|u_email_key", `select "offset", code, constraint_name from oncesink.dead_letters where "offset" > 5`)
-	if w := fmt.Sprint(e.Describe()[0].Findings); !strings.Contains(w, "unique index u_email_key (email)") {
+	if w := fmt.Sprint(e.lint()[0]); !strings.Contains(w, "unique index u_email_key (email)") {
 		t.Errorf("warnings %q do not name the index", w)
 	}
 }

@@ -116,32 +116,33 @@ func TestReferenceAddedLater(t *testing.T) {
 func TestArrange(t *testing.T) {
 	tables := func(n int) *mapping.Mapping {
 		m := &mapping.Mapping{}
-		for range n {
-			m.Tables = append(m.Tables, &target.Table{})
+		for i := range n {
+			m.Tables = append(m.Tables, &target.Table{OID: uint32(i)})
 		}
 		return m
 	}
 	for _, tt := range []struct {
-		n          int
-		references []catalog.Reference
-		want       string
+		n     int
+		edges []catalog.Edge
+		want  string
 	}{
 		{3, nil, "[0 1 2] false"},
-		{3, []catalog.Reference{{From: 0, To: 2}}, "[1 2 0] true"},
-		{4, []catalog.Reference{{From: 0, To: 1}, {From: 1, To: 2}, {From: 2, To: 3}}, "[3 2 1 0] true"},
-		{3, []catalog.Reference{{From: 0, To: 1}, {From: 1, To: 0}}, "[2 0 1] true"},
-		{2, []catalog.Reference{{From: 1, To: 1}}, "[0 1] true"},
+		{3, []catalog.Edge{{From: 0, To: 2}}, "[1 2 0] true"},
+		{4, []catalog.Edge{{From: 0, To: 1}, {From: 1, To: 2}, {From: 2, To: 3}}, "[3 2 1 0] true"},
+		{3, []catalog.Edge{{From: 0, To: 1}, {From: 1, To: 0}}, "[2 0 1] true"},
+		{2, []catalog.Edge{{From: 1, To: 1}}, "[0 1] true"},
+		{2, []catalog.Edge{{From: 0, To: 7}, {From: 7, To: 1}}, "[0 1] false"}, // by way of a table that the sink does not write
 	} {
 		m := tables(tt.n)
-		m.Arrange(tt.references)
+		m.Arrange(tt.edges)
 		if got := fmt.Sprint(m.Order, m.References); got != tt.want {
-			t.Errorf("%+v: got %s, want %s", tt.references, got, tt.want)
+			t.Errorf("%+v: got %s, want %s", tt.edges, got, tt.want)
 		}
 	}
 	// Children go with their parent, and bring its references along.
 	m := tables(3)
 	m.Tables[1].Parent = m.Tables[0]
-	m.Arrange([]catalog.Reference{{From: 1, To: 0}, {From: 1, To: 2}})
+	m.Arrange([]catalog.Edge{{From: 1, To: 0}, {From: 1, To: 2}})
 	if got := fmt.Sprint(m.Order); got != "[1 2 0]" {
 		t.Errorf("with children: got %s", got)
 	}

@@ -26,7 +26,7 @@ type Mapping struct {
 	ByName []int              // indexes of tables in the order of their names
 	// Order in which tables are written, the referenced ones first.
 	Order []int
-	// References: one of the tables has a foreign key to another one, or to itself. deferrable: one can be
+	// References: one of the tables has a foreign key to another one, or to itself. Deferrable: one can be
 	// checked at the end.
 	References, Deferrable bool
 	// Names of the tables as SQL takes them, and what the catalog said of them.
@@ -34,6 +34,9 @@ type Mapping struct {
 	Stamp catalog.Stamp
 	// Catalog is all that was read of the tables; mappings of one catalog decode alike.
 	Catalog string
+
+	relations []*catalog.Relation // of Tables
+	edges     []catalog.Edge
 }
 
 // Compile reads the target tables from the catalog and checks the configuration against them. All problems
@@ -52,7 +55,6 @@ func Compile(ctx context.Context, tx pgx.Tx, cfg *sink.Config, stages map[string
 		}
 	}
 	seen := map[string]bool{}
-	var relations []*catalog.Relation // of m.tables
 	for _, tc := range cfg.Tables {
 		t, r, err := m.OpenTable(ctx, tx, cfg, tc, stages[tc.Name], ps)
 		if err != nil {
@@ -66,21 +68,12 @@ func Compile(ctx context.Context, tx pgx.Tx, cfg *sink.Config, stages map[string
 			continue
 		}
 		seen[t.Title()] = true
-		m.Tables, relations = append(m.Tables, t), append(relations, r)
-	}
-	for i, t := range m.Tables {
-		if t.Stage != nil {
-			continue
-		}
-		if err := relations[i].ReadEffects(ctx, tx); err != nil {
-			return nil, fmt.Errorf("read table %s: %w", t.Title(), err)
-		}
-		lintTable(t, relations[i], m.Tables)
+		m.Tables, m.relations = append(m.Tables, t), append(m.relations, r)
 	}
 	if err := ps.Join(); err != nil {
 		return nil, err
 	}
-	for _, r := range relations {
+	for _, r := range m.relations {
 		m.Catalog += fmt.Sprintf("%+v\n", *r)
 	}
 	for i, t := range m.Tables {
@@ -95,12 +88,11 @@ func Compile(ctx context.Context, tx pgx.Tx, cfg *sink.Config, stages map[string
 	for i, t := range m.Tables {
 		oids[i] = t.OID
 	}
-	references, err := catalog.References(ctx, tx, oids)
-	if err != nil {
+	if m.edges, err = catalog.ReadEdges(ctx, tx, oids); err != nil {
 		return nil, fmt.Errorf("read foreign keys: %w", err)
 	}
-	m.Catalog += fmt.Sprintln(references)
-	m.Arrange(references)
+	m.Arrange(m.edges)
+	m.Catalog += fmt.Sprintln(m.Order, m.References, m.Deferrable)
 	m.prepareColumns(cfg.TimeZone)
 	slices.SortFunc(m.ByName, func(a, b int) int { return strings.Compare(m.Tables[a].Title(), m.Tables[b].Title()) })
 	return m, nil

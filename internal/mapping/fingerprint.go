@@ -64,7 +64,7 @@ type TableReport struct {
 	// Statements are the exact SQL for events that have every field, for
 	// tombstones, and for partial events.
 	Statements []string `json:"statements"`
-	// Findings are what keeps the same events from giving the same rows, and what is surprising.
+	// Findings are what [Lint] found, where it was asked.
 	Findings []target.Finding `json:"findings,omitempty"`
 	// Fingerprint is the mapping's, as the ledger compares it.
 	Fingerprint string `json:"fingerprint"`

@@ -1,10 +1,13 @@
 package mapping
 
 import (
+	"context"
 	"fmt"
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/oncesink/oncesink/internal/catalog"
 	"github.com/oncesink/oncesink/internal/pgname"
@@ -42,22 +45,37 @@ var (
 	sequences = regexp.MustCompile(`(?i)\bnextval\(`)
 	// writes are words by which a trigger's function does more than change its row.
 	writes = regexp.MustCompile(`(?i)\b(insert\s+into|update\s+(only\s+)?\S+\s+((as\s+)?\S+\s+)?set|delete\s+from|merge\s+into|truncate|nextval|setval|notify|pg_notify|dblink\w*|copy|execute)\b`)
-	// moods are what differs from one run to the next.
-	moods = regexp.MustCompile(`(?i)\b(now|clock_timestamp|statement_timestamp|transaction_timestamp|current_timestamp|current_date|localtimestamp|random|gen_random_uuid|nextval|pg_backend_pid|current_user|session_user)\b`)
+	// varying has what differs from one run to the next.
+	varying = regexp.MustCompile(`(?i)\b(now|clock_timestamp|statement_timestamp|transaction_timestamp|current_timestamp|current_date|localtimestamp|random|gen_random_uuid|nextval|pg_backend_pid|current_user|session_user)\b`)
 )
 
-// lint finds what keeps the same events from giving the same rows. Tables are all that the sink writes.
-func lintTable(t *target.Table, r *catalog.Relation, tables []*target.Table) {
+// Lint finds what keeps the same events from giving the same rows, for each table of the mapping. Stages have none.
+func Lint(ctx context.Context, tx pgx.Tx, m *Mapping) ([][]target.Finding, error) {
+	found := make([][]target.Finding, len(m.Tables))
+	for i, t := range m.Tables {
+		if t.Stage != nil {
+			continue
+		}
+		effects, err := catalog.ReadEffects(ctx, tx, t.OID)
+		if err != nil {
+			return nil, fmt.Errorf("read table %s: %w", t.Title(), err)
+		}
+		found[i] = m.lintTable(t, m.relations[i], effects)
+	}
+	return found, nil
+}
+
+func (m *Mapping) lintTable(t *target.Table, r *catalog.Relation, effects catalog.Effects) (found []target.Finding) {
 	add := func(code string, severity target.Severity, object, why, fix, problem string, args ...any) {
 		if slices.Contains(t.Config.Accept, code) || object != "" && slices.Contains(t.Config.Accept, code+":"+object) {
 			return
 		}
-		t.Findings = append(t.Findings, target.Finding{Code: code, Severity: severity, Object: object, Problem: fmt.Sprintf(problem, args...), Why: why, Fix: fix})
+		found = append(found, target.Finding{Code: code, Severity: severity, Object: object, Problem: fmt.Sprintf(problem, args...), Why: why, Fix: fix})
 	}
 	lintColumns(t, r, add)
-	lintTriggers(t, r, add)
-	lintForeignKeys(t, r, tables, add)
-	lintReferences(t, r, tables, add)
+	lintTriggers(effects.Triggers, add)
+	m.lintForeignKeys(t, effects.ForeignKeys, add)
+	m.lintReferences(t, add)
 	if r.Persistence == "u" {
 		add(unloggedTable, target.Changes, "", "a crash of PostgreSQL empties it while the position stays", "alter table "+t.Quoted()+" set logged", "it is unlogged")
 	}
@@ -81,6 +99,7 @@ func lintTable(t *target.Table, r *catalog.Relation, tables []*target.Table) {
 		add(noGuard, target.Surprises, "", "nothing in a row tells which event wrote it, so a replay could not leave it as it is, and is refused", "leave guard out, if the table can have two more columns",
 			"guard: none: exactly once as long as nothing is replayed")
 	}
+	return found
 }
 
 type addFinding func(code string, severity target.Severity, object, why, fix, problem string, args ...any)
@@ -120,16 +139,16 @@ func lintColumns(t *target.Table, r *catalog.Relation, add addFinding) {
 	}
 }
 
-func lintTriggers(t *target.Table, r *catalog.Relation, add addFinding) {
-	for _, g := range r.Triggers {
+func lintTriggers(triggers []catalog.Trigger, add addFinding) {
+	for _, g := range triggers {
 		readable := g.Language == "plpgsql" || g.Language == "sql"
 		const fix = "do in the mapping, in a generated column or in a rollup what it does; or drop it"
 		switch {
 		case writes.MatchString(g.Source):
 			add(triggerWrites, target.Changes, g.Name, "it runs for each write, so what it adds elsewhere is added again by a rebuild, and a replay into an empty table adds it twice",
 				fix, "trigger %s writes: %s", g.Name, strings.Join(strings.Fields(writes.FindString(g.Source)), " "))
-		case g.Before && moods.MatchString(g.Source):
-			add(triggerWrites, target.Changes, g.Name, "what it puts into the row differs from one load to the next", fix, "trigger %s uses %s", g.Name, moods.FindString(g.Source))
+		case g.Before && varying.MatchString(g.Source):
+			add(triggerWrites, target.Changes, g.Name, "what it puts into the row differs from one load to the next", fix, "trigger %s uses %s", g.Name, varying.FindString(g.Source))
 		case !readable:
 			add(triggerWrites, target.Surprises, g.Name, "it may write, or use the clock, which a replay would repeat", "see what it does, and accept it", "trigger %s is in language %s", g.Name, g.Language)
 		case g.Before && g.Insert && g.Row:
@@ -138,9 +157,9 @@ func lintTriggers(t *target.Table, r *catalog.Relation, add addFinding) {
 	}
 }
 
-func lintForeignKeys(t *target.Table, r *catalog.Relation, tables []*target.Table, add addFinding) {
-	for _, k := range r.ForeignKeys {
-		own := slices.ContainsFunc(tables, func(o *target.Table) bool {
+func (m *Mapping) lintForeignKeys(t *target.Table, keys []catalog.ForeignKey, add addFinding) {
+	for _, k := range keys {
+		own := slices.ContainsFunc(m.Tables, func(o *target.Table) bool {
 			return o.Parent == t && k.Incoming && o.Title() == k.Other || t.Parent == o && !k.Incoming && o.Title() == k.Other
 		})
 		switch {
@@ -165,47 +184,44 @@ func lintForeignKeys(t *target.Table, r *catalog.Relation, tables []*target.Tabl
 
 // lintReferences looks at foreign keys to tables that the sink writes as well. Within a transaction the referenced
 // ones are written first; that does not help where they refer to each other, or come from other topics.
-func lintReferences(t *target.Table, r *catalog.Relation, tables []*target.Table, add addFinding) {
-	place := func(title string) int {
-		return slices.IndexFunc(tables, func(o *target.Table) bool { return o.Title() == title })
-	}
-	mine := place(t.Title())
-	for _, e := range r.Edges {
-		i := place(e.To)
-		if e.From != t.Title() || i < 0 || e.Deferrable || t.Parent == tables[i] {
+func (m *Mapping) lintReferences(t *target.Table, add addFinding) {
+	mine := slices.Index(m.Tables, t)
+	for _, e := range m.edges {
+		i := m.indexOf(e.To)
+		if e.From != t.OID || i < 0 || e.Deferrable || t.Parent == m.Tables[i] {
 			continue
 		}
-		o, fix := tables[i], fmt.Sprintf("alter table %s alter constraint %s deferrable", t.Quoted(), pgname.Quote(e.Name))
+		o, fix := m.Tables[i], fmt.Sprintf("alter table %s alter constraint %s deferrable", t.Quoted(), pgname.Quote(e.Name))
 		shared := slices.ContainsFunc(t.Topics, func(topic string) bool { return slices.Contains(o.Topics, topic) })
 		elsewhere := slices.ContainsFunc(t.Topics, func(topic string) bool { return !slices.Contains(o.Topics, topic) })
 		switch {
 		case o == t:
 			add(foreignKeyCycle, target.Surprises, e.Name, "where a row needs another one of its batch the batch is written record by record, which is slow; a row that comes before the one that it refers to waits for it as long as foreign_key_wait says, "+
 				"and is a dead letter then", fix, "%s refers to the table itself, and can't be deferred", e.Name)
-		case shared && mine < i && leads(r, e.To, t.Title(), tables):
+		case shared && mine < i && m.leads(e.To, t.OID):
 			add(foreignKeyCycle, target.Changes, e.Name, "whichever is written first, an event that brings both rows is a dead letter, unless the other row is there already: then a replay writes it",
-				fix, "%s refers to %s, which refers back to this table, and can't be deferred", e.Name, e.To)
+				fix, "%s refers to %s, which refers back to this table, and can't be deferred", e.Name, e.ToName)
 		case elsewhere:
 			add(foreignKeyWait, target.Surprises, e.Name, "a row that comes before its parent waits for it, and its partition with it, as long as foreign_key_wait says; it is a dead letter then",
-				"see that foreign_key_wait covers how far one topic is behind the other; or drop the foreign key", "%s refers to %s, whose rows come from %s", e.Name, e.To, strings.Join(o.Topics, ", "))
+				"see that foreign_key_wait covers how far one topic is behind the other; or drop the foreign key", "%s refers to %s, whose rows come from %s", e.Name, e.ToName, strings.Join(o.Topics, ", "))
 		}
 	}
 }
 
 // leads reports whether one table refers to another one, by way of tables that the sink writes.
-func leads(r *catalog.Relation, from, to string, tables []*target.Table) bool {
-	seen, open := map[string]bool{}, []string{from}
+func (m *Mapping) leads(from, to uint32) bool {
+	done, open := map[uint32]bool{}, []uint32{from}
 	for len(open) > 0 {
 		at := open[0]
 		open = open[1:]
 		if at == to {
 			return true
 		}
-		if seen[at] || !slices.ContainsFunc(tables, func(t *target.Table) bool { return t.Title() == at }) {
+		if done[at] || m.indexOf(at) < 0 {
 			continue
 		}
-		seen[at] = true
-		for _, e := range r.Edges {
+		done[at] = true
+		for _, e := range m.edges {
 			if e.From == at {
 				open = append(open, e.To)
 			}

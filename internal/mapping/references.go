@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/oncesink/oncesink/internal/catalog"
+	"github.com/oncesink/oncesink/internal/target"
 )
 
 // Tables of one sink may refer to each other. Within a transaction the referenced ones are written first,
@@ -11,7 +12,7 @@ import (
 
 // Arrange finds the order in which tables are written. Where they refer to each other in a circle, the order
 // of the configuration stands: only constraints that can be deferred let such rows pass.
-func (m *Mapping) Arrange(references []catalog.Reference) {
+func (m *Mapping) Arrange(edges []catalog.Edge) {
 	// A table of children stands for its parent: they are written together.
 	unit := func(i int) int {
 		if p := m.Tables[i].Parent; p != nil {
@@ -20,14 +21,17 @@ func (m *Mapping) Arrange(references []catalog.Reference) {
 		return i
 	}
 	needs := make([][]int, len(m.Tables))
-	for _, r := range references {
-		m.Deferrable = m.Deferrable || r.Deferrable
-		own := m.Tables[r.From].Parent == m.Tables[r.To] && r.From != r.To // children are written after their parent anyway
-		if own {
-			continue
+	for _, e := range edges {
+		from, to := m.indexOf(e.From), m.indexOf(e.To)
+		if from < 0 || to < 0 {
+			continue // not written by the sink
+		}
+		m.Deferrable = m.Deferrable || e.Deferrable
+		if from != to && m.Tables[from].Parent == m.Tables[to] {
+			continue // children are written after their parent anyway
 		}
 		m.References = true
-		if from, to := unit(r.From), unit(r.To); from != to {
+		if from, to = unit(from), unit(to); from != to {
 			needs[from] = append(needs[from], to)
 		}
 	}
@@ -49,4 +53,9 @@ func (m *Mapping) Arrange(references []catalog.Reference) {
 		done[next] = true
 		m.Order = append(m.Order, next)
 	}
+}
+
+// indexOf is the table of an oid; -1 if the sink does not write it.
+func (m *Mapping) indexOf(oid uint32) int {
+	return slices.IndexFunc(m.Tables, func(t *target.Table) bool { return t.OID == oid })
 }

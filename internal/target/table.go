@@ -68,8 +68,7 @@ type Table struct {
 	// CopyRefused says why no row goes by COPY; "" if rows may.
 	CopyRefused string
 	// Lock is the key of the advisory lock between tombstones and upserts.
-	Lock     int32
-	Findings []Finding
+	Lock int32
 }
 
 // Engine columns of a guarded target: where its last event stood (rule 10).
