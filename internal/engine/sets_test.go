@@ -399,7 +399,7 @@ func TestMemoriesFollowTheTarget(t *testing.T) {
 		checkProblems(t, err, []string{
 			`of the delete memory "oncesink"."public.orders deletes" has another type than that of public.orders: run ` + "`oncesink init`",
 			`of the set memory "oncesink"."public.items sets" has another type than that of public.orders: run ` + "`oncesink init`"})
-		e = db.open(cfg("version"))
+		db.open(cfg("version"))
 	}
 	db.Want("d|2|eu|8|2\ns|1|eu|7|0", rows)
 
