@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 
+	"github.com/oncesink/oncesink/internal/bind"
 	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/internal/target"
@@ -47,7 +48,7 @@ func (t *table) plain() bool {
 
 // appendBinary makes a COPY in binary of the first n events. It is n = 0 if one of
 // them has a value that Go does not read.
-func (t *table) appendBinary(dst []byte, s statement.Shape, forms []pgtext.Wire, events []event) (data []byte, n int) {
+func (t *table) appendBinary(dst []byte, s statement.Shape, forms []pgtext.Wire, events []bind.Event) (data []byte, n int) {
 	fields := len(s.Columns)
 	if t.Guarded {
 		fields += 2
@@ -57,22 +58,22 @@ func (t *table) appendBinary(dst []byte, s statement.Shape, forms []pgtext.Wire,
 		e := &events[n]
 		dst = binary.BigEndian.AppendUint16(dst, uint16(fields))
 		for k, i := range s.Columns {
-			x := e.cell(i)
+			x := e.Cell(i)
 			dst = binary.BigEndian.AppendUint32(dst, math.MaxUint32) // null
 			if x.Len < 0 {
 				continue
 			}
 			start, ok := len(dst), false
-			if dst, ok = forms[k](&t.Columns[i].Type, dst, e.text(x)); !ok {
+			if dst, ok = forms[k](&t.Columns[i].Type, dst, e.Text(x)); !ok {
 				return dst, 0
 			}
 			binary.BigEndian.PutUint32(dst[start-4:], uint32(len(dst)-start))
 		}
 		if t.Guarded {
 			dst = binary.BigEndian.AppendUint32(dst, 4)
-			dst = binary.BigEndian.AppendUint32(dst, uint32(e.part.Claim.Source))
+			dst = binary.BigEndian.AppendUint32(dst, uint32(e.Part.Claim.Source))
 			dst = binary.BigEndian.AppendUint32(dst, 8)
-			dst = binary.BigEndian.AppendUint64(dst, uint64(e.offset()))
+			dst = binary.BigEndian.AppendUint64(dst, uint64(e.Offset()))
 		}
 		n++
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/oncesink/oncesink/internal/bind"
 	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/pgerr"
 )
@@ -100,12 +101,12 @@ func (t *transaction) shared(ctx context.Context, err error) error {
 		return nil
 	}
 	d := failed.doing
-	if slices.ContainsFunc(d.oids, func(oid uint32) bool { return elements[oid] == 0 }) {
+	if slices.ContainsFunc(d.oids, func(oid uint32) bool { return bind.Elements[oid] == 0 }) {
 		return nil
 	}
 	err = t.attempt(ctx, func() {
 		for _, oid := range d.oids { // arrays without dimensions
-			t.w.params.end(binary.BigEndian.AppendUint32(make([]byte, 8, 12), elements[oid]), oid)
+			t.w.params.End(binary.BigEndian.AppendUint32(make([]byte, 8, 12), bind.Elements[oid]), oid)
 		}
 		t.w.exec(d.verb, d.table, d.sql)
 	})
@@ -242,7 +243,7 @@ func (t *transaction) refusedValue(ctx context.Context, one span, err error) (co
 				continue
 			}
 			err := t.attempt(ctx, func() {
-				t.w.params.text(string(one.part.TextOf(r, x)))
+				t.w.params.Text(string(one.part.TextOf(r, x)))
 				t.w.exec("read a value", tb, "select $1::"+c.Declared)
 			})
 			if t.conn.Conn().IsClosed() || err != nil && classOf(err) == pgerr.Transient {

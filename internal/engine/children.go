@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"github.com/oncesink/oncesink/internal/bind"
 	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/internal/target"
 )
@@ -15,19 +16,19 @@ import (
 
 // children writes the children of a round's events, after their parents: of all that have the array, whatever
 // became of them there.
-func (w *writer) children(t *table, events []event) {
+func (w *writer) children(t *table, events []bind.Event) {
 	for bit, c := range t.children {
-		var parents, rows []event
+		var parents, rows []bind.Event
 		for i := range events {
 			e := &events[i]
-			own := &e.part.Rows[e.row]
+			own := &e.Part.Rows[e.Row]
 			if own.Tombstone || own.Arrays&(1<<bit) == 0 {
 				continue
 			}
 			parents = append(parents, *e)
-			for k := int(e.row) + 1; k < len(e.part.Rows) && e.part.Rows[k].Record == own.Record && e.part.Rows[k].Table > own.Table; k++ {
-				if e.part.Rows[k].Table == c.Place {
-					rows = append(rows, event{part: e.part, row: int32(k)})
+			for k := int(e.Row) + 1; k < len(e.Part.Rows) && e.Part.Rows[k].Record == own.Record && e.Part.Rows[k].Table > own.Table; k++ {
+				if e.Part.Rows[k].Table == c.Place {
+					rows = append(rows, bind.Event{Part: e.Part, Row: int32(k)})
 				}
 			}
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/oncesink/oncesink/internal/bind"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/statement"
 )
@@ -27,7 +28,7 @@ func (e *copyRefused) Unwrap() error { return e.err }
 
 // copy sends rows of new keys, after everything that was queued before: in binary, if
 // Go can read them all.
-func (t *transaction) copy(ctx context.Context, tb *table, s statement.Shape, events []event) error {
+func (t *transaction) copy(ctx context.Context, tb *table, s statement.Shape, events []bind.Event) error {
 	if err := t.send(ctx); err != nil {
 		return err
 	}
@@ -88,7 +89,7 @@ func (w watched) Read(p []byte) (int, error) {
 type copyRows struct {
 	table   *table
 	columns []int
-	events  []event
+	events  []bind.Event
 	text    []byte // rows that were made and not read
 	read    int    // of text
 }
@@ -107,21 +108,21 @@ func (c *copyRows) Read(p []byte) (int, error) {
 	return c.read, nil
 }
 
-func (c *copyRows) row(e *event) {
+func (c *copyRows) row(e *bind.Event) {
 	b := c.text
 	for _, i := range c.columns {
-		x := e.cell(i)
+		x := e.Cell(i)
 		if x.Len < 0 {
 			b = append(b, `\N`...)
 		} else {
-			b = appendEscaped(b, e.text(x))
+			b = appendEscaped(b, e.Text(x))
 		}
 		b = append(b, '\t')
 	}
 	if c.table.Guarded {
-		b = strconv.AppendInt(b, int64(e.part.Claim.Source), 10)
+		b = strconv.AppendInt(b, int64(e.Part.Claim.Source), 10)
 		b = append(b, '\t')
-		b = strconv.AppendInt(b, e.offset(), 10)
+		b = strconv.AppendInt(b, e.Offset(), 10)
 		b = append(b, '\n')
 	} else {
 		b[len(b)-1] = '\n'

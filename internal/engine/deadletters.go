@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/oncesink/oncesink/internal/bind"
 	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -44,7 +45,7 @@ func (t *transaction) keepDeadLetters(ctx context.Context) error {
 	w := t.w
 	for rest := t.dead; len(rest) > 0; {
 		n, size := 0, 0
-		for n < len(rest) && (n == 0 || size < maxStatementBytes) {
+		for n < len(rest) && (n == 0 || size < bind.MaxStatementBytes) {
 			r := rest[n].entry()
 			size += len(r.Key) + len(r.Value)
 			for _, h := range r.Headers {
@@ -69,23 +70,23 @@ func (w *writer) letters(group string, letters []deadLetter) {
 		for i := range letters {
 			out[i] = f(&letters[i])
 		}
-		p.strings(out)
+		p.Strings(out)
 	}
 	blobs := func(f func(*sink.Record) []byte) {
 		out := make([][]byte, len(letters))
 		for i := range letters {
 			out[i] = f(letters[i].entry())
 		}
-		p.bytes(out)
+		p.Bytes(out)
 	}
 	numbers := func(f func(*deadLetter) int64, wide bool) {
 		out := make([]int64, len(letters))
 		for i := range letters {
 			out[i] = f(&letters[i])
 		}
-		p.integers(out, wide)
+		p.Integers(out, wide)
 	}
-	p.text(group)
+	p.Text(group)
 	texts(func(d *deadLetter) string { return d.part.Claim.TopicID.String() })
 	texts(func(d *deadLetter) string { return d.entry().Topic })
 	numbers(func(d *deadLetter) int64 { return int64(d.part.Claim.Generation) }, false)

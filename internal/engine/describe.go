@@ -68,12 +68,12 @@ func (t *table) forms() []form {
 	flagged := statement.Shape{Columns: t.All(), Flagged: true}
 	keys := statement.Shape{Columns: t.Key}
 	with := func(name string, sql func(*target.Table, statement.Shape) string, s statement.Shape) form {
-		return form{name, sql(t.Table, s), func(w *writer) { w.params.rows(t.Table, s, nil) }}
+		return form{name, sql(t.Table, s), func(w *writer) { w.params.Rows(t.Table, s, nil) }}
 	}
 	var forms []form
 	if t.Parent != nil {
 		ofParent := func(name string, sql func(of, t *target.Table, s statement.Shape) string, s statement.Shape) form {
-			return form{name, sql(t.Parent, t.Table, s), func(w *writer) { w.params.rows(t.Parent, s, nil) }}
+			return form{name, sql(t.Parent, t.Table, s), func(w *writer) { w.params.Rows(t.Parent, s, nil) }}
 		}
 		return []form{
 			ofParent("claim children", statement.ClaimSet, statement.LookShape(t.Parent)),
@@ -107,7 +107,7 @@ func (t *table) forms() []form {
 	)
 	switch {
 	case t.Memory != "":
-		lock := func(w *writer) { w.params.ints(statement.LockClass, t.Lock) }
+		lock := func(w *writer) { w.params.Ints(statement.LockClass, t.Lock) }
 		forms = append(forms, with("remember", statement.Remember, keys), form{"lock", statement.Lock(t.Table, false), lock}, form{"lock alone", statement.Lock(t.Table, true), lock})
 	case len(t.RecordKey) > 0 && !t.IgnoreTombstones:
 		forms = append(forms, with("delete", statement.Delete, keys))

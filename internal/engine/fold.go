@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/oncesink/oncesink/internal/bind"
 	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/offsets"
 )
@@ -23,19 +24,19 @@ import (
 //     events after it wait for the tombstone.
 //   - With a delete memory, events of different partitions stay apart: which of
 //     them a remembered tombstone holds back is a question for each alone.
-func (t *table) fold(events []event, rounds [][]event) [][]event {
-	slices.SortFunc(events, func(a, b event) int {
-		if c := bytes.Compare(a.key, b.key); c != 0 {
+func (t *table) fold(events []bind.Event, rounds [][]bind.Event) [][]bind.Event {
+	slices.SortFunc(events, func(a, b bind.Event) int {
+		if c := bytes.Compare(a.Key, b.Key); c != 0 {
 			return c
 		}
-		return cmp.Compare(a.seq, b.seq)
+		return cmp.Compare(a.Seq, b.Seq)
 	})
 	for i := 0; i < len(events); {
 		round := 0
 		rounds = put(rounds, round, events[i])
 		last := &events[i]
 		i++
-		for ; i < len(events) && bytes.Equal(events[i].key, last.key); i++ {
+		for ; i < len(events) && bytes.Equal(events[i].Key, last.Key); i++ {
 			e := &events[i]
 			switch t.merge(last, e) {
 			case loses:
@@ -53,7 +54,7 @@ func (t *table) fold(events []event, rounds [][]event) [][]event {
 	return rounds
 }
 
-func put(rounds [][]event, round int, e event) [][]event {
+func put(rounds [][]bind.Event, round int, e bind.Event) [][]bind.Event {
 	if round == len(rounds) {
 		if round < cap(rounds) {
 			rounds = rounds[:round+1]
@@ -75,10 +76,10 @@ const (
 )
 
 // merge says what the later event e of a key does to the earlier one.
-func (t *table) merge(last, e *event) merged {
-	same := last.part.Claim.Source == e.part.Claim.Source
-	if last.tombstone() || e.tombstone() {
-		if last.tombstone() && e.tombstone() && same {
+func (t *table) merge(last, e *bind.Event) merged {
+	same := last.Part.Claim.Source == e.Part.Claim.Source
+	if last.Tombstone() || e.Tombstone() {
+		if last.Tombstone() && e.Tombstone() && same {
 			return covers
 		}
 		return follows
@@ -90,17 +91,17 @@ func (t *table) merge(last, e *event) merged {
 		if !whole(t.Table, last) {
 			return follows // where there is no row, the earlier one is refused, and e is not
 		}
-		if e.arrays()&^last.arrays() != 0 {
+		if e.Arrays()&^last.Arrays() != 0 {
 			return follows // its set may be the last one
 		}
 		return loses
 	}
 	for i := range t.Filled() {
-		if e.cell(i).Len == decode.CellAbsent && last.cell(i).Len != decode.CellAbsent {
+		if e.Cell(i).Len == decode.CellAbsent && last.Cell(i).Len != decode.CellAbsent {
 			return follows
 		}
 	}
-	if last.arrays()&^e.arrays() != 0 {
+	if last.Arrays()&^e.Arrays() != 0 {
 		return follows
 	}
 	return covers
@@ -108,18 +109,18 @@ func (t *table) merge(last, e *event) merged {
 
 // order compares two upserts of a key by the order of the guard. Without engine
 // columns the order of arrival decides between equal versions.
-func (t *table) order(last, e *event) int {
+func (t *table) order(last, e *bind.Event) int {
 	if t.Version >= 0 {
-		if c := t.Columns[t.Version].Compare(last.version(), e.version()); c != 0 {
+		if c := t.Columns[t.Version].Compare(last.Version(), e.Version()); c != 0 {
 			return c
 		}
 	}
 	if !t.Guarded {
 		return -1
 	}
-	a, b := last.part.Claim.Source, e.part.Claim.Source
+	a, b := last.Part.Claim.Source, e.Part.Claim.Source
 	return cmp.Or(
 		cmp.Compare(a>>offsets.SourceBits, b>>offsets.SourceBits),
-		cmp.Compare(last.offset(), e.offset()),
+		cmp.Compare(last.Offset(), e.Offset()),
 		cmp.Compare(a, b))
 }

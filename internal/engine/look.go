@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/oncesink/oncesink/internal/bind"
 	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/internal/target"
@@ -12,7 +13,7 @@ import (
 
 // shortcut writes what it can of a round by COPY, and returns the events that are
 // left to the statements, in their order.
-func (t *transaction) shortcut(ctx context.Context, tb *table, events []event) ([]event, error) {
+func (t *transaction) shortcut(ctx context.Context, tb *table, events []bind.Event) ([]bind.Event, error) {
 	t.w.winning = false
 	way := min(tb.route(len(events)), t.most)
 	if way == byStatement {
@@ -72,11 +73,11 @@ func (t *transaction) shortcut(ctx context.Context, tb *table, events []event) (
 }
 
 // deletes reports whether the event is a tombstone that deletes its row.
-func (t *table) deletes(e *event) bool { return t.Strategy == sink.Upsert && e.tombstone() }
+func (t *table) deletes(e *bind.Event) bool { return t.Strategy == sink.Upsert && e.Tombstone() }
 
 // look asks what the route wants to know of the events, tombstones of an upsert table left
 // out. Nil: nothing, every key is taken for new.
-func (t *transaction) look(ctx context.Context, tb *table, way route, events []event) ([]byte, error) {
+func (t *transaction) look(ctx context.Context, tb *table, way route, events []bind.Event) ([]byte, error) {
 	w := t.w
 	form, s := statement.Look, statement.LookShape(tb.Table)
 	if way == byCopy {
@@ -116,9 +117,9 @@ func (t *table) route(n int) route {
 }
 
 // whole reports whether the event alone can make a row.
-func whole(t *target.Table, e *event) bool {
+func whole(t *target.Table, e *bind.Event) bool {
 	for _, i := range t.Required {
-		if e.cell(i).Len == decode.CellAbsent {
+		if e.Cell(i).Len == decode.CellAbsent {
 			return false
 		}
 	}

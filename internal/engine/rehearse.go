@@ -56,7 +56,7 @@ func (t *table) rehearse(ctx context.Context, tx pgx.Tx, ps *mapping.Problems) e
 	}
 	for _, i := range compared {
 		c := &t.Columns[i]
-		forms = append(forms, form{"read column " + c.Name, spellSQL(c), func(w *writer) { w.params.strings(nil) }})
+		forms = append(forms, form{"read column " + c.Name, spellSQL(c), func(w *writer) { w.params.Strings(nil) }})
 	}
 	return rehearse(ctx, tx, t.Title(), forms, ps)
 }
@@ -100,7 +100,7 @@ func explain(ctx context.Context, tx pgx.Tx, f form) (err error) {
 	w := &writer{}
 	f.bind(w)
 	p := &w.params
-	return nested.Conn().PgConn().ExecParams(ctx, "explain "+f.sql, p.values, p.oids, p.formats[:len(p.values)], nil).Read().Err
+	return nested.Conn().PgConn().ExecParams(ctx, "explain "+f.sql, p.Values, p.OIDs, p.Formats[:len(p.Values)], nil).Read().Err
 }
 
 func rehearsalFix(err error, table string) string {

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 
+	"github.com/oncesink/oncesink/internal/bind"
 	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -48,7 +49,7 @@ func (t *transaction) rows(ctx context.Context) error {
 }
 
 // stage does what a stage asks for beside its rows.
-func (t *transaction) stage(tb *table, events []event) error {
+func (t *transaction) stage(tb *table, events []bind.Event) error {
 	if len(events) == 0 {
 		return nil
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/oncesink/oncesink/internal/bind"
 	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/pgname"
@@ -25,15 +26,15 @@ func (x *Sample) try(ctx context.Context, p *decode.Part, topic *topicSample, fa
 		return fmt.Errorf("try a sample: %w", err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	byTable := make([][]event, len(x.s.plan().tables))
+	byTable := make([][]bind.Event, len(x.s.plan().tables))
 	for i := range p.Rows {
 		if r := &p.Rows[i]; !r.Tombstone {
-			byTable[r.Table] = append(byTable[r.Table], event{part: p, row: int32(i)})
+			byTable[r.Table] = append(byTable[r.Table], bind.Event{Part: p, Row: int32(i)})
 		}
 	}
 	for i, events := range byTable {
 		t := x.s.plan().tables[i]
-		events = slices.DeleteFunc(events, func(e event) bool { _, refused := faults[p.Rows[e.row].Record]; return refused })
+		events = slices.DeleteFunc(events, func(e bind.Event) bool { _, refused := faults[p.Rows[e.Row].Record]; return refused })
 		if len(events) == 0 {
 			continue
 		}
@@ -63,7 +64,7 @@ type attempt struct {
 	culprits    map[string]int // the column that had an error of this code last
 }
 
-func (a *attempt) all(ctx context.Context, topic *topicSample, events []event) error {
+func (a *attempt) all(ctx context.Context, topic *topicSample, events []bind.Event) error {
 	w := &writer{}
 	w.split(a.of, events)
 	for _, set := range w.names() {
@@ -91,22 +92,22 @@ func (a *attempt) all(ctx context.Context, topic *topicSample, events []event) e
 }
 
 // key is the text of an event's key, near enough to tell whether an earlier event made its row.
-func (a *attempt) key(e *event) string {
+func (a *attempt) key(e *bind.Event) string {
 	key := a.of.Title()
 	for _, i := range a.of.Key {
 		key += "\x00"
-		if c := e.cell(i); c.Len > 0 {
-			key += string(e.text(c))
+		if c := e.Cell(i); c.Len > 0 {
+			key += string(e.Text(c))
 		}
 	}
 	return key
 }
 
 // partial tries events that lack a column which a new row can't be without: each needs a row to update.
-func (a *attempt) partial(ctx context.Context, topic *topicSample, s statement.Shape, events []event) error {
-	var there []event
+func (a *attempt) partial(ctx context.Context, topic *topicSample, s statement.Shape, events []bind.Event) error {
+	var there []bind.Event
 	for len(events) > 0 {
-		n := min(len(events), maxStatementRows)
+		n := min(len(events), bind.MaxStatementRows)
 		exist, err := a.exist(ctx, events[:n])
 		if err != nil {
 			return err
@@ -128,7 +129,7 @@ func (a *attempt) partial(ctx context.Context, topic *topicSample, s statement.S
 const notNullViolation = "23502"
 
 // exist asks which events have a row; nil if a key can't be read, which is found out later.
-func (a *attempt) exist(ctx context.Context, events []event) ([]byte, error) {
+func (a *attempt) exist(ctx context.Context, events []bind.Event) ([]byte, error) {
 	t := a.of
 	keys := statement.Shape{Columns: t.Key}
 	sql := statement.Ask(t.Table, keys, fmt.Sprintf("case when exists (select from %s t where %s) then '%c' else '%c' end", t.Quoted(), statement.SameKey(t.Table, "t", "e"), statement.SaysWins, statement.SaysAbsent))
@@ -145,12 +146,12 @@ func (a *attempt) exist(ctx context.Context, events []event) ([]byte, error) {
 }
 
 // some inserts events into a copy, and finds those that are refused by halving.
-func (a *attempt) some(ctx context.Context, into *table, s statement.Shape, events []event) error {
-	for len(events) > maxStatementRows {
-		if err := a.some(ctx, into, s, events[:maxStatementRows]); err != nil {
+func (a *attempt) some(ctx context.Context, into *table, s statement.Shape, events []bind.Event) error {
+	for len(events) > bind.MaxStatementRows {
+		if err := a.some(ctx, into, s, events[:bind.MaxStatementRows]); err != nil {
 			return err
 		}
-		events = events[maxStatementRows:]
+		events = events[bind.MaxStatementRows:]
 	}
 	if len(events) == 0 {
 		return nil
@@ -188,7 +189,7 @@ func (a *attempt) some(ctx context.Context, into *table, s statement.Shape, even
 }
 
 // culprit finds the column that alone has the same error: first the one that had it last.
-func (a *attempt) culprit(ctx context.Context, s statement.Shape, e *event, code string) (string, error) {
+func (a *attempt) culprit(ctx context.Context, s statement.Shape, e *bind.Event, code string) (string, error) {
 	columns := slices.Clone(s.Columns)
 	if last, ok := a.culprits[code]; ok && slices.Contains(columns, last) {
 		columns = append([]int{last}, columns...)
@@ -203,7 +204,7 @@ func (a *attempt) culprit(ctx context.Context, s statement.Shape, e *event, code
 				return statement.Ask(t, s, "(e."+pgname.Quote(c.Name)+" is null)::text")
 			}
 		}
-		err := a.run(ctx, a.lax, alone, form(a.lax.Table, alone), []event{*e}, nil)
+		err := a.run(ctx, a.lax, alone, form(a.lax.Table, alone), []bind.Event{*e}, nil)
 		var pg *pgconn.PgError
 		switch {
 		case err == nil:
@@ -218,15 +219,15 @@ func (a *attempt) culprit(ctx context.Context, s statement.Shape, e *event, code
 }
 
 // refuse notes why a record would be a dead letter: the first reason counts.
-func (a *attempt) refuse(e *event, f decode.Fault) {
-	f.Record = e.part.Rows[e.row].Record
+func (a *attempt) refuse(e *bind.Event, f decode.Fault) {
+	f.Record = e.Part.Rows[e.Row].Record
 	if _, refused := a.faults[f.Record]; !refused {
 		a.faults[f.Record] = f
 	}
 }
 
 // run executes a statement under a savepoint, and undoes it. Answer gets the first value of each row.
-func (a *attempt) run(ctx context.Context, t *table, s statement.Shape, sql string, events []event, answer func([]byte)) (err error) {
+func (a *attempt) run(ctx context.Context, t *table, s statement.Shape, sql string, events []bind.Event, answer func([]byte)) (err error) {
 	nested, err := a.tx.Begin(ctx)
 	if err != nil {
 		return err
@@ -236,9 +237,9 @@ func (a *attempt) run(ctx context.Context, t *table, s statement.Shape, sql stri
 			err = undo
 		}
 	}()
-	p := &params{}
-	p.rows(t.Table, s, events)
-	result := nested.Conn().PgConn().ExecParams(ctx, sql, p.values, p.oids, p.formats[:len(p.values)], nil)
+	p := &bind.Params{}
+	p.Rows(t.Table, s, events)
+	result := nested.Conn().PgConn().ExecParams(ctx, sql, p.Values, p.OIDs, p.Formats[:len(p.Values)], nil)
 	for result.NextRow() {
 		if answer != nil {
 			answer(slices.Clone(result.Values()[0]))

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/oncesink/oncesink/internal/bind"
 	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/pgname"
@@ -24,17 +25,17 @@ func (e *NotUniformError) Error() string {
 
 // uniform returns a *NotUniformError if an event is a tombstone, or fills other columns
 // than the stage's others.
-func (t *table) uniform(events []event) error {
+func (t *table) uniform(events []bind.Event) error {
 	if t.Strategy == sink.Append {
 		return nil // an event is a row, whatever it fills
 	}
 	for i := range events {
 		e := &events[i]
-		if e.tombstone() {
+		if e.Tombstone() {
 			return &NotUniformError{t.Title(), "an event deletes"}
 		}
 		for k := range t.Filled() {
-			if (e.cell(k).Len == decode.CellAbsent) == (t.Stage.Set[k] == statement.Present) {
+			if (e.Cell(k).Len == decode.CellAbsent) == (t.Stage.Set[k] == statement.Present) {
 				return &NotUniformError{t.Title(), fmt.Sprintf("some events have a value for %s and some don't", t.Columns[k].Name)}
 			}
 		}
@@ -43,10 +44,10 @@ func (t *table) uniform(events []event) error {
 }
 
 // seen notes which columns the events fill.
-func (w *writer) seen(t *table, events []event) {
+func (w *writer) seen(t *table, events []bind.Event) {
 	names := make([]string, 0, len(t.Columns))
 	for k := range t.Filled() {
-		if slices.ContainsFunc(events, func(e event) bool { return !e.tombstone() && e.cell(k).Len != decode.CellAbsent }) {
+		if slices.ContainsFunc(events, func(e bind.Event) bool { return !e.Tombstone() && e.Cell(k).Len != decode.CellAbsent }) {
 			names = append(names, t.Columns[k].Name)
 		}
 	}
@@ -54,7 +55,7 @@ func (w *writer) seen(t *table, events []event) {
 		return
 	}
 	slices.Sort(names) // in one order, as all that locks
-	w.params.strings(names)
+	w.params.Strings(names)
 	w.exec("note columns", nil, "insert into "+t.Stage.Seen+" select unnest($1::text[]) on conflict do nothing")
 }
 

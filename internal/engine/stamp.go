@@ -9,8 +9,8 @@ import (
 
 // queueStamp adds the question whether the catalog is still what the mapping was compiled from.
 func (t *transaction) queueStamp(deep bool) {
-	t.w.params.strings(t.m.Names)
-	t.w.params.boolean(deep)
+	t.w.params.Strings(t.m.Names)
+	t.w.params.Boolean(deep)
 	t.w.answers = t.w.answers[:0]
 	t.w.exec("read the catalog", nil, catalog.StampSQL)
 	t.w.doing[len(t.w.doing)-1].asks = true

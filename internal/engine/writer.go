@@ -5,6 +5,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/oncesink/oncesink/internal/bind"
 	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/internal/target"
@@ -13,14 +14,14 @@ import (
 // writer turns records into the statements of a transaction. It holds buffers
 // that the transactions of a Sink use in turn; one transaction at a time has it.
 type writer struct {
-	params params
-	tables [][]event   // of the records at hand, by table
-	rounds [][][]event // by table
-	sets   map[string]*[]event
+	params bind.Params
+	tables [][]bind.Event   // of the records at hand, by table
+	rounds [][][]bind.Event // by table
+	sets   map[string]*[]bind.Event
 
-	rest, fresh, asked []event // of the round at hand: see shortcut
-	winning            bool    // the round's events are expected to win
-	answers            []byte  // of the last look
+	rest, fresh, asked []bind.Event // of the round at hand: see shortcut
+	winning            bool         // the round's events are expected to win
+	answers            []byte       // of the last look
 	copyText           []byte
 
 	batch  *pgconn.Batch
@@ -66,7 +67,7 @@ func (w *writer) forget() {
 	for _, group := range w.sets {
 		clear((*group)[:cap(*group)])
 	}
-	for _, events := range [][]event{w.rest, w.fresh, w.asked} {
+	for _, events := range [][]bind.Event{w.rest, w.fresh, w.asked} {
 		clear(events[:cap(events)])
 	}
 }
@@ -78,13 +79,13 @@ func (w *writer) exec(verb string, t *table, sql string) {
 
 func (w *writer) do(d doing, sql string) {
 	p := &w.params
-	for _, v := range p.values {
+	for _, v := range p.Values {
 		w.queued += len(v)
 	}
-	w.batch.ExecParams(sql, p.values, p.oids, p.formats[:len(p.values)], nil)
-	d.sql, d.oids = sql, slices.Clone(p.oids)
+	w.batch.ExecParams(sql, p.Values, p.OIDs, p.Formats[:len(p.Values)], nil)
+	d.sql, d.oids = sql, slices.Clone(p.OIDs)
 	w.doing = append(w.doing, d)
-	p.reset()
+	p.Reset()
 }
 
 // gather collects the events of the records by table.
@@ -104,7 +105,7 @@ func (w *writer) gather(m *plan, records spans) {
 			if p.Faulty != nil && p.Faulty[r.Record] || m.tables[r.Table].Parent != nil {
 				continue // children are written with their parents
 			}
-			w.tables[r.Table] = append(w.tables[r.Table], event{p.Keys[i].KeyIn(p.KeyText), p, int32(i), seq})
+			w.tables[r.Table] = append(w.tables[r.Table], bind.Event{Key: p.Keys[i].KeyIn(p.KeyText), Part: p, Row: int32(i), Seq: seq})
 			seq++
 		}
 	}
@@ -118,14 +119,14 @@ func (w *writer) locks(m *plan) {
 		if t.Memory == "" || len(events) == 0 {
 			continue
 		}
-		w.params.ints(statement.LockClass, t.Lock)
-		w.exec("lock", t, statement.Lock(t.Table, slices.ContainsFunc(events, func(e event) bool { return e.tombstone() })))
+		w.params.Ints(statement.LockClass, t.Lock)
+		w.exec("lock", t, statement.Lock(t.Table, slices.ContainsFunc(events, func(e bind.Event) bool { return e.Tombstone() })))
 	}
 }
 
 // tombstones applies those among events of distinct keys, which are sorted.
-func (w *writer) tombstones(t *table, events []event) {
-	if !slices.ContainsFunc(events, func(e event) bool { return t.deletes(&e) }) {
+func (w *writer) tombstones(t *table, events []bind.Event) {
+	if !slices.ContainsFunc(events, func(e bind.Event) bool { return t.deletes(&e) }) {
 		return
 	}
 	w.split(t, events)
@@ -138,13 +139,13 @@ func (w *writer) tombstones(t *table, events []event) {
 }
 
 // round writes events of distinct keys, which are sorted, without the tombstones among them.
-func (w *writer) round(t *table, events []event) {
+func (w *writer) round(t *table, events []bind.Event) {
 	w.split(t, events)
 	if n := w.presence(); n > maxSets || n > 1 && t.learn.ordered.Load() {
 		s := statement.Shape{Columns: w.flagged(t), Flagged: true}
 		rest := events[:0:0]
 		for i := range events {
-			if !events[i].tombstone() {
+			if !events[i].Tombstone() {
 				rest = append(rest, events[i])
 			}
 		}
@@ -166,7 +167,7 @@ func (w *writer) round(t *table, events []event) {
 }
 
 // insert writes events as rows of their own, in their order, by one form of statement.
-func (w *writer) insert(t *table, form func(*target.Table, statement.Shape) string, events []event) {
+func (w *writer) insert(t *table, form func(*target.Table, statement.Shape) string, events []bind.Event) {
 	w.split(t, events)
 	if w.presence() > maxSets {
 		w.statement(t, form, statement.Shape{Columns: w.flagged(t), Flagged: true}, events)
@@ -178,35 +179,35 @@ func (w *writer) insert(t *table, form func(*target.Table, statement.Shape) stri
 }
 
 // statement adds one form for the events, in as many statements as their size asks for.
-func (w *writer) statement(t *table, form func(*target.Table, statement.Shape) string, s statement.Shape, events []event) {
+func (w *writer) statement(t *table, form func(*target.Table, statement.Shape) string, s statement.Shape, events []bind.Event) {
 	w.run(doing{verb: "write", table: t}, form, s, events)
 }
 
 // ask adds a look at the events; its answers follow each other in w.answers.
-func (w *writer) ask(t *table, form func(*target.Table, statement.Shape) string, s statement.Shape, events []event) {
+func (w *writer) ask(t *table, form func(*target.Table, statement.Shape) string, s statement.Shape, events []bind.Event) {
 	w.run(doing{verb: "look at", table: t, asks: true}, form, s, events)
 }
 
-func (w *writer) run(d doing, form func(*target.Table, statement.Shape) string, s statement.Shape, events []event) {
+func (w *writer) run(d doing, form func(*target.Table, statement.Shape) string, s statement.Shape, events []bind.Event) {
 	sql := form(d.table.Table, s)
 	if sql == "" {
 		return
 	}
 	for len(events) > 0 && w.err == nil {
 		n, size := 0, 0
-		for n < min(len(events), maxStatementRows) && (n == 0 || size < maxStatementBytes) {
+		for n < min(len(events), bind.MaxStatementRows) && (n == 0 || size < bind.MaxStatementBytes) {
 			for _, i := range s.Columns {
-				size += 4 + max(0, int(events[n].cell(i).Len))
+				size += 4 + max(0, int(events[n].Cell(i).Len))
 			}
 			n++
 		}
 		if d.gone > 0 {
 			d.gone = n
 		}
-		w.params.rows(d.table.Table, s, events[:n])
+		w.params.Rows(d.table.Table, s, events[:n])
 		w.do(d, sql)
 		events = events[n:]
-		if w.queued >= maxStatementBytes && w.send != nil {
+		if w.queued >= bind.MaxStatementBytes && w.send != nil {
 			w.err = w.send()
 		}
 	}
@@ -216,9 +217,9 @@ func (w *writer) run(d doing, form func(*target.Table, statement.Shape) string, 
 const tombstones = "-"
 
 // split groups events by set of present fields; their order stays.
-func (w *writer) split(t *table, events []event) {
+func (w *writer) split(t *table, events []bind.Event) {
 	if w.sets == nil || len(w.sets) > 4*maxSets {
-		w.sets = map[string]*[]event{}
+		w.sets = map[string]*[]bind.Event{}
 	}
 	for _, group := range w.sets {
 		*group = (*group)[:0]
@@ -231,14 +232,14 @@ func (w *writer) split(t *table, events []event) {
 		} else {
 			for k := range name {
 				name[k] = statement.Present
-				if events[i].cell(k).Len == decode.CellAbsent {
+				if events[i].Cell(k).Len == decode.CellAbsent {
 					name[k] = statement.Absent
 				}
 			}
 		}
 		group := w.sets[string(set)]
 		if group == nil {
-			group = new([]event)
+			group = new([]bind.Event)
 			w.sets[string(set)] = group
 		}
 		*group = append(*group, events[i])

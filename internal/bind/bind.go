@@ -1,4 +1,5 @@
-package engine
+// Package bind makes of events what statements take: arrays with an element for each event, in PostgreSQL's binary form.
+package bind
 
 import (
 	"encoding/binary"
@@ -23,42 +24,42 @@ const (
 	oidText  = 25
 )
 
-// elements are the types of the elements of arrays.
-var elements = map[uint32]uint32{
+// Elements are the types of the elements of arrays.
+var Elements = map[uint32]uint32{
 	oidByteaArray: oidBytea, oidInt4Array: oidInt4, oidTextArray: oidText, oidInt8Array: oidInt8,
 }
 
-// maxStatementBytes bounds the parameters of one statement; a message of the
+// MaxStatementBytes bounds the parameters of one statement; a message of the
 // protocol holds at most 1 GiB.
-const maxStatementBytes = 64 << 20
+const MaxStatementBytes = 64 << 20
 
-// maxStatementRows bounds the events of one statement. The server plans each by
+// MaxStatementRows bounds the events of one statement. The server plans each by
 // the size that the table has before it: on a table that a vacuum has seen empty
 // it looks a key up by reading the whole table, whose pages this very statement
 // fills. 50,000 rows took 16 s that way, 4,096 take a tenth of one.
-const maxStatementRows = 4096
+const MaxStatementRows = 4096
 
-// params builds the binary parameters of one statement at a time, each an array
+// Params builds the binary parameters of one statement at a time, each an array
 // with one element per event. Its buffers are reused: what it built is good until
 // the next reset.
-type params struct {
-	values  [][]byte
-	oids    []uint32
-	formats []int16 // all binary
+type Params struct {
+	Values  [][]byte
+	OIDs    []uint32
+	Formats []int16 // all binary
 	spare   [][]byte
 }
 
-func (p *params) reset() {
-	for _, b := range p.values {
+func (p *Params) Reset() {
+	for _, b := range p.Values {
 		if cap(b) >= 512 {
 			p.spare = append(p.spare, b)
 		}
 	}
-	p.values, p.oids = p.values[:0], p.oids[:0]
+	p.Values, p.OIDs = p.Values[:0], p.OIDs[:0]
 }
 
 // begin starts an array of n elements and about size bytes.
-func (p *params) begin(n, size int, element uint32) []byte {
+func (p *Params) begin(n, size int, element uint32) []byte {
 	var b []byte
 	if k := len(p.spare); k > 0 {
 		b, p.spare = p.spare[k-1][:0], p.spare[:k-1]
@@ -73,10 +74,10 @@ func (p *params) begin(n, size int, element uint32) []byte {
 	return binary.BigEndian.AppendUint32(b, 1) // lower bound
 }
 
-func (p *params) end(b []byte, array uint32) {
-	p.values, p.oids = append(p.values, b), append(p.oids, array)
-	for len(p.formats) < len(p.values) {
-		p.formats = append(p.formats, 1)
+func (p *Params) End(b []byte, array uint32) {
+	p.Values, p.OIDs = append(p.Values, b), append(p.OIDs, array)
+	for len(p.Formats) < len(p.Values) {
+		p.Formats = append(p.Formats, 1)
 	}
 }
 
@@ -90,25 +91,25 @@ func appendElement(b, text []byte) []byte {
 func appendNull(b []byte) []byte { return binary.BigEndian.AppendUint32(b, nullLength) }
 
 // texts adds column i of the events; absent cells become nulls.
-func (p *params) texts(events []event, i int) {
+func (p *Params) texts(events []Event, i int) {
 	size := 0
 	for k := range events {
-		size += max(0, int(events[k].cell(i).Len))
+		size += max(0, int(events[k].Cell(i).Len))
 	}
 	b := p.begin(len(events), size, oidText)
 	for k := range events {
-		c := events[k].cell(i)
+		c := events[k].Cell(i)
 		if c.Len < 0 {
 			b = appendNull(b)
 			continue
 		}
-		b = appendElement(b, events[k].text(c))
+		b = appendElement(b, events[k].Text(c))
 	}
-	p.end(b, oidTextArray)
+	p.End(b, oidTextArray)
 }
 
 // flags adds which of their n columns the events have: a bit each, numbered as get_bit does.
-func (p *params) flags(events []event, n int) {
+func (p *Params) flags(events []Event, n int) {
 	size := (n + 7) / 8
 	b := p.begin(len(events), len(events)*size, oidBytea)
 	for k := range events {
@@ -116,32 +117,32 @@ func (p *params) flags(events []event, n int) {
 		at := len(b)
 		b = append(b, make([]byte, size)...)
 		for i := range n {
-			if events[k].cell(i).Len != decode.CellAbsent {
+			if events[k].Cell(i).Len != decode.CellAbsent {
 				b[at+i/8] |= 1 << (i % 8)
 			}
 		}
 	}
-	p.end(b, oidByteaArray)
+	p.End(b, oidByteaArray)
 }
 
 // places adds the events' sources and offsets.
-func (p *params) places(events []event) {
+func (p *Params) places(events []Event) {
 	b := p.begin(len(events), 4*len(events), oidInt4)
 	for k := range events {
 		b = binary.BigEndian.AppendUint32(b, 4)
-		b = binary.BigEndian.AppendUint32(b, uint32(events[k].part.Claim.Source))
+		b = binary.BigEndian.AppendUint32(b, uint32(events[k].Part.Claim.Source))
 	}
-	p.end(b, oidInt4Array)
+	p.End(b, oidInt4Array)
 	b = p.begin(len(events), 8*len(events), oidInt8)
 	for k := range events {
 		b = binary.BigEndian.AppendUint32(b, 8)
-		b = binary.BigEndian.AppendUint64(b, uint64(events[k].offset()))
+		b = binary.BigEndian.AppendUint64(b, uint64(events[k].Offset()))
 	}
-	p.end(b, oidInt8Array)
+	p.End(b, oidInt8Array)
 }
 
-// rows adds what a statement of this shape takes of the events.
-func (p *params) rows(t *target.Table, s statement.Shape, events []event) {
+// Rows adds what a statement of this shape takes of the events.
+func (p *Params) Rows(t *target.Table, s statement.Shape, events []Event) {
 	for _, i := range s.Columns {
 		if t.Columns[i].Computed == nil {
 			p.texts(events, i)
@@ -155,44 +156,44 @@ func (p *params) rows(t *target.Table, s statement.Shape, events []event) {
 	}
 }
 
-// text adds one text, not as an array.
-func (p *params) text(s string) { p.end([]byte(s), oidText) }
+// Text adds one text, not as an array.
+func (p *Params) Text(s string) { p.End([]byte(s), oidText) }
 
-// integers adds bigints (wide) or integers.
-func (p *params) integers(values []int64, wide bool) {
+// Integers adds bigints (wide) or integers.
+func (p *Params) Integers(values []int64, wide bool) {
 	if wide {
 		b := p.begin(len(values), 8*len(values), oidInt8)
 		for _, v := range values {
 			b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(b, 8), uint64(v))
 		}
-		p.end(b, oidInt8Array)
+		p.End(b, oidInt8Array)
 		return
 	}
 	b := p.begin(len(values), 4*len(values), oidInt4)
 	for _, v := range values {
 		b = binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(b, 4), uint32(v))
 	}
-	p.end(b, oidInt4Array)
+	p.End(b, oidInt4Array)
 }
 
-// ints adds integers, not as arrays.
-func (p *params) ints(values ...int32) {
+// Ints adds integers, not as arrays.
+func (p *Params) Ints(values ...int32) {
 	for _, v := range values {
-		p.end(binary.BigEndian.AppendUint32(nil, uint32(v)), oidInt4)
+		p.End(binary.BigEndian.AppendUint32(nil, uint32(v)), oidInt4)
 	}
 }
 
-// boolean adds one, not as an array.
-func (p *params) boolean(v bool) {
+// Boolean adds one, not as an array.
+func (p *Params) Boolean(v bool) {
 	var b byte
 	if v {
 		b = 1
 	}
-	p.end([]byte{b}, oidBool)
+	p.End([]byte{b}, oidBool)
 }
 
-// strings adds texts; empty ones are nulls.
-func (p *params) strings(texts []string) {
+// Strings adds texts; empty ones are nulls.
+func (p *Params) Strings(texts []string) {
 	size := 0
 	for _, s := range texts {
 		size += len(s)
@@ -206,11 +207,11 @@ func (p *params) strings(texts []string) {
 		b = binary.BigEndian.AppendUint32(b, uint32(len(s)))
 		b = append(b, s...)
 	}
-	p.end(b, oidTextArray)
+	p.End(b, oidTextArray)
 }
 
-// bytes adds byte strings; nil ones are nulls.
-func (p *params) bytes(values [][]byte) {
+// Bytes adds byte strings; nil ones are nulls.
+func (p *Params) Bytes(values [][]byte) {
 	size := 0
 	for _, v := range values {
 		size += len(v)
@@ -223,30 +224,30 @@ func (p *params) bytes(values [][]byte) {
 		}
 		b = appendElement(b, v)
 	}
-	p.end(b, oidByteaArray)
+	p.End(b, oidByteaArray)
 }
 
-// event is one row of a part on its way into one table.
-type event struct {
-	key  []byte // canonical
-	part *decode.Part
-	row  int32
-	seq  int32 // the order in which the batch's events are to be applied
+// Event is one row of a part on its way into one table.
+type Event struct {
+	Key  []byte // canonical
+	Part *decode.Part
+	Row  int32
+	Seq  int32 // the order in which the batch's events are to be applied
 }
 
-func (e *event) cell(i int) decode.Cell { return e.part.Cells[int(e.part.Rows[e.row].First)+i] }
+func (e *Event) Cell(i int) decode.Cell { return e.Part.Cells[int(e.Part.Rows[e.Row].First)+i] }
 
-// text is the text of one of the event's cells that has one.
-func (e *event) text(x decode.Cell) []byte { return e.part.TextOf(&e.part.Rows[e.row], x) }
+// Text is the text of one of the event's cells that has one.
+func (e *Event) Text(x decode.Cell) []byte { return e.Part.TextOf(&e.Part.Rows[e.Row], x) }
 
-// version is the event's canonical version.
-func (e *event) version() []byte {
-	return e.part.Keys[e.row].VersionIn(e.part.KeyText)
+// Version is the event's canonical version.
+func (e *Event) Version() []byte {
+	return e.Part.Keys[e.Row].VersionIn(e.Part.KeyText)
 }
 
-// arrays are the tables of children whose array the event has.
-func (e *event) arrays() uint16 { return e.part.Rows[e.row].Arrays }
+// Arrays are the tables of children whose array the event has.
+func (e *Event) Arrays() uint16 { return e.Part.Rows[e.Row].Arrays }
 
-func (e *event) tombstone() bool { return e.part.Rows[e.row].Tombstone }
+func (e *Event) Tombstone() bool { return e.Part.Rows[e.Row].Tombstone }
 
-func (e *event) offset() int64 { return e.part.Records[e.part.Rows[e.row].Record].Offset }
+func (e *Event) Offset() int64 { return e.Part.Records[e.Part.Rows[e.Row].Record].Offset }
