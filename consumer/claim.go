@@ -258,6 +258,7 @@ func (a *attempt) again() {
 			waits[f.failures] = delay(f.failures)
 		}
 		f.due = now.Add(waits[f.failures])
+		f.lane.waits(f.turns, f.err)
 		a.later = append(a.later, f.request)
 		reasons[f.err.Error()] = append(reasons[f.err.Error()], f.lane)
 	}

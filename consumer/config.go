@@ -50,6 +50,11 @@ type Config struct {
 	UntilEnd bool
 	// StopTimeout bounds a graceful stop. Defaults to 20 s.
 	StopTimeout time.Duration
+	// OnHalt, if not nil, is called once for each partition that halts, when it halts, with what Status says of it:
+	// for a page or a metric. The partition's position stays, the others go on. It runs in a goroutine of its
+	// own, without any lock, so that it holds up nothing; several may run at the same time. Run waits for them when it ends,
+	// within StopTimeout. An error that ends the run is no halt: Run returns it.
+	OnHalt func(PartitionStatus)
 	// Logger; nil discards.
 	Logger *slog.Logger
 }

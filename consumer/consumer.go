@@ -24,8 +24,9 @@ type Consumer struct {
 	until    map[offsets.Partition]int64
 	noMirror bool
 
-	mu   sync.Mutex
-	held map[offsets.Partition]bool // claimed at least once by this process (rule 7)
+	mu     sync.Mutex
+	held   map[offsets.Partition]bool // claimed at least once by this process (rule 7)
+	member *member                    // the life at hand, for Status
 }
 
 // errRestart ends one life of the client and begins another.
@@ -44,7 +45,9 @@ func (c *Consumer) Run(ctx context.Context) error {
 		if err := m.open(); err != nil {
 			return err
 		}
+		c.setMember(m)
 		err := m.run(ctx, &ends)
+		c.setMember(nil)
 		if !errors.Is(err, errRestart) {
 			return err
 		}

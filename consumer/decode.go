@@ -59,8 +59,11 @@ func (l *lane) applied(bound int64) bool {
 func (l *lane) memory() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return int64(l.rawBytes + l.decoding + l.part.Bytes() + l.flying)
+	return l.held()
 }
+
+// held is memory, under the lane's lock.
+func (l *lane) held() int64 { return int64(l.rawBytes + l.decoding + l.part.Bytes() + l.flying) }
 
 // decodeChunk is how many records are decoded before they are appended to the part.
 const decodeChunk = 256

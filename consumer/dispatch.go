@@ -175,8 +175,12 @@ func (m *member) halt(l *lane, cause error) { m.haltAt(l, cause, sight{}) }
 
 // haltAt is halt because of what the lane's row says.
 func (m *member) haltAt(l *lane, cause error, seen sight) {
-	if from := l.leaveAt(halted, cause, seen); from == closed {
+	from := l.leaveAt(halted, cause, seen)
+	if from == closed {
 		return
+	}
+	if from != halted {
+		m.tellHalt(l)
 	}
 	m.suspend(l)
 	m.log.Error("partition halted", "topic", l.Topic, "partition", l.Partition.Partition, "error", cause)

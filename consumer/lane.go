@@ -35,7 +35,7 @@ type lane struct {
 	mu      sync.Mutex
 	changed *sync.Cond // on mu: any change of the fields below
 	state   state
-	cause   error // why halted
+	cause   error // why halted, or why a claim is still waited for
 	turns   int   // how often it left a state
 	sight   sight // the ledger's row, as it last saw it while it halts
 

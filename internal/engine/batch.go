@@ -73,7 +73,11 @@ func (t *transaction) send(ctx context.Context) error {
 			break
 		}
 		if d.table != nil && !tag.Select() {
-			t.trying.of(d.table).rows += int(tag.RowsAffected())
+			e := t.trying.of(d.table)
+			e.rows += int(tag.RowsAffected())
+			if !d.beside && (tag.Insert() || tag.Update()) {
+				e.upserts += int(tag.RowsAffected())
+			}
 		}
 		done++
 		alive()

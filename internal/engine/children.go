@@ -35,7 +35,8 @@ func (w *writer) children(t *table, events []bind.Event) {
 		if len(parents) == 0 {
 			continue
 		}
-		w.statement(t, func(t *target.Table, s statement.Shape) string { return statement.ClaimSet(t, c.Table, s) }, statement.LookShape(t.Table), parents)
+		claim := func(t *target.Table, s statement.Shape) string { return statement.ClaimSet(t, c.Table, s) }
+		w.run(doing{verb: "write", table: t, beside: true}, claim, statement.LookShape(t.Table), parents)
 		w.statement(t, func(t *target.Table, s statement.Shape) string { return statement.DeleteStale(t, c.Table, s) }, statement.Shape{Columns: t.Key}, parents)
 		if c.Stage != nil && c.Stage.Seen != "" {
 			w.seen(c, rows)

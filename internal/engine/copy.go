@@ -65,6 +65,7 @@ func (t *transaction) copyFrom(ctx context.Context, tb *table, sql string, data 
 	var pg *pgconn.PgError
 	switch {
 	case err == nil:
+		t.trying.of(tb).copied += int(tag.RowsAffected())
 		return nil
 	case errors.As(err, &pg) && !t.conn.Conn().IsClosed() && classOf(err) != pgerr.Transient:
 		// Whether a record is to blame, the statements find out.

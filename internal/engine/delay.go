@@ -15,6 +15,7 @@ import (
 // delayed tells of an error that is expected to pass. One that repeats with the same text for minutes is
 // told as what holds the partitions up, in the log and in the ledger's rows, for status; it is tried on.
 func (j *job) delayed(ctx context.Context, err error, records spans) {
+	j.s.countRetry(err)
 	j.s.warn("writing is delayed", err, records)
 	text := describe(err)
 	switch {

@@ -4,6 +4,8 @@ package engine
 type effect struct {
 	rows    int // that statements and COPYs wrote
 	removed removed
+	// Of rows, those of the table itself that COPYs brought, and that statements inserted or changed.
+	copied, upserts int
 	// For the learner: events that went by statement, and rows that those changed; what looks said of events;
 	// COPYs that worked.
 	upserted, changed      int
@@ -29,6 +31,7 @@ func (e effects) merge(done effects) {
 	for t, d := range done {
 		x := e.of(t)
 		x.rows, x.removed = x.rows+d.rows, x.removed.plus(d.removed)
+		x.copied, x.upserts = x.copied+d.copied, x.upserts+d.upserts
 		x.upserted, x.changed = x.upserted+d.upserted, x.changed+d.changed
 		x.absent, x.winners, x.asked = x.absent+d.absent, x.winners+d.winners, x.asked+d.asked
 		x.copies += d.copies

@@ -62,8 +62,8 @@ type job struct {
 	failed map[*decode.Part]error
 	// orphansSince is when a missing parent row was first met.
 	orphansSince time.Time
-	orphans      bool    // it was waited for long enough
-	done         effects // by the last attempt
+	orphans      bool      // it was waited for long enough
+	done         attempted // last
 	// repeats is the text of the last transient error, which came first at since, and of which was told at told.
 	repeats     string
 	since, told time.Time
@@ -145,7 +145,7 @@ func (j *job) commit(ctx context.Context, records spans) {
 			for i, x := range records {
 				x.part.Claim.Position = steps[i].To
 			}
-			j.committed()
+			j.committed(records)
 			j.retry.Reset()
 			return
 		case ctx.Err() != nil:
@@ -153,8 +153,9 @@ func (j *job) commit(ctx context.Context, records spans) {
 		case errors.As(err, &fenced):
 			j.fence(records, fenced)
 		case errors.As(err, &unknown):
+			j.s.countUnknown()
 			if j.resolve(ctx, records, steps, unknown) {
-				j.committed()
+				j.committed(records)
 				return
 			}
 		case errors.Is(err, errAltered):
@@ -193,14 +194,16 @@ func (j *job) attempt(ctx context.Context, records spans, steps []offsets.Step) 
 	w.reset()
 	j.plan.meet(j.s.claims, records)
 	t := &transaction{s: j.s, m: j.plan, w: w, records: records, steps: steps, most: byCopy, orphansAreData: j.orphans, trying: effects{}, stands: effects{}}
-	j.done = t.stands
-	return t.run(ctx)
+	began := time.Now()
+	err := t.run(ctx)
+	j.done = attempted{effects: t.stands, letters: len(t.dead), took: time.Since(began), commit: t.committing}
+	return err
 }
 
 // committed tells what the last attempt did.
-func (j *job) committed() {
-	j.done.teach()
-	j.s.count(j.done)
+func (j *job) committed(records spans) {
+	j.done.effects.teach()
+	j.s.count(records, j.done)
 }
 
 // meet makes the tables look first at what comes under a claim that is new.

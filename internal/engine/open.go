@@ -29,7 +29,7 @@ func OpenStages(ctx context.Context, pool *pgxpool.Pool, ledger *offsets.Ledger,
 		pool: pool, ledger: ledger, cfg: cfg, stages: stages, log: cfg.Logger, compiled: &compiled{},
 		beginSQL: mapping.SettingsOf(&cfg).Begin(), slack: defaultSlack, stuckAfter: defaultStuckAfter,
 		writers: &sync.Pool{New: func() any { return new(writer) }}, warned: &warned{},
-		stats:  &stats{tables: map[string]*tableStats{}},
+		stats:  newStats(),
 		claims: &claims{met: map[offsets.Partition]offsets.Token{}},
 	}
 	if cfg.SynchronousCommit != "on" && cfg.SynchronousCommit != "off" {

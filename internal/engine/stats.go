@@ -1,48 +1,49 @@
 package engine
 
 import (
+	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/oncesink/oncesink/internal/pgerr"
+	"github.com/oncesink/oncesink/sink"
 )
 
-// TableStats counts what a sink has committed since it was opened.
-type TableStats struct {
-	// Table is its qualified name.
-	Table string `json:"table"`
-	// Tombstones were applied: those that the delete memory knew already, as in a replay, don't count. Of
-	// those that follow each other in one transaction for one key the last one does.
-	Tombstones int64 `json:"tombstones"`
-	// TombstonesWithoutRow are those of them that met no row. Many of them say that record_key does not name
-	// rows as events do.
-	TombstonesWithoutRow int64 `json:"tombstones_without_row"`
-}
-
-// Stats returns the counts of all tables with tombstones so far, by name. It is safe for concurrent use.
-func (s *Sink) Stats() []TableStats {
+// Stats returns the counts so far. It is a snapshot, and safe for concurrent use.
+func (s *Sink) Stats() sink.Stats {
 	s.stats.Lock()
 	defer s.stats.Unlock()
-	var out []TableStats
+	out := s.stats.Stats
+	out.Retries = maps.Clone(out.Retries)
 	for _, t := range s.stats.tables {
-		out = append(out, t.TableStats)
+		out.Tables = append(out.Tables, t.TableStats)
 	}
-	slices.SortFunc(out, func(a, b TableStats) int { return strings.Compare(a.Table, b.Table) })
+	slices.SortFunc(out.Tables, func(a, b sink.TableStats) int { return strings.Compare(a.Table, b.Table) })
 	return out
 }
 
-// stats are the counts of a sink.
+// stats are the counts of a sink. The lock is taken once in a transaction.
 type stats struct {
 	sync.Mutex
-	tables map[string]*tableStats
+	sink.Stats // but its Tables
+	tables     map[string]*tableStats
+}
+
+func newStats() *stats {
+	return &stats{Stats: sink.Stats{Retries: map[string]int64{}}, tables: map[string]*tableStats{}}
 }
 
 type tableStats struct {
-	TableStats
+	sink.TableStats
 	warned   time.Time
-	unwarned int64 // without a row, since
+	unwarned int64 // tombstones without a row, since
 }
 
 // removed is what tombstones did in a transaction.
@@ -62,20 +63,42 @@ func removedBy(values [][]byte) (x removed) {
 // rowlessPause is how far apart warnings of tombstones of one table are.
 const rowlessPause = time.Minute
 
-// count adds what a committed transaction did, and warns of tombstones that met no row.
-func (s *Sink) count(done effects) {
+// attempted is what a transaction did. It counts once it is committed.
+type attempted struct {
+	effects      effects
+	letters      int
+	took, commit time.Duration // all of it, and its COMMIT
+}
+
+// count adds a committed transaction, and warns of tombstones that met no row.
+func (s *Sink) count(records spans, done attempted) {
+	n := 0
+	for _, x := range records {
+		for i := x.lo; i < x.hi; i++ {
+			if !x.part.Records[i].Control {
+				n++
+			}
+		}
+	}
 	s.stats.Lock()
 	defer s.stats.Unlock()
-	for t, e := range done {
+	s.stats.Commits++
+	s.stats.TransactionTime += done.took
+	s.stats.CommitTime += done.commit
+	s.stats.Records += int64(n)
+	s.stats.DeadLetters += int64(done.letters)
+	for t, e := range done.effects {
 		x := e.removed
-		if x == (removed{}) {
+		if e.copied == 0 && e.upserts == 0 && x == (removed{}) {
 			continue
 		}
 		c := s.stats.tables[t.Title()]
 		if c == nil {
-			c = &tableStats{TableStats: TableStats{Table: t.Title()}}
+			c = &tableStats{TableStats: sink.TableStats{Table: t.Title()}}
 			s.stats.tables[t.Title()] = c
 		}
+		c.Copied += int64(e.copied)
+		c.Upserted += int64(e.upserts)
 		c.Tombstones += x.tombstones
 		c.TombstonesWithoutRow += x.rowless
 		c.unwarned += x.rowless
@@ -86,4 +109,57 @@ func (s *Sink) count(done effects) {
 			slog.String("look_at", "record_key, if rows stay that should go: $key takes the key's bytes as they are, $key_json reads a JSON string"))
 		c.warned, c.unwarned = time.Now(), 0
 	}
+}
+
+// countRetry notes an attempt that came to nothing.
+func (s *Sink) countRetry(err error) {
+	cause := retryCause(err)
+	s.stats.Lock()
+	defer s.stats.Unlock()
+	s.stats.Retries[cause]++
+}
+
+// countUnknown notes a COMMIT whose answer was lost.
+func (s *Sink) countUnknown() {
+	s.stats.Lock()
+	defer s.stats.Unlock()
+	s.stats.UnknownCommits++
+}
+
+// retryCause says what is in the way of an attempt, in one of the words of [sink.Stats.Retries].
+func retryCause(err error) string {
+	var (
+		pg      *pgconn.PgError
+		handler *handlerError
+	)
+	if !errors.As(err, &pg) {
+		if errors.As(err, &handler) {
+			return "handler"
+		}
+		return "connection"
+	}
+	switch pg.Code {
+	case "55P03":
+		return "lock"
+	case "57014", "25P03", "25P04":
+		return "timeout"
+	case "25006":
+		return "server"
+	case pgerr.ForeignKeyViolation:
+		return "parent"
+	}
+	switch pg.Code[:min(2, len(pg.Code))] {
+	case "08":
+		return "connection"
+	case "40":
+		return "conflict"
+	case "53":
+		return "resources"
+	case "57":
+		return "server"
+	}
+	if errors.As(err, &handler) {
+		return "handler"
+	}
+	return "other"
 }

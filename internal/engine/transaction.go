@@ -35,6 +35,7 @@ type transaction struct {
 	dead           []deadLetter
 	// What the attempt at hand did to the tables, and what those that stand did.
 	trying, stands effects
+	committing     time.Duration // how long COMMIT took
 }
 
 // run is the transaction. It returns nil after a COMMIT that the server
@@ -113,7 +114,9 @@ func (t *transaction) rollback(ctx context.Context) error {
 func (t *transaction) commit(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, t.s.cfg.StatementTimeout+t.s.slack)
 	defer cancel()
+	sent := time.Now()
 	err := t.tx.Commit(ctx)
+	t.committing = time.Since(sent)
 	switch {
 	case err == nil:
 		return nil

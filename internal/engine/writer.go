@@ -39,7 +39,9 @@ type doing struct {
 	verb  string
 	table *table // nil if no table is concerned
 	asks  bool   // its result is appended to the writer's answers
-	gone  int    // how many tombstones it applies
+	// beside: it writes to a table of the engine's beside this one.
+	beside bool
+	gone   int // how many tombstones it applies
 	// sql and the types of its parameters; empty where nobody is to try it again.
 	sql  string
 	oids []uint32

@@ -1,0 +1,122 @@
+package consumer
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/oncesink/oncesink/sink"
+)
+
+// State of a partition in a consumer.
+type State string
+
+// The states.
+const (
+	// Claiming: it was assigned, or has to be claimed again, and the ledger is asked for it.
+	Claiming State = "claiming"
+	// Waiting: a claim was refused or came to nothing, and is tried again. Err says why: another session holds the
+	// row, the group has not confirmed the membership, a server does not answer.
+	Waiting State = "waiting"
+	// Running: records are read and written.
+	Running State = "running"
+	// Paused by oncesink.pause; oncesink.resume lets it run.
+	Paused State = "paused"
+	// Halted until a person has acted: Err says on what, and often by which statement.
+	Halted State = "halted"
+)
+
+// PartitionStatus is what a consumer knows of one of its partitions.
+type PartitionStatus struct {
+	Topic     string
+	Partition int32
+	State     State
+	// Err is why the partition is halted or waiting; nil otherwise.
+	Err error
+	// Position is the offset of the next record to apply, as last committed; -1 before the first claim.
+	Position int64
+	// Records were fetched and wait to be written: those of the transaction in flight, and some hundred that are being decoded, come on top.
+	Records int
+	// Bytes is roughly the memory that the partition's records take, those in flight included.
+	Bytes int64
+	// InFlight says that a transaction with records of it is running.
+	InFlight bool
+}
+
+// Status returns the partitions that this process has at the moment, by topic and number; none before and after Run.
+// It is a snapshot, safe for concurrent use, asks no server, and is cheap enough to be called every second.
+// What the whole group is about, and partitions of other processes, [offsets.Ledger.Rows] tells.
+func (c *Consumer) Status() []PartitionStatus {
+	c.mu.Lock()
+	m := c.member
+	c.mu.Unlock()
+	if m == nil {
+		return nil
+	}
+	var all []PartitionStatus
+	for _, l := range m.all() {
+		if s, ok := l.status(); ok {
+			all = append(all, s)
+		}
+	}
+	slices.SortFunc(all, func(a, b PartitionStatus) int {
+		return cmp.Or(strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
+	})
+	return all
+}
+
+// Stats returns what was committed since New, by all partitions that this process had meanwhile. It is a snapshot,
+// safe for concurrent use, and cheap.
+func (c *Consumer) Stats() sink.Stats { return c.sink.Stats() }
+
+// setMember notes the life that Status tells of; nil: none.
+func (c *Consumer) setMember(m *member) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.member = m
+}
+
+// status tells of a lane, unless it is closed.
+func (l *lane) status() (PartitionStatus, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := PartitionStatus{
+		Topic: l.Topic, Partition: l.Partition.Partition, Err: l.cause, Position: l.claim.Position.Next,
+		Records: len(l.raw) + l.part.Len(), Bytes: l.held(), InFlight: l.inFlight,
+	}
+	if l.claim.ID.IsZero() {
+		s.Position = -1
+	}
+	switch {
+	case l.state == claiming && l.cause != nil:
+		s.State = Waiting
+	case l.state == claiming:
+		s.State = Claiming
+	case l.state == running:
+		s.State = Running
+	case l.state == paused:
+		s.State = Paused
+	case l.state == halted:
+		s.State = Halted
+	}
+	return s, l.state != closed
+}
+
+// waits notes why a claim came to nothing, unless the lane has left its state since it was asked for.
+func (l *lane) waits(turns int, why error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.state == claiming && l.turns == turns {
+		l.cause = why
+	}
+}
+
+// tellHalt calls Config.OnHalt for a lane that has halted just now.
+func (m *member) tellHalt(l *lane) {
+	if m.cfg.OnHalt == nil {
+		return
+	}
+	if s, ok := l.status(); ok && s.State == Halted {
+		m.spawn(func() { m.cfg.OnHalt(s) })
+	}
+}
