@@ -58,7 +58,7 @@ func creditPayments(ctx context.Context, url string, brokers []string) error {
 // which is not idempotent, and still every payment counts once.
 func Example_handler() {
 	s := startServers("handler", "create table balances (account bigint primary key, cents bigint not null)")
-	defer s.stop()
+	defer s.Stop()
 	s.produce("payments", `{"account": 1, "cents": 500}`, `{"account": 2, "cents": 70}`, `no payment`, `{"account": 1, "cents": -120}`)
 
 	for range 2 { // the second run finds nothing new

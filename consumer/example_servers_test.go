@@ -1,50 +1,37 @@
 package consumer_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"os"
-	"slices"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/oncesink/oncesink/internal/testenv"
 	"github.com/oncesink/oncesink/internal/testkafka"
 	"github.com/oncesink/oncesink/internal/testpg"
 )
 
 // servers are what an example runs against: a database of its own, and a broker.
 type servers struct {
-	testing.TB
-	name     string
-	cleanups []func()
-
+	*testenv.Example
 	url     string
 	brokers []string
 }
 
 // startServers makes a database with these tables, and a broker.
 func startServers(name, tables string) *servers {
-	s := &servers{name: name}
+	s := &servers{Example: testenv.NewExample(name)}
 	s.url = testpg.URL(s)
 	s.exec(tables)
 	s.brokers = testkafka.Fake(s).ListenAddrs()
 	return s
 }
 
-// stop stops what startServers started.
-func (s *servers) stop() {
-	for _, f := range slices.Backward(s.cleanups) {
-		f()
-	}
-}
-
-// produce makes a topic and appends events, each to the next of its two partitions.
+// produce makes a topic and appends events, each to the next of its two partitions. "KEY: " may stand before one.
 func (s *servers) produce(topic string, events ...string) {
 	client, err := kgo.NewClient(kgo.SeedBrokers(s.brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	s.must(err)
@@ -52,7 +39,11 @@ func (s *servers) produce(topic string, events ...string) {
 	made, err := kadm.NewClient(client).CreateTopic(s.Context(), 2, 1, nil, topic)
 	s.must(errors.Join(err, made.Err))
 	for i, e := range events {
-		s.must(client.ProduceSync(s.Context(), &kgo.Record{Topic: topic, Partition: int32(i % 2), Value: []byte(e)}).FirstErr())
+		r := &kgo.Record{Topic: topic, Partition: int32(i % 2), Value: []byte(e)}
+		if key, value, ok := strings.Cut(e, ": {"); ok && !strings.HasPrefix(e, "{") {
+			r.Key, r.Value = []byte(key), []byte("{"+value)
+		}
+		s.must(client.ProduceSync(s.Context(), r).FirstErr())
 	}
 }
 
@@ -107,19 +98,4 @@ func (s *servers) must(err error) {
 	if err != nil {
 		s.Fatal(err)
 	}
-}
-
-// An example has no *testing.T: what the servers ask of one is here.
-
-func (s *servers) Helper()                           {}
-func (s *servers) Name() string                      { return s.name }
-func (s *servers) Context() context.Context          { return context.Background() }
-func (s *servers) Cleanup(f func())                  { s.cleanups = append(s.cleanups, f) }
-func (s *servers) Fatal(args ...any)                 { panic(fmt.Sprint(args...)) }
-func (s *servers) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
-func (s *servers) TempDir() string {
-	dir, err := os.MkdirTemp("", "oncesink-example-")
-	s.must(err)
-	s.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
 }

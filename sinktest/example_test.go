@@ -3,12 +3,14 @@ package sinktest_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/oncesink/oncesink/internal/testenv"
 	"github.com/oncesink/oncesink/internal/testpg"
 	"github.com/oncesink/oncesink/sink"
 	"github.com/oncesink/oncesink/sinktest"
@@ -61,6 +63,31 @@ func ExampleRun() {
 		sinktest.Run(t, os.Getenv("TEST_DATABASE_URL"), transfers())
 	}
 	_ = test
+}
+
+// Without a test, as in a program of one's own. Everything random comes from one seed.
+func ExampleCheck() {
+	e := testenv.NewExample("sinktest")
+	defer e.Stop()
+	url := testpg.URL(e) // of any database of a PostgreSQL server: what is in it is left alone
+
+	c := transfers()
+	c.Rounds, c.MaxCuts, c.Seed = 1, 2, 7 // to be quick
+	fmt.Println(sinktest.Check(context.Background(), url, c))
+
+	// The same, without the condition that makes the handler safe to replay.
+	c.Config.Handlers = []sink.Handler{func(ctx context.Context, tx pgx.Tx, records []sink.Record) error {
+		_, err := tx.Exec(ctx, "insert into accounts values (1, $1, 0) on conflict (account) do update set cents = accounts.cents + excluded.cents", len(records))
+		return err
+	}}
+	c.DeadLetters = 0
+	var failure *sinktest.Failure
+	if errors.As(sinktest.Check(context.Background(), url, c), &failure) {
+		fmt.Println("differs:", failure.Tables[0].Table)
+	}
+	// Output:
+	// <nil>
+	// differs: accounts
 }
 
 // The example passes.
