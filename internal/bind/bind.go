@@ -8,6 +8,7 @@ import (
 	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/sink"
 )
 
 // OIDs of the parameters' types.
@@ -249,5 +250,8 @@ func (e *Event) Version() []byte {
 func (e *Event) Arrays() uint16 { return e.Part.Rows[e.Row].Arrays }
 
 func (e *Event) Tombstone() bool { return e.Part.Rows[e.Row].Tombstone }
+
+// Deletes reports whether the event is a tombstone that deletes its row of the table.
+func (e *Event) Deletes(t *target.Table) bool { return t.Strategy == sink.Upsert && e.Tombstone() }
 
 func (e *Event) Offset() int64 { return e.Part.Records[e.Part.Rows[e.Row].Record].Offset }

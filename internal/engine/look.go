@@ -29,7 +29,7 @@ func (t *transaction) shortcut(ctx context.Context, tb *table, events []bind.Eve
 	rest, fresh := w.rest[:0], w.fresh[:0]
 	asked, absent, winners := 0, 0, 0
 	for i := range events {
-		if tb.deletes(&events[i]) {
+		if events[i].Deletes(tb.Table) {
 			rest = append(rest, events[i])
 			continue
 		}
@@ -55,25 +55,23 @@ func (t *transaction) shortcut(ctx context.Context, tb *table, events []bind.Eve
 		e := t.trying.of(tb)
 		e.absent, e.winners, e.asked = e.absent+absent, e.winners+winners, e.asked+asked
 	}
-	w.split(tb, fresh)
 	if len(fresh) == 0 {
 		w.winning = way == byLook
 		return rest, nil
 	}
-	if w.presence() > maxSets || len(fresh) < leastRows && len(rest) > 0 && tb.learn.forced == nil {
+	w.sets.Split(tb.Table, fresh)
+	sets := w.sets.Names()
+	if len(sets) > maxSets || len(fresh) < leastRows && len(rest) > 0 && tb.learn.forced == nil {
 		return events, nil // not worth a COPY
 	}
 	w.winning = way == byLook
-	for _, set := range w.names() {
-		if err := t.copy(ctx, tb, statement.ShapeOf(tb.Table, set), *w.sets[set]); err != nil {
+	for _, set := range sets {
+		if err := t.copy(ctx, tb, statement.ShapeOf(tb.Table, set), w.sets.Of(set)); err != nil {
 			return nil, err
 		}
 	}
 	return rest, nil
 }
-
-// deletes reports whether the event is a tombstone that deletes its row.
-func (t *table) deletes(e *bind.Event) bool { return t.Strategy == sink.Upsert && e.Tombstone() }
 
 // look asks what the route wants to know of the events, tombstones of an upsert table left
 // out. Nil: nothing, every key is taken for new.
@@ -88,7 +86,7 @@ func (t *transaction) look(ctx context.Context, tb *table, way route, events []b
 	}
 	asked := w.asked[:0]
 	for i := range events {
-		if !tb.deletes(&events[i]) {
+		if !events[i].Deletes(tb.Table) {
 			asked = append(asked, events[i])
 		}
 	}

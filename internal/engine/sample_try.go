@@ -65,10 +65,10 @@ type attempt struct {
 }
 
 func (a *attempt) all(ctx context.Context, topic *topicSample, events []bind.Event) error {
-	w := &writer{}
-	w.split(a.of, events)
-	for _, set := range w.names() {
-		s, events := statement.ShapeOf(a.of.Table, set), *w.sets[set]
+	var sets bind.Sets
+	sets.Split(a.of.Table, events)
+	for _, set := range sets.Names() {
+		s, events := statement.ShapeOf(a.of.Table, set), sets.Of(set)
 		if a.of.Strategy != sink.Upsert {
 			if err := a.some(ctx, a.strict, s, events); err != nil {
 				return err

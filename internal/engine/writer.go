@@ -6,7 +6,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/oncesink/oncesink/internal/bind"
-	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/internal/target"
 )
@@ -17,7 +16,7 @@ type writer struct {
 	params bind.Params
 	tables [][]bind.Event   // of the records at hand, by table
 	rounds [][][]bind.Event // by table
-	sets   map[string]*[]bind.Event
+	sets   bind.Sets
 
 	rest, fresh, asked []bind.Event // of the round at hand: see shortcut
 	winning            bool         // the round's events are expected to win
@@ -66,9 +65,7 @@ func (w *writer) forget() {
 			clear(events[:cap(events)])
 		}
 	}
-	for _, group := range w.sets {
-		clear((*group)[:cap(*group)])
-	}
+	w.sets.Forget()
 	for _, events := range [][]bind.Event{w.rest, w.fresh, w.asked} {
 		clear(events[:cap(events)])
 	}
@@ -128,23 +125,24 @@ func (w *writer) locks(m *plan) {
 
 // tombstones applies those among events of distinct keys, which are sorted.
 func (w *writer) tombstones(t *table, events []bind.Event) {
-	if !slices.ContainsFunc(events, func(e bind.Event) bool { return t.deletes(&e) }) {
+	if !slices.ContainsFunc(events, func(e bind.Event) bool { return e.Deletes(t.Table) }) {
 		return
 	}
-	w.split(t, events)
+	w.sets.Split(t.Table, events)
 	sql := statement.Delete
 	if t.Memory != "" {
 		sql = statement.Remember
 	}
-	gone := *w.sets[tombstones]
+	gone := w.sets.Of(bind.Tombstones)
 	w.run(doing{verb: "write", table: t, gone: len(gone)}, sql, statement.Shape{Columns: t.Key}, gone)
 }
 
 // round writes events of distinct keys, which are sorted, without the tombstones among them.
 func (w *writer) round(t *table, events []bind.Event) {
-	w.split(t, events)
-	if n := w.presence(); n > maxSets || n > 1 && t.learn.ordered.Load() {
-		s := statement.Shape{Columns: w.flagged(t), Flagged: true}
+	w.sets.Split(t.Table, events)
+	sets := w.sets.Names()
+	if len(sets) > maxSets || len(sets) > 1 && t.learn.ordered.Load() {
+		s := statement.Shape{Columns: flagged(t.Table, sets), Flagged: true}
 		rest := events[:0:0]
 		for i := range events {
 			if !events[i].Tombstone() {
@@ -156,27 +154,28 @@ func (w *writer) round(t *table, events []bind.Event) {
 		w.statement(t, statement.Update, s, rest)
 		return
 	}
-	for _, set := range w.names() {
+	for _, set := range sets {
 		s := statement.ShapeOf(t.Table, set)
 		if statement.Complete(t.Table, s) {
 			s.Winning = w.winning
-			w.statement(t, statement.Upsert, s, *w.sets[set])
+			w.statement(t, statement.Upsert, s, w.sets.Of(set))
 			continue
 		}
-		w.statement(t, statement.Update, s, *w.sets[set])
-		w.statement(t, statement.InsertRest, s, *w.sets[set])
+		w.statement(t, statement.Update, s, w.sets.Of(set))
+		w.statement(t, statement.InsertRest, s, w.sets.Of(set))
 	}
 }
 
 // insert writes events as rows of their own, in their order, by one form of statement.
 func (w *writer) insert(t *table, form func(*target.Table, statement.Shape) string, events []bind.Event) {
-	w.split(t, events)
-	if w.presence() > maxSets {
-		w.statement(t, form, statement.Shape{Columns: w.flagged(t), Flagged: true}, events)
+	w.sets.Split(t.Table, events)
+	sets := w.sets.Names()
+	if len(sets) > maxSets {
+		w.statement(t, form, statement.Shape{Columns: flagged(t.Table, sets), Flagged: true}, events)
 		return
 	}
-	for _, set := range w.names() {
-		w.statement(t, form, statement.ShapeOf(t.Table, set), *w.sets[set])
+	for _, set := range sets {
+		w.statement(t, form, statement.ShapeOf(t.Table, set), w.sets.Of(set))
 	}
 }
 
@@ -215,71 +214,20 @@ func (w *writer) run(d doing, form func(*target.Table, statement.Shape) string, 
 	}
 }
 
-// tombstones is the name of their set; present fields are named by a byte each.
-const tombstones = "-"
-
-// split groups events by set of present fields; their order stays.
-func (w *writer) split(t *table, events []bind.Event) {
-	if w.sets == nil || len(w.sets) > 4*maxSets {
-		w.sets = map[string]*[]bind.Event{}
-	}
-	for _, group := range w.sets {
-		*group = (*group)[:0]
-	}
-	name := make([]byte, len(t.Columns))
-	for i := range events {
-		set := name
-		if t.deletes(&events[i]) {
-			set = []byte(tombstones)
-		} else {
-			for k := range name {
-				name[k] = statement.Present
-				if events[i].Cell(k).Len == decode.CellAbsent {
-					name[k] = statement.Absent
-				}
-			}
-		}
-		group := w.sets[string(set)]
-		if group == nil {
-			group = new([]bind.Event)
-			w.sets[string(set)] = group
-		}
-		*group = append(*group, events[i])
-	}
-}
-
 // wide is from how many columns on a statement with flags names only those that some event has: the time to
 // plan it goes with their square. Below, all such statements of a table are one.
 const wide = 100
 
-// flagged are the columns of a statement with flags.
-func (w *writer) flagged(t *table) []int {
+// flagged are the columns of a statement with flags, over events of these sets.
+func flagged(t *target.Table, sets []string) []int {
 	if len(t.Columns) < wide {
 		return t.All()
 	}
 	var some []int
-	names := w.names()
 	for i := range t.Columns {
-		if slices.ContainsFunc(names, func(set string) bool { return set[i] == statement.Present }) {
+		if slices.ContainsFunc(sets, func(set string) bool { return set[i] == statement.Present }) {
 			some = append(some, i)
 		}
 	}
 	return some
-}
-
-// presence is how many sets of present fields there are.
-func (w *writer) presence() int { return len(w.names()) }
-
-// names returns the sets of present fields, the fullest first, always in the
-// same order.
-func (w *writer) names() []string {
-	var names []string
-	for set, group := range w.sets {
-		if set != tombstones && len(*group) > 0 {
-			names = append(names, set)
-		}
-	}
-	slices.Sort(names)
-	slices.Reverse(names)
-	return names
 }
