@@ -18,6 +18,7 @@ import (
 
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/kafka"
+	"github.com/oncesink/oncesink/internal/sample"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -33,8 +34,8 @@ const (
 // sampleReport is what would become of the topics' last records.
 type sampleReport struct {
 	// Asked is how many records of each topic were asked for.
-	Asked  int                  `json:"asked"`
-	Topics []engine.TopicSample `json:"topics"`
+	Asked  int            `json:"asked"`
+	Topics []sample.Topic `json:"topics"`
 	// Untried says why only what the decoder refuses is known.
 	Untried string `json:"untried,omitempty"`
 	// Unfinished says why fewer records were read than there are.
@@ -52,7 +53,7 @@ func (s *session) sample(ctx context.Context, sk *engine.Sink, n int) (*sampleRe
 	if err != nil {
 		return nil, s.kafkaError(err)
 	}
-	x, r := sk.NewSample(), &sampleReport{Asked: n}
+	x, r := sample.New(sk), &sampleReport{Asked: n}
 	if len(stretches) > 0 {
 		err = s.readSample(ctx, x, r, stretches)
 	}
@@ -64,11 +65,11 @@ func (s *session) sample(ctx context.Context, sk *engine.Sink, n int) (*sampleRe
 	}
 	r.Topics, r.Untried = x.Report(), x.Untried
 	for _, t := range s.meta.Topics.Names() { // those without a record
-		if !slices.ContainsFunc(r.Topics, func(r engine.TopicSample) bool { return r.Topic == t }) {
-			r.Topics = append(r.Topics, engine.TopicSample{Topic: t, Tables: []engine.TableSample{}, Letters: []engine.LetterSample{}, NotTaken: []engine.FieldSample{}})
+		if !slices.ContainsFunc(r.Topics, func(r sample.Topic) bool { return r.Topic == t }) {
+			r.Topics = append(r.Topics, sample.Topic{Topic: t, Tables: []sample.Table{}, Letters: []sample.Letter{}, NotTaken: []sample.Field{}})
 		}
 	}
-	slices.SortFunc(r.Topics, func(a, b engine.TopicSample) int { return cmp.Compare(a.Topic, b.Topic) })
+	slices.SortFunc(r.Topics, func(a, b sample.Topic) int { return cmp.Compare(a.Topic, b.Topic) })
 	return r, nil
 }
 
@@ -117,7 +118,7 @@ func shares(sizes map[int32]int64, n int64) map[int32]int64 {
 
 // readSample reads the stretches and counts what would become of their records. A log may hold no record at its last
 // offsets: it ends as well when nothing more comes.
-func (s *session) readSample(ctx context.Context, x *engine.Sample, r *sampleReport, left map[offsets.Partition]stretch) error {
+func (s *session) readSample(ctx context.Context, x *sample.Sample, r *sampleReport, left map[offsets.Partition]stretch) error {
 	at := map[string]map[int32]kgo.Offset{}
 	for p, str := range left {
 		if at[p.Topic] == nil {

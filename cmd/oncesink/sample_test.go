@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/oncesink/oncesink/internal/engine"
+	"github.com/oncesink/oncesink/internal/sample"
 )
 
 // TestShares: partitions give the same, and the others what a small one lacks.
@@ -31,14 +31,14 @@ func TestShares(t *testing.T) {
 // TestSamplePrinted: whatever names there are, no line is wider than a terminal of 80 columns unless a word is, and
 // no name acts on it.
 func TestSamplePrinted(t *testing.T) {
-	topic := engine.TopicSample{Topic: "orders", Records: 1234567, Refused: 1200000, MoreNotTaken: 7,
-		Tables:  []engine.TableSample{{Table: "public.orders", Rows: 34567, Deletes: 12, NotFilled: strings.Fields(strings.Repeat("some_column ", 30))}},
-		Letters: []engine.LetterSample{{Table: "public.orders", Column: "placed_at", Code: "22008", Why: "out of the range of dates and times", Count: 1200000, Partition: 11, Offset: 123456789}}}
+	topic := sample.Topic{Topic: "orders", Records: 1234567, Refused: 1200000, MoreNotTaken: 7,
+		Tables:  []sample.Table{{Table: "public.orders", Rows: 34567, Deletes: 12, NotFilled: strings.Fields(strings.Repeat("some_column ", 30))}},
+		Letters: []sample.Letter{{Table: "public.orders", Column: "placed_at", Code: "22008", Why: "out of the range of dates and times", Count: 1200000, Partition: 11, Offset: 123456789}}}
 	for range 40 {
-		topic.NotTaken = append(topic.NotTaken, engine.FieldSample{Path: "customer.address\x1b[31m", Count: 1000})
+		topic.NotTaken = append(topic.NotTaken, sample.Field{Path: "customer.address\x1b[31m", Count: 1000})
 	}
 	var b bytes.Buffer
-	(&sampleReport{Topics: []engine.TopicSample{topic}, Unfinished: strings.Repeat("because ", 30), Untried: strings.Repeat("because ", 30)}).print(&b)
+	(&sampleReport{Topics: []sample.Topic{topic}, Unfinished: strings.Repeat("because ", 30), Untried: strings.Repeat("because ", 30)}).print(&b)
 	for line := range strings.Lines(b.String()) {
 		if len(line) > 81 {
 			t.Errorf("too wide: %s", line)

@@ -26,7 +26,7 @@ const (
 // binaryHeader is that of a COPY in binary: its signature, no flags, nothing more.
 const binaryHeader = "PGCOPY\n\xff\r\n\x00" + "\x00\x00\x00\x00" + "\x00\x00\x00\x00"
 
-// wires are the binary forms of the columns; nil if one of them is not known here.
+// wiresOf are the binary forms of the columns; nil if one of them is not known here.
 func wiresOf(t *target.Table, s statement.Shape) []pgtext.Wire {
 	forms := make([]pgtext.Wire, len(s.Columns))
 	for k, i := range s.Columns {

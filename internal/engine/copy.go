@@ -26,9 +26,9 @@ func (e *copyRefused) Error() string {
 }
 func (e *copyRefused) Unwrap() error { return e.err }
 
-// copy sends rows of new keys, after everything that was queued before: in binary, if
+// copyIn sends rows of new keys, after everything that was queued before: in binary, if
 // Go can read them all.
-func (t *transaction) copy(ctx context.Context, tb *table, s statement.Shape, events []bind.Event) error {
+func (t *transaction) copyIn(ctx context.Context, tb *table, s statement.Shape, events []bind.Event) error {
 	if err := t.send(ctx); err != nil {
 		return err
 	}

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/internal/target"
@@ -46,7 +44,7 @@ func (s *Sink) Describe() []mapping.TableReport {
 
 // Lint finds what keeps the same events from giving the same rows, for each table in the order of the configuration.
 func (s *Sink) Lint(ctx context.Context) ([][]target.Finding, error) {
-	tx, err := s.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: s.beginSQL})
+	tx, err := s.Begin(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("lint: %w", err)
 	}

@@ -56,7 +56,7 @@ func newBackOff() *backoff.ExponentialBackOff {
 type job struct {
 	s     *Sink
 	parts []*decode.Part
-	// mapping that all parts are decoded by.
+	// plan that all parts are decoded by.
 	plan   *plan
 	retry  *backoff.ExponentialBackOff
 	failed map[*decode.Part]error

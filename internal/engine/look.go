@@ -66,7 +66,7 @@ func (t *transaction) shortcut(ctx context.Context, tb *table, events []bind.Eve
 	}
 	w.winning = way == byLook
 	for _, set := range sets {
-		if err := t.copy(ctx, tb, statement.ShapeOf(tb.Table, set), w.sets.Of(set)); err != nil {
+		if err := t.copyIn(ctx, tb, statement.ShapeOf(tb.Table, set), w.sets.Of(set)); err != nil {
 			return nil, err
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/oncesink/oncesink/internal/decode"
@@ -18,7 +17,7 @@ import (
 	"github.com/oncesink/oncesink/sink"
 )
 
-// mapping is the configuration, compiled against the catalog of one moment, with what its tables have learnt. When a
+// plan is the configuration, compiled against the catalog of one moment, with what its tables have learnt. When a
 // table is altered the sink goes on with another one (rule 29): each
 // transaction looks whether the catalog still says what its mapping was compiled from.
 type plan struct {
@@ -45,14 +44,14 @@ func newPlan(data *mapping.Mapping) (*plan, error) {
 	return m, nil
 }
 
-// compiled is the mapping that a sink goes by.
+// compiled is the plan that a sink goes by.
 type compiled struct {
 	now atomic.Pointer[plan]
 	// mu is held by whoever compiles another one.
 	mu sync.Mutex
 }
 
-// mapping is the one of this moment.
+// plan is the one of this moment.
 func (s *Sink) plan() *plan { return s.compiled.now.Load() }
 
 // adopt goes on with what the tables are now, if that still fits the configuration. Where another
@@ -99,7 +98,7 @@ func (s *Sink) adopt(ctx context.Context, old *plan) (*plan, error) {
 // of the connection.
 func (s *Sink) compile(ctx context.Context) (*plan, error) {
 	ps := &mapping.Problems{}
-	tx, err := s.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: s.beginSQL})
+	tx, err := s.Begin(ctx)
 	if err != nil {
 		switch pgerr.Classify(err) {
 		case pgerr.Configuration:

@@ -22,7 +22,7 @@ import (
 // It returns what a person should know beside it. All that is refused are *ConfigErrors, joined; any other error
 // is of the moment: of the connection, or a lock that was not had.
 func (s *Sink) Rehearse(ctx context.Context) (warnings []string, err error) {
-	tx, err := s.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: s.beginSQL})
+	tx, err := s.Begin(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("rehearse: %w", err)
 	}

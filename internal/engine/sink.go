@@ -1,14 +1,17 @@
 package engine
 
 import (
+	"context"
 	"log/slog"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/oncesink/oncesink/internal/decode"
+	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -56,6 +59,15 @@ func (s *Sink) WithLedger(l *offsets.Ledger) *Sink {
 	c := *s
 	c.ledger = l
 	return &c
+}
+
+// Mapping is what the sink goes by now: another one when a table is altered. It is not to be changed.
+func (s *Sink) Mapping() *mapping.Mapping { return s.plan().Mapping }
+
+// Begin begins a transaction with the settings of those that write: a time without a zone means the same here and there. It
+// is the caller's to end.
+func (s *Sink) Begin(ctx context.Context) (pgx.Tx, error) {
+	return s.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: s.beginSQL})
 }
 
 // Topics returns the topics that feed the tables, sorted.

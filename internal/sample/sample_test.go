@@ -1,4 +1,4 @@
-package engine
+package sample
 
 import (
 	"cmp"
@@ -10,27 +10,12 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/sink"
 )
 
-// sampleRecords makes records of one partition, each "KEY|VALUE" or "KEY" for a tombstone.
-func sampleRecords(topic string, lines ...string) []sink.Record {
-	var out []sink.Record
-	for i, line := range lines {
-		key, value, ok := strings.Cut(line, "|")
-		r := sink.Record{Topic: topic, Offset: int64(i), Key: []byte(key)}
-		if ok {
-			r.Value = []byte(value)
-		}
-		out = append(out, r)
-	}
-	return out
-}
-
 // said are the dead letters of a report: count, code, column or constraint, and offset of one.
-func (t *TopicSample) said() string {
+func (t *Topic) said() string {
 	var s []string
 	for _, l := range t.Letters {
 		s = append(s, fmt.Sprintf("%d %s %s @%d", l.Count, l.Code, cmp.Or(l.Column, l.Constraint, "-"), l.Offset))
@@ -68,8 +53,8 @@ func TestSample(t *testing.T) {
 			e := db.open(sink.Config{Tables: []sink.TableConfig{{Name: "orders", Topics: []string{"orders"}, Key: []string{"id"}, RecordKey: map[string]string{"id": "$key"}}}})
 			db.Do("insert into orders (id, status, n) values (7, 'old', 0)")
 			before := db.Lines("select md5(string_agg(o::text, '')), (select (last_value, is_called)::text from orders_n_seq), (select count(*) from pg_class) from orders o")
-			x := e.NewSample()
-			if err := x.Add(t.Context(), sampleRecords("orders", tt.lines...)...); err != nil || x.Untried != "" {
+			x := New(e.Sink)
+			if err := x.Add(t.Context(), recordsOf("orders", tt.lines...)...); err != nil || x.Untried != "" {
 				t.Fatalf("%v, untried: %s", err, x.Untried)
 			}
 			r := x.Report()[0]
@@ -84,10 +69,7 @@ func TestSample(t *testing.T) {
 				t.Errorf("values are in the report: %s", s)
 			}
 			// The same in earnest.
-			c := e.claim("orders", 0)
-			part := &decode.Part{Claim: c}
-			e.Sink.Add(part, sampleRecords("orders", tt.lines...)...)
-			e.write(part)
+			e.run(recordsOf("orders", tt.lines...)...)
 			var want []string
 			for _, l := range r.Letters {
 				want = append(want, fmt.Sprintf("%s|%d", l.Code, l.Offset))
@@ -109,8 +91,8 @@ func TestSampleOfFields(t *testing.T) {
 		{Name: "orders", Topics: []string{"orders"}, Key: []string{"id"}, RecordKey: map[string]string{"id": "$key"}, Columns: map[string]sink.ColumnConfig{"city": {From: "address.city"}, "whole": {From: "extra"}}},
 		{Name: "items", Strategy: sink.Children, Parent: "orders", Each: "lines", Key: []string{"id", "line"}, Columns: map[string]sink.ColumnConfig{"line": {From: "$index"}}},
 	}})
-	x := e.NewSample()
-	if err := x.Add(t.Context(), sampleRecords("orders",
+	x := New(e.Sink)
+	if err := x.Add(t.Context(), recordsOf("orders",
 		`1|{"id":1,"address":{"city":"Bonn","zip":"x"},"extra":{"any":1},"n.m":1,"other":{"deep":1}}`,
 		`2|{"id":2,"address":{"zip":"x"},"lines":[{"sku":"a","qty":1},{"qty":2},7]}`, `3`, `4|[]`, `5`)...); err != nil {
 		t.Fatal(err)
@@ -136,8 +118,8 @@ func TestSampleOfEmptyEvents(t *testing.T) {
 	} {
 		db := newDatabase(t, tt.ddl)
 		e := db.open(sink.Config{Tables: []sink.TableConfig{{Name: "log", Topics: []string{"log"}, Strategy: sink.Append}}})
-		records := sampleRecords("log", `1|{"id":1}`, `2|{}`, `3|{"other":1}`, `4`)
-		x := e.NewSample()
+		records := recordsOf("log", `1|{"id":1}`, `2|{}`, `3|{"other":1}`, `4`)
+		x := New(e.Sink)
 		if err := x.Add(t.Context(), records...); err != nil || x.Untried != "" {
 			t.Fatalf("%v, untried: %s", err, x.Untried)
 		}
@@ -145,9 +127,7 @@ func TestSampleOfEmptyEvents(t *testing.T) {
 		if got := r.said(); got != tt.letters || r.Refused+r.Tables[0].Rows != len(records) {
 			t.Errorf("%s: letters %q, want %q; %+v", tt.ddl, got, tt.letters, r.Tables)
 		}
-		part := &decode.Part{Claim: e.claim("log", 0)}
-		e.Sink.Add(part, records...)
-		e.write(part)
+		e.run(records...)
 		db.Want(fmt.Sprintf("%d|%d", r.Tables[0].Rows, r.Refused), "select (select count(*) from log), (select count(*) from oncesink.dead_letters)")
 	}
 }
@@ -159,8 +139,8 @@ func TestSampleOfInputs(t *testing.T) {
 		"day":  {SQL: "(at at time zone 'UTC')::date", Inputs: map[string]sink.InputConfig{"at": {Type: "timestamptz", From: "placed.at"}}},
 		"half": {SQL: "never / 2", Inputs: map[string]sink.InputConfig{"never": {Type: "int"}}},
 	}}}})
-	x := e.NewSample()
-	if err := x.Add(t.Context(), sampleRecords("orders", `1|{"id":1,"placed":{"at":"2026-01-01T00:00:00Z"}}`, `2|{"id":2,"placed":{"at":"2026-02-30T00:00:00Z","by":"x"}}`)...); err != nil {
+	x := New(e.Sink)
+	if err := x.Add(t.Context(), recordsOf("orders", `1|{"id":1,"placed":{"at":"2026-01-01T00:00:00Z"}}`, `2|{"id":2,"placed":{"at":"2026-02-30T00:00:00Z","by":"x"}}`)...); err != nil {
 		t.Fatal(err)
 	}
 	r := x.Report()[0]
@@ -173,15 +153,15 @@ func TestSampleOfInputs(t *testing.T) {
 func TestSampleOfManyFields(t *testing.T) {
 	db := newDatabase(t, "create table orders (id bigint primary key)")
 	e := db.open(sink.Config{Tables: []sink.TableConfig{{Name: "orders", Topics: []string{"orders"}, Key: []string{"id"}}}})
-	x := e.NewSample()
+	x := New(e.Sink)
 	var lines []string
 	for i := range 3000 {
 		lines = append(lines, fmt.Sprintf(`%d|{"id":%d,"f%d":1}`, i, i, i))
 	}
-	if err := x.Add(t.Context(), sampleRecords("orders", lines...)...); err != nil {
+	if err := x.Add(t.Context(), recordsOf("orders", lines...)...); err != nil {
 		t.Fatal(err)
 	}
-	if r := x.Report()[0]; len(r.NotTaken) != maxSampleFields || r.MoreNotTaken == 0 || r.Tables[0].Rows != 3000 {
+	if r := x.Report()[0]; len(r.NotTaken) != maxFields || r.MoreNotTaken == 0 || r.Tables[0].Rows != 3000 {
 		t.Errorf("%d fields, %d more, %+v", len(r.NotTaken), r.MoreNotTaken, r.Tables)
 	}
 }
@@ -198,8 +178,8 @@ func TestSampleWithoutTheRight(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := db.open(cfg, func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["role"] = "sampled" })
-	x := e.NewSample()
-	if err := x.Add(t.Context(), sampleRecords("orders", `1|{"id":1,"status":"long"}`, `2|{"id":true}`)...); err != nil {
+	x := New(e.Sink)
+	if err := x.Add(t.Context(), recordsOf("orders", `1|{"id":1,"status":"long"}`, `2|{"id":true}`)...); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(x.Untried, "table public.orders can't be copied: SQLSTATE 42501: permission denied to create temporary tables") {

@@ -1,8 +1,9 @@
-package engine
+package sample
 
 import (
 	"github.com/oncesink/oncesink/internal/fields"
 	"github.com/oncesink/oncesink/internal/source"
+	"github.com/oncesink/oncesink/internal/target"
 )
 
 // takes is a tree of the fields that a topic's tables take.
@@ -13,7 +14,7 @@ type takes struct {
 }
 
 // takenBy gathers what columns take of a value.
-func takenBy(tables []*table) *takes {
+func takenBy(tables []*target.Table) *takes {
 	root := &takes{}
 	for _, t := range tables {
 		from := root

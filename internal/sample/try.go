@@ -1,4 +1,4 @@
-package engine
+package sample
 
 import (
 	"context"
@@ -21,19 +21,19 @@ import (
 // try has the server try the rows of a part, in one transaction that is rolled back, and adds what it refuses to the
 // faults.
 func (x *Sample) try(ctx context.Context, p *decode.Part, topic *topicSample, faults map[int32]decode.Fault) error {
-	tx, err := x.s.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: x.s.beginSQL})
+	tx, err := x.sink.Begin(ctx)
 	if err != nil {
 		return fmt.Errorf("try a sample: %w", err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	byTable := make([][]bind.Event, len(x.s.plan().tables))
+	byTable := make([][]bind.Event, len(x.mapping.Tables))
 	for i := range p.Rows {
 		if r := &p.Rows[i]; !r.Tombstone {
 			byTable[r.Table] = append(byTable[r.Table], bind.Event{Part: p, Row: int32(i)})
 		}
 	}
 	for i, events := range byTable {
-		t := x.s.plan().tables[i]
+		t := x.mapping.Tables[i]
 		events = slices.DeleteFunc(events, func(e bind.Event) bool { _, refused := faults[p.Rows[e.Row].Record]; return refused })
 		if len(events) == 0 {
 			continue
@@ -58,24 +58,24 @@ func (x *Sample) try(ctx context.Context, p *decode.Part, topic *topicSample, fa
 // attempt is the rows of a part on their way into the copies of one table.
 type attempt struct {
 	tx          pgx.Tx
-	of          *table
-	strict, lax *table
+	of          *target.Table
+	strict, lax *target.Table
 	faults      map[int32]decode.Fault
 	culprits    map[string]int // the column that had an error of this code last
 }
 
 func (a *attempt) all(ctx context.Context, topic *topicSample, events []bind.Event) error {
 	var sets bind.Sets
-	sets.Split(a.of.Table, events)
+	sets.Split(a.of, events)
 	for _, set := range sets.Names() {
-		s, events := statement.ShapeOf(a.of.Table, set), sets.Of(set)
+		s, events := statement.ShapeOf(a.of, set), sets.Of(set)
 		if a.of.Strategy != sink.Upsert {
 			if err := a.some(ctx, a.strict, s, events); err != nil {
 				return err
 			}
 			continue
 		}
-		if statement.Complete(a.of.Table, s) {
+		if statement.Complete(a.of, s) {
 			if err := a.some(ctx, a.strict, s, events); err != nil {
 				return err
 			}
@@ -132,7 +132,7 @@ const notNullViolation = "23502"
 func (a *attempt) exist(ctx context.Context, events []bind.Event) ([]byte, error) {
 	t := a.of
 	keys := statement.Shape{Columns: t.Key}
-	sql := statement.Ask(t.Table, keys, fmt.Sprintf("case when exists (select from %s t where %s) then '%c' else '%c' end", t.Quoted(), statement.SameKey(t.Table, "t", "e"), statement.SaysWins, statement.SaysAbsent))
+	sql := statement.Ask(t, keys, fmt.Sprintf("case when exists (select from %s t where %s) then '%c' else '%c' end", t.Quoted(), statement.SameKey(t, "t", "e"), statement.SaysWins, statement.SaysAbsent))
 	var answer []byte
 	err := a.run(ctx, t, keys, sql, events, func(row []byte) { answer = row })
 	var pg *pgconn.PgError
@@ -146,7 +146,7 @@ func (a *attempt) exist(ctx context.Context, events []bind.Event) ([]byte, error
 }
 
 // some inserts events into a copy, and finds those that are refused by halving.
-func (a *attempt) some(ctx context.Context, into *table, s statement.Shape, events []bind.Event) error {
+func (a *attempt) some(ctx context.Context, into *target.Table, s statement.Shape, events []bind.Event) error {
 	for len(events) > bind.MaxStatementRows {
 		if err := a.some(ctx, into, s, events[:bind.MaxStatementRows]); err != nil {
 			return err
@@ -156,7 +156,7 @@ func (a *attempt) some(ctx context.Context, into *table, s statement.Shape, even
 	if len(events) == 0 {
 		return nil
 	}
-	sql := statement.Append(into.Table, s)
+	sql := statement.Append(into, s)
 	if !slices.ContainsFunc(s.Columns, func(i int) bool { return !into.Columns[i].Hidden }) {
 		// In the table such a row has its guard columns, which the copy does not fill.
 		sql = "insert into " + into.Quoted() + " default values"
@@ -204,7 +204,7 @@ func (a *attempt) culprit(ctx context.Context, s statement.Shape, e *bind.Event,
 				return statement.Ask(t, s, "(e."+pgname.Quote(c.Name)+" is null)::text")
 			}
 		}
-		err := a.run(ctx, a.lax, alone, form(a.lax.Table, alone), []bind.Event{*e}, nil)
+		err := a.run(ctx, a.lax, alone, form(a.lax, alone), []bind.Event{*e}, nil)
 		var pg *pgconn.PgError
 		switch {
 		case err == nil:
@@ -227,7 +227,7 @@ func (a *attempt) refuse(e *bind.Event, f decode.Fault) {
 }
 
 // run executes a statement under a savepoint, and undoes it. Answer gets the first value of each row.
-func (a *attempt) run(ctx context.Context, t *table, s statement.Shape, sql string, events []bind.Event, answer func([]byte)) (err error) {
+func (a *attempt) run(ctx context.Context, t *target.Table, s statement.Shape, sql string, events []bind.Event, answer func([]byte)) (err error) {
 	nested, err := a.tx.Begin(ctx)
 	if err != nil {
 		return err
@@ -238,7 +238,7 @@ func (a *attempt) run(ctx context.Context, t *table, s statement.Shape, sql stri
 		}
 	}()
 	p := &bind.Params{}
-	p.Rows(t.Table, s, events)
+	p.Rows(t, s, events)
 	result := nested.Conn().PgConn().ExecParams(ctx, sql, p.Values, p.OIDs, p.Formats[:len(p.Values)], nil)
 	for result.NextRow() {
 		if answer != nil {

@@ -1,17 +1,15 @@
-package engine
+// Package sample finds out what would become of records: `check --sample`.
+package sample
 
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
-
-	"github.com/oncesink/oncesink/internal/catalog"
 	"github.com/oncesink/oncesink/internal/decode"
-	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/internal/engine"
+	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/sink"
@@ -24,28 +22,29 @@ import (
 //
 // It takes no lock on a row. It is not safe for concurrent use.
 type Sample struct {
-	s      *Sink
-	topics map[string]*topicSample
+	sink    *engine.Sink
+	mapping *mapping.Mapping
+	topics  map[string]*topicSample
 	// Untried says why the server was not asked, so that only what the decoder refuses is known; empty if it was.
 	Untried string
 }
 
-// TopicSample is what would become of the records of one topic.
-type TopicSample struct {
-	Topic   string        `json:"topic"`
-	Records int           `json:"records"`
-	Refused int           `json:"refused"` // would be dead letters
-	Tables  []TableSample `json:"tables"`
+// Topic is what would become of the records of one topic.
+type Topic struct {
+	Topic   string  `json:"topic"`
+	Records int     `json:"records"`
+	Refused int     `json:"refused"` // would be dead letters
+	Tables  []Table `json:"tables"`
 	// Letters are the dead letters by table, column and code, the most frequent ones first.
-	Letters []LetterSample `json:"dead_letters"`
+	Letters []Letter `json:"dead_letters"`
 	// NotTaken are fields that no column takes, in the value and one level below it, the most frequent ones first.
-	NotTaken []FieldSample `json:"fields_not_taken"`
+	NotTaken []Field `json:"fields_not_taken"`
 	// MoreNotTaken is how many further ones there are, at least.
 	MoreNotTaken int `json:"more_fields_not_taken,omitempty"`
 }
 
-// TableSample is what a table would get of a topic.
-type TableSample struct {
+// Table is what a table would get of a topic.
+type Table struct {
 	Table   string `json:"table"`
 	Rows    int    `json:"rows"`    // inserted, updated or found older than what is there
 	Deletes int    `json:"deletes"` // tombstones
@@ -53,8 +52,8 @@ type TableSample struct {
 	NotFilled []string `json:"columns_not_filled"`
 }
 
-// LetterSample is a kind of dead letter.
-type LetterSample struct {
+// Letter is a kind of dead letter.
+type Letter struct {
 	Table      string `json:"table,omitempty"`
 	Column     string `json:"column,omitempty"`
 	Constraint string `json:"constraint,omitempty"`
@@ -66,20 +65,20 @@ type LetterSample struct {
 	Offset    int64 `json:"offset"`
 }
 
-// FieldSample is a field of events.
-type FieldSample struct {
+// Field is a field of events.
+type Field struct {
 	Path  string `json:"path"`
 	Count int    `json:"count"` // of records that have it
 }
 
-// topicSample is a TopicSample that is being counted.
+// topicSample is a Topic that is being counted.
 type topicSample struct {
 	records, refused int
 	tables           map[int32]*tableCount
-	letters          map[letterKind]*LetterSample
+	letters          map[letterKind]*Letter
 	taken            *takes
 	fields           map[string]int
-	more             map[string]bool // fields beyond maxSampleFields
+	more             map[string]bool // fields beyond maxFields
 	keys             map[string]bool // of rows that the sample itself would have made, by table
 }
 
@@ -91,11 +90,13 @@ type tableCount struct {
 
 type letterKind struct{ table, column, constraint, code, why string }
 
-// maxSampleFields bounds the fields that are told apart: an object that is used as a map has no end of them.
-const maxSampleFields = 1000
+// maxFields bounds the fields that are told apart: an object that is used as a map has no end of them.
+const maxFields = 1000
 
-// NewSample returns an empty sample.
-func (s *Sink) NewSample() *Sample { return &Sample{s: s, topics: map[string]*topicSample{}} }
+// New returns an empty sample of what a sink would do. It goes by the tables as the sink knows them now.
+func New(s *engine.Sink) *Sample {
+	return &Sample{sink: s, mapping: s.Mapping(), topics: map[string]*topicSample{}}
+}
 
 // Add counts records of one partition, in offset order. An error is one of the connection, or of ctx: the records are
 // then not counted.
@@ -104,7 +105,7 @@ func (x *Sample) Add(ctx context.Context, records ...sink.Record) error {
 		return nil
 	}
 	p := &decode.Part{}
-	x.s.Add(p, records...)
+	x.sink.Add(p, records...)
 	faults := make(map[int32]decode.Fault, len(p.Faults))
 	for _, f := range p.Faults {
 		f.Message = decoderSays(&f)
@@ -123,10 +124,10 @@ func (x *Sample) Add(ctx context.Context, records ...sink.Record) error {
 func (x *Sample) topic(name string) *topicSample {
 	t := x.topics[name]
 	if t == nil {
-		t = &topicSample{tables: map[int32]*tableCount{}, letters: map[letterKind]*LetterSample{}, fields: map[string]int{}, more: map[string]bool{}, keys: map[string]bool{}}
-		var fed []*table
-		for _, i := range x.s.plan().Topics[name] {
-			table := x.s.plan().tables[i]
+		t = &topicSample{tables: map[int32]*tableCount{}, letters: map[letterKind]*Letter{}, fields: map[string]int{}, more: map[string]bool{}, keys: map[string]bool{}}
+		var fed []*target.Table
+		for _, i := range x.mapping.Topics[name] {
+			table := x.mapping.Tables[i]
 			fed = append(fed, table)
 			t.tables[i] = &tableCount{filled: make([]int, len(table.Columns))}
 		}
@@ -176,8 +177,8 @@ func (t *topicSample) count(p *decode.Part, faults map[int32]decode.Fault) {
 }
 
 func (t *topicSample) field(path string) {
-	if _, met := t.fields[path]; !met && len(t.fields) == maxSampleFields {
-		if len(t.more) < maxSampleFields {
+	if _, met := t.fields[path]; !met && len(t.fields) == maxFields {
+		if len(t.more) < maxFields {
 			t.more[path] = true
 		}
 		return
@@ -189,20 +190,20 @@ func (t *topicSample) letter(r *sink.Record, f *decode.Fault) {
 	kind := letterKind{f.Table, f.Column, f.Constraint, f.Code, f.Message}
 	l := t.letters[kind]
 	if l == nil {
-		l = &LetterSample{Table: f.Table, Column: f.Column, Constraint: f.Constraint, Code: f.Code, Why: f.Message, Partition: r.Partition, Offset: r.Offset}
+		l = &Letter{Table: f.Table, Column: f.Column, Constraint: f.Constraint, Code: f.Code, Why: f.Message, Partition: r.Partition, Offset: r.Offset}
 		t.letters[kind] = l
 	}
 	l.Count++
 }
 
 // Report returns what was counted, by topic. No value of a record is in it.
-func (x *Sample) Report() []TopicSample {
-	out := make([]TopicSample, 0, len(x.topics))
+func (x *Sample) Report() []Topic {
+	out := make([]Topic, 0, len(x.topics))
 	for name, t := range x.topics {
-		r := TopicSample{Topic: name, Records: t.records, Refused: t.refused, Tables: []TableSample{}, Letters: []LetterSample{}, NotTaken: []FieldSample{}, MoreNotTaken: len(t.more)}
-		for _, i := range x.s.plan().Topics[name] {
-			n, table := t.tables[i], x.s.plan().tables[i]
-			s := TableSample{Table: table.Title(), Rows: n.rows, Deletes: n.deletes, NotFilled: []string{}}
+		r := Topic{Topic: name, Records: t.records, Refused: t.refused, Tables: []Table{}, Letters: []Letter{}, NotTaken: []Field{}, MoreNotTaken: len(t.more)}
+		for _, i := range x.mapping.Topics[name] {
+			n, table := t.tables[i], x.mapping.Tables[i]
+			s := Table{Table: table.Title(), Rows: n.rows, Deletes: n.deletes, NotFilled: []string{}}
 			for k, filled := range n.filled {
 				if n.events == 0 || filled > 0 {
 					continue
@@ -218,18 +219,18 @@ func (x *Sample) Report() []TopicSample {
 		for _, l := range t.letters {
 			r.Letters = append(r.Letters, *l)
 		}
-		slices.SortFunc(r.Letters, func(a, b LetterSample) int {
+		slices.SortFunc(r.Letters, func(a, b Letter) int {
 			return cmp.Or(cmp.Compare(b.Count, a.Count), strings.Compare(a.Table, b.Table), strings.Compare(a.Column, b.Column), strings.Compare(a.Code, b.Code), strings.Compare(a.Constraint, b.Constraint), strings.Compare(a.Why, b.Why))
 		})
 		for path, n := range t.fields {
-			r.NotTaken = append(r.NotTaken, FieldSample{path, n})
+			r.NotTaken = append(r.NotTaken, Field{path, n})
 		}
-		slices.SortFunc(r.NotTaken, func(a, b FieldSample) int {
+		slices.SortFunc(r.NotTaken, func(a, b Field) int {
 			return cmp.Or(cmp.Compare(b.Count, a.Count), strings.Compare(a.Path, b.Path))
 		})
 		out = append(out, r)
 	}
-	slices.SortFunc(out, func(a, b TopicSample) int { return strings.Compare(a.Topic, b.Topic) })
+	slices.SortFunc(out, func(a, b Topic) int { return strings.Compare(a.Topic, b.Topic) })
 	return out
 }
 
@@ -256,42 +257,4 @@ func saysOf(code string) string {
 		"22012": "a division by zero", "23502": "no value for a column that is not null", "23514": "a check of the column or table refuses it", "54000": "too large", "54001": "nested too deeply",
 		"22023": "a value that the type refuses", "22026": "a bit string of another length", "2200H": "a sequence is at its end", "22P03": "bytes that the type refuses",
 	}[code]
-}
-
-// like is a table of another name with the same columns, into which rows are inserted as they come.
-func (t *table) like(name string) *table {
-	return &table{Table: &target.Table{Schema: "pg_temp", Name: name, Columns: t.Columns, Inputs: t.Inputs, Key: t.Key, Version: t.Version, Strategy: sink.Append, IdentityAlways: t.IdentityAlways, Required: t.Required, Config: t.Config}, learn: &learner{}}
-}
-
-// copyOf makes temporary copies of a table: one that wants what the table wants of a new row, and one that may lack
-// columns. A default that is not the same each time is left out, since sequences move even in a transaction that is
-// rolled back.
-func copyOf(ctx context.Context, tx pgx.Tx, t *table) (strict, lax *table, err error) {
-	r, err := catalog.Read(ctx, tx, t.Schema, t.Name)
-	if err != nil {
-		return nil, nil, err
-	}
-	strict, lax = t.like(fmt.Sprintf("oncesink_sample_%d", t.Place)), t.like(fmt.Sprintf("oncesink_sample_%d_lax", t.Place))
-	for _, to := range []*table{strict, lax} {
-		var alter []string
-		for i := range r.Columns {
-			c := &r.Columns[i]
-			if c.VolatileDefault && c.Identity == "" {
-				alter = append(alter, "alter column "+pgname.Quote(c.Name)+" drop default")
-			}
-			if c.NotNull && (to == lax || c.VolatileDefault) && !c.Generated {
-				alter = append(alter, "alter column "+pgname.Quote(c.Name)+" drop not null")
-			}
-		}
-		create := fmt.Sprintf("create temporary table %s (like %s including defaults including constraints including generated) on commit drop", pgname.Quote(to.Name), t.Quoted())
-		if _, err := tx.Exec(ctx, create); err != nil {
-			return nil, nil, err
-		}
-		if len(alter) > 0 {
-			if _, err := tx.Exec(ctx, "alter table "+to.Quoted()+" "+strings.Join(alter, ", ")); err != nil {
-				return nil, nil, err
-			}
-		}
-	}
-	return strict, lax, nil
 }
