@@ -8,6 +8,7 @@ import (
 
 	"github.com/oncesink/oncesink/consumer"
 	"github.com/oncesink/oncesink/internal/engine"
+	"github.com/oncesink/oncesink/internal/rehearse"
 	"github.com/oncesink/oncesink/internal/wiring"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -45,7 +46,7 @@ func (s *session) prepare(ctx context.Context) (*prepared, error) {
 	if err := s.conn(ctx, func(c *pgx.Conn) error { return offsets.CheckRights(ctx, c) }); err != nil {
 		return nil, s.scrub(err)
 	}
-	p.warnings, err = sk.Rehearse(ctx)
+	p.warnings, err = rehearse.Statements(ctx, sk)
 	if config := (*sink.ConfigError)(nil); errors.As(err, &config) {
 		return nil, s.scrub(err)
 	}

@@ -138,7 +138,7 @@ func (e *sharedError) Unwrap() error { return e.err }
 type bisection struct {
 	*transaction
 	// alone are records that fail alone, for a reason that may not be theirs; causes are the errors.
-	alone  []deadLetter
+	alone  []bind.Letter
 	causes []error
 	// wrote are the tables to which other records of the batch wrote.
 	wrote map[*table]bool
@@ -200,7 +200,7 @@ func (b *bisection) judge(ctx context.Context, one span, err error) error {
 	}
 	if cause != nil {
 		d = refused(b.m, one.part, one.lo, cause)
-		d.table, d.column = tableOf(err).Title(), column
+		d.Table, d.Column = tableOf(err).Title(), column
 		b.dead = append(b.dead, d)
 		return nil
 	}
@@ -267,20 +267,20 @@ func tableOf(err error) *table {
 }
 
 // refused is the dead letter of a record that the tables or a handler refuse.
-func refused(m *plan, p *decode.Part, record int32, err error) deadLetter {
-	d := deadLetter{part: p, record: record, code: pgerr.SQLState(err)}
+func refused(m *plan, p *decode.Part, record int32, err error) bind.Letter {
+	d := bind.Letter{Part: p, Record: record, Code: pgerr.SQLState(err)}
 	var w *writeError
 	if errors.As(err, &w) && w.doing.table != nil {
-		d.table = w.doing.table.Title()
+		d.Table = w.doing.table.Title()
 	}
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
-		d.message, d.column, d.constraint = pg.Message, pg.ColumnName, pg.ConstraintName
+		d.Message, d.Column, d.Constraint = pg.Message, pg.ColumnName, pg.ConstraintName
 		if pg.TableName != "" {
-			d.table = pg.SchemaName + "." + pg.TableName
+			d.Table = pg.SchemaName + "." + pg.TableName
 		}
 	} else {
-		d.message = err.Error()
+		d.Message = err.Error()
 	}
 	return d
 }

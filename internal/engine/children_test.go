@@ -33,24 +33,6 @@ func shopConfig() sink.Config {
 	}}
 }
 
-// TestChildrenStatements compares the statements for a parent with children with their golden file.
-func TestChildrenStatements(t *testing.T) {
-	e := shop(t, "references orders")
-	var b strings.Builder
-	for _, table := range e.tables {
-		for _, f := range table.forms() {
-			if table.Parent == nil && f.name != "remember" {
-				continue
-			}
-			b.WriteString("-- " + table.Name + ": " + f.name + "\n" + f.sql + ";\n\n")
-			if _, err := e.db.Prepare(t.Context(), table.Name+f.name, f.sql); err != nil {
-				t.Errorf("%s: %v", f.name, err)
-			}
-		}
-	}
-	golden(t, "children.sql", b.String())
-}
-
 // add makes a part of values; "-7" is the tombstone of order 7.
 func (e *engine) add(partition int32, from int64, values ...string) *decode.Part {
 	p := offsets.Partition{Topic: "o", Partition: partition}

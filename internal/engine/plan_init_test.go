@@ -19,12 +19,22 @@ func TestPlanInit(t *testing.T) {
 		{Name: "orders", Topics: []string{"topic"}, Key: []string{"id"}, RecordKey: map[string]string{"id": "$key"}},
 		{Name: "items", Strategy: sink.Children, Parent: "orders", Each: "items", Key: []string{"id", "line"}, Columns: map[string]sink.ColumnConfig{"line": {From: "$index"}}},
 	}}}
-	for _, g := range goldens {
-		if g.table.Name == "" {
-			g.table.Name = "t"
-		}
-		g.table.Topics = []string{"topic"}
-		entries = append(entries, entry{g.name, g.create, []sink.TableConfig{g.table}})
+	const keyed = "(id bigint primary key, version int, note text)"
+	for _, e := range []struct {
+		name, table, columns string
+		config               sink.TableConfig
+	}{
+		{"memory", "t", keyed, sink.TableConfig{Key: []string{"id"}, RecordKey: map[string]string{"id": "$key"}}},
+		{"versioned", "t", keyed, sink.TableConfig{Key: []string{"id"}, Version: "version"}},
+		{"unguarded", "t", keyed, sink.TableConfig{Key: []string{"id"}, Guard: "none", RecordKey: map[string]string{"id": "$key"}}},
+		{"computed", "t", keyed, sink.TableConfig{Key: []string{"id"}, Columns: map[string]sink.ColumnConfig{"note": {SQL: "id::text"}}}},
+		{"identity", `"T x"`, "(id bigint generated always as identity primary key, double bigint generated always as (1) stored)", sink.TableConfig{Key: []string{"id"}}},
+		{"append", "t", "(placed_at timestamptz, amount money)", sink.TableConfig{Strategy: sink.Append}},
+		{"append_partitioned", "t", "(day date not null, note text) partition by range (day)", sink.TableConfig{Strategy: sink.Append}},
+		{"append_unguarded", "t", "(day date)", sink.TableConfig{Strategy: sink.Append, Guard: "none"}},
+	} {
+		e.config.Name, e.config.Topics = e.table, []string{"topic"}
+		entries = append(entries, entry{e.name, "create table " + e.table + " " + e.columns, []sink.TableConfig{e.config}})
 	}
 	const catalog = `select count(*), (select count(*) from pg_attribute) from pg_class`
 	for _, tt := range entries {

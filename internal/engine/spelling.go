@@ -13,6 +13,7 @@ import (
 	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/pgtext"
+	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/internal/target"
 )
 
@@ -78,7 +79,7 @@ func spell(c *target.Column, ctx context.Context, tx pgx.Tx, texts []string, kno
 }
 
 func spellAll(c *target.Column, ctx context.Context, tx pgx.Tx, texts []string) ([][]byte, error) {
-	rows, err := tx.Query(ctx, spellSQL(c), texts)
+	rows, err := tx.Query(ctx, statement.Canonical(c), texts)
 	if err != nil {
 		return nil, err
 	}
@@ -87,9 +88,4 @@ func spellAll(c *target.Column, ctx context.Context, tx pgx.Tx, texts []string) 
 		err := row.Scan(&s)
 		return []byte(s), err
 	})
-}
-
-// spellSQL asks for the canonical texts of a column's texts, in their order.
-func spellSQL(c *target.Column) string {
-	return "select " + c.CanonicalSQL() + " from unnest($1::text[]) with ordinality as a(x, n) order by n"
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/oncesink/oncesink/internal/bind"
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -32,7 +33,7 @@ type transaction struct {
 	most    route // the boldest route that may still be taken
 	// orphansAreData: a missing parent row was waited for long enough.
 	orphansAreData bool
-	dead           []deadLetter
+	dead           []bind.Letter
 	// What the attempt at hand did to the tables, and what those that stand did.
 	trying, stands effects
 	committing     time.Duration // how long COMMIT took

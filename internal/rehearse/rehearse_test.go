@@ -1,18 +1,25 @@
-package engine
+package rehearse
 
 import (
+	"errors"
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/schema"
+	"github.com/oncesink/oncesink/internal/testpg"
+	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
 
-// TestRehearse: what only the server can tell of the statements is found before the first record, once for
+func TestMain(m *testing.M) { os.Exit(testpg.Main(m)) }
+
+// TestStatements: what only the server can tell of the statements is found before the first record, once for
 // each cause, with table, statements and what to do. Nothing is executed.
-func TestRehearse(t *testing.T) {
+func TestStatements(t *testing.T) {
 	const guard = ", _oncesink_source int, _oncesink_offset bigint"
 	const grants = `grant usage on schema public, oncesink to rehearsed; grant select, insert, update, delete on t to rehearsed; grant select, insert on oncesink.dead_letters to rehearsed;`
 	keyed := sink.TableConfig{Key: []string{"id"}}
@@ -38,20 +45,30 @@ func TestRehearse(t *testing.T) {
 			"the role may not draw from sequence t_n_seq: an event that lacks column n of public.t would stop the run: grant usage on sequence t_n_seq to ROLE"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			db := newDatabase(t, "do $$ begin create role rehearsed; exception when duplicate_object then null; end $$", "create type mood as enum ('good')", tt.create)
+			db := testpg.Open(t, testpg.URLLike(t, "ledger", offsets.Init), "do $$ begin create role rehearsed; exception when duplicate_object then null; end $$", "create type mood as enum ('good')", tt.create)
 			tt.table.Name, tt.table.Topics = "t", []string{"topic"}
-			if err := schema.Init(t.Context(), db.Conn, sink.Config{Tables: []sink.TableConfig{tt.table}}); err != nil {
+			cfg := sink.Config{Tables: []sink.TableConfig{tt.table}}
+			if err := schema.Init(t.Context(), db.Conn, cfg); err != nil {
+				t.Fatal(err)
+			}
+			c, err := pgxpool.ParseConfig(db.URL)
+			if err != nil {
 				t.Fatal(err)
 			}
 			if tt.as != "" {
 				db.Do(grants)
+				c.ConnConfig.RuntimeParams["role"] = tt.as
 			}
-			e := db.open(sink.Config{Tables: []sink.TableConfig{tt.table}}, func(c *pgxpool.Config) {
-				if tt.as != "" {
-					c.ConnConfig.RuntimeParams["role"] = tt.as
-				}
-			})
-			warnings, err := e.Rehearse(t.Context())
+			pool, err := pgxpool.NewWithConfig(t.Context(), c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer pool.Close()
+			s, err := engine.Open(t.Context(), pool, nil, cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			warnings, err := Statements(t.Context(), s)
 			if got := strings.Join(warnings, "\n"); !strings.Contains(got, tt.warnings) || tt.warnings == "" && got != "" {
 				t.Errorf("warnings: %s", got)
 			}
@@ -61,7 +78,18 @@ func TestRehearse(t *testing.T) {
 				}
 				return
 			}
-			checkProblems(t, err, tt.want)
+			var config *sink.ConfigError
+			if !errors.As(err, &config) {
+				t.Fatalf("got %v (%T), want a *ConfigError", err, err)
+			}
+			if n := strings.Count(err.Error(), "PostgreSQL refuses to"); n != len(tt.want) {
+				t.Errorf("got %d problems, want %d", n, len(tt.want))
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("got:\n%v\nwant:\n%s", err, want)
+				}
+			}
 		})
 	}
 }

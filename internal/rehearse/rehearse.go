@@ -1,4 +1,5 @@
-package engine
+// Package rehearse finds out whether PostgreSQL takes the statements of a sink: the last part of `check`.
+package rehearse
 
 import (
 	"context"
@@ -9,56 +10,73 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/oncesink/oncesink/internal/bind"
+	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/pgerr"
+	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/internal/target"
 )
 
-// Rehearse has the server parse, plan and start every statement that the sink may send, with the types of the
+// Statements has the server parse, plan and start every statement that the sink may send, with the types of the
 // parameters that it sends, and execute none: explain, in a transaction that is rolled back. So it finds
 // what the catalog alone does not tell, such as a right that is missing on a function or a type's schema. COPY
-// can't be explained: [Open] reads its columns and rights from the catalog. What triggers do is not seen.
+// can't be explained: [engine.Open] reads its columns and rights from the catalog. What triggers do is not seen.
 //
-// It returns what a person should know beside it. All that is refused are *ConfigErrors, joined; any other error
+// It returns what a person should know beside it. All that is refused are [*sink.ConfigError]s, joined; any other error
 // is of the moment: of the connection, or a lock that was not had.
-func (s *Sink) Rehearse(ctx context.Context) (warnings []string, err error) {
+func Statements(ctx context.Context, s *engine.Sink) (warnings []string, err error) {
 	tx, err := s.Begin(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("rehearse: %w", err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
 	ps := &mapping.Problems{}
-	for _, t := range s.plan().tables {
+	for _, t := range s.Mapping().Tables {
 		if t.Stage != nil {
 			continue
 		}
-		if err := t.rehearse(ctx, tx, ps); err != nil {
+		if err := rehearse(ctx, tx, t.Title(), formsOf(t), ps); err != nil {
 			return nil, err
 		}
-		w, err := undrawable(ctx, tx, t.Table)
+		w, err := undrawable(ctx, tx, t)
 		if err != nil {
 			return nil, err
 		}
 		warnings = append(warnings, w...)
 	}
-	letters := form{"keep dead letters", keepSQL, func(w *writer) { w.letters("", nil) }}
+	letters := form{"keep dead letters", statement.KeepLetters, func(p *bind.Params) { p.Letters("", nil) }}
 	if err := rehearse(ctx, tx, "oncesink.dead_letters", []form{letters}, ps); err != nil {
 		return nil, err
 	}
 	return warnings, ps.Join()
 }
 
-func (t *table) rehearse(ctx context.Context, tx pgx.Tx, ps *mapping.Problems) error {
-	forms := t.forms()
+// form is a statement; bind adds the parameters that it has for no events.
+type form struct {
+	name, sql string
+	bind      func(*bind.Params)
+}
+
+// formsOf are the statements that a table is written with, but for COPY, and those that read its keys.
+func formsOf(t *target.Table) (forms []form) {
+	for _, f := range statement.Forms(t) {
+		switch {
+		case f.Rows != nil:
+			forms = append(forms, form{f.Name, f.SQL, func(p *bind.Params) { p.Rows(f.Rows, f.Shape, nil) }})
+		case f.Keys != nil:
+			forms = append(forms, form{f.Name, f.SQL, func(p *bind.Params) { p.Ints(f.Keys...) }})
+		}
+	}
 	compared := t.Key
 	if t.Version >= 0 {
 		compared = append(slices.Clone(compared), t.Version)
 	}
 	for _, i := range compared {
 		c := &t.Columns[i]
-		forms = append(forms, form{"read column " + c.Name, spellSQL(c), func(w *writer) { w.params.Strings(nil) }})
+		forms = append(forms, form{"read column " + c.Name, statement.Canonical(c), func(p *bind.Params) { p.Strings(nil) }})
 	}
-	return rehearse(ctx, tx, t.Title(), forms, ps)
+	return forms
 }
 
 // rehearse tells of each cause once, with the statements that have it.
@@ -67,20 +85,17 @@ func rehearse(ctx context.Context, tx pgx.Tx, table string, forms []form, ps *ma
 	var causes []string
 	fixes := map[string]string{}
 	for _, f := range forms {
-		if f.sql == "" || f.bind == nil {
-			continue
-		}
 		err := explain(ctx, tx, f)
 		if err == nil {
 			continue
 		}
-		if c := classOf(err); c == pgerr.Transient || pgerr.SQLState(err) == "" {
+		if pgerr.Classify(err) == pgerr.Transient || pgerr.SQLState(err) == "" {
 			return fmt.Errorf("rehearse %s of %s: %w", f.name, table, err)
 		}
 		cause := pgerr.Safe(err)
 		if names[cause] == nil {
 			causes = append(causes, cause)
-			fixes[cause] = rehearsalFix(err, table)
+			fixes[cause] = fix(err, table)
 		}
 		names[cause] = append(names[cause], f.name)
 	}
@@ -97,13 +112,13 @@ func explain(ctx context.Context, tx pgx.Tx, f form) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, nested.Rollback(context.WithoutCancel(ctx))) }()
-	w := &writer{}
-	f.bind(w)
-	p := &w.params
+	p := &bind.Params{}
+	f.bind(p)
 	return nested.Conn().PgConn().ExecParams(ctx, "explain "+f.sql, p.Values, p.OIDs, p.Formats[:len(p.Values)], nil).Read().Err
 }
 
-func rehearsalFix(err error, table string) string {
+// fix says what to do about a statement that is refused.
+func fix(err error, table string) string {
 	switch pgerr.SQLState(err) {
 	case "42501":
 		return "grant the role what it lacks, to the function, type or schema as well: `oncesink init --print --role ROLE` shows what it needs of tables"

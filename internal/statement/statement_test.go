@@ -1,4 +1,4 @@
-package engine
+package statement_test
 
 import (
 	"flag"
@@ -7,10 +7,20 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/oncesink/oncesink/internal/engine"
+	"github.com/oncesink/oncesink/internal/rehearse"
+	"github.com/oncesink/oncesink/internal/schema"
+	"github.com/oncesink/oncesink/internal/statement"
+	"github.com/oncesink/oncesink/internal/testpg"
+	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
 
 var update = flag.Bool("update", false, "write the golden files in testdata")
+
+func TestMain(m *testing.M) { os.Exit(testpg.Main(m)) }
 
 // goldens is one table for every form of every statement.
 var goldens = []struct {
@@ -43,32 +53,68 @@ var goldens = []struct {
 		sink.TableConfig{Strategy: sink.Append, Guard: "none"}},
 }
 
-func TestStatements(t *testing.T) {
+// TestForms compares every statement of every kind of table with its golden file. Each is one that the server accepts.
+func TestForms(t *testing.T) {
 	for _, g := range goldens {
 		t.Run(g.name, func(t *testing.T) {
-			db := newDatabase(t, g.create)
 			if g.table.Name == "" {
 				g.table.Name = "t"
 			}
 			g.table.Topics = []string{"topic"}
-			e := db.open(sink.Config{Tables: []sink.TableConfig{g.table}})
-			var b strings.Builder
-			for _, f := range e.tables[0].forms() {
-				if f.sql == "" {
-					continue
-				}
-				b.WriteString("-- " + f.name + "\n" + f.sql + ";\n\n")
-				// Every statement is one that the server accepts.
-				if _, err := db.Prepare(t.Context(), f.name, f.sql); err != nil {
-					t.Errorf("%s: %v", f.name, err)
-				}
-			}
-			if warnings, err := e.Rehearse(t.Context()); err != nil || warnings != nil {
-				t.Errorf("rehearsed: %v, %q", err, warnings)
-			}
-			golden(t, g.name+".sql", b.String())
+			compare(t, g.name, sink.Config{Tables: []sink.TableConfig{g.table}}, g.create)
 		})
 	}
+	t.Run("children", func(t *testing.T) {
+		compare(t, "children", sink.Config{Tables: []sink.TableConfig{
+			{Name: "orders", Topics: []string{"o"}, Key: []string{"id"}, Version: "version", RecordKey: map[string]string{"id": "$key"}},
+			{Name: "items", Strategy: sink.Children, Parent: "orders", Each: "items", Key: []string{"order_id", "sku"}, ParentKey: map[string]string{"order_id": "id"},
+				Columns: map[string]sink.ColumnConfig{"line": {From: "$index"}, "shop": {From: "$event.shop.name"}}},
+			{Name: "tags", Strategy: sink.Children, Parent: "orders", Each: "tags", Key: []string{"order_id", "tag"}, ParentKey: map[string]string{"order_id": "id"},
+				Columns: map[string]sink.ColumnConfig{"tag": {From: "$element"}}},
+		}},
+			"create table orders (id bigint primary key, version int, status text)",
+			"create table items (order_id bigint references orders, sku text, pieces int default 1, line int, shop text, primary key (order_id, sku))",
+			"create table tags (order_id bigint references orders, tag text, primary key (order_id, tag))")
+	})
+}
+
+// compare compares the statements of a configuration's tables with a golden file; of a parent of children, only what
+// concerns them.
+func compare(t *testing.T, name string, cfg sink.Config, create ...string) {
+	db := testpg.Open(t, testpg.URLLike(t, "ledger", offsets.Init), create...)
+	if err := schema.Init(t.Context(), db.Conn, cfg); err != nil {
+		t.Fatal(err)
+	}
+	pool, err := pgxpool.New(t.Context(), db.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	s, err := engine.Open(t.Context(), pool, nil, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	tables := s.Mapping().Tables
+	for _, table := range tables {
+		for _, f := range statement.Forms(table) {
+			title := f.Name
+			if len(tables) > 1 {
+				if table.Parent == nil && f.Name != "remember" {
+					continue
+				}
+				title = table.Name + ": " + f.Name
+			}
+			b.WriteString("-- " + title + "\n" + f.SQL + ";\n\n")
+			if _, err := db.Prepare(t.Context(), title, f.SQL); err != nil {
+				t.Errorf("%s: %v", title, err)
+			}
+		}
+	}
+	if warnings, err := rehearse.Statements(t.Context(), s); err != nil || warnings != nil {
+		t.Errorf("rehearsed: %v, %q", err, warnings)
+	}
+	golden(t, name+".sql", b.String())
 }
 
 // golden compares got with testdata/name.

@@ -1,0 +1,89 @@
+package statement
+
+import (
+	"slices"
+
+	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// Form is a statement that a table is written with. A set of present fields has the same ones, with fewer columns.
+type Form struct {
+	Name, SQL string
+	// Rows is the table whose events are the parameters, in a shape; nil for locks, and for COPY, which has none.
+	Rows  *target.Table
+	Shape Shape
+	// Keys are the parameters of a lock.
+	Keys []int32
+}
+
+// Forms lists a table's statements.
+func Forms(t *target.Table) []Form {
+	all := Shape{Columns: t.All()}
+	flagged := Shape{Columns: t.All(), Flagged: true}
+	keys := Shape{Columns: t.Key}
+	var forms []Form
+	add := func(name, sql string, rows *target.Table, s Shape) {
+		if sql != "" { // some tables have nothing to update
+			forms = append(forms, Form{Name: name, SQL: sql, Rows: rows, Shape: s})
+		}
+	}
+	if t.Parent != nil {
+		look, parents := LookShape(t.Parent), Shape{Columns: t.Parent.Key}
+		add("claim children", ClaimSet(t.Parent, t, look), t.Parent, look)
+		add("delete children", DeleteStale(t.Parent, t, parents), t.Parent, parents)
+		add("insert children", InsertChildren(t, all), t, all)
+		add("insert children flagged", InsertChildren(t, flagged), t, flagged)
+		return forms
+	}
+	if t.CopyRefused == "" {
+		options := BinaryOptions
+		if slices.ContainsFunc(all.Columns, func(i int) bool { return t.Columns[i].Wire() == nil }) {
+			options = TextOptions
+		}
+		add("copy", Copy(t, all, options), nil, Shape{})
+		if t.Guarded || t.Strategy == sink.Upsert {
+			add("look", Look(t, LookShape(t)), t, LookShape(t))
+		}
+		if t.Memory != "" {
+			add("look into the memory", LookIntoMemory(t, keys), t, keys)
+		}
+	}
+	if t.Strategy == sink.Append {
+		add("append", Append(t, all), t, all)
+		add("append flagged", Append(t, flagged), t, flagged)
+		return forms
+	}
+	winners := Shape{Columns: all.Columns, Winning: true}
+	add("upsert", Upsert(t, all), t, all)
+	add("upsert winners", Upsert(t, winners), t, winners)
+	add("update", Update(t, all), t, all)
+	add("insert rest", InsertRest(t, all), t, all)
+	add("update flagged", Update(t, flagged), t, flagged)
+	add("insert rest flagged", InsertRest(t, flagged), t, flagged)
+	switch {
+	case t.Memory != "":
+		lock := []int32{LockClass, t.Lock}
+		add("remember", Remember(t, keys), t, keys)
+		forms = append(forms, Form{Name: "lock", SQL: Lock(t, false), Keys: lock}, Form{Name: "lock alone", SQL: Lock(t, true), Keys: lock})
+	case len(t.RecordKey) > 0 && !t.IgnoreTombstones:
+		add("delete", Delete(t, keys), t, keys)
+	}
+	return forms
+}
+
+// Canonical asks for the canonical texts of a column's texts, in their order.
+func Canonical(c *target.Column) string {
+	return "select " + c.CanonicalSQL() + " from unnest($1::text[]) with ordinality as a(x, n) order by n"
+}
+
+// KeepLetters writes dead letters. One that is there already keeps its status: a replay meets the same record again
+// (rule 17).
+const KeepLetters = `insert into oncesink.dead_letters
+       (sink_group, topic_id, topic, generation, partition, "offset", recorded, key, value, headers, code, message, target, column_name, constraint_name)
+select $1::text, l.topic_id::uuid, l.topic, l.generation, l.partition, l."offset", l.recorded::timestamptz, l.key, l.value, l.headers::jsonb,
+       l.code, l.message, l.target, l.column_name, l.constraint_name
+  from unnest($2::text[], $3::text[], $4::integer[], $5::integer[], $6::bigint[], $7::text[], $8::bytea[], $9::bytea[], $10::text[],
+              $11::text[], $12::text[], $13::text[], $14::text[], $15::text[])
+    as l(topic_id, topic, generation, partition, "offset", recorded, key, value, headers, code, message, target, column_name, constraint_name)
+    on conflict (sink_group, topic_id, partition, "offset") do nothing`
