@@ -144,7 +144,7 @@ type bisection struct {
 	wrote map[*table]bool
 }
 
-// patience with records that fail alone, while none passes.
+// maxAlone bounds the patience with records that fail alone, while none passes.
 const maxAlone = 16
 
 // split is called when the records failed with err, and were rolled back.
