@@ -97,7 +97,7 @@ nothing.`,
 				_, err := fmt.Fprint(out, docs.ConfigSchema)
 				return err
 			}
-			s, err := load(f, cmd.ErrOrStderr())
+			s, err := loadTables(f, cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}

@@ -54,6 +54,9 @@ Processes that run with another one stop.`,
 			if role != "" {
 				return &usageError{fmt.Errorf("--role goes with --print: the printed script holds the grants")}
 			}
+			if accept && len(s.sinkCfg.Tables) == 0 {
+				return &usageError{fmt.Errorf("--accept-mapping goes with tables: `tables: []` maps nothing")}
+			}
 			if dry && accept {
 				return &usageError{fmt.Errorf("--dry-run goes without --accept-mapping: it changes nothing")}
 			}
@@ -69,6 +72,9 @@ Processes that run with another one stop.`,
 				printWrapped(out, "", step)
 			}
 			done := fmt.Sprintf("ledger, dead letters and %d table(s) are ready", len(s.sinkCfg.Tables))
+			if len(s.sinkCfg.Tables) == 0 {
+				done = "ledger and dead letters are ready"
+			}
 			switch {
 			case dry && len(steps) > 0:
 				fmt.Fprintln(out, "not done: --dry-run")

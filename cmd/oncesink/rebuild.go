@@ -154,7 +154,7 @@ func (f *loadFlags) run(cmd *cobra.Command, table string, r *rebuild.Range, judg
 			return &usageError{fmt.Errorf("--accept %s: it takes %s", a, strings.Join(rebuild.Accepts, ", "))}
 		}
 	}
-	s, err := load(f.flags, cmd.ErrOrStderr())
+	s, err := loadTables(f.flags, cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}

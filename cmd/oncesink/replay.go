@@ -188,7 +188,7 @@ func (s *session) replayRows(ctx context.Context, sk *engine.Sink, ledger *offse
 	}
 	group := s.consumer.Group
 	if len(all) == 0 {
-		return nil, &environmentError{fmt.Sprintf("group %s has no positions: nothing was read that could be read again; start `oncesink run` first", group)}
+		return nil, &environmentError{fmt.Sprintf("group %s has no positions: nothing was read that could be read again; start `oncesink run`, or your program, first", group)}
 	}
 	var refused []string
 	for _, t := range s.sinkCfg.Tables {
@@ -211,6 +211,9 @@ func (s *session) replayRows(ctx context.Context, sk *engine.Sink, ledger *offse
 			continue
 		}
 		if why := cmp.Or(sk.ReplayRefused(), r.ReplayRefused); why != "" {
+			if len(s.sinkCfg.Tables) == 0 {
+				return nil, &environmentError{fmt.Sprintf("group %s can't be rewound: %s", group, why)}
+			}
 			return nil, &environmentError{fmt.Sprintf("group %s can't be rewound: %s; %s reads the topics of a table again and corrects it", group, why, strings.Join(refused, ", "))}
 		}
 		if err := s.sameTopic(r); err != nil {
@@ -266,7 +269,7 @@ func (r *replayReport) warnOfIdleness(ctx context.Context, ledger *offsets.Ledge
 	}
 	alive, err := anyOwnerAlive(ctx, ledger, r.moved)
 	if err == nil && !alive {
-		r.Warnings = append(r.Warnings, "no process owns these partitions now: they are read again when `oncesink run` runs")
+		r.Warnings = append(r.Warnings, "no process owns these partitions now: they are read again when `oncesink run`, or your program, runs")
 	}
 	return err
 }

@@ -133,7 +133,7 @@ func (w *replayWait) lookForOwners(ctx context.Context, ledger *offsets.Ledger, 
 	if alive {
 		log.Info("the group reads again", "group", w.group)
 	} else {
-		log.Warn("no process of the group runs: waiting for `oncesink run`", "group", w.group)
+		log.Warn("no process of the group runs: waiting for `oncesink run`, or your program", "group", w.group)
 	}
 	return !alive
 }

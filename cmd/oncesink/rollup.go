@@ -124,7 +124,7 @@ while the rollup is still in the configuration, then remove it there, too.`,
 // withRollup connects to PostgreSQL alone and opens the rollup of that name.
 func (f *flags) withRollup(cmd *cobra.Command, name string, do func(context.Context, *session, *rollup.Rollup) error) error {
 	ctx := cmd.Context()
-	s, err := load(*f, cmd.ErrOrStderr())
+	s, err := loadTables(*f, cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}

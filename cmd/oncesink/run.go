@@ -28,7 +28,7 @@ partition that halted makes it end with 1 when the others are done.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			s, err := load(f, cmd.ErrOrStderr())
+			s, err := loadTables(f, cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}

@@ -78,6 +78,15 @@ func load(f flags, stderr io.Writer) (*session, error) {
 	return s, nil
 }
 
+// loadTables is load for a command that works on tables.
+func loadTables(f flags, stderr io.Writer) (*session, error) {
+	s, err := load(f, stderr)
+	if err == nil && len(s.sinkCfg.Tables) == 0 {
+		return nil, &environmentError{"`tables: []` is for the init, status and replay of a program that has handlers of its own: run that program, or list the tables that are to be written"}
+	}
+	return s, err
+}
+
 // logger writes text for a person on a terminal, and JSON otherwise.
 func logger(level string, w io.Writer) (*slog.Logger, error) {
 	var l slog.Level

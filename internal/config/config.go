@@ -18,13 +18,14 @@ type Config struct {
 	// over from another program) or a time such as 2026-01-31T00:00:00Z. It is
 	// resolved once and then lives in the database. Defaults to earliest.
 	Start Start `yaml:"start,omitempty"`
-	// Topics holds what differs between topics, by topic name.
+	// Topics holds what differs between topics, by topic name. Where there are no tables it names the topics.
 	Topics map[string]Topic `yaml:"topics,omitempty"`
 	// Rounding is allow, where a column rounds numbers and times that have more digits than it keeps,
 	// or refuse: the record becomes a dead letter. It is about numeric, time and timestamp columns, not
 	// about real, double precision, interval and money. Defaults to allow.
 	Rounding string `yaml:"rounding,omitempty" jsonschema:"enum=allow,enum=refuse"`
-	// Tables are the target tables. At least one.
+	// Tables are the target tables. At least one; or none, written as [], with the topics of a program that
+	// has handlers and no tables, for its init, status and replay.
 	Tables []Table `yaml:"tables"`
 	// Rollups are counts and sums per group over target tables. Defaults to none.
 	Rollups []Rollup `yaml:"rollups,omitempty"`

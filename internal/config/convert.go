@@ -18,8 +18,11 @@ import (
 	"github.com/oncesink/oncesink/sink"
 )
 
-// topics are all topics that feed a table, sorted.
+// topics are all topics that feed a table, sorted; without tables, those that are named.
 func (c *Config) topics() []string {
+	if len(c.Tables) == 0 {
+		return slices.Sorted(maps.Keys(c.Topics))
+	}
 	set := map[string]bool{}
 	for i := range c.Tables {
 		for _, t := range c.Tables[i].Sources() {

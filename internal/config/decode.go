@@ -174,6 +174,7 @@ func (d *decoder) sequence(path string, n ast.Node, v reflect.Value) {
 		d.problem(position(n), path, "must be a list, such as [a, b], and is %s", kindName(n))
 		return
 	}
+	v.Set(reflect.MakeSlice(v.Type(), 0, len(list.Values))) // [] is not the same as nothing
 	for i, node := range list.Values {
 		item := reflect.New(v.Type().Elem()).Elem()
 		at := fmt.Sprintf("%s[%d]", path, i)

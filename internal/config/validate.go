@@ -104,8 +104,11 @@ func (v *validator) postgres(p *Postgres) {
 }
 
 func (v *validator) tables() {
-	if len(v.cfg.Tables) == 0 {
+	switch {
+	case v.cfg.Tables == nil:
 		v.problem("tables", "is required: at least one table, with its name, topic and key")
+	case len(v.cfg.Tables) == 0 && len(v.cfg.Topics) == 0:
+		v.problem("topics", "is required where there are no tables: the topics of the program that has handlers for them")
 	}
 	seen := map[string]string{}
 	for i := range v.cfg.Tables {
