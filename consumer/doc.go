@@ -1,5 +1,19 @@
-// Package consumer reads Kafka topics as a member of a consumer group and hands
-// the records to a [sink.Sink].
+// Package consumer reads Kafka topics as a member of a consumer group, and writes what
+// package sink says into PostgreSQL: rows and handlers' effects in one transaction with
+// the positions, so that every record counts once.
+//
+//	pool, _, err := offsets.NewPool(ctx, url, 8)
+//	cfg := consumer.Config{Brokers: ..., Group: ..., Topics: ..., Sink: sink.Config{...}}
+//	err = consumer.Init(ctx, pool, cfg.Sink) // once, or whenever: what the database needs
+//	c, err := consumer.New(ctx, pool, cfg)   // reads the tables, and says what is wrong
+//	err = c.Run(ctx)                         // until ctx ends, then a graceful stop
+//
+// [Consumer.Status], [Consumer.Stats] and Config.OnHalt say what happens meanwhile. The ledger of a
+// group, with or without a consumer, is read and steered by package offsets: [offsets.New] with the group's name, then
+// [offsets.Ledger.Rows] for its positions and [offsets.Ledger.Rewind] to have them read again; or from psql, by the
+// functions of schema oncesink.
+//
+// A process has one Consumer for a group; more processes share the partitions. Run is called once at a time.
 //
 // # Where positions come from
 //

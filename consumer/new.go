@@ -37,10 +37,10 @@ const askTimeout = 30 * time.Second
 // gives a value its meaning (time zone, search path, encoding, time-outs), whatever the pool's connections have,
 // and leaves none of it behind. The pool has to lead straight to a server that accepts writes, and to have connections for
 // Config.Writers and two more; those that handlers take beside their transaction come on top. Two things are only had with
-// NewPool's settings: a machine that vanishes without a word is noticed within half a minute, where
+// NewPool's settings, or with the same ones: a machine that vanishes without a word is noticed within half a minute, where
 // TCP's defaults take hours, in which its partitions wait; and a process is seen as alive between its transactions,
-// by `oncesink status` and by who shares a partition with it in Config.Assign.
-// The consumer doesn't close the pool: do so after Run has returned.
+// by `oncesink status` and by who shares a partition with it in Config.Assign, if the pool's application_name is
+// "oncesink NAME", with another NAME for each process. The consumer doesn't close the pool: do so after Run has returned.
 func New(ctx context.Context, pool *pgxpool.Pool, cfg Config) (*Consumer, error) {
 	cfg = cfg.withDefaults()
 	problems := append(cfg.problems(), cfg.feeding()...)

@@ -42,8 +42,8 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// New returns the ledger of a sink group. It does not connect. If the pool is none of
-// [NewPool]'s, the instance name is drawn here, and a session has it only while a
+// New returns the ledger of a sink group. It does not connect. If the pool's application_name is not
+// "oncesink NAME", as [NewPool]'s is, the instance name is drawn here, and a session has it only while a
 // transaction of [Ledger.Advance] lasts: claims recognise it then, and [Ledger.Alive]
 // finds nothing in between.
 func New(pool *pgxpool.Pool, group string, opts Options) *Ledger {
