@@ -35,7 +35,7 @@ const askTimeout = 30 * time.Second
 //
 // [offsets.NewPool] makes one that needs no further thought. A program's own pool does as well: each transaction sets what
 // gives a value its meaning (time zone, search path, encoding, time-outs), whatever the pool's connections have,
-// and leaves none of it behind. The pool has to lead straight to a server that accepts writes, and to have connections for
+// and leaves none of it behind. The pool has to lead to a server that accepts writes, also through PgBouncer in transaction mode, and to have connections for
 // Config.Writers and two more; those that handlers take beside their transaction come on top. Two things are only had with
 // NewPool's settings, or with the same ones: a machine that vanishes without a word is noticed within half a minute, where
 // TCP's defaults take hours, in which its partitions wait; and a process is seen as alive between its transactions,
@@ -173,5 +173,5 @@ const clientID = "oncesink"
 
 // clientError is the error of options that make no client.
 func clientError(err error) error {
-	return &sink.ConfigError{Problem: fmt.Sprintf("set up the Kafka client: %v", err), Fix: "correct the kafka section of the configuration"}
+	return &sink.ConfigError{Problem: fmt.Sprintf("set up the Kafka client: %v", err), Fix: "correct the kafka section of the configuration, or Config.ClientOptions"}
 }

@@ -92,6 +92,14 @@
 //
 // # Use
 //
+// A program that looks at a group, or has it read again, needs a ledger and nothing else, whoever runs the group:
+//
+//	ledger := offsets.New(pool, "orders-sink", offsets.Options{})
+//	rows, err := ledger.Rows(ctx) // positions, owners, why a partition halted
+//	back, err := ledger.Rewind(ctx, func(offsets.Row) int64 { return 0 }, partitions...)
+//
+// Claims and advances are package consumer's, which is built on the rest:
+//
 // [Init] makes the schema, or [SQL] prints it for a DBA; the functions in it are the
 // protocol's statements. A process opens one pool with [NewPool], makes the rows
 // that are missing with [Ledger.Begin], claims with [Ledger.Claim], and begins each

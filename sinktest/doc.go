@@ -25,7 +25,7 @@
 //     each n, a COMMIT whose answer is lost among them; another one goes on from the ledger.
 //   - [Replay]: everything is read again over the filled tables, which must not
 //     change at any time on the way. It is tried where the sink allows it: see
-//     [sink.Sink.ReplayRefused]. Whoever sets HandlersReplaySafe asks for it.
+//     sink.Config.HandlersReplaySafe and TableConfig.Guard. Whoever sets HandlersReplaySafe asks for it.
 //
 // A handler's doings are seen as far as they leave traces in tables. A mail that is
 // sent twice leaves none: write down in a table what would be sent, in a stub.
