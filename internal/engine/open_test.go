@@ -157,12 +157,12 @@ func TestFingerprint(t *testing.T) {
 	base := func() sink.Config {
 		return sink.Config{Tables: []sink.TableConfig{{Name: "t", Topics: []string{"o"}, Key: []string{"id"}}}}
 	}
-	print := func(change func(*sink.Config)) string {
+	fingerprint := func(change func(*sink.Config)) string {
 		cfg := base()
 		change(&cfg)
 		return db.open(cfg).Mappings()[0].Fingerprint
 	}
-	want := print(func(*sink.Config) {})
+	want := fingerprint(func(*sink.Config) {})
 	for name, change := range map[string]func(*sink.Config){
 		"what the default says":       func(c *sink.Config) { c.Tables[0].Columns = map[string]sink.ColumnConfig{"a": {From: "a"}} },
 		"the schema's name":           func(c *sink.Config) { c.Tables[0].Name = "public.t" },
@@ -174,7 +174,7 @@ func TestFingerprint(t *testing.T) {
 		"a column that was added":     func(*sink.Config) { db.Do("alter table t add column if not exists b int") },
 		"a column that takes a value": func(*sink.Config) { db.Do("alter table t alter column a type bigint") },
 	} {
-		if got := print(change); got != want {
+		if got := fingerprint(change); got != want {
 			t.Errorf("%s: changes the fingerprint", name)
 		}
 	}
@@ -190,7 +190,7 @@ func TestFingerprint(t *testing.T) {
 		"time zone":  func(c *sink.Config) { c.TimeZone = "Europe/Berlin" },
 		"strategy":   func(c *sink.Config) { c.Tables[0].Strategy, c.Tables[0].Key = sink.Append, nil },
 	} {
-		if got := print(change); got == want {
+		if got := fingerprint(change); got == want {
 			t.Errorf("%s: does not change the fingerprint", name)
 		}
 	}
