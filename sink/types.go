@@ -103,6 +103,28 @@ const (
 	Children Strategy = "children"
 )
 
+// Guard says by what a table knows which event wrote a row.
+type Guard string
+
+// The guards.
+const (
+	// GuardEngine is two columns of the table: a replay changes nothing.
+	GuardEngine Guard = "engine"
+	// GuardNone is nothing: exactly once live, and no replay.
+	GuardNone Guard = "none"
+)
+
+// Tombstones says what records without a value do.
+type Tombstones string
+
+// What tombstones do.
+const (
+	// DeleteRows deletes the row that the record's key names.
+	DeleteRows Tombstones = "delete"
+	// IgnoreTombstones does nothing. An append table has a row for a tombstone otherwise.
+	IgnoreTombstones Tombstones = "ignore"
+)
+
 // TableConfig maps topics to one target table.
 type TableConfig struct {
 	// Name of the table, "table" or "schema.table".
@@ -115,16 +137,14 @@ type TableConfig struct {
 	// Version is the column that orders the events of a key, before generation
 	// and offset. Empty: generation and offset alone.
 	Version string
-	// Guard is "" (engine columns, replayable) or "none" (exactly once live, no replay).
-	Guard string
+	Guard   Guard // defaults to GuardEngine
 	// Columns says where a column comes from, where that isn't the field of the
 	// same name.
 	Columns map[string]ColumnConfig
 	// RecordKey says how a tombstone names its row: key column -> "$key" (the bytes as they are),
 	// "$key_json" (what they say as JSON: ann for "ann" with its quotes) or "$key.path". Empty: a tombstone is a dead letter.
-	RecordKey map[string]string
-	// Tombstones is "delete" (the default) or "ignore".
-	Tombstones string
+	RecordKey  map[string]string
+	Tombstones Tombstones // defaults to DeleteRows
 	// Parent is the table, listed before, whose events bring the children; Each is the path of
 	// the array, and ParentKey maps columns to key columns of the parent that have another name. Topics
 	// are the parent's.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/offsets"
+	"github.com/oncesink/oncesink/sink"
 )
 
 // replayFlags are the command line of `oncesink replay`.
@@ -192,7 +193,7 @@ func (s *session) replayRows(ctx context.Context, sk *engine.Sink, ledger *offse
 	}
 	var refused []string
 	for _, t := range s.sinkCfg.Tables {
-		if t.Guard == "none" {
+		if t.Guard == sink.GuardNone {
 			refused = append(refused, "`oncesink rebuild "+t.Name+"`")
 		}
 	}

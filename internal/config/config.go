@@ -161,7 +161,7 @@ type Table struct {
 	// (what it says as JSON: ann, where the key is "ann" with its quotes) or $key.PATH.
 	// Defaults to none: a tombstone becomes a dead letter.
 	RecordKey map[string]string `yaml:"record_key,omitempty"`
-	// Tombstones is delete or ignore. Defaults to delete.
+	// Tombstones is delete or ignore. Defaults to delete; an append table has a row for each, unless it ignores them.
 	Tombstones string `yaml:"tombstones,omitempty" jsonschema:"enum=delete,enum=ignore"`
 	// Accept lists findings of check that are all right: a code such as volatile-default, or
 	// code:column. Defaults to none.

@@ -82,7 +82,7 @@ func TestEverything(t *testing.T) {
 		Tables: []sink.TableConfig{
 			{
 				Name: "shop.orders", Topics: []string{"orders"}, Strategy: sink.Upsert, Key: []string{"order_id"}, Version: "updated_at",
-				RecordKey: map[string]string{"order_id": "$key"}, Tombstones: "delete",
+				Guard: sink.GuardEngine, RecordKey: map[string]string{"order_id": "$key"}, Tombstones: sink.DeleteRows,
 				Columns: map[string]sink.ColumnConfig{
 					"customer_id": {From: "customer.id"}, "placed_at": {From: "$timestamp"}, "trace": {From: "$header.trace-id"},
 					"raw": {From: "$value"}, "ordered_on": {From: "ordered_at", Zone: "Europe/Berlin"}, "signature": {Encoding: "base64"},

@@ -77,12 +77,9 @@ func (c *Config) ToSink() sink.Config {
 func (t *Table) toSink() sink.TableConfig {
 	out := sink.TableConfig{
 		Name: t.Name, Topics: t.Sources(), Strategy: sink.Strategy(t.Strategy), Key: t.Key, Version: t.Version,
-		RecordKey: t.RecordKey, Tombstones: t.Tombstones, Create: t.Create,
+		Guard: sink.Guard(t.Guard), RecordKey: t.RecordKey, Tombstones: sink.Tombstones(t.Tombstones), Create: t.Create,
 		Accept: t.Accept,
 		Parent: t.Parent, Each: t.Each, ParentKey: t.ParentKey,
-	}
-	if t.Guard != "engine" {
-		out.Guard = t.Guard
 	}
 	for name, c := range t.Columns {
 		if out.Columns == nil {

@@ -45,7 +45,7 @@ func (v *validator) rollups() {
 	seen := map[string]string{}
 	for i := range v.cfg.Rollups {
 		path, r := fmt.Sprintf("rollups[%d]", i), &v.cfg.Rollups[i]
-		v.tableName(path+".name", r.Name)
+		v.rollupName(path+".name", r.Name)
 		name := v.cfg.qualified(r.Name)
 		switch first, again := seen[name]; {
 		case r.Name == "":

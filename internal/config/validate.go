@@ -4,14 +4,14 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/goccy/go-yaml/token"
 	"github.com/jackc/pgx/v5"
+
+	"github.com/oncesink/oncesink/internal/mapping"
 )
 
 // validator looks for what is wrong within the file alone; what needs the
@@ -38,7 +38,7 @@ func (v *validator) given(path string) bool { return v.at[path] != nil }
 func (v *validator) validate() {
 	v.kafka(&v.cfg.Kafka)
 	v.postgres(&v.cfg.Postgres)
-	v.oneOf("rounding", v.cfg.Rounding, "allow", "refuse")
+	v.notEmpty("rounding", v.cfg.Rounding)
 	v.tables()
 	v.rollups()
 	v.topics()
@@ -95,8 +95,10 @@ func (v *validator) postgres(p *Postgres) {
 	} else if _, err := pgx.ParseConfig(p.URL.Reveal()); err != nil {
 		v.problem("postgres.url", "%s", urlProblem(p.URL.Reveal(), err))
 	}
-	v.oneOf("postgres.synchronous_commit", p.SynchronousCommit, "on", "off")
-	v.zone("postgres.time_zone", p.TimeZone)
+	v.notEmpty("postgres.synchronous_commit", p.SynchronousCommit)
+	if p.TimeZone != "" && !mapping.KnownZone(p.TimeZone) {
+		v.problem("postgres.time_zone", "is not a known time zone: write a name such as UTC or Europe/Berlin")
+	}
 	v.positive("postgres.statement_timeout", p.StatementTimeout)
 	v.positive("postgres.lock_timeout", p.LockTimeout)
 	v.positive("postgres.idle_timeout", p.IdleTimeout)
@@ -110,16 +112,10 @@ func (v *validator) tables() {
 	case len(v.cfg.Tables) == 0 && len(v.cfg.Topics) == 0:
 		v.problem("topics", "is required where there are no tables: the topics of the program that has handlers for them")
 	}
-	seen := map[string]string{}
 	for i := range v.cfg.Tables {
-		path, t := fmt.Sprintf("tables[%d]", i), &v.cfg.Tables[i]
-		v.table(path, t)
-		name := v.cfg.qualified(t.Name)
-		if first, again := seen[name]; again && t.Name != "" {
-			v.problem(path+".name", "is the table of %s, too: list it once, with all its topics", first)
-		}
-		seen[name] = path
+		v.table(fmt.Sprintf("tables[%d]", i), &v.cfg.Tables[i])
 	}
+	v.rules()
 }
 
 func (v *validator) topics() {
@@ -183,17 +179,6 @@ func (v *validator) atLeast(path string, n, least int64) {
 		v.problem(path, "must be at least %d", least)
 	}
 }
-
-func (v *validator) zone(path, name string) {
-	if name == "" {
-		return
-	}
-	if _, err := time.LoadLocation(name); err != nil || name == "Local" {
-		v.problem(path, "is not a known time zone: write a name such as UTC or Europe/Berlin")
-	}
-}
-
-var topicName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,249}$`)
 
 func orList(words []string) string {
 	if len(words) == 1 {

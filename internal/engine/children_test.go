@@ -222,8 +222,8 @@ func TestChildrenRefused(t *testing.T) {
 		want   string
 	}{
 		"no parent":      {func(_, c *sink.TableConfig) { c.Parent = "nothing" }, "list the parent first"},
-		"parent unnamed": {func(_, c *sink.TableConfig) { c.Parent = "" }, "no parent or no array"},
-		"no array":       {func(_, c *sink.TableConfig) { c.Each = "" }, "no parent or no array"},
+		"parent unnamed": {func(_, c *sink.TableConfig) { c.Parent = "" }, "table items: parent is required"},
+		"no array":       {func(_, c *sink.TableConfig) { c.Each = "" }, "table items: each is required"},
 		"no path":        {func(_, c *sink.TableConfig) { c.Each = "a..b" }, "is no path"},
 		"no guard":       {func(p, _ *sink.TableConfig) { p.Guard = "none" }, "only the guard"},
 		"appending": {func(p, _ *sink.TableConfig) {
@@ -231,11 +231,11 @@ func TestChildrenRefused(t *testing.T) {
 		}, "only the guard"},
 		"unique":          {func(_, c *sink.TableConfig) {}, "besides the key"},
 		"other type":      {func(_, c *sink.TableConfig) { c.Name = "narrow" }, "give them one type"},
-		"key too short":   {func(_, c *sink.TableConfig) { c.Name, c.Key = "loose", []string{"sku"} }, "no key column for id"},
-		"a version":       {func(_, c *sink.TableConfig) { c.Version = "sku" }, "leave them out"},
+		"key too short":   {func(_, c *sink.TableConfig) { c.Name, c.Key = "loose", []string{"sku"} }, "has no column for id of orders"},
+		"a version":       {func(_, c *sink.TableConfig) { c.Version = "sku" }, "version has no meaning for strategy children"},
 		"wrong key":       {func(_, c *sink.TableConfig) { c.ParentKey = map[string]string{"order_id": "version"} }, "it maps a column"},
 		"key mapped":      {func(_, c *sink.TableConfig) { c.Columns = map[string]sink.ColumnConfig{"order_id": {From: "x"}} }, "mapped as well"},
-		"parent's option": {func(p, _ *sink.TableConfig) { p.Each = "items" }, "they are for"},
+		"parent's option": {func(p, _ *sink.TableConfig) { p.Each = "items" }, "each is for strategy children"},
 		"unknown source":  {func(_, c *sink.TableConfig) { c.Columns = map[string]sink.ColumnConfig{"sku": {From: "$elemnt"}} }, "is no source"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -29,6 +29,10 @@ func (e *copyRefused) Unwrap() error { return e.err }
 // copyIn sends rows of new keys, after everything that was queued before: in binary, if
 // Go can read them all.
 func (t *transaction) copyIn(ctx context.Context, tb *table, s statement.Shape, events []bind.Event) error {
+	if s.Flagged { // a row of nothing but defaults, which COPY can't say
+		t.w.statement(tb, statement.Append, s, events)
+		return nil
+	}
 	if err := t.send(ctx); err != nil {
 		return err
 	}

@@ -136,11 +136,11 @@ func TestInputsRefused(t *testing.T) {
 		columns map[string]sink.ColumnConfig
 		want    string
 	}{
-		"without sql":      {map[string]sink.ColumnConfig{"other": {From: "x", Inputs: in("ts", sink.InputConfig{Type: "int"})}}, "belongs to no expression"},
+		"without sql":      {map[string]sink.ColumnConfig{"other": {From: "x", Inputs: in("ts", sink.InputConfig{Type: "int"})}}, "columns.other.inputs are what an sql expression reads"},
 		"a column's name":  {map[string]sink.ColumnConfig{"other": {SQL: "at", Inputs: in("at", sink.InputConfig{Type: "int"})}}, "name of a column of the table"},
 		"a generated one":  {map[string]sink.ColumnConfig{"other": {SQL: "gen", Inputs: in("gen", sink.InputConfig{Type: "int"})}}, "name of a column of the table"},
-		"the engine's":     {map[string]sink.ColumnConfig{"other": {SQL: "_oncesink_x", Inputs: in("_oncesink_x", sink.InputConfig{Type: "int"})}}, "name of a column of the table"},
-		"no type":          {map[string]sink.ColumnConfig{"other": {SQL: "ts", Inputs: in("ts", sink.InputConfig{})}}, "has no type"},
+		"the engine's":     {map[string]sink.ColumnConfig{"other": {SQL: "_oncesink_x", Inputs: in("_oncesink_x", sink.InputConfig{Type: "int"})}}, "name of the engine's column"},
+		"no type":          {map[string]sink.ColumnConfig{"other": {SQL: "ts", Inputs: in("ts", sink.InputConfig{})}}, "columns.other.inputs.ts.type is required"},
 		"unknown type":     {map[string]sink.ColumnConfig{"other": {SQL: "ts", Inputs: in("ts", sink.InputConfig{Type: "bigserial"})}}, `no type "bigserial"`},
 		"more than a type": {map[string]sink.ColumnConfig{"other": {SQL: "ts", Inputs: in("ts", sink.InputConfig{Type: "int); drop table q; --"})}}, "input ts of public.q"},
 		"a length":         {map[string]sink.ColumnConfig{"other": {SQL: "ts", Inputs: in("ts", sink.InputConfig{Type: "numeric(6,2)"})}}, "length or precision"},
@@ -150,8 +150,8 @@ func TestInputsRefused(t *testing.T) {
 		"another's":        {map[string]sink.ColumnConfig{"other": {SQL: "ts", Inputs: in("ts", sink.InputConfig{Type: "int"})}, "at": {SQL: "to_timestamp(ts)"}}, `column "ts" does not exist`},
 		"two meanings":     {map[string]sink.ColumnConfig{"other": {SQL: "ts", Inputs: in("ts", sink.InputConfig{Type: "int"})}, "at": {SQL: "to_timestamp(ts)", Inputs: in("ts", sink.InputConfig{Type: "bigint"})}}, "something else in it"},
 		"a unit of none":   {map[string]sink.ColumnConfig{"other": {SQL: "ts", Inputs: in("ts", sink.InputConfig{Type: "int", Unit: "ms"})}}, "unit is for numbers of date"},
-		"a bad source":     {map[string]sink.ColumnConfig{"other": {SQL: "ts", Inputs: in("ts", sink.InputConfig{Type: "int", From: "$nothing"})}}, "is no source"},
-		"as the key":       {map[string]sink.ColumnConfig{"id": {SQL: "ts", Inputs: in("ts", sink.InputConfig{Type: "int"})}}, "part of the key"},
+		"a bad source":     {map[string]sink.ColumnConfig{"other": {SQL: "ts", Inputs: in("ts", sink.InputConfig{Type: "int", From: "$nothing"})}}, `columns.other.inputs.ts.from "$nothing" is no source`},
+		"as the key":       {map[string]sink.ColumnConfig{"id": {SQL: "ts", Inputs: in("ts", sink.InputConfig{Type: "int"})}}, "computes the key"},
 		"not immutable":    {map[string]sink.ColumnConfig{"at": {SQL: "ts::timestamptz", Inputs: in("ts", sink.InputConfig{Type: "text"})}}, "need not give the same value"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -2,20 +2,18 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"sync"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/oncesink/oncesink/internal/mapping"
-	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
 
-// Open reads the target tables from the catalog and checks the configuration
-// against them, in a transaction that changes nothing. All problems found are
+// Open checks the configuration, then reads the target tables from the catalog and checks it
+// against them, in a transaction that changes nothing. All problems found, with the one or with the other, are
 // *ConfigErrors, joined. Any other error is one of the connection.
 // The ledger may be nil if nothing is going to be written: see [Sink.WithLedger].
 func Open(ctx context.Context, pool *pgxpool.Pool, ledger *offsets.Ledger, cfg sink.Config) (*Sink, error) {
@@ -24,6 +22,9 @@ func Open(ctx context.Context, pool *pgxpool.Pool, ledger *offsets.Ledger, cfg s
 
 // OpenStages is Open where some tables, by the names of their entries, are stages.
 func OpenStages(ctx context.Context, pool *pgxpool.Pool, ledger *offsets.Ledger, cfg sink.Config, stages map[string]*target.Stage) (*Sink, error) {
+	if err := mapping.Refused(mapping.Check(&cfg, stages)); err != nil {
+		return nil, err
+	}
 	cfg = mapping.WithDefaults(cfg)
 	s := &Sink{
 		pool: pool, ledger: ledger, cfg: cfg, stages: stages, log: cfg.Logger, compiled: &compiled{},
@@ -31,12 +32,6 @@ func OpenStages(ctx context.Context, pool *pgxpool.Pool, ledger *offsets.Ledger,
 		writers: &sync.Pool{New: func() any { return new(writer) }}, warned: &warned{},
 		stats:  newStats(),
 		claims: &claims{met: map[offsets.Partition]offsets.Token{}},
-	}
-	if cfg.SynchronousCommit != "on" && cfg.SynchronousCommit != "off" {
-		return nil, errors.Join(&sink.ConfigError{Problem: "synchronous_commit is " + cfg.SynchronousCommit, Fix: `it is "on" or "off"`})
-	}
-	if cfg.Rounding != pgtext.RoundingAllow && cfg.Rounding != pgtext.RoundingRefuse {
-		return nil, errors.Join(&sink.ConfigError{Problem: "rounding is " + cfg.Rounding, Fix: `it is "allow" or "refuse"`})
 	}
 	m, err := s.compile(ctx)
 	if err != nil {

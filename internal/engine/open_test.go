@@ -25,14 +25,14 @@ func TestOpenProblems(t *testing.T) {
 		want   []string // parts of the errors, one an element
 	}{
 		{"no table", "", sink.TableConfig{Key: []string{"id"}}, sink.Config{}, []string{"table t does not exist: create it, or give its statement as `create:` and run `oncesink init`"}},
-		{"bad name", "", sink.TableConfig{Name: "a.b.c", Key: []string{"id"}}, sink.Config{}, []string{`table name "a.b.c" is not a name`}},
-		{"open quote", "", sink.TableConfig{Name: `"a`, Key: []string{"id"}}, sink.Config{}, []string{`has an open quote`}},
-		{"engine's schema", "create table oncesink.x (id int)", sink.TableConfig{Name: "oncesink.x", Key: []string{"id"}}, sink.Config{}, []string{"oncesink.x is one of the engine's own tables"}},
+		{"bad name", "", sink.TableConfig{Name: "a.b.c", Key: []string{"id"}}, sink.Config{}, []string{`table a.b.c: name "a.b.c" must be TABLE or SCHEMA.TABLE: write a name with a dot in double quotes`}},
+		{"open quote", "", sink.TableConfig{Name: `"a`, Key: []string{"id"}}, sink.Config{}, []string{`table "a: name "\"a" must be TABLE or SCHEMA.TABLE: `}},
+		{"engine's schema", "create table oncesink.x (id int)", sink.TableConfig{Name: "oncesink.x", Key: []string{"id"}}, sink.Config{}, []string{`table oncesink.x: name "oncesink.x" is in the schema oncesink, which holds the positions: use another schema`}},
 		{"no key, no topic", "create table t (id int primary key" + guard + ")", sink.TableConfig{Topics: []string{}}, sink.Config{},
-			[]string{"table t has no key: name the columns of its primary key", "table t has no topic"}},
-		{"topic twice", "create table t (id int primary key" + guard + ")", sink.TableConfig{Key: []string{"id"}, Topics: []string{"a", "a"}}, sink.Config{}, []string{"names a topic twice"}},
+			[]string{"table t: key is required: the columns of the table's primary key", "table t: topics is required: "}},
+		{"topic twice", "create table t (id int primary key" + guard + ")", sink.TableConfig{Key: []string{"id"}, Topics: []string{"a", "a"}}, sink.Config{}, []string{`table t: topics[1] "a" is listed twice`}},
 		{"strategy", "create table t (id int primary key" + guard + ")", sink.TableConfig{Key: []string{"id"}, Strategy: "merge", Guard: "soft", Tombstones: "bury"}, sink.Config{},
-			[]string{`strategy "merge": it is "upsert", "append" or "children"`, `guard "soft"`, `tombstones "bury"`}},
+			[]string{`table t: strategy "merge" must be upsert, append or children`, `guard "soft" must be engine or none`, `tombstones "bury" must be delete or ignore`}},
 		{"guard columns", "create table t (id int primary key)", sink.TableConfig{Key: []string{"id"}}, sink.Config{},
 			[]string{"table public.t has no column _oncesink_offset: run `oncesink init`, or set `guard: none`", "has no column _oncesink_source"}},
 		{"guard column's type", "create table t (id int primary key, _oncesink_source int, _oncesink_offset int)", sink.TableConfig{Key: []string{"id"}}, sink.Config{},
@@ -40,7 +40,7 @@ func TestOpenProblems(t *testing.T) {
 		{"unknown column", "create table t (id int primary key" + guard + ")", sink.TableConfig{Key: []string{"id"}, Columns: map[string]sink.ColumnConfig{"nmae": {From: "name"}}}, sink.Config{},
 			[]string{`table public.t has no column "nmae": it has id`}},
 		{"engine column", "create table t (id int primary key" + guard + ")", sink.TableConfig{Key: []string{"id"}, Columns: map[string]sink.ColumnConfig{"_oncesink_source": {From: "s"}}}, sink.Config{},
-			[]string{"column _oncesink_source of public.t is the engine's"}},
+			[]string{"table t: columns._oncesink_source is the engine's column: leave it out"}},
 		{"generated column", "create table t (id int primary key, d int generated always as (1) stored" + guard + ")", sink.TableConfig{Key: []string{"id"}, Columns: map[string]sink.ColumnConfig{"d": {From: "d"}}}, sink.Config{},
 			[]string{"column d of public.t is generated"}},
 		{"no index", "create table t (id int, n int, unique (n), unique (id, n)" + guard + ")", sink.TableConfig{Key: []string{"id"}}, sink.Config{},
@@ -56,10 +56,10 @@ func TestOpenProblems(t *testing.T) {
 		{"version type", "create table t (id int primary key, v jsonb" + guard + ")", sink.TableConfig{Key: []string{"id"}, Version: "v"}, sink.Config{}, []string{"version column v of public.t has type jsonb"}},
 		{"version collation", `create collation de (provider = icu, locale = 'de'); create table t (id int primary key, v text collate de` + guard + ")", sink.TableConfig{Key: []string{"id"}, Version: "v"}, sink.Config{},
 			[]string{`version column v of public.t has collation de: alter table public.t alter column "v" type text collate "C"`}},
-		{"version in the key", "create table t (id int, v int, primary key (id, v)" + guard + ")", sink.TableConfig{Key: []string{"id", "v"}, Version: "v"}, sink.Config{}, []string{"version column v of public.t is part of the key"}},
+		{"version in the key", "create table t (id int, v int, primary key (id, v)" + guard + ")", sink.TableConfig{Key: []string{"id", "v"}, Version: "v"}, sink.Config{}, []string{`table t: version "v" is a key column, and so the same for all events of a key: remove it`}},
 		{"record key", "create table t (id int, b int, primary key (id, b)" + guard + `); create table oncesink."public.t deletes" (id int, b int, primary key (id, b))`,
 			sink.TableConfig{Key: []string{"id", "b"}, RecordKey: map[string]string{"id": "$value", "c": "$key"}}, sink.Config{},
-			[]string{`record_key of public.t names "c"`, "record_key of public.t lacks column b", `record_key id of public.t is "$value"`}},
+			[]string{`table t: record_key.c "c" is not a key column: there is id, b`, "table t: record_key does not say where the key column b comes from", `table t: record_key.id "$value" must be $key`}},
 		{"no memory", "create table t (id int primary key" + guard + ")", sink.TableConfig{Key: []string{"id"}, RecordKey: map[string]string{"id": "$key"}}, sink.Config{},
 			[]string{`table public.t has no delete memory "oncesink"."public.t deletes": run ` + "`oncesink init`"}},
 		{"view", "create view t as select 1 as id", sink.TableConfig{Key: []string{"id"}}, sink.Config{}, []string{"public.t is a view: name the table below it"}},
@@ -73,10 +73,10 @@ func TestOpenProblems(t *testing.T) {
 		{"unlogged memory and dead letters", "create table t (id int primary key" + guard + `); create unlogged table oncesink."public.t deletes" (id int primary key); alter table oncesink.dead_letters set unlogged`,
 			sink.TableConfig{Key: []string{"id"}, RecordKey: map[string]string{"id": "$key"}}, sink.Config{},
 			[]string{`the delete memory "oncesink"."public.t deletes" is unlogged: `, "table oncesink.dead_letters is unlogged: "}},
-		{"synchronous_commit", "create table t (id int primary key" + guard + ")", sink.TableConfig{Key: []string{"id"}}, sink.Config{SynchronousCommit: "local"}, []string{`synchronous_commit is local: it is "on" or "off"`}},
+		{"synchronous_commit", "create table t (id int primary key" + guard + ")", sink.TableConfig{Key: []string{"id"}}, sink.Config{SynchronousCommit: "local"}, []string{`synchronous_commit "local" must be on or off`}},
 		{"time zone", "create table t (id int primary key" + guard + ")", sink.TableConfig{Key: []string{"id"}}, sink.Config{TimeZone: "Nowhere/Else"}, []string{`invalid value for parameter "TimeZone": "Nowhere/Else": correct time_zone`}},
 		{"append index", "create table t (n int" + guard + ")", sink.TableConfig{Strategy: sink.Append}, sink.Config{}, []string{"has no unique index over _oncesink_source and _oncesink_offset"}},
-		{"append with a key", "create table t (n int" + guard + ")", sink.TableConfig{Strategy: sink.Append, Guard: "none", Key: []string{"n"}}, sink.Config{}, []string{"appends, and has a key"}},
+		{"append with a key", "create table t (n int" + guard + ")", sink.TableConfig{Strategy: sink.Append, Guard: "none", Key: []string{"n"}}, sink.Config{}, []string{"table t: key has no meaning for strategy append"}},
 		{"nothing to fill", "create table t (n int generated always as (1) stored)", sink.TableConfig{Strategy: sink.Append, Guard: "none"}, sink.Config{}, []string{"has no columns that an event could fill"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -136,7 +136,7 @@ func TestTwoEntriesForOneTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := Open(t.Context(), db.pool(), nil, sink.Config{Tables: []sink.TableConfig{entry, other}})
-	checkProblems(t, err, []string{"table public.t has two entries: name both topics in one entry"})
+	checkProblems(t, err, []string{"table public.t: name \"public.t\" is the table of tables[0], too: list it once, with all its topics"})
 
 	entry.Topics = []string{"b", "a"}
 	e := db.open(sink.Config{Tables: []sink.TableConfig{entry}})

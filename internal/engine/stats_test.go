@@ -20,8 +20,8 @@ import (
 
 // Tombstones are counted once they are committed, those that met no row apart; a replay counts none, and warns of none.
 func TestTombstonesAreCounted(t *testing.T) {
-	for _, guard := range []string{"", "none"} {
-		t.Run("guard "+guard, func(t *testing.T) {
+	for _, guard := range []sink.Guard{"", sink.GuardNone} {
+		t.Run("guard "+string(guard), func(t *testing.T) {
 			var log bytes.Buffer
 			db := newDatabase(t, "create table q (name text primary key, v int)")
 			e := db.open(sink.Config{Logger: slog.New(slog.NewTextHandler(&log, nil)), Tables: []sink.TableConfig{

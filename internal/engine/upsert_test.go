@@ -237,7 +237,7 @@ func TestPartialEvents(t *testing.T) {
 // with presence flags, with the same result: rows that are there and rows that
 // are not, defaults, nulls, tombstones, all at once.
 func TestManySetsOfFields(t *testing.T) {
-	for _, guard := range []string{"", "none"} {
+	for _, guard := range []sink.Guard{"", sink.GuardNone} {
 		for _, sets := range []int{4, 16} {
 			t.Run(fmt.Sprintf("guard %q, %d sets", guard, sets), func(t *testing.T) {
 				db := newDatabase(t, "create table q (id int primary key, v int, a int default 1, b text default 'x' || 'y', c int, d timestamptz default '2020-01-01')",

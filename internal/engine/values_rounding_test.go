@@ -126,7 +126,7 @@ func TestCheckRefusesRounding(t *testing.T) {
 			t.Errorf("%s: got %v, want %q", column, err, want)
 		}
 	}
-	if err := db.openErr("c", sink.TableConfig{Key: []string{"id"}, Guard: "none", Columns: map[string]sink.ColumnConfig{"n": {Rounding: "up"}}}); err == nil || !strings.Contains(err.Error(), `not "up"`) {
+	if err := db.openErr("c", sink.TableConfig{Key: []string{"id"}, Guard: "none", Columns: map[string]sink.ColumnConfig{"n": {Rounding: "up"}}}); err == nil || !strings.Contains(err.Error(), `rounding "up" must be allow or refuse`) {
 		t.Errorf("got %v", err)
 	}
 }

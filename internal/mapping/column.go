@@ -11,7 +11,7 @@ import (
 	"github.com/oncesink/oncesink/internal/target"
 )
 
-// check refuses a source, an encoding or a zone that the column's type can't
+// checkColumn refuses a source, an encoding, a unit or a zone that the column's type can't
 // have, and prepares what the others need.
 func checkColumn(c *target.Column) error {
 	if err := checkEncoding(c); err != nil {
@@ -21,11 +21,7 @@ func checkColumn(c *target.Column) error {
 		return err
 	}
 	if c.Unit != "" {
-		problem := c.UnitProblem(c.Unit)
-		if problem == "" && c.Source.Meta == source.Timestamp {
-			problem = "$timestamp is a time, and no number that has a unit"
-		}
-		if problem != "" {
+		if problem := c.UnitProblem(c.Unit); problem != "" {
 			return errors.New(problem)
 		}
 	}
@@ -36,8 +32,6 @@ func checkEncoding(c *target.Column) error {
 	switch {
 	case c.Encoding != "" && c.Kind != pgtext.KindBytea:
 		return fmt.Errorf("encoding is for bytea, and the column's type is %s", c.Declared)
-	case c.Encoding != "" && c.Encoding != "base64" && c.Encoding != "hex":
-		return fmt.Errorf(`encoding is "base64" or "hex", not %q`, c.Encoding)
 	case c.Encoding == "" && c.Kind == pgtext.KindBytea && (!c.Source.Raw() || c.Array):
 		return errors.New(`a bytea column says how its bytes are written: encoding "base64" or "hex" (rule 28)`)
 	}
@@ -51,23 +45,15 @@ func checkZone(c *target.Column) error {
 	if c.Kind != pgtext.KindDate {
 		return fmt.Errorf("zone is for date, and the column's type is %s", c.Declared)
 	}
-	if c.Zone == "Local" {
-		return errors.New("zone Local is another one on every host: name it")
-	}
 	var err error
 	if c.Location, err = time.LoadLocation(c.Zone); err != nil {
-		return fmt.Errorf("zone %q is not known: write it as in Europe/Berlin", c.Zone)
+		return fmt.Errorf("zone %q is not known", c.Zone)
 	}
 	return nil
 }
 
 func checkRounding(c *target.Column, rounding string) error {
-	switch {
-	case rounding == "":
-		return nil
-	case rounding != pgtext.RoundingAllow && rounding != pgtext.RoundingRefuse:
-		return fmt.Errorf("rounding is %s or %s, not %q", pgtext.RoundingAllow, pgtext.RoundingRefuse, rounding)
-	case !c.Rounds():
+	if rounding != "" && !c.Rounds() {
 		return fmt.Errorf("rounding is for numeric, time and timestamp, and the column's type is %s", c.Declared)
 	}
 	return nil

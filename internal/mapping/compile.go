@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/oncesink/oncesink/internal/catalog"
+	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/internal/target"
@@ -49,9 +50,13 @@ func Compile(ctx context.Context, tx pgx.Tx, cfg *sink.Config, stages map[string
 	var err error
 	m := &Mapping{Topics: make(map[string][]int32)}
 	// The stamp first: what changes while the catalog is read makes the first transaction read it again.
+	var unread error
 	if len(ps.Errs) == 0 {
-		if m.Stamp, err = catalog.ReadStamp(ctx, tx, configured(cfg)); err != nil {
-			return nil, fmt.Errorf("read the catalog: %w", err)
+		if m.Stamp, err = readStamp(ctx, tx, configured(cfg)); err != nil {
+			unread = fmt.Errorf("read the catalog: %w", err)
+			if pgerr.SQLState(err) != insufficientPrivilege {
+				return nil, unread
+			}
 		}
 	}
 	seen := map[string]bool{}
@@ -72,6 +77,9 @@ func Compile(ctx context.Context, tx pgx.Tx, cfg *sink.Config, stages map[string
 	}
 	if err := ps.Join(); err != nil {
 		return nil, err
+	}
+	if unread != nil { // nothing has said why
+		return nil, unread
 	}
 	for _, r := range m.relations {
 		m.Catalog += fmt.Sprintf("%+v\n", *r)
@@ -98,6 +106,19 @@ func Compile(ctx context.Context, tx pgx.Tx, cfg *sink.Config, stages map[string
 	return m, nil
 }
 
+// insufficientPrivilege is what a schema of a table answers that the role may not use: [checkPrivileges] tells of it.
+const insufficientPrivilege = "42501"
+
+// readStamp reads the stamp, and leaves the transaction usable if that fails.
+func readStamp(ctx context.Context, tx pgx.Tx, names []string) (s catalog.Stamp, err error) {
+	nested, err := tx.Begin(ctx)
+	if err != nil {
+		return s, err
+	}
+	s, err = catalog.ReadStamp(ctx, nested, names)
+	return s, errors.Join(err, nested.Rollback(ctx))
+}
+
 // DescribeColumns lists the columns that events fill, with their types.
 func DescribeColumns(t *target.Table) []string {
 	out := make([]string, len(t.Columns))
@@ -121,7 +142,6 @@ func (m *Mapping) OpenTable(ctx context.Context, tx pgx.Tx, all *sink.Config, cf
 		ps.Add(err.Error(), `write "table" or "schema.table", a name with a dot in double quotes`)
 		return nil, nil, nil
 	}
-	checkEntry(cfg, ps)
 	r, err := catalog.Read(ctx, tx, schema, name)
 	if errors.Is(err, catalog.ErrNoTable) {
 		ps.Add("table "+cfg.Name+" does not exist", "create it, or give its statement as `create:` and run `oncesink init`")
@@ -134,8 +154,8 @@ func (m *Mapping) OpenTable(ctx context.Context, tx pgx.Tx, all *sink.Config, cf
 		return nil, nil, nil
 	}
 	t := &target.Table{
-		OID: r.OID, Schema: r.Schema, Name: r.Name, Strategy: cfg.Strategy, Guarded: cfg.Guard != "none", Version: -1,
-		Stage: stage, Strict: all.Rounding == pgtext.RoundingRefuse, IgnoreTombstones: cfg.Tombstones == "ignore", Topics: cfg.Topics, Config: cfg, Lock: pgname.LockKey(r.Qualified()),
+		OID: r.OID, Schema: r.Schema, Name: r.Name, Strategy: cfg.Strategy, Guarded: cfg.Guard != sink.GuardNone, Version: -1,
+		Stage: stage, Strict: all.Rounding == pgtext.RoundingRefuse, IgnoreTombstones: cfg.Tombstones == sink.IgnoreTombstones, Topics: cfg.Topics, Config: cfg, Lock: pgname.LockKey(r.Qualified()),
 	}
 	mapColumns(t, r, cfg, ps)
 	mapKey(t, r, cfg, ps)
@@ -147,15 +167,11 @@ func (m *Mapping) OpenTable(ctx context.Context, tx pgx.Tx, all *sink.Config, cf
 		return nil, nil, err
 	}
 	if t.Strategy == sink.Children {
-		parent := slices.IndexFunc(m.Tables, func(p *target.Table) bool { return p.Config.Name == cfg.Parent })
-		if parent < 0 {
-			adoptChildren(t, nil, r, ps)
-		} else {
-			adoptChildren(t, m.Tables[parent], r, ps)
-		}
-		if t.SetsTable != "" {
-			m := setMemoryOf(t)
-			if err := m.check(ctx, tx, ps); err != nil {
+		// That of a parent which can't be written is no problem of its children.
+		if i := slices.IndexFunc(m.Tables, func(p *target.Table) bool { return p.Config.Name == cfg.Parent }); i >= 0 {
+			adoptChildren(t, m.Tables[i], ps)
+			sets := setMemoryOf(t)
+			if err := sets.check(ctx, tx, ps); err != nil {
 				return nil, nil, err
 			}
 		}

@@ -11,7 +11,6 @@ import (
 	"github.com/oncesink/oncesink/internal/catalog"
 	"github.com/oncesink/oncesink/internal/expression"
 	"github.com/oncesink/oncesink/internal/target"
-	"github.com/oncesink/oncesink/sink"
 )
 
 // mapComputed compiles the columns that are SQL expressions over others. PostgreSQL has to know them as
@@ -27,10 +26,6 @@ func mapComputed(ctx context.Context, tx pgx.Tx, t *target.Table, r *catalog.Rel
 			continue
 		}
 		in := fmt.Sprintf("column %s of %s", c.Name, t.Title())
-		if t.IsKey(i) || i == t.Version {
-			ps.Add(in+" is computed and part of the key, or the version", "take it from a field of the event")
-			continue
-		}
 		result, err := expression.Check(ctx, tx, t.Quoted(), sql, expressionInputs(t, c.Name)...)
 		var refusal *expression.Refusal
 		if errors.As(err, &refusal) {
@@ -56,13 +51,6 @@ func mapComputed(ctx context.Context, tx pgx.Tx, t *target.Table, r *catalog.Rel
 		}
 	}
 	return nil
-}
-
-// checkComputed refuses what a computed column has no use for.
-func checkComputed(table, name string, c sink.ColumnConfig, ps *Problems) {
-	if c.From != "" || c.Encoding != "" || c.Zone != "" || c.Unit != "" || c.Rounding != "" {
-		ps.Add(fmt.Sprintf("column %s of %s has sql and from, encoding, zone, unit or rounding", name, table), "an expression says it all: use one of them")
-	}
 }
 
 // computedColumns names the computed columns.

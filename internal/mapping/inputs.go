@@ -33,16 +33,8 @@ func mapInputs(ctx context.Context, tx pgx.Tx, t *target.Table, r *catalog.Relat
 	for _, name := range slices.Sorted(maps.Keys(t.Config.Columns)) {
 		for _, input := range slices.Sorted(maps.Keys(t.Config.Columns[name].Inputs)) {
 			in, of := t.Config.Columns[name].Inputs[input], fmt.Sprintf("input %s of column %s of %s", input, name, t.Title())
-			other, again := all[input]
-			switch {
-			case t.Config.Columns[name].SQL == "":
-				ps.Add(of+" belongs to no expression", "inputs are for columns with `sql:`")
-			case r.Column(input) != nil || target.IsEngine(input):
+			if r.Column(input) != nil {
 				ps.Add(of+" has the name of a column of the table", "an expression reads columns without further ado: give the input another name, and its field as `from:`")
-			case again && other != in:
-				ps.Add(of+" is another one's input of the same name, with something else in it", "give one of them another name")
-			case in.Type == "":
-				ps.Add(of+" has no type", "say as what the expression reads it, as in `type: bigint`")
 			}
 			all[input] = in
 		}

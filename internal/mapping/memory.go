@@ -45,7 +45,7 @@ func MemoryName(schema, table string) string {
 // DeleteMemory is that of a table with tombstones.
 func DeleteMemory(schema, name string, tc *sink.TableConfig) Memory {
 	return Memory{what: "delete memory", name: MemoryName(schema, name), schema: schema, table: name,
-		key: tc.Key, version: tc.Version, privileges: []string{"SELECT", "INSERT", "UPDATE"}}
+		key: tc.Key, version: tc.Version, privileges: deleteMemoryPrivileges}
 }
 
 // memoryRepair gives the columns of a memory the types of the target's: MEMORY, TARGET and COLUMNS are to be put in.
@@ -86,9 +86,7 @@ end $init$`, pgname.Literal(name), name, strings.Join(pgname.QuoteAll(m.columns(
 }
 
 // Grant is what the runtime role needs.
-func (m *Memory) Grant(role string) string {
-	return fmt.Sprintf("grant %s on %s to %s", strings.ToLower(strings.Join(m.privileges, ", ")), m.Quoted(), role)
-}
+func (m *Memory) Grant(role string) string { return grant(m.privileges, m.Quoted(), role) }
 
 // found is what there is of a memory.
 type found struct {
@@ -134,7 +132,7 @@ func (m *Memory) check(ctx context.Context, tx pgx.Tx, ps *Problems) error {
 		ps.Add(fmt.Sprintf("the %s %s is unlogged", m.what, m.Quoted()), "a crash would empty it and keep the position (rule 21): alter table "+m.Quoted()+" set logged")
 	}
 	if len(f.missing) > 0 {
-		ps.later(fmt.Sprintf("the role lacks %s on %s", strings.Join(f.missing, ", "), m.Quoted()), grant(f.missing, m.Quoted()))
+		ps.lacks(f.missing, m.Quoted(), m.Quoted())
 	}
 	switch {
 	case !SameSet(f.key, m.key):

@@ -24,7 +24,7 @@ func SetsName(schema, table string) string { return pgname.Short(schema+"."+tabl
 // SetMemory is that of a table of children.
 func SetMemory(schema, name string, tc *sink.TableConfig, parentSchema, parentName string, parent *sink.TableConfig) Memory {
 	return Memory{what: "set memory", name: SetsName(schema, name), schema: parentSchema, table: parentName,
-		key: parent.Key, version: parent.Version, privileges: []string{"SELECT", "INSERT", "UPDATE", "DELETE"},
+		key: parent.Key, version: parent.Version, privileges: setMemoryPrivileges,
 		Fill: setFill(pgx.Identifier{schema, name}.Sanitize(), tc, pgx.Identifier{parentSchema, parentName}.Sanitize(), parent)}
 }
 
@@ -33,12 +33,7 @@ func SetMemory(schema, name string, tc *sink.TableConfig, parentSchema, parentNa
 func setFill(children string, tc *sink.TableConfig, rows string, parent *sink.TableConfig) string {
 	var keys, same, out []string
 	for _, k := range parent.Key {
-		own := k
-		for c, theirs := range tc.ParentKey {
-			if theirs == k {
-				own = c
-			}
-		}
+		own := OwnColumn(tc, k)
 		keys = append(keys, pgname.Quote(own))
 		same = append(same, fmt.Sprintf("p.%s = c.%s", pgname.Quote(k), pgname.Quote(own)))
 		out = append(out, "p."+pgname.Quote(k))
@@ -60,7 +55,7 @@ func ParentOf(tables []sink.TableConfig, tc *sink.TableConfig) *sink.TableConfig
 		switch p := &tables[i]; {
 		case p.Name == tc.Name:
 			return nil
-		case p.Name == tc.Parent && p.Strategy == sink.Upsert && p.Guard != "none":
+		case p.Name == tc.Parent && p.Strategy == sink.Upsert && p.Guard != sink.GuardNone:
 			return p
 		}
 	}

@@ -73,6 +73,9 @@ func (s Settings) Set() string {
 // Millis is a duration as a setting has it, at least 1 ms: 0 would be no bound.
 func Millis(d time.Duration) string { return fmt.Sprintf("%dms", max(1, d.Milliseconds())) }
 
+// DefaultSearchPath finds tables and types that name no schema.
+const DefaultSearchPath = "public"
+
 // WithDefaults fills what the configuration leaves open.
 func WithDefaults(c sink.Config) sink.Config {
 	orString := func(s *string, d string) {
@@ -86,7 +89,7 @@ func WithDefaults(c sink.Config) sink.Config {
 		}
 	}
 	orString(&c.TimeZone, "UTC")
-	orString(&c.SearchPath, "public")
+	orString(&c.SearchPath, DefaultSearchPath)
 	orString(&c.SynchronousCommit, "on")
 	orString(&c.Rounding, pgtext.RoundingAllow)
 	orDuration(&c.StatementTimeout, 60*time.Second)
@@ -101,7 +104,9 @@ func WithDefaults(c sink.Config) sink.Config {
 		if c.Tables[i].Strategy == "" {
 			c.Tables[i].Strategy = sink.Upsert
 		}
-		orString(&c.Tables[i].Tombstones, "delete")
+		if c.Tables[i].Tombstones == "" {
+			c.Tables[i].Tombstones = sink.DeleteRows
+		}
 	}
 	return c
 }

@@ -156,7 +156,7 @@ func FuzzUnit(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		for _, base := range []string{"date", "timestamp without time zone", "timestamp with time zone", "time without time zone", "interval"} {
-			for _, unit := range units {
+			for _, unit := range Units {
 				c := &Type{Kind: kindOf(map[string]string{"date": "date", "timestamp without time zone": "timestamp", "timestamp with time zone": "timestamptz", "time without time zone": "time", "interval": "interval"}[base]),
 					Base: base, Typmod: -1, Unit: unit, Location: time.UTC, Session: time.UTC}
 				c.Prepare()

@@ -23,6 +23,9 @@ import (
 // What keeps a table from being written whatever Init does, such as a key without a unique index, are *ConfigErrors,
 // joined, in the words of `run`. What the role that runs later may do is not looked at.
 func Plan(ctx context.Context, pool *pgxpool.Pool, cfg sink.Config) (steps []string, err error) {
+	if err := mapping.Refused(mapping.Check(&cfg, nil)); err != nil {
+		return nil, err
+	}
 	cfg = mapping.WithDefaults(cfg)
 	conn, err := pool.Acquire(ctx)
 	if err != nil {

@@ -153,7 +153,9 @@ func InitSQL(cfg sink.Config, role string) string {
 			fmt.Fprintf(&b, "do $init$ begin execute format('grant temporary on database %%I to %%I', current_database(), %s); end $init$; -- to check expressions\n", pgname.Literal(role))
 		}
 		role = pgx.Identifier{role}.Sanitize()
-		fmt.Fprintf(&b, "grant usage on schema oncesink to %s;\ngrant select, insert on oncesink.dead_letters to %s;\n", role, role)
+		for _, g := range mapping.GrantOwn(role) {
+			b.WriteString(g + ";\n")
+		}
 	}
 	fmt.Fprintf(&b, "set local search_path = %s;\n", cfg.SearchPath)
 	for _, tc := range cfg.Tables {
@@ -180,20 +182,9 @@ func InitSQL(cfg sink.Config, role string) string {
 		if role == "" {
 			continue
 		}
-		privileges := "select, insert, update"
-		if len(tc.RecordKey) > 0 && tc.Tombstones == "delete" {
-			privileges += ", delete"
+		for _, g := range mapping.GrantTarget(schema, name, &tc, role) {
+			b.WriteString(g + ";\n")
 		}
-		switch tc.Strategy {
-		case sink.Append:
-			privileges = "select, insert"
-		case sink.Children:
-			privileges = "select, insert, delete"
-		}
-		if schema != "public" {
-			fmt.Fprintf(&b, "grant usage on schema %s to %s;\n", pgname.Quote(schema), role)
-		}
-		fmt.Fprintf(&b, "grant %s on %s to %s;\n", privileges, pgx.Identifier{schema, name}.Sanitize(), role)
 		for _, m := range memories {
 			b.WriteString(m.Grant(role) + ";\n")
 		}
@@ -214,15 +205,10 @@ func computes(cfg sink.Config) bool {
 	})
 }
 
-// remembers reports whether the table has a delete memory.
-func remembers(tc sink.TableConfig) bool {
-	return tc.Guard != "none" && tc.Strategy == sink.Upsert && len(tc.RecordKey) > 0 && tc.Tombstones == "delete"
-}
-
 // memoriesOf are the engine's tables beside a target.
 func memoriesOf(schema, name string, tc sink.TableConfig, parentSchema, parentName string, parent *sink.TableConfig) []mapping.Memory {
 	switch {
-	case remembers(tc):
+	case mapping.Remembers(&tc):
 		return []mapping.Memory{mapping.DeleteMemory(schema, name, &tc)}
 	case tc.Strategy == sink.Children && parent != nil:
 		return []mapping.Memory{mapping.SetMemory(schema, name, &tc, parentSchema, parentName, parent)}
@@ -249,7 +235,7 @@ func memoriesIn(ctx context.Context, tx pgx.Tx, r *catalog.Relation, cfg sink.Co
 
 // tableScript is what init does to one target table and its memories. Each statement is idempotent.
 func tableScript(schema, name string, tc sink.TableConfig, memories []mapping.Memory) []string {
-	if tc.Guard == "none" {
+	if tc.Guard == sink.GuardNone {
 		return nil
 	}
 	quoted := pgx.Identifier{schema, name}.Sanitize()

@@ -4,16 +4,36 @@ package source
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/oncesink/oncesink/internal/fields"
 )
 
-// Names is what an error says there is beside fields.
-const Names = "$topic, $partition, $offset, $timestamp, $key, $key_json, $key.PATH, $header.NAME, $value"
+// Error says why a text is no source.
+type Error struct {
+	Text string // what was written
+	// Problem continues a sentence about the text, Fix is what to do.
+	Problem, Fix string
+	// Known are the sources that begin with a dollar sign, where the text is none of them.
+	Known []string
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("%q %s: %s", e.Text, e.Problem, e.Fix) }
+
+// ofRecord and ofChild are the sources of any table, and what children have besides.
+var (
+	ofRecord = []string{"$topic", "$partition", "$offset", "$timestamp", "$key", "$key_json", "$key.PATH", "$header.NAME", "$value"}
+	ofChild  = []string{"$element", "$index", "$event.PATH"}
+)
+
+func unknown(from string, known []string) error {
+	return &Error{Text: from, Problem: "is no source that there is", Fix: "there are " + strings.Join(known, ", ") + ", and paths of fields such as customer.id", Known: known}
+}
 
 // Parse compiles ColumnConfig.From, or an entry of TableConfig.RecordKey.
-// Where from is empty, the source is the field named def, whatever characters that has.
+// Where from is empty, the source is the field named def, whatever characters that has. Its error is an *Error, but
+// where there is no def either.
 func Parse(from, def string) (Source, error) {
 	if from == "" {
 		if def == "" {
@@ -46,13 +66,15 @@ func Parse(from, def string) (Source, error) {
 	if name, ok := strings.CutPrefix(from, "$header."); ok && name != "" {
 		return Source{Meta: Header, Header: name}, nil
 	}
-	return Source{}, fmt.Errorf("%q is no source: there are %s, and paths of fields such as customer.id", from, Names)
+	return Source{}, unknown(from, ofRecord)
 }
 
-// CheckPath reports whether a path of fields can be compiled.
+// CheckPath reports whether a path of fields can be compiled. Its error is an *Error.
 func CheckPath(path string) error {
-	_, err := fields.New([]string{path})
-	return err
+	if _, err := fields.Split(path); err != nil {
+		return &Error{Text: path, Problem: "is no path of fields (" + err.Error() + ")", Fix: "write a path such as customer.id"}
+	}
+	return nil
 }
 
 // Raw reports whether the source gives bytes rather than a JSON value.
@@ -64,7 +86,7 @@ func (s Source) Raw() bool {
 type Source struct {
 	Meta   meta   // where to look
 	Path   string // inside the value or the key; "" for the whole
-	Header string // for metaHeader
+	Header string // of a header
 }
 
 type meta uint8
@@ -95,7 +117,11 @@ func ParseChild(from, def string) (Source, error) {
 		path := strings.TrimPrefix(from, "$event.")
 		return Source{Meta: Event, Path: path}, CheckPath(path)
 	}
-	return Parse(from, def)
+	src, err := Parse(from, def)
+	if e := (*Error)(nil); errors.As(err, &e) && e.Known != nil {
+		err = unknown(from, slices.Concat(e.Known, ofChild))
+	}
+	return src, err
 }
 
 // OfEvent reports whether a source of children gives the same for all elements of an event.

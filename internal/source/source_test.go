@@ -29,16 +29,22 @@ func TestParseSource(t *testing.T) {
 	} {
 		got, err := Parse(tt.from, tt.def)
 		if err != nil || got != tt.want {
-			t.Errorf("parseSource(%q, %q) = %+v, %v, want %+v", tt.from, tt.def, got, err, tt.want)
+			t.Errorf("Parse(%q, %q) = %+v, %v, want %+v", tt.from, tt.def, got, err, tt.want)
 		}
 	}
 	for _, from := range []string{"$", "$Topic", "$offset.x", "$value.x", "$key.", "$key..a", "$header", "$header.", "a.", `a\`, "."} {
 		if got, err := Parse(from, "id"); err == nil {
-			t.Errorf("parseSource(%q) = %+v, want an error", from, got)
+			t.Errorf("Parse(%q) = %+v, want an error", from, got)
 		}
 	}
 	_, err := Parse("$stamp", "id")
-	for _, name := range strings.Split(Names, ", ") {
+	for _, name := range ofRecord {
+		if !strings.Contains(err.Error(), name) {
+			t.Errorf("%q does not name %s", err, name)
+		}
+	}
+	_, err = ParseChild("$stamp", "id")
+	for _, name := range append(ofRecord, ofChild...) {
 		if !strings.Contains(err.Error(), name) {
 			t.Errorf("%q does not name %s", err, name)
 		}

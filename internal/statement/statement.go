@@ -10,6 +10,7 @@ import (
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/sink"
 )
 
 // A statement's parameters are arrays with one element per event: the texts of
@@ -347,12 +348,18 @@ const (
 	Absent  = '0'
 )
 
-// ShapeOf has the columns that are present in a set.
+// ShapeOf has the columns that are present in a set. A row of an append table may have none: without the guard's columns
+// it is written by a column that takes its default.
 func ShapeOf(t *target.Table, set string) Shape {
 	var s Shape
 	for i := range set {
 		if set[i] == Present {
 			s.Columns = append(s.Columns, i)
+		}
+	}
+	if len(s.Columns) == 0 && t.Strategy == sink.Append && !t.Guarded {
+		if i := slices.IndexFunc(t.Filled(), func(c target.Column) bool { return c.Computed == nil }); i >= 0 {
+			return Shape{Columns: []int{i}, Flagged: true}
 		}
 	}
 	return s

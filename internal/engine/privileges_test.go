@@ -1,0 +1,122 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/oncesink/oncesink/internal/schema"
+	"github.com/oncesink/oncesink/internal/testpg"
+	"github.com/oncesink/oncesink/offsets"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// grantedSQL lists what a role may do with targets and the engine's own tables, the ledger's left out.
+const grantedSQL = `
+	select format('USAGE|schema %s|%s', n.nspname, n.nspname) from pg_namespace n, aclexplode(n.nspacl) a where a.grantee = $1::regrole
+	union all
+	select format('%s|%I.%I|%s', a.privilege_type, n.nspname, c.relname, case when n.nspname = 'oncesink' and c.relname <> 'dead_letters' then format('"oncesink"."%s"', c.relname) else n.nspname || '.' || c.relname end)
+	  from pg_class c join pg_namespace n on n.oid = c.relnamespace, aclexplode(c.relacl) a
+	 where a.grantee = $1::regrole and c.relkind = 'r' and c.relname not in ('offsets', 'sources', 'mappings', 'schema_version', 'rollups', 'status')
+	 order by 1`
+
+// TestPrivileges: what the script for a DBA grants is what the role needs, and what is looked for: with it, and nothing
+// else, events of all kinds are written; without any one of them the start is refused with the grant that gives it back.
+func TestPrivileges(t *testing.T) {
+	if onRoute() {
+		return
+	}
+	recordKey := map[string]string{"id": "$key"}
+	upsert := sink.TableConfig{Name: "shop.q", Topics: []string{"o"}, Key: []string{"id"}, Version: "version"}
+	with := func(tc sink.TableConfig, change func(*sink.TableConfig)) []sink.TableConfig {
+		change(&tc)
+		return []sink.TableConfig{tc}
+	}
+	family := func(parent sink.TableConfig) []sink.TableConfig {
+		return []sink.TableConfig{parent, {Name: "shop.items", Strategy: sink.Children, Parent: "shop.q", Each: "items", Key: []string{"id", "sku"}}}
+	}
+	for i, tt := range []struct {
+		name   string
+		tables []sink.TableConfig
+		want   int // privileges, those on schemas and dead letters included
+	}{
+		{"upsert", []sink.TableConfig{upsert}, 7},
+		{"upsert, deleting", with(upsert, func(c *sink.TableConfig) { c.RecordKey = recordKey }), 11},
+		{"upsert, ignoring", with(upsert, func(c *sink.TableConfig) { c.Tombstones = sink.IgnoreTombstones }), 7},
+		{"upsert, no guard", with(upsert, func(c *sink.TableConfig) { c.Guard = sink.GuardNone }), 7},
+		{"upsert, no guard, deleting", with(upsert, func(c *sink.TableConfig) { c.Guard, c.RecordKey = sink.GuardNone, recordKey }), 8},
+		{"append", []sink.TableConfig{{Name: "shop.log", Topics: []string{"o"}, Strategy: sink.Append}}, 6},
+		{"append, no guard", []sink.TableConfig{{Name: "shop.log", Topics: []string{"o"}, Strategy: sink.Append, Guard: sink.GuardNone}}, 5},
+		{"children", family(upsert), 14},
+		{"children, deleting", family(with(upsert, func(c *sink.TableConfig) { c.RecordKey = recordKey })[0]), 18},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			role := fmt.Sprintf("oncesink_privileges_%d", i)
+			cfg := sink.Config{Tables: tt.tables}
+			db := &database{testpg.Open(t, testpg.URL(t), "create schema shop", "create table shop.q (id int primary key, version int, n int)",
+				"create table shop.items (id int, sku text, n int, primary key (id, sku))", "create table shop.log (id int, n int)", "create role "+role)}
+			t.Cleanup(func() { db.dropRole(role) })
+			db.Do(offsets.SQL(role))
+			db.Do(schema.InitSQL(cfg, role))
+			pool := db.pool(func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["role"] = role })
+			s, err := Open(t.Context(), pool, nil, cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			l := offsets.New(pool, "g", offsets.Options{})
+			e := &engine{s.WithLedger(l), t, db, pool, l, map[offsets.Partition]offsets.Claim{}, s.plan().tables, nil}
+			offset := int64(0)
+			write := func(events ...string) {
+				t.Helper()
+				p := e.part("o", 0)
+				for _, event := range events {
+					r := incoming("o", offset, "1", event)
+					if event == "" {
+						r.Value = nil
+					}
+					offset++
+					e.Add(p, r)
+				}
+				e.write(p)
+			}
+			write(`{"id": 1, "version": 1, "items": [{"sku": "a"}, {"sku": "b"}]}`, `{"id": 2, "version": 1, "n": 1}`)
+			write(`{"id": 1, "version": 2, "items": [{"sku": "b"}]}`, `{"id": 2, "version": 2}`, `{"id": 3, "version": 1}`, `{"id": "x"}`)
+			write("", `{"id": 4, "version": 1, "items": []}`)
+			for _, forms := range s.plan().tables {
+				if warnings, err := s.Rehearse(t.Context()); err != nil || len(warnings) > 0 {
+					t.Errorf("%s: %q, %v", forms.Title(), warnings, err)
+				}
+			}
+			granted := strings.Split(db.Lines(strings.ReplaceAll(grantedSQL, "$1", "'"+role+"'")), "\n")
+			if len(granted) != tt.want {
+				t.Errorf("%d privileges are granted, want %d:\n%s", len(granted), tt.want, strings.Join(granted, "\n"))
+			}
+			for _, g := range granted {
+				g := strings.Split(g, "|")
+				right, on, title := g[0], g[1], g[2]
+				db.Do("revoke " + right + " on " + on + " from " + role)
+				_, err := Open(t.Context(), pool, nil, cfg)
+				problem := "the role lacks " + right + " on " + title + ": grant "
+				if right == "USAGE" {
+					problem = "the role lacks USAGE on schema " + title + ": grant "
+				}
+				checkProblems(t, err, []string{problem})
+				if err == nil {
+					continue
+				}
+				_, fix, _ := strings.Cut(err.Error(), ": grant ")
+				db.Do("grant " + strings.ReplaceAll(fix, "ROLE", role))
+			}
+			if again := strings.Split(db.Lines(strings.ReplaceAll(grantedSQL, "$1", "'"+role+"'")), "\n"); !slices.Equal(again, granted) {
+				t.Errorf("the grants of the messages gave\n%s\nwant\n%s", strings.Join(again, "\n"), strings.Join(granted, "\n"))
+			}
+			if _, err := Open(t.Context(), pool, nil, cfg); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

@@ -1,0 +1,422 @@
+package mapping
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/internal/pgtext"
+	"github.com/oncesink/oncesink/internal/source"
+	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// Problem is something that is wrong with a configuration, whatever the database says.
+type Problem struct {
+	// Path of the key, as the configuration file has it: tables[0].columns.at.unit.
+	Path string
+	// OnKey: the key should not be there, whatever its value is.
+	OnKey bool
+	// Text goes on from the name of the key, Fix says what to do; it may be empty.
+	Text, Fix string
+	// Given is the value that is wrong, if one is. If it should have been one of some, Known are these.
+	Given string
+	Known []string
+
+	subject string // the key for who has no file: table orders: key
+}
+
+// Err is the problem for who has no file.
+func (p *Problem) Err() *sink.ConfigError {
+	e := &sink.ConfigError{Problem: p.subject, Fix: p.Fix}
+	if p.Given != "" {
+		e.Problem += fmt.Sprintf(" %q", p.Given)
+	}
+	e.Problem += " " + p.Text
+	if e.Fix == "" && len(p.Known) > 0 {
+		e.Fix = "there is " + strings.Join(p.Known, ", ")
+	}
+	return e
+}
+
+// Refused are problems as an error, each a *sink.ConfigError, joined; nil if there are none.
+func Refused(problems []Problem) error {
+	var errs []error
+	for i := range problems {
+		errs = append(errs, problems[i].Err())
+	}
+	return errors.Join(errs...)
+}
+
+// Check finds what is wrong with the configuration, as it was given, without its defaults. It needs no database:
+// what the catalog has to say to it [Compile] finds out. Stages are the entries whose tables lie in schema oncesink.
+func Check(cfg *sink.Config, stages map[string]*target.Stage) []Problem {
+	c := &checker{cfg: cfg}
+	c.oneOf("rounding", cfg.Rounding, pgtext.RoundingAllow, pgtext.RoundingRefuse)
+	c.oneOf("postgres.synchronous_commit", cfg.SynchronousCommit, "on", "off")
+	first := map[string]int{} // entry of each table
+	for i := range cfg.Tables {
+		tc := &cfg.Tables[i]
+		c.prefix, c.table = fmt.Sprintf("tables[%d]", i), tc
+		name, ok := c.name(stages[tc.Name] != nil)
+		if before, again := first[name]; again && ok {
+			c.add("name", fmt.Sprintf("is the table of tables[%d], too", before), "list it once, with all its topics").Given = tc.Name
+		}
+		first[name] = i
+		c.entry(i)
+	}
+	return c.problems
+}
+
+type checker struct {
+	cfg      *sink.Config
+	prefix   string // of the table at hand: tables[0]
+	table    *sink.TableConfig
+	problems []Problem
+}
+
+// add adds a problem of a key of the table at hand, or, without one, of the configuration.
+func (c *checker) add(key, text, fix string) *Problem {
+	p := Problem{Path: key, Text: text, Fix: fix, subject: strings.TrimPrefix(key, "postgres.")}
+	if c.table != nil {
+		p.Path, p.subject = c.prefix+"."+key, fmt.Sprintf("table %s: %s", c.table.Name, key)
+	}
+	c.problems = append(c.problems, p)
+	return &c.problems[len(c.problems)-1]
+}
+
+// excess adds the problem that a key is there.
+func (c *checker) excess(key, text, fix string) *Problem {
+	p := c.add(key, text, fix)
+	p.OnKey = true
+	return p
+}
+
+func (c *checker) oneOf(key, value string, names ...string) {
+	if value != "" && !slices.Contains(names, value) {
+		c.add(key, "must be "+strings.Join(names[:len(names)-1], ", ")+" or "+names[len(names)-1], "").Given = value
+	}
+}
+
+// name checks the name of the table at hand, and returns it in one spelling: without a schema it is in the first one
+// of the search path.
+func (c *checker) name(stage bool) (qualified string, ok bool) {
+	name := c.table.Name
+	path := c.cfg.SearchPath
+	if path == "" {
+		path = DefaultSearchPath
+	}
+	schema, table, err := pgname.Qualify(name, path)
+	switch given, _, _ := pgname.Split(name); {
+	case name == "":
+		c.add("name", "is required", "TABLE or SCHEMA.TABLE")
+		return "", false
+	case err != nil:
+		c.add("name", "must be TABLE or SCHEMA.TABLE", `write a name with a dot in double quotes, as in "a.b"`).Given = name
+		return "", false
+	case given == "oncesink" && !stage:
+		c.add("name", "is in the schema oncesink, which holds the positions", "use another schema").Given = name
+	}
+	return pgx.Identifier{schema, table}.Sanitize(), true
+}
+
+// entry checks the rest of the table at hand.
+func (c *checker) entry(i int) {
+	tc := c.table
+	c.oneOf("strategy", string(tc.Strategy), string(sink.Upsert), string(sink.Append), string(sink.Children))
+	c.oneOf("guard", string(tc.Guard), string(sink.GuardEngine), string(sink.GuardNone))
+	c.oneOf("tombstones", string(tc.Tombstones), string(sink.DeleteRows), string(sink.IgnoreTombstones))
+	given := map[string]bool{
+		"topics": len(tc.Topics) > 0, "key": len(tc.Key) > 0, "version": tc.Version != "", "record_key": len(tc.RecordKey) > 0,
+		"parent": tc.Parent != "", "each": tc.Each != "", "parent_key": len(tc.ParentKey) > 0, "guard": tc.Guard != "", "tombstones": tc.Tombstones != "",
+	}
+	refuse := func(text, fix string, keys ...string) {
+		for _, key := range keys {
+			if given[key] {
+				c.excess(key, text, fix)
+			}
+		}
+	}
+	switch tc.Strategy {
+	case sink.Children:
+		refuse("has no meaning for strategy children, whose parent's event decides", "remove it", "topics", "version", "record_key", "tombstones", "guard")
+		c.children(i)
+	case sink.Append:
+		c.topics()
+		refuse("has no meaning for strategy append, which keeps one row for each event", "remove it", "key", "version", "record_key")
+		if tc.Tombstones == sink.DeleteRows {
+			c.add("tombstones", "has no meaning for strategy append, which deletes no row", "remove it, or ignore them")
+		}
+	default:
+		c.topics()
+		if len(tc.Key) == 0 {
+			c.add("key", "is required", "the columns of the table's primary key, such as [order_id] (or strategy: append)")
+		}
+		c.recordKey()
+	}
+	if tc.Strategy != sink.Children {
+		refuse("is for strategy children", "remove it, or set the strategy", "parent", "each", "parent_key")
+	}
+	if tc.Strategy != sink.Append {
+		c.key()
+	}
+	for k, accepted := range tc.Accept {
+		if code, _, _ := strings.Cut(accepted, ":"); !slices.Contains(LintCodes(), code) {
+			p := c.add(fmt.Sprintf("accept[%d]", k), "is no finding that there is", "")
+			p.Given, p.Known = code, LintCodes()
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(tc.Columns)) {
+		c.column(name, tc.Columns[name])
+	}
+	c.sameInputs()
+}
+
+var topicName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,249}$`)
+
+func (c *checker) topics() {
+	topics := c.table.Topics
+	if len(topics) == 0 {
+		c.add("topics", "is required", "the topic that feeds the table, or several")
+	}
+	for i, topic := range topics {
+		key := fmt.Sprintf("topics[%d]", i)
+		switch {
+		case !topicName.MatchString(topic):
+			c.add(key, "is not a topic's name", "letters, digits, dots, underscores and hyphens").Given = topic
+		case slices.Contains(topics[:i], topic):
+			c.add(key, "is listed twice", "").Given = topic
+		}
+	}
+}
+
+func (c *checker) key() {
+	tc := c.table
+	for i, k := range tc.Key {
+		at := fmt.Sprintf("key[%d]", i)
+		switch {
+		case k == "":
+			c.add(at, "is empty", "name a column")
+		case slices.Contains(tc.Key[:i], k):
+			c.add(at, "is listed twice", "").Given = k
+		case target.IsEngine(k):
+			c.add(at, "is the engine's column", "name columns that events fill").Given = k
+		}
+	}
+	switch {
+	case tc.Version == "" || tc.Strategy == sink.Children:
+	case slices.Contains(tc.Key, tc.Version):
+		c.add("version", "is a key column, and so the same for all events of a key", "remove it").Given = tc.Version
+	case target.IsEngine(tc.Version):
+		c.add("version", "is the engine's column", "name a column that events fill").Given = tc.Version
+	}
+}
+
+// recordKey checks how a tombstone names its row.
+func (c *checker) recordKey() {
+	tc := c.table
+	switch {
+	case tc.Tombstones == sink.IgnoreTombstones && len(tc.RecordKey) > 0:
+		c.add("record_key", "has no meaning with tombstones: ignore", "")
+	case tc.Tombstones == sink.DeleteRows && len(tc.RecordKey) == 0:
+		column := "id"
+		if len(tc.Key) > 0 {
+			column = tc.Key[0]
+		}
+		c.add("record_key", "is required for tombstones: delete", "it says which row a record key names, such as {"+column+": $key}")
+	}
+	if len(tc.RecordKey) == 0 {
+		return
+	}
+	for _, column := range slices.Sorted(maps.Keys(tc.RecordKey)) {
+		at, from := "record_key."+column, tc.RecordKey[column]
+		if !slices.Contains(tc.Key, column) {
+			p := c.excess(at, "is not a key column", "")
+			p.Given, p.Known = column, tc.Key
+		}
+		if src, err := source.Parse(from, ""); err != nil || src.Meta != source.Key && src.Meta != source.KeyJSON {
+			c.add(at, "must be $key (the whole record key), $key_json (what it says as JSON) or $key.PATH (a field of it)", "").Given = from
+		}
+	}
+	for _, column := range tc.Key {
+		if _, ok := tc.RecordKey[column]; !ok {
+			c.add("record_key", "does not say where the key column "+column+" comes from", "")
+		}
+	}
+}
+
+// maxChildren is how many tables of children a parent may have: a bit each in row.arrays.
+const maxChildren = 16
+
+// children checks entry i, which holds children.
+func (c *checker) children(i int) {
+	tc := c.table
+	if tc.Each == "" {
+		c.add("each", "is required", "the path of the array whose elements are the children, such as items")
+	} else if err := source.CheckPath(tc.Each); err != nil {
+		c.refusedSource("each", err)
+	}
+	if len(tc.Key) == 0 {
+		c.add("key", "is required", "the parent's key and what tells its children apart, such as [order_id, line]")
+	}
+	if tc.Parent == "" {
+		c.add("parent", "is required", "the table of the events' own rows, listed before")
+		return
+	}
+	var before []string
+	var parent *sink.TableConfig
+	siblings := 0
+	for k := range c.cfg.Tables[:i] {
+		switch other := &c.cfg.Tables[k]; {
+		case other.Name == tc.Parent:
+			parent = other
+		case other.Strategy == sink.Children && other.Parent == tc.Parent:
+			siblings++
+		}
+		before = append(before, c.cfg.Tables[k].Name)
+	}
+	switch {
+	case parent == nil:
+		p := c.add("parent", "is no table that is listed before", "list the parent first: its rows are written before its children")
+		p.Given, p.Known = tc.Parent, before
+		return
+	case parent.Strategy != sink.Upsert && parent.Strategy != "" || parent.Guard == sink.GuardNone:
+		c.add("parent", "is not an upsert with a guard", "only the guard tells whether the parent's event won").Given = tc.Parent
+		return
+	case siblings >= maxChildren:
+		c.add("parent", "has a table of children too many", fmt.Sprintf("a parent has at most %d", maxChildren)).Given = tc.Parent
+	}
+	c.parentKey(parent)
+}
+
+// parentKey checks that the key of children has the parent's in it.
+func (c *checker) parentKey(parent *sink.TableConfig) {
+	tc := c.table
+	for _, k := range parent.Key {
+		own := OwnColumn(tc, k)
+		if !slices.Contains(tc.Key, own) && len(tc.Key) > 0 {
+			c.add("key", fmt.Sprintf("has no column for %s of %s", k, parent.Name), "it begins with the parent's; say under parent_key which column it is, if it has another name")
+		}
+		if mapped, ok := tc.Columns[own]; ok && !only(mapped, sink.ColumnConfig{}) {
+			c.excess("columns."+own, "is the parent's key and is mapped as well", "leave it out of columns")
+		}
+	}
+	for _, own := range slices.Sorted(maps.Keys(tc.ParentKey)) {
+		if theirs := tc.ParentKey[own]; !slices.Contains(parent.Key, theirs) {
+			p := c.add("parent_key."+own, "is no key column of "+parent.Name, "it maps a column of the children to a key column of the parent")
+			p.Given, p.Known = theirs, parent.Key
+		}
+	}
+}
+
+// OwnColumn names the column of children that has a key column of their parent.
+func OwnColumn(tc *sink.TableConfig, parents string) string {
+	for own, theirs := range tc.ParentKey {
+		if theirs == parents {
+			return own
+		}
+	}
+	return parents
+}
+
+func (c *checker) column(name string, x sink.ColumnConfig) {
+	tc, at := c.table, "columns."+name
+	if target.IsEngine(name) {
+		c.excess(at, "is the engine's column", "leave it out of columns")
+	}
+	if x.SQL != "" {
+		if x.From != "" || x.Encoding != "" || x.Zone != "" || x.Unit != "" || x.Rounding != "" {
+			c.add(at+".sql", "says it all", "remove from, encoding, zone, unit and rounding")
+		}
+		if slices.Contains(tc.Key, name) || name == tc.Version {
+			c.add(at+".sql", "computes the key, or the version", "take it from a field of the event")
+		}
+		for _, input := range slices.Sorted(maps.Keys(x.Inputs)) {
+			c.input(at+".inputs."+input, input, x.Inputs[input])
+		}
+		return
+	}
+	if len(x.Inputs) > 0 {
+		c.excess(at+".inputs", "are what an sql expression reads", "write the expression as sql")
+	}
+	c.source(at+".from", x.From, name)
+	c.form(at, x.From, x.Encoding, x.Zone, x.Unit)
+	c.oneOf(at+".rounding", x.Rounding, pgtext.RoundingAllow, pgtext.RoundingRefuse)
+}
+
+func (c *checker) input(at, name string, x sink.InputConfig) {
+	if target.IsEngine(name) {
+		c.excess(at, "has the name of the engine's column", "give the input another name, and its field as from")
+	}
+	if x.Type == "" {
+		c.add(at+".type", "is required", "as what the expression reads the field, such as bigint")
+	}
+	c.source(at+".from", x.From, name)
+	c.form(at, x.From, x.Encoding, x.Zone, x.Unit)
+}
+
+// sameInputs checks that inputs of one name say the same: expressions share them.
+func (c *checker) sameInputs() {
+	all := map[string]sink.InputConfig{}
+	for _, column := range slices.Sorted(maps.Keys(c.table.Columns)) {
+		x := c.table.Columns[column]
+		for _, name := range slices.Sorted(maps.Keys(x.Inputs)) {
+			if other, again := all[name]; again && other != x.Inputs[name] {
+				c.add("columns."+column+".inputs."+name, "is another one's input of the same name, with something else in it", "give one of them another name")
+			}
+			all[name] = x.Inputs[name]
+		}
+	}
+}
+
+// source checks where a value comes from.
+func (c *checker) source(at, from, name string) {
+	if from == "" {
+		return
+	}
+	parse := source.Parse
+	if c.table.Strategy == sink.Children {
+		parse = source.ParseChild
+	}
+	if _, err := parse(from, name); err != nil {
+		c.refusedSource(at, err)
+	}
+}
+
+func (c *checker) refusedSource(at string, err error) {
+	var e *source.Error
+	if !errors.As(err, &e) {
+		c.add(at, err.Error(), "")
+		return
+	}
+	p := c.add(at, e.Problem, e.Fix)
+	p.Given, p.Known = e.Text, e.Known
+}
+
+// form checks how a value is written.
+func (c *checker) form(at, from, encoding, zone, unit string) {
+	c.oneOf(at+".encoding", encoding, "base64", "hex")
+	switch {
+	case zone == "Local":
+		c.add(at+".zone", "is another one on every host", "name it, as in Europe/Berlin").Given = zone
+	case zone != "" && !KnownZone(zone):
+		c.add(at+".zone", "is not a known time zone", "write a name such as UTC or Europe/Berlin").Given = zone
+	}
+	c.oneOf(at+".unit", unit, pgtext.Units...)
+	if unit != "" && from == "$timestamp" {
+		c.excess(at+".unit", "is for numbers, and $timestamp is a time", "remove it")
+	}
+}
+
+// KnownZone reports whether there is a time zone of the name, the same one on every host.
+func KnownZone(name string) bool {
+	_, err := time.LoadLocation(name)
+	return err == nil && name != "" && name != "Local"
+}
