@@ -15,7 +15,7 @@ import (
 
 func newInitCommand() *cobra.Command {
 	var f flags
-	var print, accept, dry bool
+	var script, accept, dry bool
 	var role string
 	cmd := &cobra.Command{
 		Use:   "init",
@@ -44,7 +44,7 @@ Processes that run with another one stop.`,
 				return err
 			}
 			defer s.close()
-			if print {
+			if script {
 				rollups, err := s.rollupScript(role)
 				if err == nil {
 					_, err = fmt.Fprint(cmd.OutOrStdout(), offsets.SQL(role), "\n", schema.InitSQL(s.sinkCfg, role), rollups)
@@ -116,7 +116,7 @@ Processes that run with another one stop.`,
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().BoolVar(&print, "print", false, "print the SQL and connect to nothing")
+	cmd.Flags().BoolVar(&script, "print", false, "print the SQL and connect to nothing")
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "say what would be done, and do nothing")
 	cmd.Flags().StringVar(&role, "role", "", "with --print: grant this role what oncesink run needs")
 	cmd.Flags().BoolVar(&accept, "accept-mapping", false, "make this configuration's mapping the group's")

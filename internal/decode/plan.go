@@ -93,7 +93,7 @@ func compileDecoder(m *mapping.Mapping, tables []int32) (*decoder, error) {
 			t.keyAt = append(t.keyAt, place(src))
 		}
 		for bit, child := range t.Children {
-			c := childDecoder{tableDecoder: tableDecoder{Table: child, index: child.Place}, bit: 1 << bit, at: values.add(child.Config.Each)}
+			c := childDecoder{tableDecoder: tableDecoder{Table: child, index: child.Number}, bit: 1 << bit, at: values.add(child.Config.Each)}
 			var elements paths
 			c.placeColumns(func(src source.Source) int32 {
 				switch src.Meta {

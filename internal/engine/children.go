@@ -27,7 +27,7 @@ func (w *writer) children(t *table, events []bind.Event) {
 			}
 			parents = append(parents, *e)
 			for k := int(e.Row) + 1; k < len(e.Part.Rows) && e.Part.Rows[k].Record == own.Record && e.Part.Rows[k].Table > own.Table; k++ {
-				if e.Part.Rows[k].Table == c.Place {
+				if e.Part.Rows[k].Table == c.Number {
 					rows = append(rows, bind.Event{Part: e.Part, Row: int32(k)})
 				}
 			}
@@ -38,8 +38,8 @@ func (w *writer) children(t *table, events []bind.Event) {
 		claim := func(t *target.Table, s statement.Shape) string { return statement.ClaimSet(t, c.Table, s) }
 		w.run(doing{verb: "write", table: t, beside: true}, claim, statement.LookShape(t.Table), parents)
 		w.statement(t, func(t *target.Table, s statement.Shape) string { return statement.DeleteStale(t, c.Table, s) }, statement.Shape{Columns: t.Key}, parents)
-		if c.Stage != nil && c.Stage.Seen != "" {
-			w.seen(c, rows)
+		if c.Stage != nil && c.Stage.Filled != "" {
+			w.noteFilled(c, rows)
 		}
 		w.insert(c, statement.InsertChildren, rows)
 	}

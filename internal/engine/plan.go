@@ -34,7 +34,7 @@ func newPlan(data *mapping.Mapping) (*plan, error) {
 	}
 	for _, t := range m.tables {
 		for _, c := range t.Table.Children {
-			t.children = append(t.children, m.tables[c.Place])
+			t.children = append(t.children, m.tables[c.Number])
 		}
 	}
 	var err error

@@ -58,8 +58,8 @@ func (t *transaction) stage(tb *table, events []bind.Event) error {
 			return err
 		}
 	}
-	if tb.Stage != nil && tb.Stage.Seen != "" {
-		t.w.seen(tb, events)
+	if tb.Stage != nil && tb.Stage.Filled != "" {
+		t.w.noteFilled(tb, events)
 	}
 	return nil
 }

@@ -43,8 +43,8 @@ func (t *table) uniform(events []bind.Event) error {
 	return nil
 }
 
-// seen notes which columns the events fill.
-func (w *writer) seen(t *table, events []bind.Event) {
+// noteFilled notes which columns the events fill.
+func (w *writer) noteFilled(t *table, events []bind.Event) {
 	names := make([]string, 0, len(t.Columns))
 	for k := range t.Filled() {
 		if slices.ContainsFunc(events, func(e bind.Event) bool { return !e.Tombstone() && e.Cell(k).Len != decode.CellAbsent }) {
@@ -56,7 +56,7 @@ func (w *writer) seen(t *table, events []bind.Event) {
 	}
 	slices.Sort(names) // in one order, as all that locks
 	w.params.Strings(names)
-	w.exec("note columns", nil, "insert into "+t.Stage.Seen+" select unnest($1::text[]) on conflict do nothing")
+	w.exec("note columns", nil, "insert into "+t.Stage.Filled+" select unnest($1::text[]) on conflict do nothing")
 }
 
 // Layout is what there is to know of a table for a program that loads it anew.

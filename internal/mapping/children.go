@@ -7,8 +7,8 @@ import (
 	"github.com/oncesink/oncesink/internal/target"
 )
 
-// adoptChildren makes the table one of the parent's children.
-func adoptChildren(t, parent *target.Table, ps *Problems) {
+// attach makes the table one of the parent's children.
+func attach(t, parent *target.Table, ps *Problems) {
 	in := "table " + t.Title()
 	if len(t.Others) > 0 {
 		ps.Add(fmt.Sprintf("%s has %s besides the key", in, strings.Join(t.Others, " and ")), "children of different parents would stand in each other's way: leave it out")

@@ -40,7 +40,8 @@ type Mapping struct {
 	edges     []catalog.Edge
 }
 
-// Compile reads the target tables from the catalog and checks the configuration against them. All problems
+// Compile reads the target tables from the catalog and checks the configuration, which [Check] found right and which has
+// its defaults, against them. All problems
 // found are *sink.ConfigErrors, joined. Any other error is one of the connection.
 func Compile(ctx context.Context, tx pgx.Tx, cfg *sink.Config, stages map[string]*target.Stage) (*Mapping, error) {
 	ps := &Problems{}
@@ -59,7 +60,7 @@ func Compile(ctx context.Context, tx pgx.Tx, cfg *sink.Config, stages map[string
 			}
 		}
 	}
-	seen := map[string]bool{}
+	titles := map[string]bool{}
 	for _, tc := range cfg.Tables {
 		t, r, err := m.OpenTable(ctx, tx, cfg, tc, stages[tc.Name], ps)
 		if err != nil {
@@ -68,11 +69,11 @@ func Compile(ctx context.Context, tx pgx.Tx, cfg *sink.Config, stages map[string
 		if t == nil {
 			continue
 		}
-		if seen[t.Title()] {
+		if titles[t.Title()] {
 			ps.Add("table "+t.Title()+" has two entries", "name both topics in one entry: two mappings of one table would undo each other's columns (rule 10)")
 			continue
 		}
-		seen[t.Title()] = true
+		titles[t.Title()] = true
 		m.Tables, m.relations = append(m.Tables, t), append(m.relations, r)
 	}
 	if err := ps.Join(); err != nil {
@@ -85,7 +86,7 @@ func Compile(ctx context.Context, tx pgx.Tx, cfg *sink.Config, stages map[string
 		m.Catalog += fmt.Sprintf("%+v\n", *r)
 	}
 	for i, t := range m.Tables {
-		t.Place = int32(i)
+		t.Number = int32(i)
 		m.Names = append(m.Names, t.Quoted())
 		m.ByName = append(m.ByName, i)
 		for _, topic := range t.Topics {
@@ -134,7 +135,7 @@ func OnlyIn(a, b []string) string {
 	return strings.Join(only, ", ")
 }
 
-// OpenTable compiles one entry. It returns nil without an error if a problem
+// OpenTable compiles one entry that [Check] found right. It returns nil without an error if a problem
 // leaves no table to speak of.
 func (m *Mapping) OpenTable(ctx context.Context, tx pgx.Tx, all *sink.Config, cfg sink.TableConfig, stage *target.Stage, ps *Problems) (*target.Table, *catalog.Relation, error) {
 	schema, name, err := pgname.Split(cfg.Name)
@@ -169,7 +170,7 @@ func (m *Mapping) OpenTable(ctx context.Context, tx pgx.Tx, all *sink.Config, cf
 	if t.Strategy == sink.Children {
 		// That of a parent which can't be written is no problem of its children.
 		if i := slices.IndexFunc(m.Tables, func(p *target.Table) bool { return p.Config.Name == cfg.Parent }); i >= 0 {
-			adoptChildren(t, m.Tables[i], ps)
+			attach(t, m.Tables[i], ps)
 			sets := setMemoryOf(t)
 			if err := sets.check(ctx, tx, ps); err != nil {
 				return nil, nil, err
@@ -213,7 +214,7 @@ func configured(cfg *sink.Config) (names []string) {
 	for _, tc := range cfg.Tables {
 		schema, name, err := pgname.Split(tc.Name)
 		switch {
-		case err != nil: // openTable reports it
+		case err != nil: // Check has reported it
 		case schema == "":
 			names = append(names, pgname.Quote(name))
 		default:

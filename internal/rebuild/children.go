@@ -27,8 +27,8 @@ type child struct {
 
 func (c *child) staged() string { return pgx.Identifier{"oncesink", c.stage}.Sanitize() }
 
-// seen is the quoted name of the table that has the columns which events fill.
-func (c *child) seen() string {
+// filled is the quoted name of the table that has the columns which events fill.
+func (c *child) filled() string {
 	return pgx.Identifier{"oncesink", c.stage[:len(c.stage)-len("stage")] + "seen"}.Sanitize()
 }
 
@@ -109,12 +109,12 @@ type comparison struct {
 // compareChild finds the columns that events fill: the others are a person's, or a default's.
 func (j *job) compareChild(ctx context.Context, tx pgx.Tx, c *child) (*comparison, error) {
 	x := &comparison{child: c, lost: pgx.Identifier{c.layout.Key[0]}.Sanitize()}
-	seen, err := texts(ctx, tx, "select name from "+c.seen())
+	filled, err := texts(ctx, tx, "select name from "+c.filled())
 	if err != nil {
 		return nil, err
 	}
 	for _, name := range c.layout.Columns {
-		if slices.Contains(seen, name) || slices.Contains(c.layout.Key, name) {
+		if slices.Contains(filled, name) || slices.Contains(c.layout.Key, name) {
 			x.columns = append(x.columns, name)
 		}
 	}

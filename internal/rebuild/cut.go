@@ -236,7 +236,7 @@ func (j *job) catchUp(ctx context.Context, tx pgx.Tx, sk *engine.Sink, ledger *o
 // apply finds the rows that differ now and changes them in place: whoever reads meanwhile sees the
 // table as it was.
 func (j *job) apply(ctx context.Context, tx pgx.Tx) error {
-	columns, err := j.seen(ctx)
+	columns, err := j.filled(ctx)
 	if err != nil {
 		return err
 	}

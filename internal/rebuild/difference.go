@@ -20,7 +20,7 @@ func (j *job) compare(ctx context.Context) error {
 	s, l := &j.stage, &j.layout
 	j.progress("comparing", 0, 0)
 	var err error
-	if j.columns, err = j.seen(ctx); err != nil {
+	if j.columns, err = j.filled(ctx); err != nil {
 		return err
 	}
 	if !j.DryRun { // it names some of the rows
@@ -93,16 +93,16 @@ func (s *stage) placeIndex(i int) string {
 	return s.name[:len(s.name)-len("stage")] + []string{"late", "gone"}[i]
 }
 
-// seen reads which columns events fill. The others are nobody's business here: a default, or a
+// filled reads which columns events fill. The others are nobody's business here: a default, or a
 // person, fills them (an absent field leaves a column as it is).
-func (j *job) seen(ctx context.Context) ([]string, error) {
-	var seen []string
-	if err := j.scan(ctx, "select coalesce(array_agg(name), '{}') from "+j.stage.filled, nil, &seen); err != nil {
+func (j *job) filled(ctx context.Context) ([]string, error) {
+	var names []string
+	if err := j.scan(ctx, "select coalesce(array_agg(name), '{}') from "+j.stage.filled, nil, &names); err != nil {
 		return nil, fmt.Errorf("read the columns that events fill: %w", err)
 	}
 	var columns []string
 	for _, c := range j.layout.Columns {
-		if slices.Contains(seen, c) {
+		if slices.Contains(names, c) {
 			columns = append(columns, c)
 		}
 	}

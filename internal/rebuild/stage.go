@@ -201,7 +201,7 @@ func (s *stage) create(ctx context.Context, j *job) error {
 		for i := range j.children {
 			c := &j.children[i]
 			statements = append(statements, fmt.Sprintf("create table %s (like %s %s)", c.staged(), c.layout.Quoted(), like),
-				fmt.Sprintf("create table %s (name text primary key)", c.seen()))
+				fmt.Sprintf("create table %s (name text primary key)", c.filled()))
 		}
 		if err := execAll(ctx, tx, statements...); err != nil {
 			return err
@@ -233,7 +233,7 @@ func (j *job) dropStage(ctx context.Context, tx pgx.Tx) error {
 	}
 	for i := range j.children {
 		c := &j.children[i]
-		if _, err := tx.Exec(ctx, fmt.Sprintf("drop table if exists %s, %s, %s", c.staged(), c.sets(), c.seen())); err != nil {
+		if _, err := tx.Exec(ctx, fmt.Sprintf("drop table if exists %s, %s, %s", c.staged(), c.sets(), c.filled())); err != nil {
 			return rights("drop the stage", err)
 		}
 	}
@@ -269,14 +269,14 @@ func (s *stage) config(j *job) (sink.Config, map[string]*target.Stage) {
 	for _, t := range j.Sink.Tables {
 		if i := slices.IndexFunc(j.children, func(x child) bool { return x.entry == t.Name }); i >= 0 {
 			t.Name, t.Create, t.Parent = j.children[i].staged(), "", s.quoted()
-			stages[t.Name] = &target.Stage{Seen: j.children[i].seen()}
+			stages[t.Name] = &target.Stage{Filled: j.children[i].filled()}
 			c.Tables = append(c.Tables, t)
 		}
 		if t.Name != j.Table {
 			continue
 		}
 		t.Name, t.Create = s.quoted(), ""
-		stages[t.Name] = &target.Stage{Seen: s.filled, Set: s.about.Bulk, Bulk: s.about.Bulk != ""}
+		stages[t.Name] = &target.Stage{Filled: s.filled, Set: s.about.Bulk, Bulk: s.about.Bulk != ""}
 		c.Tables = append(c.Tables, t)
 	}
 	return c, stages

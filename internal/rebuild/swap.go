@@ -60,8 +60,8 @@ func (j *job) refuseSwap(ctx context.Context) error {
 	return errors.Join(problems...)
 }
 
-// twin is an index of the table and the stage's that takes its place.
-type twin struct {
+// replacement is an index of the table and the stage's that takes its place.
+type replacement struct {
 	name, constraint, kind string // of the table's; kind of the constraint: p, u, x or none
 	stage                  string
 }
@@ -70,7 +70,7 @@ type twin struct {
 func (j *job) furnish(ctx context.Context) error {
 	var err error
 	j.progress("indexing", 0, 0)
-	if j.twins, err = j.indexes(ctx); err != nil {
+	if j.replaced, err = j.indexes(ctx); err != nil {
 		return rights("index the stage", err)
 	}
 	var statements []string
@@ -99,7 +99,7 @@ func (j *job) furnish(ctx context.Context) error {
 
 // allFilled refuses a swap that would lose the values of columns which no event fills.
 func (j *job) allFilled(ctx context.Context) error {
-	columns, err := j.seen(ctx)
+	columns, err := j.filled(ctx)
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func (j *job) allFilled(ctx context.Context) error {
 }
 
 // indexes gives the stage those of the table's indexes that it lacks, and says which is whose.
-func (j *job) indexes(ctx context.Context) (twins []twin, err error) {
+func (j *job) indexes(ctx context.Context) (replaced []replacement, err error) {
 	type index struct{ name, definition, constraint, kind string }
 	read := func(table string) (found []index, err error) {
 		return found, j.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
@@ -138,7 +138,7 @@ func (j *job) indexes(ctx context.Context) (twins []twin, err error) {
 		if err != nil {
 			return nil, err
 		}
-		twins = twins[:0]
+		replaced = replaced[:0]
 		var missing []string
 		used := map[string]bool{}
 		for _, w := range want {
@@ -148,10 +148,10 @@ func (j *job) indexes(ctx context.Context) (twins []twin, err error) {
 				continue
 			}
 			used[have[i].name] = true
-			twins = append(twins, twin{w.name, w.constraint, w.kind, have[i].name})
+			replaced = append(replaced, replacement{w.name, w.constraint, w.kind, have[i].name})
 		}
 		if len(missing) == 0 {
-			return twins, nil
+			return replaced, nil
 		}
 		if pass > 0 {
 			return nil, fmt.Errorf("the stage does not take the index %s", missing[0])
@@ -184,7 +184,7 @@ func (j *job) exchange(ctx context.Context, tx pgx.Tx) error {
 		fmt.Sprintf("alter table %s set schema %s", s.quoted(), pgx.Identifier{l.Schema}.Sanitize()),
 		fmt.Sprintf("alter table %s rename to %s", pgx.Identifier{l.Schema, s.name}.Sanitize(), place),
 	}
-	for _, t := range j.twins {
+	for _, t := range j.replaced {
 		from, to := pgx.Identifier{l.Schema, t.stage}.Sanitize(), pgx.Identifier{t.name}.Sanitize()
 		statements = append(statements, fmt.Sprintf("alter index %s rename to %s", from, to))
 		switch t.kind {

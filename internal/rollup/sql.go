@@ -252,7 +252,7 @@ func (b *builder) recomputeBody() string {
 		}
 		return b.makeSQL("select " + b.groups("") + " from (" + strings.Join(parts, " union all ") + ") t group by " + b.groups(""))
 	}
-	any := func(tables ...string) string {
+	anyOf := func(tables ...string) string {
 		var parts []string
 		for _, t := range tables {
 			parts = append(parts, fmt.Sprintf("exists (select from %s%s)", t, b.condition()))
@@ -280,9 +280,9 @@ begin
   end if;
   return null;
 end `, strings.ReplaceAll(b.view, "'", "''"),
-		turn(any("new_rows"), touched("new_rows")),
-		turn(any("new_rows", "old_rows"), touched("old_rows", "new_rows")),
-		turn(any("old_rows"), touched("old_rows")),
+		turn(anyOf("new_rows"), touched("new_rows")),
+		turn(anyOf("new_rows", "old_rows"), touched("old_rows", "new_rows")),
+		turn(anyOf("old_rows"), touched("old_rows")),
 		b.lock(), b.storage)
 }
 

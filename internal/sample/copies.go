@@ -26,7 +26,7 @@ func copyOf(ctx context.Context, tx pgx.Tx, t *target.Table) (strict, lax *targe
 	if err != nil {
 		return nil, nil, err
 	}
-	strict, lax = like(t, fmt.Sprintf("oncesink_sample_%d", t.Place)), like(t, fmt.Sprintf("oncesink_sample_%d_lax", t.Place))
+	strict, lax = like(t, fmt.Sprintf("oncesink_sample_%d", t.Number)), like(t, fmt.Sprintf("oncesink_sample_%d_lax", t.Number))
 	for _, to := range []*target.Table{strict, lax} {
 		var alter []string
 		for i := range r.Columns {

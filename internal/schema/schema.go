@@ -58,7 +58,7 @@ var migrations = []string{`create table oncesink.dead_letters (
 // guarded targets and their delete memories. It is idempotent, and ten processes
 // may call it at once.
 //
-// It does not look whether the tables fit the configuration: see [PlanInit].
+// It does not look whether the tables fit the configuration: see [Plan].
 func Init(ctx context.Context, conn *pgx.Conn, cfg sink.Config) error {
 	if err := offsets.Migrate(ctx, conn, component, migrations); err != nil {
 		return fmt.Errorf("init dead letters: %w", err)
@@ -90,9 +90,9 @@ func initTable(ctx context.Context, conn *pgx.Conn, cfg sink.Config, tc sink.Tab
 	if r.Column(target.SourceColumn) != nil && r.Column(target.OffsetColumn) != nil {
 		script = withoutColumns(script) // even if it adds nothing, alter table locks the table
 	}
-	for _, statement := range script {
-		if _, err := tx.Exec(ctx, statement); err != nil {
-			return fmt.Errorf("%s: %w", strings.SplitN(statement, "\n", 2)[0], err)
+	for _, sql := range script {
+		if _, err := tx.Exec(ctx, sql); err != nil {
+			return fmt.Errorf("%s: %w", strings.SplitN(sql, "\n", 2)[0], err)
 		}
 	}
 	return tx.Commit(ctx)

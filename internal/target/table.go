@@ -48,7 +48,7 @@ type Table struct {
 	ParentAt  []int
 	Children  []*Table
 	SetsTable string // of children: the quoted, qualified name of the set memory
-	Place     int32  // index into mapping.tables
+	Number    int32  // index into the mapping's tables
 
 	// Topics that feed the table, and its configuration.
 	Topics []string
@@ -109,9 +109,9 @@ type Stage struct {
 	Bulk bool
 	// Set are the columns that every event of a bulk stage fills: see [Sink.StageSet].
 	Set string
-	// Seen is the quoted name of a table (name text primary key) that takes the names of the
+	// Filled is the quoted name of a table (name text primary key) that takes the names of the
 	// columns that events fill; "" if nobody asks.
-	Seen string
+	Filled string
 }
 
 // Computed is how a column is made from others of its event.
