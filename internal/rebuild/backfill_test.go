@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/oncesink/oncesink/internal/rebuild"
+	"github.com/oncesink/oncesink/internal/testenv"
 )
 
 func days(from, to string) func(*rebuild.Options) {
@@ -95,7 +96,7 @@ func TestBesideTheLiveGroup(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			var working sync.WaitGroup
 			working.Go(func() {
-				pace := time.NewTicker(20 * time.Millisecond) // 1,000 events a second
+				pace := time.NewTicker(40 * time.Millisecond) // 500 events a second
 				defer pace.Stop()
 				for ctx.Err() == nil {
 					<-pace.C
@@ -105,11 +106,12 @@ func TestBesideTheLiveGroup(t *testing.T) {
 			if tc.name == "uniform" {
 				working.Go(func() { r.watchVersions(ctx) })
 			}
+			times := testenv.Times(2, 6)
 			var done atomic.Int32
 			var operators sync.WaitGroup
 			for n := range 2 {
 				operators.Go(func() {
-					for i := range 3 {
+					for i := range times {
 						var change []func(*rebuild.Options)
 						if n == 1 {
 							change = append(change, days("2026-11-03", fmt.Sprintf("2026-11-%02d", 8+i)))
@@ -131,8 +133,8 @@ func TestBesideTheLiveGroup(t *testing.T) {
 			working.Wait()
 			r.caughtUp()
 			stop()
-			if done.Load() != 6 {
-				t.Errorf("%d of 6 came to their end", done.Load())
+			if int(done.Load()) != 2*times {
+				t.Errorf("%d of %d came to their end", done.Load(), 2*times)
 			}
 			want := r.state()
 			if res := r.rebuilt(func(o *rebuild.Options) { o.DryRun = true }); res.Differs() {

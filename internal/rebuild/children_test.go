@@ -9,6 +9,7 @@ import (
 
 	"github.com/oncesink/oncesink/internal/rebuild"
 	"github.com/oncesink/oncesink/internal/schema"
+	"github.com/oncesink/oncesink/internal/testenv"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -53,7 +54,7 @@ func (r *rig) all() string {
 func TestChildrenAreCorrected(t *testing.T) {
 	r := withChildren(t)
 	verify := func(o *rebuild.Options) { o.DryRun, o.Verify = true, true }
-	for round := range 3 {
+	for round := range testenv.Times(2, 6) {
 		r.history(1200, 150, r.basket)
 		r.sync()
 		want := r.all()

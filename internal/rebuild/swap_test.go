@@ -53,7 +53,7 @@ func TestSwap(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			var working sync.WaitGroup
 			working.Go(func() {
-				pace := time.NewTicker(20 * time.Millisecond)
+				pace := time.NewTicker(40 * time.Millisecond)
 				defer pace.Stop()
 				for ctx.Err() == nil {
 					<-pace.C
