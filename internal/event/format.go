@@ -1,6 +1,9 @@
 package event
 
-import "fmt"
+import (
+	"context"
+	"fmt"
+)
 
 // Format reads payloads of one kind: values of records, or their keys. It is safe for concurrent use.
 type Format interface {
@@ -58,6 +61,13 @@ type Schema struct {
 type Reference struct {
 	Name   string
 	Schema Schema
+}
+
+// SchemaSource is where schemas come from, such as a registry.
+type SchemaSource interface {
+	// Schema returns the schema that a reference means. It may block, until ctx ends. It is called concurrently, also for one
+	// reference. An error is taken for one that passes, and the source is asked again later, unless it is a *sink.HaltError.
+	Schema(ctx context.Context, ref SchemaRef) (Schema, error)
 }
 
 // UnknownSchema asks for a schema.

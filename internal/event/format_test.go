@@ -1,162 +1,17 @@
 package event_test
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/oncesink/oncesink/internal/event"
 	"github.com/oncesink/oncesink/internal/fields"
+	"github.com/oncesink/oncesink/internal/testformat"
 )
-
-// tagged is a format for these tests: a record is the id of its schema in four bytes, and then for each field of the
-// schema a byte, = for a value, 0 for null or ? for a value that is withheld, and after = the length of the value in one
-// byte, and the value. A schema is a list such as "id:int note:text". The id may be in header schema instead.
-type tagged struct{}
-
-func (tagged) Plan(paths []string) (event.Plan, error) {
-	p := &taggedPlan{paths: make([][]string, len(paths))}
-	for i, path := range paths {
-		var err error
-		if path == "" {
-			return nil, errors.New("records have no value as a whole")
-		}
-		if p.paths[i], err = fields.Split(path); err != nil {
-			return nil, err
-		}
-	}
-	p.known.Store(&map[uint32][]taggedField{})
-	return p, nil
-}
-
-type taggedPlan struct {
-	paths [][]string
-	learn sync.Mutex
-	known atomic.Pointer[map[uint32][]taggedField] // never written to
-}
-
-// taggedField is a field of a schema, and the paths that it fills: whole, or an element x or y of a point.
-type taggedField struct {
-	typ  string
-	want map[string][]int // by element; "" is the field as a whole
-}
-
-func (p *taggedPlan) Learn(ref event.SchemaRef, schema event.Schema) error {
-	var id uint32
-	if _, err := fmt.Sscan(ref.ID, &id); err != nil || ref.Space != "id" {
-		return fmt.Errorf("no schema has the reference %v", ref)
-	}
-	var list []taggedField
-	for field := range strings.FieldsSeq(schema.Text) {
-		name, typ, ok := strings.Cut(field, ":")
-		if !ok {
-			return fmt.Errorf("read schema %v: %q is no field", ref, field)
-		}
-		f := taggedField{typ, map[string][]int{}}
-		for i, path := range p.paths {
-			if path[0] == name {
-				f.want[strings.Join(path[1:], ".")] = append(f.want[strings.Join(path[1:], ".")], i)
-			}
-		}
-		list = append(list, f)
-	}
-	p.learn.Lock()
-	defer p.learn.Unlock()
-	known := maps.Clone(*p.known.Load())
-	known[id] = list
-	p.known.Store(&known)
-	return nil
-}
-
-func (p *taggedPlan) Read(doc []byte, headers event.Headers, values []event.Value, arena *[]byte) error {
-	cut := &event.Refusal{Code: "ONS21", Message: "the record ends too early"}
-	id, ok := headers.Header("schema")
-	if !ok {
-		if len(doc) < 4 {
-			return cut
-		}
-		id, doc = doc[:4], doc[4:]
-	}
-	schema, ok := (*p.known.Load())[binary.BigEndian.Uint32(id)]
-	if !ok {
-		return &event.UnknownSchema{Ref: event.SchemaRef{Space: "id", ID: fmt.Sprint(binary.BigEndian.Uint32(id))}}
-	}
-	clear(values)
-	for _, f := range schema {
-		if len(doc) == 0 {
-			return cut
-		}
-		state := doc[0]
-		doc = doc[1:]
-		var whole event.Value
-		switch state {
-		case '0':
-			whole.Kind = event.Null
-		case '?':
-			whole.Kind = event.Unavailable
-		case '=':
-			if len(doc) == 0 || len(doc)-1 < int(doc[0]) {
-				return cut
-			}
-			raw := doc[1 : 1+int(doc[0])]
-			doc = doc[1+len(raw):]
-			if f.typ == "point" { // two bytes
-				x, y := event.Value{Kind: event.Int, N: int64(raw[0])}, event.Value{Kind: event.Int, N: int64(raw[1])}
-				for _, i := range f.want["x"] {
-					values[i] = x
-				}
-				for _, i := range f.want["y"] {
-					values[i] = y
-				}
-				if len(f.want[""]) > 0 {
-					start := len(*arena)
-					*arena = append(*arena, `{"x":`...)
-					*arena, _ = x.AppendJSON(*arena)
-					*arena = append(*arena, `,"y":`...)
-					*arena, _ = y.AppendJSON(*arena)
-					*arena = append(*arena, '}')
-					whole = event.Value{Kind: event.Object, Raw: (*arena)[start:len(*arena):len(*arena)]}
-				}
-				break
-			}
-			whole = taggedValue(f.typ, raw)
-		default:
-			return &event.Refusal{Code: "ONS21", Message: fmt.Sprintf("a field that begins with %q", state)}
-		}
-		for _, i := range f.want[""] {
-			values[i] = whole
-		}
-	}
-	return nil
-}
-
-// taggedValue reads a scalar of up to eight bytes, or of any number.
-func taggedValue(typ string, raw []byte) event.Value {
-	eight := make([]byte, 8)
-	copy(eight[max(8-len(raw), 0):], raw)
-	n := int64(binary.BigEndian.Uint64(eight))
-	switch typ {
-	case "int":
-		return event.Value{Kind: event.Int, N: n}
-	case "text":
-		return event.Value{Kind: event.Text, Raw: raw}
-	case "bytes":
-		return event.Value{Kind: event.Bytes, Raw: raw}
-	case "cents":
-		return event.Value{Kind: event.Decimal, Scale: 2, Raw: raw}
-	case "millis":
-		return event.Value{Kind: event.TimestampTZ, Scale: 3, N: n}
-	case "forever":
-		return event.Value{Kind: event.Infinity, N: 1}
-	}
-	panic("no type " + typ)
-}
 
 // headers are those of a test's record.
 type headers map[string][]byte
@@ -235,7 +90,7 @@ func TestSeam(t *testing.T) {
 		[]byte("=\x01\x07" + "?" + "0" + "0" + "0" + "0"),
 	}
 	none := headers{}
-	got := read(t, tagged{}, paths, typed, []headers{none, none, {"schema": {0, 0, 0, 7}}}, r)
+	got := read(t, testformat.Format{}, paths, typed, []headers{none, none, {"schema": {0, 0, 0, 7}}}, r)
 	want := []string{
 		`5 "a\"é" -12.34 "2026-01-02T03:04:05.702Z" "AP8=" {"x":1,"y":2} 2 -`,
 		`6 - - "infinity" - {"x":3,"y":4} 4 -`,
@@ -262,7 +117,7 @@ func TestSeam(t *testing.T) {
 
 // TestSeamErrors: whose fault an error is can be told.
 func TestSeamErrors(t *testing.T) {
-	plan, err := tagged{}.Plan([]string{"id"})
+	plan, err := testformat.Format{}.Plan([]string{"id"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -293,7 +148,7 @@ func TestSeamErrors(t *testing.T) {
 
 // TestSeamConcurrent reads while schemas are learned: what was read before stays as it is.
 func TestSeamConcurrent(t *testing.T) {
-	plan, err := tagged{}.Plan([]string{"id", "p"})
+	plan, err := testformat.Format{}.Plan([]string{"id", "p"})
 	if err != nil {
 		t.Fatal(err)
 	}
