@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"sync"
@@ -132,12 +133,17 @@ func (m *member) claimer(q *claimQueue, patient bool) {
 }
 
 // lose makes lanes drop everything and be claimed again, in the background, if that is allowed.
-func (m *member) lose(lanes ...*lane) {
+func (m *member) lose(lanes ...*lane) { m.loseUntil(time.Time{}, lanes...) }
+
+// loseUntil is lose for lanes that are not to be claimed before due.
+func (m *member) loseUntil(due time.Time, lanes ...*lane) {
 	var lost []*lane
 	var requests []*request
 	for _, l := range lanes {
 		if from := l.leave(claiming, nil); from != closed && from != claiming {
-			lost, requests = append(lost, l), append(requests, newRequest(l, nil))
+			r := newRequest(l, nil)
+			r.due = due
+			lost, requests = append(lost, l), append(requests, r)
 		}
 	}
 	m.suspend(lost...)
@@ -159,14 +165,16 @@ func listed(lanes []*lane) string {
 
 // pause waits before the nth attempt, longer each time, with jitter; it returns
 // false when the work has ended. The first attempt does not wait.
-func (m *member) pause(attempt int) bool {
+func (m *member) pause(attempt int) bool { return pause(m.work, attempt) }
+
+func pause(ctx context.Context, attempt int) bool {
 	if attempt > 0 {
 		select {
-		case <-m.work.Done():
+		case <-ctx.Done():
 		case <-time.After(delay(attempt)):
 		}
 	}
-	return m.work.Err() == nil
+	return ctx.Err() == nil
 }
 
 // delay is how long the nth attempt waits: 100 ms before the second one, give or take half of it.

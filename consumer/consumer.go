@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/internal/engine"
+	"github.com/oncesink/oncesink/internal/event"
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -20,9 +21,10 @@ type Consumer struct {
 	ledger *offsets.Ledger
 	sink   *engine.Sink
 	log    *slog.Logger
-	// until and noMirror are those of wiring.Parts.
+	// until, noMirror and schemas are those of wiring.Parts.
 	until    map[offsets.Partition]int64
 	noMirror bool
+	schemas  event.SchemaSource
 
 	mu     sync.Mutex
 	held   map[offsets.Partition]bool // claimed at least once by this process (rule 7)

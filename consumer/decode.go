@@ -70,11 +70,12 @@ const decodeChunk = 256
 
 // decoder is what lanes decode with.
 type decoder struct {
-	add     func(*decode.Part, ...sink.Record) // decodes records into a part
-	parts   *sync.Pool                         // of empty parts, whose memory is used again
+	add     func(*decode.Part, ...sink.Record) (int, error) // decodes records into a part
+	parts   *sync.Pool                                      // of empty parts, whose memory is used again
 	limits  *Config
-	ready   func(*lane) // there is something for a writer
-	drained func(*lane) // a throttled lane may be fetched again; called under the lane's lock
+	learn   func(l *lane, turns int, err error) bool // gets what add lacked
+	ready   func(*lane)                              // there is something for a writer
+	drained func(*lane)                              // a throttled lane may be fetched again; called under the lane's lock
 }
 
 // decode moves records from the queue to the part until the lane is closed. They are decoded
@@ -86,12 +87,35 @@ func (l *lane) decode(d *decoder) {
 			return
 		}
 		part := d.parts.Get().(*decode.Part)
-		d.add(part, chunk...)
+		l.decodeChunk(d, chunk, turns, part)
 		clear(chunk)
-		if l.join(part, turns, d) {
+		d.parts.Put(part)
+	}
+}
+
+// decodeChunk decodes a chunk into an empty part and joins it to the lane's. What stands before a record that can't be
+// read yet is joined, and so can be written, at once.
+func (l *lane) decodeChunk(d *decoder, chunk []sink.Record, turns int, part *decode.Part) {
+	for {
+		n, err := d.add(part, chunk...)
+		chunk = chunk[n:]
+		ready, joinErr := l.join(part, turns, chunk, d)
+		if ready {
 			d.ready(l)
 		}
-		d.parts.Put(part)
+		if err == nil {
+			err = joinErr
+		}
+		if err == nil {
+			return
+		}
+		if !d.learn(l, turns, err) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.decoding = 0
+			*part = decode.Part{}
+			return
+		}
 	}
 }
 
@@ -115,29 +139,39 @@ func (l *lane) nextChunk(limits *Config) (chunk []sink.Record, turns int) {
 	if len(l.raw) == 0 {
 		l.raw = nil
 	}
-	for i := range chunk {
-		l.decoding += rawBytes(len(chunk[i].Key), len(chunk[i].Value))
-	}
+	l.decoding = bytesOf(chunk)
 	l.rawBytes -= l.decoding
 	return chunk, l.turns
 }
 
 // join adds a decoded chunk to the lane's part, unless the lane has left the state in which the
-// records were polled: then they are dropped, as all that it held. It reports whether a writer may take the part.
-func (l *lane) join(chunk *decode.Part, turns int, d *decoder) (ready bool) {
+// records were polled: then they are dropped, as all that it held. The rest of the chunk is not decoded yet. It reports whether a
+// writer may take the part. An error is one of [decode.Part.Append]: the chunk is as it was.
+func (l *lane) join(chunk *decode.Part, turns int, rest []sink.Record, d *decoder) (ready bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.decoding = 0
+	l.decoding = bytesOf(rest)
 	if l.turns != turns {
 		*chunk = decode.Part{}
-		return false
+		return false, nil
 	}
-	l.part.Append(chunk)
+	if err := l.part.Append(chunk); err != nil {
+		l.decoding += chunk.Bytes()
+		return false, err
+	}
 	if l.throttle && len(l.raw) <= d.limits.MaxBatchRecords && l.rawBytes <= d.limits.MaxBatchBytes/2 {
 		l.throttle = false
 		d.drained(l)
 	}
-	return !l.inFlight
+	return !l.inFlight && l.part.Len() > 0, nil
+}
+
+// bytesOf is roughly what records that wait to be decoded hold in memory.
+func bytesOf(records []sink.Record) (n int) {
+	for i := range records {
+		n += rawBytes(len(records[i].Key), len(records[i].Value))
+	}
+	return n
 }
 
 // rawBytes is roughly what a record that waits to be decoded holds in memory.

@@ -37,10 +37,10 @@ func newSlowLane(t *testing.T) *slowLane {
 	r.must(err)
 	s := &slowLane{lane: m.runAt(0, 0), m: m, entered: make(chan int, 100), release: make(chan struct{}), resumed: make(chan struct{}, 100)}
 	d := *m.decoder
-	d.add = func(p *decode.Part, records ...sink.Record) {
+	d.add = func(p *decode.Part, records ...sink.Record) (int, error) {
 		s.entered <- len(records)
 		<-s.release
-		m.sink.Add(p, records...)
+		return m.sink.Add(p, records...)
 	}
 	d.drained = func(*lane) { s.resumed <- struct{}{} }
 	m.spawn(func() { s.decode(&d) })

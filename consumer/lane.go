@@ -49,6 +49,8 @@ type lane struct {
 	decoding int          // bytes of the records that have left the queue and are not in the part yet
 	part     *decode.Part // decoded, waiting for a writer
 
+	wait *schemaWait // for a schema that the records being decoded need; nil: they need none
+
 	inFlight bool               // a writer has taken a part
 	flying   int                // its bytes
 	cancel   context.CancelFunc // ends the transaction in flight
@@ -90,6 +92,7 @@ func (l *lane) leaveAt(to state, cause error, seen sight) (from state) {
 	}
 	l.state, l.cause, l.sight = to, cause, seen
 	l.turns++
+	l.endWait()
 	l.raw, l.rawBytes, l.part, l.throttle, l.beyond = nil, 0, new(decode.Part), false, false
 	l.changed.Broadcast()
 	return from
@@ -183,10 +186,11 @@ type view struct {
 	next     int64
 	cause    error
 	sight    sight
+	wait     *schemaWait
 }
 
 func (l *lane) view() view {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return view{l.state, l.turns, l.claim, l.inFlight, l.next, l.cause, l.sight}
+	return view{l.state, l.turns, l.claim, l.inFlight, l.next, l.cause, l.sight, l.wait}
 }

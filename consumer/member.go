@@ -60,7 +60,7 @@ func newMember(c *Consumer) *member {
 	m.life, m.endLife = context.WithCancel(context.Background())
 	m.work, m.endWork = context.WithCancel(m.life)
 	m.decoder = &decoder{
-		add: c.sink.Add, limits: &c.cfg, ready: m.ready.push, drained: func(l *lane) { m.resume(l) },
+		add: c.sink.Add, learn: m.learn, limits: &c.cfg, ready: m.ready.push, drained: func(l *lane) { m.resume(l) },
 		parts: &sync.Pool{New: func() any { return new(decode.Part) }},
 	}
 	return m
@@ -164,6 +164,7 @@ func (m *member) room(ctx context.Context) bool {
 	if held <= m.cfg.BufferBytes {
 		return true
 	}
+	m.letGo()
 	select {
 	case <-ctx.Done():
 	case <-time.After(5 * time.Millisecond):

@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/testkafka"
 	"github.com/oncesink/oncesink/internal/wiring"
@@ -113,6 +114,7 @@ func TestUncommittedPartStopsItsLane(t *testing.T) {
 		{context.Canceled, claiming},
 		{context.DeadlineExceeded, claiming},
 		{fmt.Errorf("commit: %w", &offsets.FencedError{}), claiming},
+		{&decode.MissingSchema{}, claiming},
 		{&sink.HaltError{Err: errors.New("a bad record")}, halted},
 		{&sink.ConfigError{Problem: "no such table"}, halted},
 	} {

@@ -84,7 +84,7 @@ func NewWith(cfg Config, parts wiring.Parts) (*Consumer, error) {
 		return nil, err
 	}
 	return &Consumer{
-		cfg: cfg, ledger: parts.Ledger, sink: parts.Engine, log: cfg.Logger, until: parts.Until, noMirror: parts.NoMirror,
+		cfg: cfg, ledger: parts.Ledger, sink: parts.Engine, log: cfg.Logger, until: parts.Until, noMirror: parts.NoMirror, schemas: parts.Schemas,
 		held: map[offsets.Partition]bool{},
 	}, nil
 }

@@ -49,7 +49,8 @@ type rig struct {
 	client  *kgo.Client
 	admin   *kadm.Client
 	pool    *pgxpool.Pool
-	parts   wiring.Parts // of consumers that start has still to make
+	parts   wiring.Parts   // of consumers that start has still to make
+	options engine.Options // of their sinks
 }
 
 func newRig(t *testing.T, brokers []string, topic string, partitions int32) *rig {
@@ -165,7 +166,7 @@ func (r *rig) start(change ...func(*Config, *sink.Config)) *process {
 	r.must(err)
 	p.pool = pool
 	ledger := offsets.New(pool, cfg.Group, offsets.Options{ClusterID: "test", Logger: cfg.Logger})
-	s, err := engine.Open(ctx, pool, ledger, scfg)
+	s, err := engine.OpenWith(ctx, pool, ledger, scfg, r.options)
 	r.must(err)
 	parts := r.parts
 	parts.Ledger, parts.Engine = ledger, s

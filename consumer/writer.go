@@ -153,7 +153,8 @@ func (m *member) settle(l *lane, o engine.Outcome) {
 	case errors.As(o.Err, &halt):
 		m.halt(l, o.Err)
 	default:
-		// Cancelled: by a revocation of this lane or of one that shared its
+		// A table was altered, and its records need a schema by now: they are read again, and wait for it as others do.
+		// Or cancelled: by a revocation of this lane or of one that shared its
 		// transaction, or by the end of the run. Whatever the server did, the
 		// ledger says.
 		m.lose(l)

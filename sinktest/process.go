@@ -105,17 +105,17 @@ func (p *process) claim(ctx context.Context) error {
 // part holds what lies between the claim's position and to, after as many records
 // below the position as are there and asked for. It is nil if the position doesn't
 // lie below to and nothing is handed over again.
-func (p *process) part(t target, again int) *decode.Part {
+func (p *process) part(t target, again int) (*decode.Part, error) {
 	claim := p.claims[t.Partition]
 	records := p.input.records[t.Partition]
 	lo, hi := find(records, claim.Position.Next), find(records, t.to)
 	lo = max(0, min(lo, hi)-again)
 	if lo >= hi {
-		return nil
+		return nil, nil
 	}
 	part := &decode.Part{Claim: claim}
-	p.sink.Add(part, records[lo:hi]...)
-	return part
+	_, err := p.sink.Add(part, records[lo:hi]...)
+	return part, err
 }
 
 // write writes a transaction's records. What was written before is left to the sink to
@@ -123,7 +123,11 @@ func (p *process) part(t target, again int) *decode.Part {
 func (p *process) write(ctx context.Context, t transaction, again int) error {
 	var parts []*decode.Part
 	for _, target := range t {
-		if part := p.part(target, again); part != nil {
+		part, err := p.part(target, again)
+		if err != nil {
+			return err
+		}
+		if part != nil {
 			parts = append(parts, part)
 		}
 	}
@@ -151,7 +155,11 @@ func (p *process) write(ctx context.Context, t transaction, again int) error {
 func (p *process) fenced(ctx context.Context, t transaction) error {
 	var parts []*decode.Part
 	for _, target := range t {
-		if part := p.part(target, 0); part != nil {
+		part, err := p.part(target, 0)
+		if err != nil {
+			return err
+		}
+		if part != nil {
 			parts = append(parts, part)
 		}
 	}

@@ -6,16 +6,20 @@ package decode
 // payloads let go. Neither may have been handed to Write. It is not safe for concurrent use.
 //
 // A part is decoded in one way. If a table was altered between the two, the records of q are decoded
-// again, as those of p were; Write decodes both as the tables are by then.
-func (p *Part) Append(q *Part) {
+// again, as those of p were; Write decodes both as the tables are by then. An error is one of [Plan.Add]: p is as it was, and q
+// holds its records, and can be appended once the schema is learnt.
+func (p *Part) Append(q *Part) error {
 	if len(q.Records) == 0 {
-		return
+		return nil
 	}
+	by := p.DecodedBy
 	if len(p.Records) == 0 {
-		p.DecodedBy = q.DecodedBy
-	} else {
-		p.DecodedBy.Redecode(q)
+		by = q.DecodedBy
 	}
+	if err := by.Redecode(q); err != nil {
+		return err
+	}
+	p.DecodedBy = by
 	records, cells, text, rows, keyText := len(p.Records), len(p.Cells), len(p.Text), len(p.Rows), len(p.KeyText)
 	p.Records = append(room(p.Records, len(q.Records)), q.Records...)
 	p.Cells = append(room(p.Cells, len(q.Cells)), q.Cells...)
@@ -44,4 +48,5 @@ func (p *Part) Append(q *Part) {
 	p.To = q.To
 	clear(q.Records)
 	*q = Part{Records: q.Records[:0], Rows: q.Rows[:0], Cells: q.Cells[:0], Text: q.Text[:0], Keys: q.Keys[:0], KeyText: q.KeyText[:0]}
+	return nil
 }

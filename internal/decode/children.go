@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/oncesink/oncesink/internal/event"
 	"github.com/oncesink/oncesink/internal/fields"
 	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/internal/source"
@@ -24,7 +25,7 @@ type childDecoder struct {
 func (c *childDecoder) rows(p *Part, rec *sink.Record, sc *scratch, parent *Row) *Fault {
 	array := sc.values[c.at]
 	switch array.Kind {
-	case fields.Absent:
+	case fields.Absent, event.Unavailable: // the children stay as they are
 		return nil
 	case fields.Null:
 		parent.Arrays |= c.bit
@@ -50,6 +51,9 @@ func (c *childDecoder) rows(p *Part, rec *sink.Record, sc *scratch, parent *Row)
 				continue
 			}
 			x, r := c.cell(p, rec, i, n, element, values, sc, parent)
+			if x.Len == cellUnavailable {
+				x, r = c.withheld(i)
+			}
 			if r != nil {
 				return &Fault{Column: col.Name, Code: r.Code, Message: fmt.Sprintf("element %d of %s: %s", n, c.Config.Each, r.Message), Table: c.Title()}
 			}

@@ -6,7 +6,7 @@ import (
 	"cmp"
 	"slices"
 
-	"github.com/oncesink/oncesink/internal/fields"
+	"github.com/oncesink/oncesink/internal/event"
 	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/internal/source"
 	"github.com/oncesink/oncesink/internal/target"
@@ -15,7 +15,9 @@ import (
 )
 
 // Add appends records, in offset order, and decodes them. Records below p.To are dropped.
-func (dp *Plan) Add(p *Part, records ...sink.Record) {
+// It returns how many it took: all, or those before the first one that can't be read yet, with a *[MissingSchema], or that
+// nobody can read, with a *[SchemaError].
+func (dp *Plan) Add(p *Part, records ...sink.Record) (n int, err error) {
 	var (
 		d     *decoder
 		sc    *scratch
@@ -23,6 +25,11 @@ func (dp *Plan) Add(p *Part, records ...sink.Record) {
 	)
 	if p.DecodedBy == nil {
 		p.DecodedBy = dp
+	}
+	if p.undecoded {
+		if err = p.DecodedBy.Redecode(p); err != nil {
+			return 0, err
+		}
 	}
 	bytes := 0
 	for i := range records {
@@ -32,6 +39,7 @@ func (dp *Plan) Add(p *Part, records ...sink.Record) {
 	for i := range records {
 		rec := &records[i]
 		if rec.Offset < p.To.Next {
+			n = i + 1
 			continue
 		}
 		if d == nil || topic != rec.Topic {
@@ -39,36 +47,49 @@ func (dp *Plan) Add(p *Part, records ...sink.Record) {
 			topic, d = rec.Topic, p.DecodedBy.Decoders[rec.Topic]
 			sc = d.get()
 		}
-		p.To = offsets.Position{Next: rec.Offset + 1, Epoch: rec.Epoch, Time: rec.Timestamp}
 		p.Records = append(p.Records, *rec)
-		p.payload += sizeOf(rec)
 		if d != nil && !rec.Control {
-			d.decode(p, rec, sc)
+			if err = d.decode(p, sc); err != nil {
+				last := len(p.Records) - 1
+				p.Records[last] = sink.Record{}
+				p.Records = p.Records[:last]
+				break
+			}
 		}
+		p.To = offsets.Position{Next: rec.Offset + 1, Epoch: rec.Epoch, Time: rec.Timestamp}
+		p.payload += sizeOf(rec)
+		n = i + 1
 	}
 	d.put(sc)
+	return n, err
 }
 
-// Redecode decodes a part's records again, if it was another mapping that decoded them.
-func (dp *Plan) Redecode(p *Part) {
-	if p.DecodedBy == nil || p.DecodedBy.catalog == dp.catalog {
+// Redecode decodes a part's records again, if it was another mapping that decoded them. The errors are those
+// of Add; after one the part holds its records and is not decoded, until Redecode is called again.
+func (dp *Plan) Redecode(p *Part) error {
+	if !p.undecoded && (p.DecodedBy == nil || p.DecodedBy.catalog == dp.catalog) {
 		p.DecodedBy = dp
-		return
+		return nil
 	}
 	again := Part{Claim: p.Claim, To: p.To, DecodedBy: dp, Records: p.Records[:0], Text: p.Text[:0], Rows: p.Rows[:0], Cells: p.Cells[:0],
 		Keys: p.Keys[:0], KeyText: p.KeyText[:0], payload: p.payload}
 	for i := range p.Records {
+		again.Records = p.Records[:i+1]
 		rec := &p.Records[i]
-		again.Records = append(again.Records, *rec)
 		d := dp.Decoders[rec.Topic]
 		if d == nil || rec.Control {
 			continue
 		}
 		sc := d.get()
-		d.decode(&again, rec, sc)
+		err := d.decode(&again, sc)
 		d.put(sc)
+		if err != nil {
+			*p = Part{Claim: p.Claim, To: p.To, DecodedBy: dp, Records: p.Records, payload: p.payload, undecoded: true}
+			return err
+		}
 	}
 	*p = again
+	return nil
 }
 
 // Len is how many records the part holds.
@@ -113,24 +134,28 @@ func sizeOf(r *sink.Record) int {
 }
 
 // decode turns the part's last record into its rows, in all tables or in none
-// (rule 17).
-func (d *decoder) decode(p *Part, rec *sink.Record, sc *scratch) {
+// (rule 17). After an error, one of Add's, the record has become nothing.
+func (d *decoder) decode(p *Part, sc *scratch) error {
 	p.Began = p.Extent()
-	f := d.rows(p, rec, sc)
+	sc.arena, sc.keyRead, sc.failed = sc.arena[:0], false, nil
+	f := d.rows(p, &p.Records[len(p.Records)-1], sc)
 	if f != nil {
 		p.Truncate()
+		if sc.failed != nil {
+			return sc.failed
+		}
 		f.Record = int32(len(p.Records) - 1)
 		p.Faults = append(p.Faults, *f)
 	}
+	return nil
 }
 
 func (d *decoder) rows(p *Part, rec *sink.Record, sc *scratch) *Fault {
 	tombstone := rec.Value == nil
-	sc.keyRead = false
 	if tombstone {
 		clear(sc.values)
-	} else if d.values.Len() > 0 {
-		if r := pgtext.RefusalOf(d.values.Extract(rec.Value, sc.values)); r != nil {
+	} else if len(sc.values) > 0 {
+		if r := sc.read(&d.values, rec.Value, rec, sc.values); r != nil {
 			return &Fault{Code: r.Code, Message: r.Message}
 		}
 	}
@@ -162,6 +187,9 @@ func (t *tableDecoder) row(p *Part, rec *sink.Record, sc *scratch) *Fault {
 			continue
 		}
 		x, r := readCell(c, p, rec, t.columnAt[i], sc)
+		if x.Len == cellUnavailable {
+			x, r = t.withheld(i)
+		}
 		if r != nil {
 			return &Fault{Column: c.Name, Code: r.Code, Message: r.Message}
 		}
@@ -198,6 +226,9 @@ func (t *tableDecoder) tombstone(p *Part, rec *sink.Record, sc *scratch) *Fault 
 		c := t.Columns[k]
 		c.Source = t.RecordKey[i]
 		x, r := readCell(&c, p, rec, t.keyAt[i], sc)
+		if x.Len == cellUnavailable {
+			x, r = t.withheld(k)
+		}
 		if r == nil && x.Len < 0 {
 			r = pgtext.Refuse(pgtext.NoValue, "the tombstone's record key has no value for this column of the key")
 		}
@@ -221,7 +252,7 @@ func readCell(c *target.Column, p *Part, rec *sink.Record, at int32, sc *scratch
 		if rec.Key == nil {
 			return Cell{Len: CellNull}, nil
 		}
-		if r := sc.readKey(rec.Key); r != nil {
+		if r := sc.readKey(rec); r != nil {
 			return Cell{}, r
 		}
 		return readValue(c, p, sc.keys[at])
@@ -229,10 +260,10 @@ func readCell(c *target.Column, p *Part, rec *sink.Record, at int32, sc *scratch
 		if rec.Key == nil {
 			return Cell{Len: CellNull}, nil
 		}
-		if r := sc.readKey(rec.Key); r != nil {
+		if r := sc.readKey(rec); r != nil {
 			return Cell{}, pgtext.Refuse(r.Code, r.Message+" ($key_json reads JSON; $key takes a key as it is)")
 		}
-		return readValue(c, p, sc.key)
+		return readValue(c, p, sc.keys[at])
 	case src.Raw():
 		b, ok := rawBytes(rec, src)
 		if !ok {
@@ -251,17 +282,29 @@ func readCell(c *target.Column, p *Part, rec *sink.Record, at int32, sc *scratch
 	return p.cellFrom(start), r
 }
 
-func readValue(c *target.Column, p *Part, v fields.Value) (Cell, *pgtext.Refusal) {
+func readValue(c *target.Column, p *Part, v event.Value) (Cell, *pgtext.Refusal) {
 	switch v.Kind {
-	case fields.Absent:
+	case event.Absent:
 		return Cell{Len: CellAbsent}, nil
-	case fields.Null: // in jsonb, too
+	case event.Null: // in jsonb, too
 		return Cell{Len: CellNull}, nil
+	case event.Unavailable:
+		return Cell{Len: cellUnavailable}, nil
 	}
 	start := len(p.Text)
 	var r *pgtext.Refusal
 	p.Text, r = c.AppendValue(p.Text, v)
 	return p.cellFrom(start), r
+}
+
+// withheld is what a value becomes that is there and that the source withheld. The column stays as it is, as if the event
+// lacked it (rule 16), which a row that is made for the event can't do: such a record is refused, where that is known
+// here. In an upsert table an event may still make a row, in which the column has its default.
+func (t *tableDecoder) withheld(i int) (Cell, *pgtext.Refusal) {
+	if t.Strategy != sink.Upsert || i == t.Version || slices.Contains(t.Key, i) {
+		return Cell{}, pgtext.Refuse(unavailable, "the event does not have the value: its source withheld it (unavailable)")
+	}
+	return Cell{Len: CellAbsent}, nil
 }
 
 // rawBytes returns what a raw source gives; ok is false if the record has no such
@@ -273,12 +316,7 @@ func rawBytes(r *sink.Record, src *source.Source) (b []byte, ok bool) {
 	case source.Value:
 		return r.Value, true
 	}
-	for i := len(r.Headers) - 1; i >= 0; i-- {
-		if r.Headers[i].Key == src.Header {
-			return r.Headers[i].Value, true
-		}
-	}
-	return nil, false
+	return lastHeader(r, src.Header)
 }
 
 // Compute marks the computed columns of a row whose cells begin at first: as there if all inputs are.

@@ -27,6 +27,7 @@ type Part struct {
 	Text      []byte // the bytes of all cells
 	Began     extent // where the last record's began
 	payload   int    // bytes that the records' slices hold
+	undecoded bool   // Redecode was not finished: there are records alone
 
 	Keys    []keyCell // of each row
 	KeyText []byte
@@ -107,7 +108,13 @@ func tooLarge(limit int) *Fault {
 const (
 	CellNull   = -1 // SQL NULL
 	CellAbsent = -2 // the event does not have the field: the column stays as it is
+
+	// cellUnavailable is a value that the source withheld. No part holds it: see tableDecoder.withheld.
+	cellUnavailable = -3
 )
+
+// unavailable is the code of a record that lacks a value which its source withheld, and can't do without.
+const unavailable = "ONS30"
 
 // Fault says why a record can't become rows: it goes to the dead letters whole.
 type Fault struct {

@@ -4,18 +4,20 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/oncesink/oncesink/internal/event"
 	"github.com/oncesink/oncesink/internal/fields"
 	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/internal/source"
 	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/sink"
 )
 
 // decoder turns the records of one topic into rows. All its tables' paths are
 // found in one pass over a value. It is immutable and safe for concurrent use.
 type decoder struct {
-	Limit        int         // maxRecordBytes, but for tests
-	values, keys *fields.Set // paths into values and into record keys
+	Limit        int    // maxRecordBytes, but for tests
+	values, keys reader // of the tables' paths into values and into record keys
 	tables       []tableDecoder
 	scratches    sync.Pool // of *scratch
 }
@@ -32,11 +34,15 @@ type tableDecoder struct {
 // scratch is what decoding a record needs and the next one may use again.
 type scratch struct {
 	d            *decoder
-	values, keys []fields.Value
+	values, keys []event.Value
+	arena        []byte // what a format makes of the record, values and key
 	keyRead      bool
 	keyRefused   *pgtext.Refusal
-	key          fields.Value // the key as a whole
+	failed       error // why the record can't be read by anybody, or not yet
 }
+
+// maxArena is how much memory an arena keeps for the next record, in bytes.
+const maxArena = 1 << 20
 
 // paths collects paths and numbers them; the same path has one number.
 type paths []string
@@ -55,24 +61,37 @@ type Plan struct {
 	Tables []*target.Table
 	// Decoders of the topics; a topic that feeds no table has none.
 	Decoders map[string]*decoder
+	// schemas are those that any plan of the sink has learnt.
+	schemas *Schemas
 	// catalog is all that was read of the tables: plans of one catalog decode alike.
 	catalog string
 }
 
-// Compile makes the decoder of each topic.
-func Compile(m *mapping.Mapping) (*Plan, error) {
+// Formats are the formats of a topic's values and of its record keys.
+type Formats func(topic string) (values, keys event.Format)
+
+// JSON are the formats of topics whose values are JSON, and whose keys are where a table reads them.
+func JSON(string) (values, keys event.Format) { return fields.JSON{}, fields.JSON{} }
+
+// Compile makes the decoder of each topic. The schemas are those that plans before it have learnt, and those after it
+// will.
+func Compile(m *mapping.Mapping, formats Formats, schemas *Schemas) (*Plan, error) {
 	decoders := make(map[string]*decoder, len(m.Topics))
 	for topic, tables := range m.Topics {
-		var err error
-		if decoders[topic], err = compileDecoder(m, tables); err != nil {
+		d := &decoder{
+			Limit:  MaxRecordBytes,
+			values: reader{topic: topic, schemas: schemas},
+			keys:   reader{topic: topic, key: true, schemas: schemas},
+		}
+		if err := d.compile(m, tables, formats); err != nil {
 			return nil, err
 		}
+		decoders[topic] = d
 	}
-	return &Plan{m.Tables, decoders, m.Catalog}, nil
+	return &Plan{m.Tables, decoders, schemas, m.Catalog}, nil
 }
 
-func compileDecoder(m *mapping.Mapping, tables []int32) (*decoder, error) {
-	d := &decoder{Limit: MaxRecordBytes}
+func (d *decoder) compile(m *mapping.Mapping, tables []int32, formats Formats) (err error) {
 	var values, keys paths
 	place := func(src source.Source) int32 {
 		switch {
@@ -80,6 +99,8 @@ func compileDecoder(m *mapping.Mapping, tables []int32) (*decoder, error) {
 			return values.add(src.Path)
 		case src.Meta == source.Key && src.Path != "":
 			return keys.add(src.Path)
+		case src.Meta == source.KeyJSON:
+			return keys.add("") // the document as a whole
 		}
 		return -1
 	}
@@ -104,25 +125,24 @@ func compileDecoder(m *mapping.Mapping, tables []int32) (*decoder, error) {
 				}
 				return place(src)
 			})
-			var err error
-			if c.set, err = fields.New(elements); err != nil {
-				return nil, err
+			if c.set, err = fields.New(elements); err != nil { // elements are JSON in every format
+				return err
 			}
 			t.brood = append(t.brood, c)
 		}
 		d.tables = append(d.tables, t)
 	}
-	var err error
-	if d.values, err = fields.New(values); err != nil {
-		return nil, err
+	ofValues, ofKeys := formats(d.values.topic)
+	if d.values.plan, err = ofValues.Plan(values); err != nil {
+		return err
 	}
-	if d.keys, err = fields.New(keys); err != nil {
-		return nil, err
+	if d.keys.plan, err = ofKeys.Plan(keys); err != nil {
+		return err
 	}
 	d.scratches.New = func() any {
-		return &scratch{d: d, values: make([]fields.Value, d.values.Len()), keys: make([]fields.Value, d.keys.Len())}
+		return &scratch{d: d, values: make([]event.Value, len(values)), keys: make([]event.Value, len(keys))}
 	}
-	return d, nil
+	return nil
 }
 
 // placeColumns finds the places of the columns' sources.
@@ -150,19 +170,30 @@ func (d *decoder) put(sc *scratch) {
 	}
 	clear(sc.values) // they hold the last record's memory
 	clear(sc.keys)
-	sc.key = fields.Value{}
+	if cap(sc.arena) > maxArena {
+		sc.arena = nil
+	}
 	d.scratches.Put(sc)
 }
 
-// readKey reads a record's key, which has to be JSON, and the paths into it, once a record.
-func (sc *scratch) readKey(key []byte) *pgtext.Refusal {
+// read reads a record's value or key. Where it can't be read by anybody, or not yet, the refusal stands for that:
+// see decode.
+func (sc *scratch) read(from *reader, doc []byte, rec *sink.Record, values []event.Value) *pgtext.Refusal {
+	r, err := from.read(doc, rec, values, &sc.arena)
+	if err != nil {
+		sc.failed = err
+		return &pgtext.Refusal{}
+	}
+	return r
+}
+
+// readKey reads the paths into a record's key, once a record.
+func (sc *scratch) readKey(rec *sink.Record) *pgtext.Refusal {
 	if !sc.keyRead {
-		sc.keyRead, sc.keyRefused = true, pgtext.RefusalOf(sc.d.keys.Extract(key, sc.keys))
-		if sc.keyRefused != nil {
-			sc.keyRefused.Message = "record key: " + sc.keyRefused.Message
-			return sc.keyRefused
+		sc.keyRead, sc.keyRefused = true, nil
+		if r := sc.read(&sc.d.keys, rec.Key, rec, sc.keys); r != nil {
+			sc.keyRefused = pgtext.Refuse(r.Code, "record key: "+r.Message)
 		}
-		sc.key = fields.Document(key)
 	}
 	return sc.keyRefused
 }

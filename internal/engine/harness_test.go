@@ -80,11 +80,16 @@ func (db *database) pool(configure ...func(*pgxpool.Config)) *pgxpool.Pool {
 // open runs init and opens a sink.
 func (db *database) open(cfg sink.Config, configure ...func(*pgxpool.Config)) *engine {
 	db.T.Helper()
+	return db.openWith(cfg, Options{}, configure...)
+}
+
+func (db *database) openWith(cfg sink.Config, o Options, configure ...func(*pgxpool.Config)) *engine {
+	db.T.Helper()
 	if err := schema.Init(db.T.Context(), db.Conn, cfg); err != nil {
 		db.T.Fatal(err)
 	}
 	pool := db.pool(configure...)
-	s, err := Open(db.T.Context(), pool, nil, cfg)
+	s, err := OpenWith(db.T.Context(), pool, nil, cfg, o)
 	if err != nil {
 		db.T.Fatal(err)
 	}

@@ -21,6 +21,8 @@ import (
 // fenced, writes the others without them. A batch that is too much for the server's
 // limits is written in halves, each a transaction.
 //
+// A part whose records need a schema by now, since a table was altered, gets a *[decode.MissingSchema].
+//
 // When ctx ends, the parts that are not known to be committed get its error; a
 // COMMIT that was on its way may or may not have arrived, as the ledger tells
 // whoever claims next.
@@ -73,8 +75,16 @@ type job struct {
 func (j *job) decode(m *plan) {
 	j.plan = m
 	for _, p := range j.parts {
-		if j.failed[p] == nil {
-			m.decode.Redecode(p)
+		if j.failed[p] != nil {
+			continue
+		}
+		err := m.decode.Redecode(p)
+		var unusable *decode.SchemaError
+		if errors.As(err, &unusable) {
+			err = j.s.stop(err)
+		}
+		if err != nil { // a schema that the mapping before could do without is the caller's to find
+			j.failed[p] = err
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/offsets"
@@ -17,17 +18,28 @@ import (
 // *ConfigErrors, joined. Any other error is one of the connection.
 // The ledger may be nil if nothing is going to be written: see [Sink.WithLedger].
 func Open(ctx context.Context, pool *pgxpool.Pool, ledger *offsets.Ledger, cfg sink.Config) (*Sink, error) {
-	return OpenStages(ctx, pool, ledger, cfg, nil)
+	return OpenWith(ctx, pool, ledger, cfg, Options{})
 }
 
-// OpenStages is Open where some tables, by the names of their entries, are stages.
-func OpenStages(ctx context.Context, pool *pgxpool.Pool, ledger *offsets.Ledger, cfg sink.Config, stages map[string]*target.Stage) (*Sink, error) {
-	if err := mapping.Refused(mapping.Check(&cfg, stages)); err != nil {
+// Options are what a sink is opened with beside its configuration.
+type Options struct {
+	// Stages among the tables, by the names of their entries.
+	Stages map[string]*target.Stage
+	// Formats of the topics. Nil: JSON.
+	Formats decode.Formats
+}
+
+// OpenWith is [Open] with options.
+func OpenWith(ctx context.Context, pool *pgxpool.Pool, ledger *offsets.Ledger, cfg sink.Config, o Options) (*Sink, error) {
+	if err := mapping.Refused(mapping.Check(&cfg, o.Stages)); err != nil {
 		return nil, err
 	}
 	cfg = mapping.WithDefaults(cfg)
+	if o.Formats == nil {
+		o.Formats = decode.JSON
+	}
 	s := &Sink{
-		pool: pool, ledger: ledger, cfg: cfg, stages: stages, log: cfg.Logger, compiled: &compiled{},
+		pool: pool, ledger: ledger, cfg: cfg, stages: o.Stages, formats: o.Formats, schemas: &decode.Schemas{}, log: cfg.Logger, compiled: &compiled{},
 		beginSQL: mapping.SettingsOf(&cfg).Begin(), slack: defaultSlack, stuckAfter: defaultStuckAfter,
 		writers: &sync.Pool{New: func() any { return new(writer) }}, warned: &warned{},
 		stats:  newStats(),

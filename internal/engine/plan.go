@@ -26,8 +26,8 @@ type plan struct {
 	decode *decode.Plan
 }
 
-// newMapping is a mapping whose tables have learnt nothing yet.
-func newPlan(data *mapping.Mapping) (*plan, error) {
+// newPlan is a mapping whose tables have learnt nothing yet.
+func (s *Sink) newPlan(data *mapping.Mapping) (*plan, error) {
 	m := &plan{Mapping: data}
 	for _, t := range data.Tables {
 		m.tables = append(m.tables, &table{Table: t, learn: &learner{}})
@@ -38,7 +38,7 @@ func newPlan(data *mapping.Mapping) (*plan, error) {
 		}
 	}
 	var err error
-	if m.decode, err = decode.Compile(data); err != nil {
+	if m.decode, err = decode.Compile(data, s.formats, s.schemas); err != nil {
 		return nil, fmt.Errorf("compile the plan: %w", err)
 	}
 	return m, nil
@@ -118,5 +118,5 @@ func (s *Sink) compile(ctx context.Context) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newPlan(data)
+	return s.newPlan(data)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/oncesink/oncesink/internal/decode"
+	payload "github.com/oncesink/oncesink/internal/event"
 	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/target"
 	"github.com/oncesink/oncesink/offsets"
@@ -24,8 +25,10 @@ type Sink struct {
 	ledger *offsets.Ledger
 	cfg    sink.Config
 	// stages among the tables, by the names of their entries.
-	stages map[string]*target.Stage
-	log    *slog.Logger
+	stages  map[string]*target.Stage
+	formats decode.Formats
+	schemas *decode.Schemas // that any plan has learnt
+	log     *slog.Logger
 	// compiled is shared by the copies that WithLedger makes.
 	compiled *compiled
 
@@ -85,4 +88,15 @@ func (s *Sink) Topics() []string {
 // fault for a record that can't become rows in every table that its topic feeds.
 // Records below p.To are dropped: they are in the part already (an empty part
 // takes any). A record that would take more than 1 GiB of memory is a fault. Bound the part by [Part.Bytes].
-func (s *Sink) Add(p *decode.Part, records ...sink.Record) { s.plan().decode.Add(p, records...) }
+//
+// It returns how many records it took. That is all, unless one needs a schema: a *[decode.MissingSchema] asks
+// for it, and a *[decode.SchemaError] says that it can't be used. Only formats with schemas have errors. It never waits.
+func (s *Sink) Add(p *decode.Part, records ...sink.Record) (n int, err error) {
+	return s.plan().decode.Add(p, records...)
+}
+
+// Learn takes a schema that Add, or a [Sink.Write], asked for; a second time it changes nothing. Afterwards the same record can be
+// added. The error is a *[decode.SchemaError]: the schema can't be used.
+func (s *Sink) Learn(of decode.SchemaOf, schema payload.Schema) error {
+	return s.plan().decode.Learn(of, schema)
+}

@@ -135,7 +135,9 @@ func SetsOf(schema, name string) string {
 // could not be inserted on its own.
 func (s *Sink) StageSet(entry string, r sink.Record) string {
 	var p decode.Part
-	s.Add(&p, r)
+	if _, err := s.Add(&p, r); err != nil {
+		return "" // it can't be read: it fills nothing
+	}
 	for _, row := range p.Rows {
 		t := p.DecodedBy.Tables[row.Table]
 		if t.Config.Name != entry || row.Tombstone {

@@ -296,7 +296,7 @@ func (s *stage) prepare(ctx context.Context, j *job) (*engine.Sink, *offsets.Led
 	if err != nil {
 		return nil, nil, rights("prepare the stage", err)
 	}
-	sk, err := engine.OpenStages(ctx, j.Pool, nil, cfg, stages)
+	sk, err := engine.OpenWith(ctx, j.Pool, nil, cfg, engine.Options{Stages: stages})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -98,14 +98,16 @@ func New(s *engine.Sink) *Sample {
 	return &Sample{sink: s, mapping: s.Mapping(), topics: map[string]*topicSample{}}
 }
 
-// Add counts records of one partition, in offset order. An error is one of the connection, or of ctx: the records are
-// then not counted.
+// Add counts records of one partition, in offset order. An error is one of the connection, or of ctx, or one of [engine.Sink.Add]: the
+// records are then not counted.
 func (x *Sample) Add(ctx context.Context, records ...sink.Record) error {
 	if len(records) == 0 {
 		return nil
 	}
 	p := &decode.Part{}
-	x.sink.Add(p, records...)
+	if _, err := x.sink.Add(p, records...); err != nil {
+		return err
+	}
 	faults := make(map[int32]decode.Fault, len(p.Faults))
 	for _, f := range p.Faults {
 		f.Message = decoderSays(&f)

@@ -4,6 +4,7 @@ package wiring
 
 import (
 	"github.com/oncesink/oncesink/internal/engine"
+	"github.com/oncesink/oncesink/internal/event"
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -16,6 +17,8 @@ type Parts struct {
 	Until map[offsets.Partition]int64
 	// NoMirror leaves the Kafka group of this name alone: no copy of the positions.
 	NoMirror bool
+	// Schemas that records refer to; nil if no format needs any.
+	Schemas event.SchemaSource
 }
 
 // BufferBytes is the default of consumer.Config.BufferBytes.
