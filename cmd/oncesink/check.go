@@ -8,15 +8,14 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/oncesink/oncesink/internal/mapping"
-
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
 	"github.com/oncesink/oncesink/consumer"
 	"github.com/oncesink/oncesink/docs"
+	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/rollup"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -257,7 +256,7 @@ func (r *checkReport) print(w io.Writer, sql bool) {
 	if r.Sample != nil {
 		r.Sample.print(w)
 	}
-	if n := len(r.of(target.Changes)); n > 0 {
+	if n := len(r.of(tables.Changes)); n > 0 {
 		fmt.Fprintln(w)
 		printWrapped(w, "", fmt.Sprintf("ready to run; %d finding(s) keep the same events from giving the same rows: docs/lint.md", n))
 		return
@@ -266,7 +265,7 @@ func (r *checkReport) print(w io.Writer, sql bool) {
 }
 
 // of returns the findings of a severity.
-func (r *checkReport) of(s target.Severity) (found []target.Finding) {
+func (r *checkReport) of(s tables.Severity) (found []tables.Finding) {
 	for _, t := range r.Tables {
 		for _, f := range t.Findings {
 			if f.Severity == s {
@@ -279,9 +278,9 @@ func (r *checkReport) of(s target.Severity) (found []target.Finding) {
 
 // found is the error that findings, and the dead letters of a sample, are; nil if there are none that count.
 func (r *checkReport) found(strict bool) error {
-	findings := r.of(target.Changes)
+	findings := r.of(tables.Changes)
 	if strict {
-		findings = append(findings, r.of(target.Surprises)...)
+		findings = append(findings, r.of(tables.Surprises)...)
 	}
 	var errs []error
 	if len(findings) > 0 {
@@ -294,7 +293,7 @@ func (r *checkReport) found(strict bool) error {
 }
 
 // findingsError ends a check that found what it looks for.
-type findingsError struct{ findings []target.Finding }
+type findingsError struct{ findings []tables.Finding }
 
 func (e *findingsError) Error() string {
 	accept := e.findings[0].Code

@@ -7,7 +7,7 @@ import (
 
 	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/statement"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -143,7 +143,7 @@ func (p *Params) places(events []Event) {
 }
 
 // Rows adds what a statement of this shape takes of the events.
-func (p *Params) Rows(t *target.Table, s statement.Shape, events []Event) {
+func (p *Params) Rows(t *tables.Table, s statement.Shape, events []Event) {
 	for _, i := range s.Columns {
 		if t.Columns[i].Computed == nil {
 			p.texts(events, i)
@@ -252,6 +252,6 @@ func (e *Event) Arrays() uint16 { return e.Part.Rows[e.Row].Arrays }
 func (e *Event) Tombstone() bool { return e.Part.Rows[e.Row].Tombstone }
 
 // Deletes reports whether the event is a tombstone that deletes its row of the table.
-func (e *Event) Deletes(t *target.Table) bool { return t.Strategy == sink.Upsert && e.Tombstone() }
+func (e *Event) Deletes(t *tables.Table) bool { return t.Strategy == sink.Upsert && e.Tombstone() }
 
 func (e *Event) Offset() int64 { return e.Part.Records[e.Part.Rows[e.Row].Record].Offset }

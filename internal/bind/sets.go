@@ -5,7 +5,7 @@ import (
 
 	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/statement"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 )
 
 // Sets are events by the set of columns that they have a field for. The zero value is ready to use. Its buffers are
@@ -20,7 +20,7 @@ const Tombstones = "-"
 const maxGroups = 32
 
 // Split groups events of a table; their order stays.
-func (s *Sets) Split(t *target.Table, events []Event) {
+func (s *Sets) Split(t *tables.Table, events []Event) {
 	if s.groups == nil || len(s.groups) > maxGroups {
 		s.groups = map[string]*[]Event{}
 	}

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/oncesink/oncesink/internal/decode"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -42,7 +42,7 @@ func (s *Sets) String() (text string) {
 
 // TestSets: the fullest set first, the events of each in their order; and nothing is left of what was split before.
 func TestSets(t *testing.T) {
-	upsert := &target.Table{Columns: make([]target.Column, 2), Strategy: sink.Upsert}
+	upsert := &tables.Table{Columns: make([]tables.Column, 2), Strategy: sink.Upsert}
 	var s Sets
 	for _, tt := range []struct {
 		events []string
@@ -59,7 +59,7 @@ func TestSets(t *testing.T) {
 		}
 	}
 	// To another strategy a record without a value is an event like others, whose cells say what it has.
-	s.Split(&target.Table{Strategy: sink.Append}, events("-", "-"))
+	s.Split(&tables.Table{Strategy: sink.Append}, events("-", "-"))
 	if got := s.String(); got != " 0 1, -, " {
 		t.Errorf("tombstones of an append table: got %q", got)
 	}
@@ -67,7 +67,7 @@ func TestSets(t *testing.T) {
 
 // TestSetsBuffers: they are kept, but for the events, and not without end.
 func TestSetsBuffers(t *testing.T) {
-	table := &target.Table{Columns: make([]target.Column, 8), Strategy: sink.Upsert}
+	table := &tables.Table{Columns: make([]tables.Column, 8), Strategy: sink.Upsert}
 	var s Sets
 	some := slices.Repeat(events("11111111", "-", "10000000"), 100)
 	s.Split(table, some)

@@ -9,7 +9,7 @@ import (
 	"github.com/oncesink/oncesink/internal/event"
 	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/internal/source"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -242,7 +242,7 @@ func (t *tableDecoder) tombstone(p *Part, rec *sink.Record, sc *scratch) *Fault 
 
 // cell appends the column's text to p.text; at is the source's place among the
 // paths into the value or the key.
-func readCell(c *target.Column, p *Part, rec *sink.Record, at int32, sc *scratch) (Cell, *pgtext.Refusal) {
+func readCell(c *tables.Column, p *Part, rec *sink.Record, at int32, sc *scratch) (Cell, *pgtext.Refusal) {
 	start := len(p.Text)
 	var r *pgtext.Refusal
 	switch src := &c.Source; {
@@ -282,7 +282,7 @@ func readCell(c *target.Column, p *Part, rec *sink.Record, at int32, sc *scratch
 	return p.cellFrom(start), r
 }
 
-func readValue(c *target.Column, p *Part, v event.Value) (Cell, *pgtext.Refusal) {
+func readValue(c *tables.Column, p *Part, v event.Value) (Cell, *pgtext.Refusal) {
 	switch v.Kind {
 	case event.Absent:
 		return Cell{Len: CellAbsent}, nil
@@ -320,7 +320,7 @@ func rawBytes(r *sink.Record, src *source.Source) (b []byte, ok bool) {
 }
 
 // Compute marks the computed columns of a row whose cells begin at first: as there if all inputs are.
-func Compute(t *target.Table, cells []Cell) {
+func Compute(t *tables.Table, cells []Cell) {
 	for i := range t.Columns {
 		c := t.Columns[i].Computed
 		if c == nil {

@@ -7,12 +7,12 @@ import (
 
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/pgtext"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 )
 
 // AddRow appends a row whose cells are the part's last, with its canonical key and version. A row whose texts
 // only PostgreSQL can read stays open until Seal.
-func (p *Part) AddRow(t *target.Table, r Row, limit int) *Fault {
+func (p *Part) AddRow(t *tables.Table, r Row, limit int) *Fault {
 	p.Rows = append(p.Rows, r)
 	k := sealing{p: p, r: &p.Rows[len(p.Rows)-1], t: t}
 	key := k.seal()
@@ -30,7 +30,7 @@ func (p *Part) AddRow(t *target.Table, r Row, limit int) *Fault {
 
 // distinct refuses an event that has two elements with one key, among rows of children from one to before another.
 // Those that are open are left out.
-func (p *Part) distinct(t *target.Table, from, to int) *Fault {
+func (p *Part) distinct(t *tables.Table, from, to int) *Fault {
 	if to-from < 2 {
 		return nil
 	}
@@ -104,7 +104,7 @@ func (p *Part) siblings() (faults []Fault) {
 type sealing struct {
 	p     *Part
 	r     *Row
-	t     *target.Table
+	t     *tables.Table
 	known Spellings
 	open  Spellings
 	fault *Fault
@@ -174,7 +174,7 @@ func (k *sealing) canonical(i int, missing string) []byte {
 }
 
 // refuse notes the first reason.
-func (k *sealing) refuse(c *target.Column, code, message string) {
+func (k *sealing) refuse(c *tables.Column, code, message string) {
 	if k.fault == nil {
 		k.fault = &Fault{Record: k.r.Record, Table: k.t.Title(), Column: c.Name, Code: code, Message: message}
 	}

@@ -6,7 +6,7 @@ import (
 
 	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/internal/source"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -14,7 +14,7 @@ import (
 const timestampLayout = "2006-01-02T15:04:05.000Z07:00"
 
 // appendMeta appends what a record's place or time is as the column's text.
-func appendMeta(c *target.Column, dst []byte, rec *sink.Record) []byte {
+func appendMeta(c *tables.Column, dst []byte, rec *sink.Record) []byte {
 	quoted := c.Kind == pgtext.KindJSON
 	switch c.Source.Meta {
 	case source.Partition:

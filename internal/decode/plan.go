@@ -9,7 +9,7 @@ import (
 	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/internal/source"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -24,7 +24,7 @@ type decoder struct {
 
 // tableDecoder is a table with the places of its columns' paths.
 type tableDecoder struct {
-	*target.Table
+	*tables.Table
 	index    int32   // into plan.tables
 	columnAt []int32 // by column: index of its path; -1 without one
 	keyAt    []int32 // the same of recordKey
@@ -58,7 +58,7 @@ func (p *paths) add(path string) int32 {
 
 // Plan says how the records of all topics are decoded.
 type Plan struct {
-	Tables []*target.Table
+	Tables []*tables.Table
 	// Decoders of the topics; a topic that feeds no table has none.
 	Decoders map[string]*decoder
 	// schemas are those that any plan of the sink has learnt.

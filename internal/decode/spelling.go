@@ -2,12 +2,12 @@ package decode
 
 import (
 	"github.com/oncesink/oncesink/internal/pgtext"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 )
 
 // Spellings are the canonical texts of keys and versions that Go can't read, by
 // column and text: 1e3, Infinity, 8 January 2026 and the like. PostgreSQL reads them.
-type Spellings map[*target.Column]map[string]*Spelling
+type Spellings map[*tables.Column]map[string]*Spelling
 
 // Spelling is nil until it was asked for.
 type Spelling struct {
@@ -15,7 +15,7 @@ type Spelling struct {
 	Refused *pgtext.Refusal
 }
 
-func (s *Spellings) add(c *target.Column, text string) {
+func (s *Spellings) add(c *tables.Column, text string) {
 	if *s == nil {
 		*s = Spellings{}
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/oncesink/oncesink/internal/bind"
 	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/internal/statement"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 )
 
 // COPY in binary takes half of PostgreSQL's time: it spares it the reading of texts. So Go
@@ -27,7 +27,7 @@ const (
 const binaryHeader = "PGCOPY\n\xff\r\n\x00" + "\x00\x00\x00\x00" + "\x00\x00\x00\x00"
 
 // wiresOf are the binary forms of the columns; nil if one of them is not known here.
-func wiresOf(t *target.Table, s statement.Shape) []pgtext.Wire {
+func wiresOf(t *tables.Table, s statement.Shape) []pgtext.Wire {
 	forms := make([]pgtext.Wire, len(s.Columns))
 	for k, i := range s.Columns {
 		if forms[k] = t.Columns[i].Wire(); forms[k] == nil {

@@ -3,7 +3,7 @@ package engine
 import (
 	"github.com/oncesink/oncesink/internal/bind"
 	"github.com/oncesink/oncesink/internal/statement"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 )
 
 // A table of children holds the elements of an array of its parent's events. The last event that has the array, by
@@ -35,9 +35,9 @@ func (w *writer) children(t *table, events []bind.Event) {
 		if len(parents) == 0 {
 			continue
 		}
-		claim := func(t *target.Table, s statement.Shape) string { return statement.ClaimSet(t, c.Table, s) }
+		claim := func(t *tables.Table, s statement.Shape) string { return statement.ClaimSet(t, c.Table, s) }
 		w.run(doing{verb: "write", table: t, beside: true}, claim, statement.LookShape(t.Table), parents)
-		w.statement(t, func(t *target.Table, s statement.Shape) string { return statement.DeleteStale(t, c.Table, s) }, statement.Shape{Columns: t.Key}, parents)
+		w.statement(t, func(t *tables.Table, s statement.Shape) string { return statement.DeleteStale(t, c.Table, s) }, statement.Shape{Columns: t.Key}, parents)
 		if c.Stage != nil && c.Stage.Filled != "" {
 			w.noteFilled(c, rows)
 		}

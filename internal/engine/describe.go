@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/oncesink/oncesink/internal/mapping"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -14,7 +14,7 @@ import (
 func (s *Sink) Describe() []mapping.TableReport { return mapping.Describe(&s.cfg, s.Mapping()) }
 
 // Lint finds what keeps the same events from giving the same rows, for each table in the order of the configuration.
-func (s *Sink) Lint(ctx context.Context) ([][]target.Finding, error) {
+func (s *Sink) Lint(ctx context.Context) ([][]tables.Finding, error) {
 	tx, err := s.Begin(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("lint: %w", err)

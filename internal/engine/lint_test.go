@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/oncesink/oncesink/internal/mapping"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -116,7 +116,7 @@ func TestLint(t *testing.T) {
 // TestLintOfChildren: a cascade from a parent to its own children is none.
 func TestLintOfChildren(t *testing.T) {
 	for i, found := range shop(t, "references orders on delete cascade").lint() {
-		if slices.ContainsFunc(found, func(f target.Finding) bool { return strings.HasPrefix(f.Code, "cascade") }) {
+		if slices.ContainsFunc(found, func(f tables.Finding) bool { return strings.HasPrefix(f.Code, "cascade") }) {
 			t.Errorf("table %d: %+v", i, found)
 		}
 	}
@@ -181,7 +181,7 @@ func TestLintDocumented(t *testing.T) {
 }
 
 // lint is what [Sink.Lint] finds of each table.
-func (e *engine) lint() [][]target.Finding {
+func (e *engine) lint() [][]tables.Finding {
 	e.t.Helper()
 	found, err := e.Lint(e.t.Context())
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"github.com/oncesink/oncesink/internal/bind"
 	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/statement"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -115,7 +115,7 @@ func (t *table) route(n int) route {
 }
 
 // whole reports whether the event alone can make a row.
-func whole(t *target.Table, e *bind.Event) bool {
+func whole(t *tables.Table, e *bind.Event) bool {
 	for _, i := range t.Required {
 		if e.Cell(i).Len == decode.CellAbsent {
 			return false

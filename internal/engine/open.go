@@ -8,7 +8,7 @@ import (
 
 	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/mapping"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -24,7 +24,7 @@ func Open(ctx context.Context, pool *pgxpool.Pool, ledger *offsets.Ledger, cfg s
 // Options are what a sink is opened with beside its configuration.
 type Options struct {
 	// Stages among the tables, by the names of their entries.
-	Stages map[string]*target.Stage
+	Stages map[string]*tables.Stage
 	// Formats of the topics. Nil: JSON.
 	Formats decode.Formats
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/oncesink/oncesink/internal/catalog"
 	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/mapping"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -117,7 +117,7 @@ func TestArrange(t *testing.T) {
 	tables := func(n int) *mapping.Mapping {
 		m := &mapping.Mapping{}
 		for i := range n {
-			m.Tables = append(m.Tables, &target.Table{OID: uint32(i)})
+			m.Tables = append(m.Tables, &tables.Table{OID: uint32(i)})
 		}
 		return m
 	}

@@ -4,7 +4,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 )
 
 // route is the way events become rows. Every route leaves the same table: they
@@ -126,7 +126,7 @@ func (l *learner) wrote(n, changed int) {
 
 // table is a target table that is written.
 type table struct {
-	*target.Table
+	*tables.Table
 	learn *learner
 	// children are written with it.
 	children []*table

@@ -13,7 +13,7 @@ import (
 	"github.com/oncesink/oncesink/internal/decode"
 	payload "github.com/oncesink/oncesink/internal/event"
 	"github.com/oncesink/oncesink/internal/mapping"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -25,7 +25,7 @@ type Sink struct {
 	ledger *offsets.Ledger
 	cfg    sink.Config
 	// stages among the tables, by the names of their entries.
-	stages  map[string]*target.Stage
+	stages  map[string]*tables.Stage
 	formats decode.Formats
 	schemas *decode.Schemas // that any plan has learnt
 	log     *slog.Logger

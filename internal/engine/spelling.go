@@ -14,7 +14,7 @@ import (
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/internal/statement"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 )
 
 // spell asks PostgreSQL for the open spellings and adds them to the known ones.
@@ -48,7 +48,7 @@ func (s *Sink) spell(ctx context.Context, open, known decode.Spellings) (err err
 }
 
 // spell finds the texts that are none by halving.
-func spell(c *target.Column, ctx context.Context, tx pgx.Tx, texts []string, known map[string]*decode.Spelling) error {
+func spell(c *tables.Column, ctx context.Context, tx pgx.Tx, texts []string, known map[string]*decode.Spelling) error {
 	sub, err := tx.Begin(ctx) // a savepoint
 	if err != nil {
 		return err
@@ -78,7 +78,7 @@ func spell(c *target.Column, ctx context.Context, tx pgx.Tx, texts []string, kno
 	return nil
 }
 
-func spellAll(c *target.Column, ctx context.Context, tx pgx.Tx, texts []string) ([][]byte, error) {
+func spellAll(c *tables.Column, ctx context.Context, tx pgx.Tx, texts []string) ([][]byte, error) {
 	rows, err := tx.Query(ctx, statement.Canonical(c), texts)
 	if err != nil {
 		return nil, err

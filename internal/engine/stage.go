@@ -12,7 +12,7 @@ import (
 	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/statement"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -109,7 +109,7 @@ func (s *Sink) Layout(entry string) (Layout, bool) {
 		l.Children = append(l.Children, c.Config.Name)
 	}
 	if t.Strategy == sink.Append && t.Guarded {
-		l.Key = []string{target.SourceColumn, target.OffsetColumn}
+		l.Key = []string{tables.SourceColumn, tables.OffsetColumn}
 	}
 	return l, true
 }

@@ -7,7 +7,7 @@ import (
 
 	"github.com/oncesink/oncesink/internal/bind"
 	"github.com/oncesink/oncesink/internal/statement"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 )
 
 // writer turns records into the statements of a transaction. It holds buffers
@@ -167,7 +167,7 @@ func (w *writer) round(t *table, events []bind.Event) {
 }
 
 // insert writes events as rows of their own, in their order, by one form of statement.
-func (w *writer) insert(t *table, form func(*target.Table, statement.Shape) string, events []bind.Event) {
+func (w *writer) insert(t *table, form func(*tables.Table, statement.Shape) string, events []bind.Event) {
 	w.sets.Split(t.Table, events)
 	sets := w.sets.Names()
 	if len(sets) > maxSets {
@@ -180,16 +180,16 @@ func (w *writer) insert(t *table, form func(*target.Table, statement.Shape) stri
 }
 
 // statement adds one form for the events, in as many statements as their size asks for.
-func (w *writer) statement(t *table, form func(*target.Table, statement.Shape) string, s statement.Shape, events []bind.Event) {
+func (w *writer) statement(t *table, form func(*tables.Table, statement.Shape) string, s statement.Shape, events []bind.Event) {
 	w.run(doing{verb: "write", table: t}, form, s, events)
 }
 
 // ask adds a look at the events; its answers follow each other in w.answers.
-func (w *writer) ask(t *table, form func(*target.Table, statement.Shape) string, s statement.Shape, events []bind.Event) {
+func (w *writer) ask(t *table, form func(*tables.Table, statement.Shape) string, s statement.Shape, events []bind.Event) {
 	w.run(doing{verb: "look at", table: t, asks: true}, form, s, events)
 }
 
-func (w *writer) run(d doing, form func(*target.Table, statement.Shape) string, s statement.Shape, events []bind.Event) {
+func (w *writer) run(d doing, form func(*tables.Table, statement.Shape) string, s statement.Shape, events []bind.Event) {
 	sql := form(d.table.Table, s)
 	if sql == "" {
 		return
@@ -219,7 +219,7 @@ func (w *writer) run(d doing, form func(*target.Table, statement.Shape) string, 
 const wide = 100
 
 // flagged are the columns of a statement with flags, over events of these sets.
-func flagged(t *target.Table, sets []string) []int {
+func flagged(t *tables.Table, sets []string) []int {
 	if len(t.Columns) < wide {
 		return t.All()
 	}

@@ -13,12 +13,12 @@ import (
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/internal/source"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/sink"
 )
 
 // checkRelation reports whether rows can be written at all.
-func checkRelation(r *catalog.Relation, cfg *sink.Config, stage *target.Stage, ps *Problems) bool {
+func checkRelation(r *catalog.Relation, cfg *sink.Config, stage *tables.Stage, ps *Problems) bool {
 	switch {
 	case r.Kind == "v" || r.Kind == "m":
 		ps.Add(r.Qualified()+" is a view", "name the table below it")
@@ -43,10 +43,10 @@ func checkRelation(r *catalog.Relation, cfg *sink.Config, stage *target.Stage, p
 
 // mapColumns decides which columns events fill: every one that is not generated
 // or the engine's, from the field of its name unless the configuration says otherwise.
-func mapColumns(t *target.Table, r *catalog.Relation, cfg sink.TableConfig, ps *Problems) {
+func mapColumns(t *tables.Table, r *catalog.Relation, cfg sink.TableConfig, ps *Problems) {
 	for name := range cfg.Columns {
 		switch c := r.Column(name); {
-		case target.IsEngine(name): // refused by Check
+		case tables.IsEngine(name): // refused by Check
 		case c == nil:
 			ps.Add(fmt.Sprintf("table %s has no column %q", r.Qualified(), name), "it has "+strings.Join(columnNames(r), ", "))
 		case c.Generated:
@@ -58,10 +58,10 @@ func mapColumns(t *target.Table, r *catalog.Relation, cfg sink.TableConfig, ps *
 	}
 	for i := range r.Columns {
 		rc := &r.Columns[i]
-		if rc.Generated || target.IsEngine(rc.Name) || numbered(t, rc, cfg) {
+		if rc.Generated || tables.IsEngine(rc.Name) || numbered(t, rc, cfg) {
 			continue
 		}
-		c := target.Column{Type: rc.Type, Name: rc.Name, NotNull: rc.NotNull && !rc.HasDefault, HasDefault: rc.HasDefault, Default: rc.DefaultExpr}
+		c := tables.Column{Type: rc.Type, Name: rc.Name, NotNull: rc.NotNull && !rc.HasDefault, HasDefault: rc.HasDefault, Default: rc.DefaultExpr}
 		from := cfg.Columns[c.Name]
 		var err error
 		parse := source.Parse
@@ -93,15 +93,15 @@ func mapColumns(t *target.Table, r *catalog.Relation, cfg sink.TableConfig, ps *
 
 // numbered reports whether PostgreSQL alone numbers the column: an identity that is generated always takes a
 // value in an insert that overrides it, and in no update.
-func numbered(t *target.Table, c *catalog.Column, cfg sink.TableConfig) bool {
+func numbered(t *tables.Table, c *catalog.Column, cfg sink.TableConfig) bool {
 	return c.Identity == "a" && t.Strategy == sink.Upsert && !slices.Contains(cfg.Key, c.Name)
 }
 
 // mapKey finds the unique index that decides what one row is, and the other ones.
-func mapKey(t *target.Table, r *catalog.Relation, cfg sink.TableConfig, ps *Problems) {
+func mapKey(t *tables.Table, r *catalog.Relation, cfg sink.TableConfig, ps *Problems) {
 	want := slices.Clone(cfg.Key)
 	if t.Strategy == sink.Append {
-		want = []string{target.SourceColumn, target.OffsetColumn}
+		want = []string{tables.SourceColumn, tables.OffsetColumn}
 	}
 	found := t.Bulk()
 	for _, x := range r.Indexes {
@@ -122,8 +122,8 @@ func mapKey(t *target.Table, r *catalog.Relation, cfg sink.TableConfig, ps *Prob
 		t.Others = append(t.Others, "exclusion constraint "+x)
 	}
 	if t.Strategy == sink.Append {
-		if !found && t.Guarded && r.Column(target.SourceColumn) != nil {
-			ps.later(fmt.Sprintf("table %s has no unique index over %s and %s", r.Qualified(), target.SourceColumn, target.OffsetColumn), "run `oncesink init`, or set `guard: none`")
+		if !found && t.Guarded && r.Column(tables.SourceColumn) != nil {
+			ps.later(fmt.Sprintf("table %s has no unique index over %s and %s", r.Qualified(), tables.SourceColumn, tables.OffsetColumn), "run `oncesink init`, or set `guard: none`")
 		}
 		return
 	}
@@ -162,7 +162,7 @@ func subset(a, b []string) bool {
 
 func SameSet(a, b []string) bool { return subset(a, b) && subset(b, a) }
 
-func mapVersion(t *target.Table, r *catalog.Relation, cfg sink.TableConfig, ps *Problems) {
+func mapVersion(t *tables.Table, r *catalog.Relation, cfg sink.TableConfig, ps *Problems) {
 	if cfg.Version == "" {
 		return
 	}
@@ -183,7 +183,7 @@ func mapVersion(t *target.Table, r *catalog.Relation, cfg sink.TableConfig, ps *
 }
 
 // mapTombstones compiles how a tombstone names its row, and finds the delete memory.
-func mapTombstones(ctx context.Context, tx pgx.Tx, t *target.Table, cfg sink.TableConfig, ps *Problems) error {
+func mapTombstones(ctx context.Context, tx pgx.Tx, t *tables.Table, cfg sink.TableConfig, ps *Problems) error {
 	if len(cfg.RecordKey) == 0 {
 		return nil
 	}
@@ -203,11 +203,11 @@ func mapTombstones(ctx context.Context, tx pgx.Tx, t *target.Table, cfg sink.Tab
 }
 
 // checkGuard checks the engine columns (rule 10).
-func checkGuard(t *target.Table, r *catalog.Relation, ps *Problems) {
+func checkGuard(t *tables.Table, r *catalog.Relation, ps *Problems) {
 	if !t.Guarded {
 		return
 	}
-	for name, typ := range map[string]string{target.SourceColumn: "integer", target.OffsetColumn: "bigint"} {
+	for name, typ := range map[string]string{tables.SourceColumn: "integer", tables.OffsetColumn: "bigint"} {
 		switch c := r.Column(name); {
 		case c == nil:
 			ps.later(fmt.Sprintf("table %s has no column %s", r.Qualified(), name),
@@ -222,7 +222,7 @@ func checkGuard(t *target.Table, r *catalog.Relation, ps *Problems) {
 func columnNames(r *catalog.Relation) []string {
 	var names []string
 	for _, c := range r.Columns {
-		if !target.IsEngine(c.Name) {
+		if !tables.IsEngine(c.Name) {
 			names = append(names, c.Name)
 		}
 	}

@@ -4,11 +4,11 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 )
 
 // attach makes the table one of the parent's children.
-func attach(t, parent *target.Table, ps *Problems) {
+func attach(t, parent *tables.Table, ps *Problems) {
 	in := "table " + t.Title()
 	if len(t.Others) > 0 {
 		ps.Add(fmt.Sprintf("%s has %s besides the key", in, strings.Join(t.Others, " and ")), "children of different parents would stand in each other's way: leave it out")
@@ -27,6 +27,6 @@ func attach(t, parent *target.Table, ps *Problems) {
 	parent.Children = append(parent.Children, t)
 }
 
-func setMemoryOf(t *target.Table) Memory {
+func setMemoryOf(t *tables.Table) Memory {
 	return SetMemory(t.Schema, t.Name, &t.Config, t.Parent.Schema, t.Parent.Name, &t.Parent.Config)
 }

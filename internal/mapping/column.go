@@ -8,12 +8,12 @@ import (
 
 	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/internal/source"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 )
 
 // checkColumn refuses a source, an encoding, a unit or a zone that the column's type can't
 // have, and prepares what the others need.
-func checkColumn(c *target.Column) error {
+func checkColumn(c *tables.Column) error {
 	if err := checkEncoding(c); err != nil {
 		return err
 	}
@@ -28,7 +28,7 @@ func checkColumn(c *target.Column) error {
 	return checkMeta(c)
 }
 
-func checkEncoding(c *target.Column) error {
+func checkEncoding(c *tables.Column) error {
 	switch {
 	case c.Encoding != "" && c.Kind != pgtext.KindBytea:
 		return fmt.Errorf("encoding is for bytea, and the column's type is %s", c.Declared)
@@ -38,7 +38,7 @@ func checkEncoding(c *target.Column) error {
 	return nil
 }
 
-func checkZone(c *target.Column) error {
+func checkZone(c *tables.Column) error {
 	if c.Zone == "" {
 		return nil
 	}
@@ -52,7 +52,7 @@ func checkZone(c *target.Column) error {
 	return nil
 }
 
-func checkRounding(c *target.Column, rounding string) error {
+func checkRounding(c *tables.Column, rounding string) error {
 	if rounding != "" && !c.Rounds() {
 		return fmt.Errorf("rounding is for numeric, time and timestamp, and the column's type is %s", c.Declared)
 	}
@@ -60,7 +60,7 @@ func checkRounding(c *target.Column, rounding string) error {
 }
 
 // checkMeta checks that the record's place or time is something for the column.
-func checkMeta(c *target.Column) error {
+func checkMeta(c *tables.Column) error {
 	var name string
 	var kinds []pgtext.Kind
 	switch c.Source.Meta {

@@ -16,13 +16,13 @@ import (
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/pgtext"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/sink"
 )
 
 // Mapping is the configuration, compiled against the catalog of one moment. It is immutable.
 type Mapping struct {
-	Tables []*target.Table
+	Tables []*tables.Table
 	Topics map[string][]int32 // topic -> indexes of its tables
 	ByName []int              // indexes of tables in the order of their names
 	// Order in which tables are written, the referenced ones first.
@@ -43,7 +43,7 @@ type Mapping struct {
 // Compile reads the target tables from the catalog and checks the configuration, which [Check] found right and which has
 // its defaults, against them. All problems
 // found are *sink.ConfigErrors, joined. Any other error is one of the connection.
-func Compile(ctx context.Context, tx pgx.Tx, cfg *sink.Config, stages map[string]*target.Stage) (*Mapping, error) {
+func Compile(ctx context.Context, tx pgx.Tx, cfg *sink.Config, stages map[string]*tables.Stage) (*Mapping, error) {
 	ps := &Problems{}
 	if err := checkOwnTables(ctx, tx, ps); err != nil {
 		return nil, err
@@ -121,7 +121,7 @@ func readStamp(ctx context.Context, tx pgx.Tx, names []string) (s catalog.Stamp,
 }
 
 // DescribeColumns lists the columns that events fill, with their types.
-func DescribeColumns(t *target.Table) []string {
+func DescribeColumns(t *tables.Table) []string {
 	out := make([]string, len(t.Columns))
 	for i := range t.Columns {
 		out[i] = t.Columns[i].Name + " " + t.Columns[i].Declared
@@ -137,7 +137,7 @@ func OnlyIn(a, b []string) string {
 
 // OpenTable compiles one entry that [Check] found right. It returns nil without an error if a problem
 // leaves no table to speak of.
-func (m *Mapping) OpenTable(ctx context.Context, tx pgx.Tx, all *sink.Config, cfg sink.TableConfig, stage *target.Stage, ps *Problems) (*target.Table, *catalog.Relation, error) {
+func (m *Mapping) OpenTable(ctx context.Context, tx pgx.Tx, all *sink.Config, cfg sink.TableConfig, stage *tables.Stage, ps *Problems) (*tables.Table, *catalog.Relation, error) {
 	schema, name, err := pgname.Split(cfg.Name)
 	if err != nil {
 		ps.Add(err.Error(), `write "table" or "schema.table", a name with a dot in double quotes`)
@@ -154,7 +154,7 @@ func (m *Mapping) OpenTable(ctx context.Context, tx pgx.Tx, all *sink.Config, cf
 	if !checkRelation(r, all, stage, ps) {
 		return nil, nil, nil
 	}
-	t := &target.Table{
+	t := &tables.Table{
 		OID: r.OID, Schema: r.Schema, Name: r.Name, Strategy: cfg.Strategy, Guarded: cfg.Guard != sink.GuardNone, Version: -1,
 		Stage: stage, Strict: all.Rounding == pgtext.RoundingRefuse, IgnoreTombstones: cfg.Tombstones == sink.IgnoreTombstones, Topics: cfg.Topics, Config: cfg, Lock: pgname.LockKey(r.Qualified()),
 	}
@@ -169,7 +169,7 @@ func (m *Mapping) OpenTable(ctx context.Context, tx pgx.Tx, all *sink.Config, cf
 	}
 	if t.Strategy == sink.Children {
 		// That of a parent which can't be written is no problem of its children.
-		if i := slices.IndexFunc(m.Tables, func(p *target.Table) bool { return p.Config.Name == cfg.Parent }); i >= 0 {
+		if i := slices.IndexFunc(m.Tables, func(p *tables.Table) bool { return p.Config.Name == cfg.Parent }); i >= 0 {
 			attach(t, m.Tables[i], ps)
 			sets := setMemoryOf(t)
 			if err := sets.check(ctx, tx, ps); err != nil {
@@ -198,7 +198,7 @@ func (m *Mapping) prepareColumns(timeZone string) {
 }
 
 // checkCopy finds out whether rows may go by COPY at all.
-func checkCopy(t *target.Table, r *catalog.Relation) {
+func checkCopy(t *tables.Table, r *catalog.Relation) {
 	switch {
 	case r.RowsFiltered:
 		t.CopyRefused = "row level security applies to the role, which COPY refuses"

@@ -10,12 +10,12 @@ import (
 
 	"github.com/oncesink/oncesink/internal/catalog"
 	"github.com/oncesink/oncesink/internal/expression"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 )
 
 // mapComputed compiles the columns that are SQL expressions over others. PostgreSQL has to know them as
 // immutable, or a replay would give other rows.
-func mapComputed(ctx context.Context, tx pgx.Tx, t *target.Table, r *catalog.Relation, ps *Problems) error {
+func mapComputed(ctx context.Context, tx pgx.Tx, t *tables.Table, r *catalog.Relation, ps *Problems) error {
 	if err := mapInputs(ctx, tx, t, r, ps); err != nil {
 		return err
 	}
@@ -35,7 +35,7 @@ func mapComputed(ctx context.Context, tx pgx.Tx, t *target.Table, r *catalog.Rel
 		if err != nil {
 			return err
 		}
-		c.Computed = &target.Computed{SQL: sql}
+		c.Computed = &tables.Computed{SQL: sql}
 		for _, name := range result.Columns {
 			input := t.Index(name)
 			if input < 0 || t.Config.Columns[name].SQL != "" {
@@ -54,7 +54,7 @@ func mapComputed(ctx context.Context, tx pgx.Tx, t *target.Table, r *catalog.Rel
 }
 
 // computedColumns names the computed columns.
-func computedColumns(t *target.Table) (names []string) {
+func computedColumns(t *tables.Table) (names []string) {
 	for i := range t.Columns {
 		if t.Columns[i].Computed != nil {
 			names = append(names, t.Columns[i].Name)

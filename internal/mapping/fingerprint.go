@@ -6,13 +6,13 @@ import (
 	"encoding/json"
 
 	"github.com/oncesink/oncesink/internal/pgtext"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/sink"
 )
 
 // Fingerprint hashes a table's mapping. The list starts with its own version:
 // change it when the meaning of the same configuration changes.
-func Fingerprint(cfg *sink.Config, t *target.Table) string {
+func Fingerprint(cfg *sink.Config, t *tables.Table) string {
 	columns := map[string]sink.ColumnConfig{}
 	for name, c := range t.Config.Columns {
 		if c.Rounding == cfg.Rounding {

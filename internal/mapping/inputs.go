@@ -17,7 +17,7 @@ import (
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/internal/source"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -28,7 +28,7 @@ import (
 func only(c, other sink.ColumnConfig) bool { return reflect.DeepEqual(c, other) }
 
 // mapInputs compiles the inputs of all expressions. Two expressions may share one if they say the same of it.
-func mapInputs(ctx context.Context, tx pgx.Tx, t *target.Table, r *catalog.Relation, ps *Problems) error {
+func mapInputs(ctx context.Context, tx pgx.Tx, t *tables.Table, r *catalog.Relation, ps *Problems) error {
 	all, before := map[string]sink.InputConfig{}, len(ps.Errs)
 	for _, name := range slices.Sorted(maps.Keys(t.Config.Columns)) {
 		for _, input := range slices.Sorted(maps.Keys(t.Config.Columns[name].Inputs)) {
@@ -71,7 +71,7 @@ func mapInputs(ctx context.Context, tx pgx.Tx, t *target.Table, r *catalog.Relat
 }
 
 // inputColumn describes a column of a type, or says why there is none.
-func inputColumn(ctx context.Context, tx pgx.Tx, typ string) (c target.Column, refusal string, err error) {
+func inputColumn(ctx context.Context, tx pgx.Tx, typ string) (c tables.Column, refusal string, err error) {
 	nested, err := tx.Begin(ctx)
 	if err != nil {
 		return c, "", err
@@ -103,7 +103,7 @@ func inputColumn(ctx context.Context, tx pgx.Tx, typ string) (c target.Column, r
 }
 
 // expressionInputs are the inputs of a column's expression.
-func expressionInputs(t *target.Table, name string) (out []expression.Input) {
+func expressionInputs(t *tables.Table, name string) (out []expression.Input) {
 	for _, input := range slices.Sorted(maps.Keys(t.Config.Columns[name].Inputs)) {
 		if i := t.Index(input); i >= 0 {
 			out = append(out, expression.Input{Name: input, Type: t.Columns[i].Base})

@@ -12,7 +12,7 @@ import (
 	"github.com/oncesink/oncesink/internal/catalog"
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/source"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -50,8 +50,8 @@ var (
 )
 
 // Lint finds what keeps the same events from giving the same rows, for each table of the mapping. Stages have none.
-func Lint(ctx context.Context, tx pgx.Tx, m *Mapping) ([][]target.Finding, error) {
-	found := make([][]target.Finding, len(m.Tables))
+func Lint(ctx context.Context, tx pgx.Tx, m *Mapping) ([][]tables.Finding, error) {
+	found := make([][]tables.Finding, len(m.Tables))
 	for i, t := range m.Tables {
 		if t.Stage != nil {
 			continue
@@ -65,49 +65,49 @@ func Lint(ctx context.Context, tx pgx.Tx, m *Mapping) ([][]target.Finding, error
 	return found, nil
 }
 
-func (m *Mapping) lintTable(t *target.Table, r *catalog.Relation, effects catalog.Effects) (found []target.Finding) {
-	add := func(code string, severity target.Severity, object, why, fix, problem string, args ...any) {
+func (m *Mapping) lintTable(t *tables.Table, r *catalog.Relation, effects catalog.Effects) (found []tables.Finding) {
+	add := func(code string, severity tables.Severity, object, why, fix, problem string, args ...any) {
 		if slices.Contains(t.Config.Accept, code) || object != "" && slices.Contains(t.Config.Accept, code+":"+object) {
 			return
 		}
-		found = append(found, target.Finding{Code: code, Severity: severity, Object: object, Problem: fmt.Sprintf(problem, args...), Why: why, Fix: fix})
+		found = append(found, tables.Finding{Code: code, Severity: severity, Object: object, Problem: fmt.Sprintf(problem, args...), Why: why, Fix: fix})
 	}
 	lintColumns(t, r, add)
 	lintTriggers(effects.Triggers, add)
 	m.lintForeignKeys(t, effects.ForeignKeys, add)
 	m.lintReferences(t, add)
 	if r.Persistence == "u" {
-		add(unloggedTable, target.Changes, "", "a crash of PostgreSQL empties it while the position stays", "alter table "+t.Quoted()+" set logged", "it is unlogged")
+		add(unloggedTable, tables.Changes, "", "a crash of PostgreSQL empties it while the position stays", "alter table "+t.Quoted()+" set logged", "it is unlogged")
 	}
 	if len(t.Others) > 0 {
 		others := strings.Join(t.Others, " and ")
 		if t.Strategy == sink.Upsert {
-			add(furtherUnique, target.Changes, "", "of two rows that claim the same value the first one keeps it, and the event of the other is a dead letter (rule 18); when the first has given it up by the time of a replay, that event is written after all. "+
+			add(furtherUnique, tables.Changes, "", "of two rows that claim the same value the first one keeps it, and the event of the other is a dead letter (rule 18); when the first has given it up by the time of a replay, that event is written after all. "+
 				"To keep to that order the table is written one record at a time, too, which is slow", "drop it, or make it the key; or accept it, if events never claim what another row has", "it has %s besides the key", others)
 		} else {
-			add(furtherUnique, target.Surprises, "", "of two events that claim the same value the first one to be read is kept and the other is a dead letter: from several partitions that is now this one, now that one",
+			add(furtherUnique, tables.Surprises, "", "of two events that claim the same value the first one to be read is kept and the other is a dead letter: from several partitions that is now this one, now that one",
 				"drop it, or accept it, if events of the same value are in one partition", "it has %s", others)
 		}
 	}
 	if r.RowSecurity {
-		add(rowSecurity, target.Surprises, "", "a policy can refuse or hide rows, and keeps COPY from being used", "see that the role has policies for insert, update and select", "it has row level security")
+		add(rowSecurity, tables.Surprises, "", "a policy can refuse or hide rows, and keeps COPY from being used", "see that the role has policies for insert, update and select", "it has row level security")
 	}
 	if t.Strategy == sink.Upsert && len(t.RecordKey) == 0 && !t.IgnoreTombstones {
-		add(tombstonesUnnamed, target.Surprises, "", "nothing says which row a tombstone names", "say so under record_key, or set tombstones: ignore", "a tombstone becomes a dead letter")
+		add(tombstonesUnnamed, tables.Surprises, "", "nothing says which row a tombstone names", "say so under record_key, or set tombstones: ignore", "a tombstone becomes a dead letter")
 	}
 	if !t.Guarded {
-		add(noGuard, target.Surprises, "", "nothing in a row tells which event wrote it, so a replay could not leave it as it is, and is refused", "leave guard out, if the table can have two more columns",
+		add(noGuard, tables.Surprises, "", "nothing in a row tells which event wrote it, so a replay could not leave it as it is, and is refused", "leave guard out, if the table can have two more columns",
 			"guard: none: exactly once as long as nothing is replayed")
 	}
 	return found
 }
 
-type addFinding func(code string, severity target.Severity, object, why, fix, problem string, args ...any)
+type addFinding func(code string, severity tables.Severity, object, why, fix, problem string, args ...any)
 
-func lintColumns(t *target.Table, r *catalog.Relation, add addFinding) {
+func lintColumns(t *tables.Table, r *catalog.Relation, add addFinding) {
 	for i := range r.Columns {
 		c := &r.Columns[i]
-		if c.Generated || target.IsEngine(c.Name) || !c.VolatileDefault {
+		if c.Generated || tables.IsEngine(c.Name) || !c.VolatileDefault {
 			continue
 		}
 		code, why := volatileDefault, "each load gives it another value: a rebuild, a row that is put back, the same topic read into another database"
@@ -119,22 +119,22 @@ func lintColumns(t *target.Table, r *catalog.Relation, add addFinding) {
 		switch _, named := t.Config.Columns[c.Name]; {
 		case t.IsKey(t.Index(c.Name)) || t.Index(c.Name) == t.Version: // an event without it is a dead letter
 		case named:
-			add(code, target.Surprises, c.Name, "where an event lacks what the column is mapped from, "+why, fix, "column %s has default %s", c.Name, c.DefaultExpr)
+			add(code, tables.Surprises, c.Name, "where an event lacks what the column is mapped from, "+why, fix, "column %s has default %s", c.Name, c.DefaultExpr)
 		default:
-			add(code, target.Changes, c.Name, why, fix+"; or, if events have a field of its name, say so: columns: {"+c.Name+": "+c.Name+"}",
+			add(code, tables.Changes, c.Name, why, fix+"; or, if events have a field of its name, say so: columns: {"+c.Name+": "+c.Name+"}",
 				"column %s has default %s, and the mapping does not name it", c.Name, c.DefaultExpr)
 		}
 	}
 	if t.Version >= 0 && !r.Column(t.Columns[t.Version].Name).NotNull {
 		name := t.Columns[t.Version].Name
-		add(nullableVersion, target.Surprises, name, "an event without it is a dead letter, and a row in which someone sets it to null loses to any event, however old",
+		add(nullableVersion, tables.Surprises, name, "an event without it is a dead letter, and a row in which someone sets it to null loses to any event, however old",
 			fmt.Sprintf("alter table %s alter column %s set not null", t.Quoted(), pgname.Quote(name)), "version column %s may be null", name)
 	}
 	byRecordKey := len(t.RecordKey) > 0 || !slices.ContainsFunc(t.Key, func(k int) bool {
 		return t.Columns[k].Source.Meta != source.Key && t.Columns[k].Source.Meta != source.KeyJSON
 	})
 	if t.Strategy == sink.Upsert && t.Version < 0 && !byRecordKey {
-		add(keyOrder, target.Surprises, "", "if events of one row come from several partitions, the highest offset wins, which need not be the last one sent",
+		add(keyOrder, tables.Surprises, "", "if events of one row come from several partitions, the highest offset wins, which need not be the last one sent",
 			"name a version; or, if records are keyed by the table's key, say so under record_key", "nothing says that events of one row are in one partition")
 	}
 }
@@ -145,36 +145,36 @@ func lintTriggers(triggers []catalog.Trigger, add addFinding) {
 		const fix = "do in the mapping, in a generated column or in a rollup what it does; or drop it"
 		switch {
 		case writes.MatchString(g.Source):
-			add(triggerWrites, target.Changes, g.Name, "it runs for each write, so what it adds elsewhere is added again by a rebuild, and a replay into an empty table adds it twice",
+			add(triggerWrites, tables.Changes, g.Name, "it runs for each write, so what it adds elsewhere is added again by a rebuild, and a replay into an empty table adds it twice",
 				fix, "trigger %s writes: %s", g.Name, strings.Join(strings.Fields(writes.FindString(g.Source)), " "))
 		case g.Before && varying.MatchString(g.Source):
-			add(triggerWrites, target.Changes, g.Name, "what it puts into the row differs from one load to the next", fix, "trigger %s uses %s", g.Name, varying.FindString(g.Source))
+			add(triggerWrites, tables.Changes, g.Name, "what it puts into the row differs from one load to the next", fix, "trigger %s uses %s", g.Name, varying.FindString(g.Source))
 		case !readable:
-			add(triggerWrites, target.Surprises, g.Name, "it may write, or use the clock, which a replay would repeat", "see what it does, and accept it", "trigger %s is in language %s", g.Name, g.Language)
+			add(triggerWrites, tables.Surprises, g.Name, "it may write, or use the clock, which a replay would repeat", "see what it does, and accept it", "trigger %s is in language %s", g.Name, g.Language)
 		case g.Before && g.Insert && g.Row:
-			add(triggerBefore, target.Surprises, g.Name, "an upsert fires it also where the row exists, or the event loses", "see that it does no harm then, and accept it", "trigger %s fires before insert", g.Name)
+			add(triggerBefore, tables.Surprises, g.Name, "an upsert fires it also where the row exists, or the event loses", "see that it does no harm then, and accept it", "trigger %s fires before insert", g.Name)
 		}
 	}
 }
 
-func (m *Mapping) lintForeignKeys(t *target.Table, keys []catalog.ForeignKey, add addFinding) {
+func (m *Mapping) lintForeignKeys(t *tables.Table, keys []catalog.ForeignKey, add addFinding) {
 	for _, k := range keys {
-		own := slices.ContainsFunc(m.Tables, func(o *target.Table) bool {
+		own := slices.ContainsFunc(m.Tables, func(o *tables.Table) bool {
 			return o.Parent == t && k.Incoming && o.Title() == k.Other || t.Parent == o && !k.Incoming && o.Title() == k.Other
 		})
 		switch {
 		case own:
 		case k.Incoming:
-			severity := target.Surprises
+			severity := tables.Surprises
 			if k.Deletes && len(t.RecordKey) > 0 && !t.IgnoreTombstones {
-				severity = target.Changes
+				severity = tables.Changes
 			}
 			add(cascadeOut, severity, k.Name, "when a tombstone or a rebuild deletes a row, rows of "+k.Other+" change with it, and reading this topic again does not bring them back",
 				"let the foreign key restrict, or be deferrable and without action; or make "+k.Other+" a table of children", "%s of %s changes that table %s", k.Name, k.Other, k.Actions)
 		default:
-			severity := target.Surprises
+			severity := tables.Surprises
 			if k.Deletes {
-				severity = target.Changes
+				severity = tables.Changes
 			}
 			add(cascadeIn, severity, k.Name, "rows go, or change, with a row of "+k.Other+" while their events stay: a replay brings back those that went, or finds no parent, and leaves as they are those that changed",
 				"let the foreign key restrict, or be without action", "%s changes rows of this table %s", k.Name, k.Actions)
@@ -184,7 +184,7 @@ func (m *Mapping) lintForeignKeys(t *target.Table, keys []catalog.ForeignKey, ad
 
 // lintReferences looks at foreign keys to tables that the sink writes as well. Within a transaction the referenced
 // ones are written first; that does not help where they refer to each other, or come from other topics.
-func (m *Mapping) lintReferences(t *target.Table, add addFinding) {
+func (m *Mapping) lintReferences(t *tables.Table, add addFinding) {
 	mine := slices.Index(m.Tables, t)
 	for _, e := range m.edges {
 		i := m.indexOf(e.To)
@@ -196,13 +196,13 @@ func (m *Mapping) lintReferences(t *target.Table, add addFinding) {
 		elsewhere := slices.ContainsFunc(t.Topics, func(topic string) bool { return !slices.Contains(o.Topics, topic) })
 		switch {
 		case o == t:
-			add(foreignKeyCycle, target.Surprises, e.Name, "where a row needs another one of its batch the batch is written record by record, which is slow; a row that comes before the one that it refers to waits for it as long as foreign_key_wait says, "+
+			add(foreignKeyCycle, tables.Surprises, e.Name, "where a row needs another one of its batch the batch is written record by record, which is slow; a row that comes before the one that it refers to waits for it as long as foreign_key_wait says, "+
 				"and is a dead letter then", fix, "%s refers to the table itself, and can't be deferred", e.Name)
 		case shared && mine < i && m.leads(e.To, t.OID):
-			add(foreignKeyCycle, target.Changes, e.Name, "whichever is written first, an event that brings both rows is a dead letter, unless the other row is there already: then a replay writes it",
+			add(foreignKeyCycle, tables.Changes, e.Name, "whichever is written first, an event that brings both rows is a dead letter, unless the other row is there already: then a replay writes it",
 				fix, "%s refers to %s, which refers back to this table, and can't be deferred", e.Name, e.ToName)
 		case elsewhere:
-			add(foreignKeyWait, target.Surprises, e.Name, "a row that comes before its parent waits for it, and its partition with it, as long as foreign_key_wait says; it is a dead letter then",
+			add(foreignKeyWait, tables.Surprises, e.Name, "a row that comes before its parent waits for it, and its partition with it, as long as foreign_key_wait says; it is a dead letter then",
 				"see that foreign_key_wait covers how far one topic is behind the other; or drop the foreign key", "%s refers to %s, whose rows come from %s", e.Name, e.ToName, strings.Join(o.Topics, ", "))
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/oncesink/oncesink/internal/pgname"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -76,7 +76,7 @@ func (m *Memory) Script() []string {
 		create table %s as select %s, %s, %s from %s with no data;
 		alter table %s add primary key (%s), alter column %s set not null, alter column %s set not null;%s
 	end if;
-end $init$`, pgname.Literal(name), name, strings.Join(pgname.QuoteAll(m.columns()), ", "), target.SourceColumn, target.OffsetColumn, quoted, name, key, target.SourceColumn, target.OffsetColumn, fill)
+end $init$`, pgname.Literal(name), name, strings.Join(pgname.QuoteAll(m.columns()), ", "), tables.SourceColumn, tables.OffsetColumn, quoted, name, key, tables.SourceColumn, tables.OffsetColumn, fill)
 	var columns []string
 	for _, c := range m.columns() {
 		columns = append(columns, pgname.Literal(c))

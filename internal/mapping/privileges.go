@@ -11,7 +11,7 @@ import (
 
 	"github.com/oncesink/oncesink/internal/catalog"
 	"github.com/oncesink/oncesink/internal/pgname"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -94,7 +94,7 @@ func (p *Problems) lacksUsage(schema string) {
 	}
 }
 
-func checkPrivileges(t *target.Table, r *catalog.Relation, ps *Problems) {
+func checkPrivileges(t *tables.Table, r *catalog.Relation, ps *Problems) {
 	if !r.SchemaUsable {
 		ps.lacksUsage(r.Schema)
 	}
@@ -105,7 +105,7 @@ func checkPrivileges(t *target.Table, r *catalog.Relation, ps *Problems) {
 		}
 		// Privileges on the columns do as well.
 		if p == "DELETE" || slices.ContainsFunc(r.Columns, func(c catalog.Column) bool {
-			return (t.Index(c.Name) >= 0 || target.IsEngine(c.Name)) && slices.Contains(c.PrivilegeMissing, p)
+			return (t.Index(c.Name) >= 0 || tables.IsEngine(c.Name)) && slices.Contains(c.PrivilegeMissing, p)
 		}) {
 			missing = append(missing, p)
 		}

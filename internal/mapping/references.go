@@ -4,7 +4,7 @@ import (
 	"slices"
 
 	"github.com/oncesink/oncesink/internal/catalog"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 )
 
 // Tables of one sink may refer to each other. Within a transaction the referenced ones are written first,
@@ -57,5 +57,5 @@ func (m *Mapping) Arrange(edges []catalog.Edge) {
 
 // indexOf is the table of an oid; -1 if the sink does not write it.
 func (m *Mapping) indexOf(oid uint32) int {
-	return slices.IndexFunc(m.Tables, func(t *target.Table) bool { return t.OID == oid })
+	return slices.IndexFunc(m.Tables, func(t *tables.Table) bool { return t.OID == oid })
 }

@@ -4,7 +4,7 @@ import (
 	"slices"
 
 	"github.com/oncesink/oncesink/internal/statement"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -20,7 +20,7 @@ type TableReport struct {
 	// tombstones, and for partial events.
 	Statements []string `json:"statements"`
 	// Findings are what [Lint] found, where it was asked.
-	Findings []target.Finding `json:"findings,omitempty"`
+	Findings []tables.Finding `json:"findings,omitempty"`
 	// Fingerprint is the mapping's, as the ledger compares it.
 	Fingerprint string `json:"fingerprint"`
 }
@@ -62,7 +62,7 @@ func Describe(cfg *sink.Config, m *Mapping) []TableReport {
 }
 
 // WayOf says which routes the table's rows may take.
-func WayOf(t *target.Table) string {
+func WayOf(t *tables.Table) string {
 	switch {
 	case t.Parent != nil:
 		return "delete and insert, where an event has the array and comes last, beside its row of " + t.Parent.Title()

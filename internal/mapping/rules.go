@@ -13,7 +13,7 @@ import (
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/internal/source"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -56,7 +56,7 @@ func Refused(problems []Problem) error {
 
 // Check finds what is wrong with the configuration, as it was given, without its defaults. It needs no database:
 // what the catalog has to say to it [Compile] finds out. Stages are the entries whose tables lie in schema oncesink.
-func Check(cfg *sink.Config, stages map[string]*target.Stage) []Problem {
+func Check(cfg *sink.Config, stages map[string]*tables.Stage) []Problem {
 	c := &checker{cfg: cfg}
 	c.oneOf("rounding", cfg.Rounding, pgtext.RoundingAllow, pgtext.RoundingRefuse)
 	c.oneOf("postgres.synchronous_commit", cfg.SynchronousCommit, "on", "off")
@@ -205,7 +205,7 @@ func (c *checker) key() {
 			c.add(at, "is empty", "name a column")
 		case slices.Contains(tc.Key[:i], k):
 			c.add(at, "is listed twice", "").Given = k
-		case target.IsEngine(k):
+		case tables.IsEngine(k):
 			c.add(at, "is the engine's column", "name columns that events fill").Given = k
 		}
 	}
@@ -213,7 +213,7 @@ func (c *checker) key() {
 	case tc.Version == "" || tc.Strategy == sink.Children:
 	case slices.Contains(tc.Key, tc.Version):
 		c.add("version", "is a key column, and so the same for all events of a key", "remove it").Given = tc.Version
-	case target.IsEngine(tc.Version):
+	case tables.IsEngine(tc.Version):
 		c.add("version", "is the engine's column", "name a column that events fill").Given = tc.Version
 	}
 }

@@ -8,13 +8,13 @@ import (
 
 	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/internal/source"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/sink"
 )
 
 func (c *checker) column(name string, x sink.ColumnConfig) {
 	tc, at := c.table, "columns."+name
-	if target.IsEngine(name) {
+	if tables.IsEngine(name) {
 		c.excess(at, "is the engine's column", "leave it out of columns")
 	}
 	if x.SQL != "" {
@@ -38,7 +38,7 @@ func (c *checker) column(name string, x sink.ColumnConfig) {
 }
 
 func (c *checker) input(at, name string, x sink.InputConfig) {
-	if target.IsEngine(name) {
+	if tables.IsEngine(name) {
 		c.excess(at, "has the name of the engine's column", "give the input another name, and its field as from")
 	}
 	if x.Type == "" {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/statement"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -45,7 +45,7 @@ func setFill(children string, tc *sink.TableConfig, rows string, parent *sink.Ta
 	return fmt.Sprintf(`select %s, c.%s, c.%s
 		  from (select distinct on (%s) %s, %s, %s from %s where %s is not null and %s is not null
 		         order by %s, %s) c join %s p on %s`,
-		strings.Join(out, ", "), target.SourceColumn, target.OffsetColumn, list, list, target.SourceColumn, target.OffsetColumn, children, target.SourceColumn, target.OffsetColumn,
+		strings.Join(out, ", "), tables.SourceColumn, tables.OffsetColumn, list, list, tables.SourceColumn, tables.OffsetColumn, children, tables.SourceColumn, tables.OffsetColumn,
 		list, statement.LatestFirst(""), rows, strings.Join(same, " and "))
 }
 

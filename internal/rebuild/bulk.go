@@ -10,7 +10,7 @@ import (
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/statement"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 )
 
 // endBulk gives a stage that was loaded in bulk its key. Where a key has several rows, the one counts
@@ -55,5 +55,5 @@ func (j *job) latest() string {
 // stored lists the columns of the stage that are not generated.
 func (j *job) stored() string {
 	columns := quoteAll(j.layout.Columns)
-	return strings.Join(append(columns, target.SourceColumn, target.OffsetColumn), ", ")
+	return strings.Join(append(columns, tables.SourceColumn, tables.OffsetColumn), ", ")
 }

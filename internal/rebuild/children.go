@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/oncesink/oncesink/internal/engine"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -118,7 +118,7 @@ func (j *job) compareChild(ctx context.Context, tx pgx.Tx, c *child) (*compariso
 			x.columns = append(x.columns, name)
 		}
 	}
-	x.columns = append(x.columns, target.SourceColumn, target.OffsetColumn)
+	x.columns = append(x.columns, tables.SourceColumn, tables.OffsetColumn)
 	var same []string
 	for _, k := range quoteAll(c.layout.Key) {
 		same = append(same, "t."+k+" = s."+k)

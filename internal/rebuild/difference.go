@@ -10,7 +10,7 @@ import (
 
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/pgname"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 )
 
 // compare writes down the keys of rows that differ between table and stage, without
@@ -67,7 +67,7 @@ func (j *job) mark(ctx context.Context) error {
 	}
 	j.later = "true"
 	if places.Len() > 0 {
-		j.later = fmt.Sprintf("%s >= case %s%s else 0 end", target.OffsetColumn, target.SourceColumn, places.String())
+		j.later = fmt.Sprintf("%s >= case %s%s else 0 end", tables.OffsetColumn, tables.SourceColumn, places.String())
 	}
 	var statements []string
 	for i, t := range s.places(l) {
@@ -107,7 +107,7 @@ func (j *job) filled(ctx context.Context) ([]string, error) {
 		}
 	}
 	if j.layout.Guarded {
-		columns = append(columns, target.SourceColumn, target.OffsetColumn)
+		columns = append(columns, tables.SourceColumn, tables.OffsetColumn)
 	}
 	return columns, nil
 }
@@ -143,7 +143,7 @@ func (j *job) unlike(a, b string) string { return unlike(&j.layout, j.columns, a
 func unlike(l *engine.Layout, columns []string, a, b string) string {
 	var conds, rest []string
 	for _, c := range columns {
-		if c != target.SourceColumn && c != target.OffsetColumn && !slices.Contains(l.Bytewise, c) {
+		if c != tables.SourceColumn && c != tables.OffsetColumn && !slices.Contains(l.Bytewise, c) {
 			rest = append(rest, c)
 			continue
 		}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -138,15 +138,15 @@ func (j *job) newest(ctx context.Context, tx pgx.Tx, feeds []feed) (map[int32]in
 	for _, f := range feeds {
 		sources = append(sources, f.source)
 	}
-	tables := []string{l.Quoted()}
+	names := []string{l.Quoted()}
 	if l.Memory != "" {
-		tables = append(tables, l.Memory)
+		names = append(names, l.Memory)
 	}
 	for _, c := range j.children { // an event may bring children without winning its row
-		tables = append(tables, c.layout.Sets)
+		names = append(names, c.layout.Sets)
 	}
-	for _, t := range tables {
-		rows, err := tx.Query(ctx, fmt.Sprintf("select %[1]s, max(%[2]s) from %[3]s where %[1]s = any ($1::int[]) and %[2]s is not null group by 1", target.SourceColumn, target.OffsetColumn, t), sources)
+	for _, t := range names {
+		rows, err := tx.Query(ctx, fmt.Sprintf("select %[1]s, max(%[2]s) from %[3]s where %[1]s = any ($1::int[]) and %[2]s is not null group by 1", tables.SourceColumn, tables.OffsetColumn, t), sources)
 		if err != nil {
 			return nil, err
 		}

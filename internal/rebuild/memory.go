@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/oncesink/oncesink/internal/statement"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 )
 
 // The delete memory is a state like the table's rows: which event of a key comes next in depends on both (rule
@@ -22,7 +22,7 @@ func (j *job) memoryColumns() (key, state []string) {
 	if j.layout.Version != "" {
 		state = append(state, j.layout.Version)
 	}
-	return j.layout.Key, append(state, target.SourceColumn, target.OffsetColumn)
+	return j.layout.Key, append(state, tables.SourceColumn, tables.OffsetColumn)
 }
 
 // proven is the condition that the topics, as the stage has read them, say whether a deletion took place: it
@@ -31,13 +31,13 @@ func (j *job) proven(alias string) string {
 	var cases strings.Builder
 	for _, at := range j.staged {
 		if at.source >= 0 {
-			fmt.Fprintf(&cases, " when %d then %s.%s >= %d", at.source, alias, target.OffsetColumn, at.first)
+			fmt.Fprintf(&cases, " when %d then %s.%s >= %d", at.source, alias, tables.OffsetColumn, at.first)
 		}
 	}
 	if cases.Len() == 0 {
 		return "false"
 	}
-	return fmt.Sprintf("(case %s.%s%s else false end)", alias, target.SourceColumn, cases.String())
+	return fmt.Sprintf("(case %s.%s%s else false end)", alias, tables.SourceColumn, cases.String())
 }
 
 // mayBeCompacted is the condition that a deletion is of a compacted topic, which forgets tombstones after a while.
@@ -51,7 +51,7 @@ func (j *job) mayBeCompacted(alias string) string {
 	if len(sources) == 0 {
 		return "false"
 	}
-	return fmt.Sprintf("%s.%s in (%s)", alias, target.SourceColumn, strings.Join(sources, ", "))
+	return fmt.Sprintf("%s.%s in (%s)", alias, tables.SourceColumn, strings.Join(sources, ", "))
 }
 
 // compareMemory is the beginning of each statement over both memories: m is the table's row, s the stage's.

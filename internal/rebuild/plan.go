@@ -11,7 +11,7 @@ import (
 
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/pgerr"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -152,7 +152,7 @@ func (j *job) refuse(ctx context.Context) error {
 				return err
 			}
 			if foreign > 0 {
-				refuse(ForeignRows, fmt.Sprintf("%d row(s) of %s were made by no topic (%s is null): they would be deleted, or changed", foreign, j.targets()[i], target.SourceColumn))
+				refuse(ForeignRows, fmt.Sprintf("%d row(s) of %s were made by no topic (%s is null): they would be deleted, or changed", foreign, j.targets()[i], tables.SourceColumn))
 			}
 			if older > 0 {
 				refuse(PartialHistory, fmt.Sprintf("%d row(s) of %s came from topics or partitions that the group no longer reads: they would be deleted", older, j.targets()[i]))
@@ -204,7 +204,7 @@ func (j *job) strangers(ctx context.Context, table string) (foreign, older int64
 		sources[i] = f.source
 	}
 	err = j.scan(ctx, fmt.Sprintf("select count(*) filter (where t.%[1]s is null), count(*) filter (where t.%[1]s <> all ($1::int[])) from %[2]s t%[3]s",
-		target.SourceColumn, table, where(j.inRange("t"))), []any{sources}, &foreign, &older)
+		tables.SourceColumn, table, where(j.inRange("t"))), []any{sources}, &foreign, &older)
 	if err != nil {
 		return 0, 0, fmt.Errorf("look for rows of other origin: %w", err)
 	}

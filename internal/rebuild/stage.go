@@ -17,7 +17,7 @@ import (
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/internal/statement"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -261,22 +261,22 @@ func (s *stage) drop(ctx context.Context, tx pgx.Tx) error {
 }
 
 // config is the sink's for the stage: the table's mapping, into the stage.
-func (s *stage) config(j *job) (sink.Config, map[string]*target.Stage) {
-	c, stages := j.Sink, map[string]*target.Stage{}
+func (s *stage) config(j *job) (sink.Config, map[string]*tables.Stage) {
+	c, stages := j.Sink, map[string]*tables.Stage{}
 	c.Handlers, c.Tables = nil, nil
 	// A crash of PostgreSQL takes the stage's last rows and its positions, or neither. The cut waits for the log.
 	c.SynchronousCommit = "off"
 	for _, t := range j.Sink.Tables {
 		if i := slices.IndexFunc(j.children, func(x child) bool { return x.entry == t.Name }); i >= 0 {
 			t.Name, t.Create, t.Parent = j.children[i].staged(), "", s.quoted()
-			stages[t.Name] = &target.Stage{Filled: j.children[i].filled()}
+			stages[t.Name] = &tables.Stage{Filled: j.children[i].filled()}
 			c.Tables = append(c.Tables, t)
 		}
 		if t.Name != j.Table {
 			continue
 		}
 		t.Name, t.Create = s.quoted(), ""
-		stages[t.Name] = &target.Stage{Filled: s.filled, Set: s.about.Bulk, Bulk: s.about.Bulk != ""}
+		stages[t.Name] = &tables.Stage{Filled: s.filled, Set: s.about.Bulk, Bulk: s.about.Bulk != ""}
 		c.Tables = append(c.Tables, t)
 	}
 	return c, stages

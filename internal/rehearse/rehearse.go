@@ -15,7 +15,7 @@ import (
 	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/statement"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 )
 
 // Statements has the server parse, plan and start every statement that the sink may send, with the types of the
@@ -59,7 +59,7 @@ type form struct {
 }
 
 // formsOf are the statements that a table is written with, but for COPY, and those that read its keys.
-func formsOf(t *target.Table) (forms []form) {
+func formsOf(t *tables.Table) (forms []form) {
 	for _, f := range statement.Forms(t) {
 		switch {
 		case f.Rows != nil:
@@ -134,7 +134,7 @@ func fix(err error, table string) string {
 
 // undrawable finds columns that draw from a sequence which the role may not use. Events that have the
 // field never draw: it depends on them.
-func undrawable(ctx context.Context, tx pgx.Tx, t *target.Table) (warnings []string, err error) {
+func undrawable(ctx context.Context, tx pgx.Tx, t *tables.Table) (warnings []string, err error) {
 	rows, err := tx.Query(ctx, `
 		select distinct a.attname::text, s.oid::regclass::text
 		  from pg_attrdef d

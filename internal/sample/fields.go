@@ -3,7 +3,7 @@ package sample
 import (
 	"github.com/oncesink/oncesink/internal/fields"
 	"github.com/oncesink/oncesink/internal/source"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 )
 
 // takes is a tree of the fields that a topic's tables take.
@@ -14,7 +14,7 @@ type takes struct {
 }
 
 // takenBy gathers what columns take of a value.
-func takenBy(tables []*target.Table) *takes {
+func takenBy(tables []*tables.Table) *takes {
 	root := &takes{}
 	for _, t := range tables {
 		from := root

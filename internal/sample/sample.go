@@ -11,7 +11,7 @@ import (
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/pgtext"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -127,7 +127,7 @@ func (x *Sample) topic(name string) *topicSample {
 	t := x.topics[name]
 	if t == nil {
 		t = &topicSample{tables: map[int32]*tableCount{}, letters: map[letterKind]*Letter{}, fields: map[string]int{}, more: map[string]bool{}, keys: map[string]bool{}}
-		var fed []*target.Table
+		var fed []*tables.Table
 		for _, i := range x.mapping.Topics[name] {
 			table := x.mapping.Tables[i]
 			fed = append(fed, table)

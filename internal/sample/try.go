@@ -14,7 +14,7 @@ import (
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/statement"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -58,8 +58,8 @@ func (x *Sample) try(ctx context.Context, p *decode.Part, topic *topicSample, fa
 // attempt is the rows of a part on their way into the copies of one table.
 type attempt struct {
 	tx          pgx.Tx
-	of          *target.Table
-	strict, lax *target.Table
+	of          *tables.Table
+	strict, lax *tables.Table
 	faults      map[int32]decode.Fault
 	culprits    map[string]int // the column that had an error of this code last
 }
@@ -146,7 +146,7 @@ func (a *attempt) exist(ctx context.Context, events []bind.Event) ([]byte, error
 }
 
 // some inserts events into a copy, and finds those that are refused by halving.
-func (a *attempt) some(ctx context.Context, into *target.Table, s statement.Shape, events []bind.Event) error {
+func (a *attempt) some(ctx context.Context, into *tables.Table, s statement.Shape, events []bind.Event) error {
 	for len(events) > bind.MaxStatementRows {
 		if err := a.some(ctx, into, s, events[:bind.MaxStatementRows]); err != nil {
 			return err
@@ -200,7 +200,7 @@ func (a *attempt) culprit(ctx context.Context, s statement.Shape, e *bind.Event,
 		}
 		alone, form := statement.Shape{Columns: []int{i}}, statement.Append
 		if c := &a.of.Columns[i]; c.Hidden { // there is nothing to insert it into
-			form = func(t *target.Table, s statement.Shape) string {
+			form = func(t *tables.Table, s statement.Shape) string {
 				return statement.Ask(t, s, "(e."+pgname.Quote(c.Name)+" is null)::text")
 			}
 		}
@@ -227,7 +227,7 @@ func (a *attempt) refuse(e *bind.Event, f decode.Fault) {
 }
 
 // run executes a statement under a savepoint, and undoes it. Answer gets the first value of each row.
-func (a *attempt) run(ctx context.Context, t *target.Table, s statement.Shape, sql string, events []bind.Event, answer func([]byte)) (err error) {
+func (a *attempt) run(ctx context.Context, t *tables.Table, s statement.Shape, sql string, events []bind.Event, answer func([]byte)) (err error) {
 	nested, err := a.tx.Begin(ctx)
 	if err != nil {
 		return err

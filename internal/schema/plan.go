@@ -11,7 +11,7 @@ import (
 
 	"github.com/oncesink/oncesink/internal/catalog"
 	"github.com/oncesink/oncesink/internal/mapping"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -79,7 +79,7 @@ func Plan(ctx context.Context, pool *pgxpool.Pool, cfg sink.Config) (steps []str
 }
 
 // initSteps says what init does to one table.
-func initSteps(ctx context.Context, tx pgx.Tx, t *target.Table, r *catalog.Relation, memories []mapping.Memory, created bool) (steps []string, err error) {
+func initSteps(ctx context.Context, tx pgx.Tx, t *tables.Table, r *catalog.Relation, memories []mapping.Memory, created bool) (steps []string, err error) {
 	step := func(format string, args ...any) {
 		steps = append(steps, t.Title()+": "+fmt.Sprintf(format, args...))
 	}
@@ -90,7 +90,7 @@ func initSteps(ctx context.Context, tx pgx.Tx, t *target.Table, r *catalog.Relat
 		return steps, nil
 	}
 	var columns []string
-	for _, name := range []string{target.SourceColumn, target.OffsetColumn} {
+	for _, name := range []string{tables.SourceColumn, tables.OffsetColumn} {
 		if r.Column(name) == nil {
 			columns = append(columns, name)
 		}

@@ -17,7 +17,7 @@ import (
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/statement"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -87,7 +87,7 @@ func initTable(ctx context.Context, conn *pgx.Conn, cfg sink.Config, tc sink.Tab
 		return err
 	}
 	script := tableScript(r.Schema, r.Name, tc, memories)
-	if r.Column(target.SourceColumn) != nil && r.Column(target.OffsetColumn) != nil {
+	if r.Column(tables.SourceColumn) != nil && r.Column(tables.OffsetColumn) != nil {
 		script = withoutColumns(script) // even if it adds nothing, alter table locks the table
 	}
 	for _, sql := range script {
@@ -239,7 +239,7 @@ func tableScript(schema, name string, tc sink.TableConfig, memories []mapping.Me
 		return nil
 	}
 	quoted := pgx.Identifier{schema, name}.Sanitize()
-	script := []string{fmt.Sprintf("alter table %s add column if not exists %s integer, add column if not exists %s bigint", quoted, target.SourceColumn, target.OffsetColumn)}
+	script := []string{fmt.Sprintf("alter table %s add column if not exists %s integer, add column if not exists %s bigint", quoted, tables.SourceColumn, tables.OffsetColumn)}
 	if tc.Strategy == sink.Append {
 		// The key of a partitioned table has the partition key in it, which may be null.
 		script = append(script, fmt.Sprintf(`do $init$ begin
@@ -251,7 +251,7 @@ func tableScript(schema, name string, tc sink.TableConfig, memories []mapping.Me
 		                       case when c.relkind = 'p' and current_setting('server_version_num')::int >= 150000 then ' nulls not distinct' end)
 		           from pg_class c where c.oid = %s::regclass);
 	end if;
-end $init$`, pgname.Literal(pgx.Identifier{schema, indexName(name)}.Sanitize()), target.SourceColumn, target.OffsetColumn, pgname.Literal(indexName(name)), target.SourceColumn, target.OffsetColumn, pgname.Literal(quoted)))
+end $init$`, pgname.Literal(pgx.Identifier{schema, indexName(name)}.Sanitize()), tables.SourceColumn, tables.OffsetColumn, pgname.Literal(indexName(name)), tables.SourceColumn, tables.OffsetColumn, pgname.Literal(quoted)))
 	}
 	for _, m := range memories {
 		script = append(script, m.Script()...)

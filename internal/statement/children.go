@@ -6,11 +6,11 @@ import (
 	"strings"
 
 	"github.com/oncesink/oncesink/internal/pgname"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 )
 
 // ofParent is the condition that a row of the children, or an event, belongs to a row that has the parent's key.
-func ofParent(t *target.Table, child, parent string) string {
+func ofParent(t *tables.Table, child, parent string) string {
 	var conds []string
 	for k, i := range t.ParentAt {
 		conds = append(conds, fmt.Sprintf("%s.%s = %s.%s", child, pgname.Quote(t.Columns[i].Name), parent, pgname.Quote(t.Parent.Columns[t.Parent.Key[k]].Name)))
@@ -21,7 +21,7 @@ func ofParent(t *target.Table, child, parent string) string {
 // ClaimSet notes for the given events of the parent that the set is theirs, where they come after the event that has
 // it. It locks and writes nothing else. An event that a remembered tombstone holds back has no set, nor has one
 // without a row.
-func ClaimSet(t *target.Table, c *target.Table, s Shape) string {
+func ClaimSet(t *tables.Table, c *tables.Table, s Shape) string {
 	columns := slices.Clone(t.Key)
 	if t.Version >= 0 {
 		columns = append(columns, t.Version)
@@ -34,7 +34,7 @@ func ClaimSet(t *target.Table, c *target.Table, s Shape) string {
 			sets = append(sets, q+" = excluded."+q)
 		}
 	}
-	for _, q := range []string{target.SourceColumn, target.OffsetColumn} {
+	for _, q := range []string{tables.SourceColumn, tables.OffsetColumn} {
 		names, values, sets = append(names, q), append(values, "e."+q), append(sets, q+" = excluded."+q)
 	}
 	conds := []string{
@@ -54,8 +54,8 @@ func ClaimSet(t *target.Table, c *target.Table, s Shape) string {
 // DeleteStale deletes children that another event brought, of the sets that the given events have. Only
 // sets that have such children are locked, so that one that another event is taking at this moment is looked at
 // again: a replay has none.
-func DeleteStale(t *target.Table, c *target.Table, s Shape) string {
-	stale := fmt.Sprintf("%s and (c.%s, c.%s) is distinct from (m.%s, m.%s)", ofParent(c, "c", "m"), target.SourceColumn, target.OffsetColumn, target.SourceColumn, target.OffsetColumn)
+func DeleteStale(t *tables.Table, c *tables.Table, s Shape) string {
+	stale := fmt.Sprintf("%s and (c.%s, c.%s) is distinct from (m.%s, m.%s)", ofParent(c, "c", "m"), tables.SourceColumn, tables.OffsetColumn, tables.SourceColumn, tables.OffsetColumn)
 	var b strings.Builder
 	b.WriteString("with e as materialized ")
 	eventRows(t, &b, s, true)
@@ -66,7 +66,7 @@ func DeleteStale(t *target.Table, c *target.Table, s Shape) string {
 }
 
 // InsertChildren inserts the children of events that have the set, unless they are there.
-func InsertChildren(t *target.Table, s Shape) string {
+func InsertChildren(t *tables.Table, s Shape) string {
 	var b strings.Builder
 	insertHead(t, &b, s)
 	fmt.Fprintf(&b, "select %s\n  from ", valueList(t, s))

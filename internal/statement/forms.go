@@ -3,7 +3,7 @@ package statement
 import (
 	"slices"
 
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -11,19 +11,19 @@ import (
 type Form struct {
 	Name, SQL string
 	// Rows is the table whose events are the parameters, in a shape; nil for locks, and for COPY, which has none.
-	Rows  *target.Table
+	Rows  *tables.Table
 	Shape Shape
 	// Keys are the parameters of a lock.
 	Keys []int32
 }
 
 // Forms lists a table's statements.
-func Forms(t *target.Table) []Form {
+func Forms(t *tables.Table) []Form {
 	all := Shape{Columns: t.All()}
 	flagged := Shape{Columns: t.All(), Flagged: true}
 	keys := Shape{Columns: t.Key}
 	var forms []Form
-	add := func(name, sql string, rows *target.Table, s Shape) {
+	add := func(name, sql string, rows *tables.Table, s Shape) {
 		if sql != "" { // some tables have nothing to update
 			forms = append(forms, Form{Name: name, SQL: sql, Rows: rows, Shape: s})
 		}
@@ -73,7 +73,7 @@ func Forms(t *target.Table) []Form {
 }
 
 // Canonical asks for the canonical texts of a column's texts, in their order.
-func Canonical(c *target.Column) string {
+func Canonical(c *tables.Column) string {
 	return "select " + c.CanonicalSQL() + " from unnest($1::text[]) with ordinality as a(x, n) order by n"
 }
 

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -17,7 +17,7 @@ const (
 )
 
 // LookShape has the columns that a look compares.
-func LookShape(t *target.Table) Shape {
+func LookShape(t *tables.Table) Shape {
 	s := Shape{Columns: slices.Clone(t.Key)}
 	if t.Version >= 0 {
 		s.Columns = append(s.Columns, t.Version)
@@ -29,10 +29,10 @@ func LookShape(t *target.Table) Shape {
 // Look asks for each event what there is of its key. It answers with one text,
 // a character for each event. It locks nothing. The memory stays as it is until the end of the transaction, which
 // has the table's advisory lock.
-func Look(t *target.Table, s Shape) string {
+func Look(t *tables.Table, s Shape) string {
 	same, wins := SameKey(t, "t", "e"), newer(t, "e", "t")
 	if t.Strategy == sink.Append {
-		same = fmt.Sprintf("t.%s = e.%s and t.%s = e.%s", target.SourceColumn, target.SourceColumn, target.OffsetColumn, target.OffsetColumn)
+		same = fmt.Sprintf("t.%s = e.%s and t.%s = e.%s", tables.SourceColumn, tables.SourceColumn, tables.OffsetColumn, tables.OffsetColumn)
 		wins = "false"
 	}
 	says := fmt.Sprintf("coalesce((select case when %s then '%c' else '%c' end\n         from %s t where %s), '%c')",
@@ -44,16 +44,16 @@ func Look(t *target.Table, s Shape) string {
 }
 
 // LookIntoMemory asks for each event whether a tombstone of its key is remembered.
-func LookIntoMemory(t *target.Table, s Shape) string {
+func LookIntoMemory(t *tables.Table, s Shape) string {
 	return Ask(t, s, fmt.Sprintf("case when %s then '%c' else '%c' end", inMemory(t), SaysWins, SaysAbsent))
 }
 
-func inMemory(t *target.Table) string {
+func inMemory(t *tables.Table) string {
 	return fmt.Sprintf("exists (select from %s m where %s)", t.Memory, SameKey(t, "m", "e"))
 }
 
 // Ask is a query that answers with what says is for each event, in their order.
-func Ask(t *target.Table, s Shape, says string) string {
+func Ask(t *tables.Table, s Shape, says string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "select string_agg(%s, '' order by e._oncesink_n)\n  from ", says)
 	eventRows(t, &b, s, true)

@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"github.com/oncesink/oncesink/internal/pgname"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -18,7 +18,7 @@ func generation(source string) string { return fmt.Sprintf("%s >> %d", source, o
 // offset, source. Alias is the row that has the engine's columns. Of a stored row they may be null, which comes before
 // everything.
 func Place(alias string, stored bool) string {
-	src, off := alias+"."+target.SourceColumn, alias+"."+target.OffsetColumn
+	src, off := alias+"."+tables.SourceColumn, alias+"."+tables.OffsetColumn
 	if !stored {
 		return fmt.Sprintf("%s, %s, %s", generation(src), off, src)
 	}
@@ -28,7 +28,7 @@ func Place(alias string, stored bool) string {
 // LatestFirst is what `order by` takes to have the latest of rows first whose engine's columns are not null. Version
 // is the quoted name of their version column; "" without.
 func LatestFirst(version string) string {
-	order := fmt.Sprintf("%s desc, %s desc, %s desc", generation(target.SourceColumn), target.OffsetColumn, target.SourceColumn)
+	order := fmt.Sprintf("%s desc, %s desc, %s desc", generation(tables.SourceColumn), tables.OffsetColumn, tables.SourceColumn)
 	if version != "" {
 		order = version + " desc nulls last, " + order
 	}
@@ -36,7 +36,7 @@ func LatestFirst(version string) string {
 }
 
 // newer is whether the upsert e comes after the stored state r. It is never null.
-func newer(t *target.Table, e, r string) string {
+func newer(t *tables.Table, e, r string) string {
 	switch {
 	case t.Guarded && t.Version >= 0:
 		v := pgname.Quote(t.Columns[t.Version].Name)
@@ -52,5 +52,5 @@ func newer(t *target.Table, e, r string) string {
 
 // SamePlace is the condition that two rows come from one event.
 func SamePlace(a, b string) string {
-	return fmt.Sprintf("%s.%s = %s.%s and %s.%s = %s.%s", a, target.SourceColumn, b, target.SourceColumn, a, target.OffsetColumn, b, target.OffsetColumn)
+	return fmt.Sprintf("%s.%s = %s.%s and %s.%s = %s.%s", a, tables.SourceColumn, b, tables.SourceColumn, a, tables.OffsetColumn, b, tables.OffsetColumn)
 }

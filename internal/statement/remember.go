@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"github.com/oncesink/oncesink/internal/pgname"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 )
 
 // Remember applies tombstones to a table with a delete memory (rule 13). A
@@ -17,7 +17,7 @@ import (
 // alone, so that what the snapshot shows cannot change underneath.
 //
 // It answers with one row: how many tombstones did something, and how many of those met no row.
-func Remember(t *target.Table, s Shape) string {
+func Remember(t *tables.Table, s Shape) string {
 	key := pgname.Quote(t.Columns[t.Key[0]].Name)
 	version, deleted, value, raised := "", "", "", ""
 	if t.Version >= 0 {
@@ -31,7 +31,7 @@ func Remember(t *target.Table, s Shape) string {
 	// deletes is whether a tombstone comes after the event that wrote a row of the target, or brought a set.
 	deletes := func(r string) string {
 		return fmt.Sprintf("%s.%s is not null and (%s) > (%s)\n         and (%s or e.%s = %s.%s)",
-			r, key, Place("e", false), Place(r, true), latest, target.SourceColumn, r, target.SourceColumn)
+			r, key, Place("e", false), Place(r, true), latest, tables.SourceColumn, r, tables.SourceColumn)
 	}
 	var b, joins strings.Builder
 	b.WriteString("with e as materialized ")
@@ -49,12 +49,12 @@ func Remember(t *target.Table, s Shape) string {
 		fmt.Fprintf(&b, ", d%d as (\n  delete from %s c using s where %s and %s\n)", i+1, c.Quoted(), goes, ofParent(c, "c", "s"))
 		fmt.Fprintf(&b, ", s%d as (\n  delete from %s m using s where %s and %s\n)", i+1, c.SetsTable, goes, SameKey(t, "m", "s"))
 	}
-	fmt.Fprintf(&b, ", m as (\n  insert into %s as m (%s, %s%s, %s)\n", t.Memory, keyList(t, ""), version, target.SourceColumn, target.OffsetColumn)
-	fmt.Fprintf(&b, "  select %s, %ss.%s, s.%s\n    from s where s.latest or s.deletes order by s._oncesink_n\n", keyList(t, "s"), value, target.SourceColumn, target.OffsetColumn)
+	fmt.Fprintf(&b, ", m as (\n  insert into %s as m (%s, %s%s, %s)\n", t.Memory, keyList(t, ""), version, tables.SourceColumn, tables.OffsetColumn)
+	fmt.Fprintf(&b, "  select %s, %ss.%s, s.%s\n    from s where s.latest or s.deletes order by s._oncesink_n\n", keyList(t, "s"), value, tables.SourceColumn, tables.OffsetColumn)
 	later := fmt.Sprintf("(%s) > (%s)", Place("excluded", false), Place("m", true))
 	fmt.Fprintf(&b, "      on conflict (%s) do update set %s", keyList(t, ""), raised)
-	fmt.Fprintf(&b, "%s = case when %s then excluded.%s else m.%s end,\n       ", target.SourceColumn, later, target.SourceColumn, target.SourceColumn)
-	fmt.Fprintf(&b, "%s = case when %s then excluded.%s else m.%s end\n)\n", target.OffsetColumn, later, target.OffsetColumn, target.OffsetColumn)
+	fmt.Fprintf(&b, "%s = case when %s then excluded.%s else m.%s end,\n       ", tables.SourceColumn, later, tables.SourceColumn, tables.SourceColumn)
+	fmt.Fprintf(&b, "%s = case when %s then excluded.%s else m.%s end\n)\n", tables.OffsetColumn, later, tables.OffsetColumn, tables.OffsetColumn)
 	b.WriteString("select count(*), count(*) filter (where s.rowless) from s where s.latest or s.deletes")
 	return b.String()
 }

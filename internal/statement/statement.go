@@ -9,7 +9,7 @@ import (
 
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/pgtext"
-	"github.com/oncesink/oncesink/internal/target"
+	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -31,7 +31,7 @@ type Shape struct {
 // bit types is left to the assignment, which refuses what a cast truncates (rule
 // 15). The precision of keys and versions is applied at once, so that what is compared
 // is what will be stored (rule 14).
-func castType(t *target.Table, i int) string {
+func castType(t *tables.Table, i int) string {
 	c := &t.Columns[i]
 	if c.Typmod != -1 && !c.Array && (t.IsKey(i) || i == t.Version) {
 		switch c.Kind {
@@ -43,7 +43,7 @@ func castType(t *target.Table, i int) string {
 }
 
 // eventRows writes the typed rows.
-func eventRows(t *target.Table, b *strings.Builder, s Shape, numbered bool) {
+func eventRows(t *tables.Table, b *strings.Builder, s Shape, numbered bool) {
 	var out, args, names []string
 	add := func(name, typ, expr, as string) {
 		if typ != "" {
@@ -63,8 +63,8 @@ func eventRows(t *target.Table, b *strings.Builder, s Shape, numbered bool) {
 		add("has", "bytea", "has", flags)
 	}
 	if t.Guarded {
-		add("source", "integer", "source", target.SourceColumn)
-		add(`"offset"`, "bigint", `"offset"`, target.OffsetColumn)
+		add("source", "integer", "source", tables.SourceColumn)
+		add(`"offset"`, "bigint", `"offset"`, tables.OffsetColumn)
 	}
 	ordinality := ""
 	if numbered {
@@ -87,7 +87,7 @@ const flags = "_oncesink_has"
 func hasColumn(e string, i int) string { return fmt.Sprintf("get_bit(%s.%s, %d) = 1", e, flags, i) }
 
 // SameKey is the condition that rows a and b have one key.
-func SameKey(t *target.Table, a, b string) string {
+func SameKey(t *tables.Table, a, b string) string {
 	var conds []string
 	for _, k := range t.Key {
 		q := pgname.Quote(t.Columns[k].Name)
@@ -96,7 +96,7 @@ func SameKey(t *target.Table, a, b string) string {
 	return strings.Join(conds, " and ")
 }
 
-func keyList(t *target.Table, alias string) string {
+func keyList(t *tables.Table, alias string) string {
 	var names []string
 	for _, k := range t.Key {
 		names = append(names, prefix(alias)+pgname.Quote(t.Columns[k].Name))
@@ -113,15 +113,15 @@ func prefix(alias string) string {
 
 // remembered is the condition that no remembered tombstone comes after the
 // event: neither in the order of the guard, nor in the event's own partition.
-func remembered(t *target.Table) string {
+func remembered(t *tables.Table) string {
 	return fmt.Sprintf("(select %s and (e.%s <> m.%s or e.%s > m.%s)\n         from %s m where %s) is not false",
-		newer(t, "e", "m"), target.SourceColumn, target.SourceColumn, target.OffsetColumn, target.OffsetColumn, t.Memory, SameKey(t, "m", "e"))
+		newer(t, "e", "m"), tables.SourceColumn, tables.SourceColumn, tables.OffsetColumn, tables.OffsetColumn, t.Memory, SameKey(t, "m", "e"))
 }
 
 // notOutdone are the conditions of an insert: look before you write, so that events that are
 // there already lock and write nothing (rule 20). Correlated subqueries keep the
 // order of the rows, and look up the key's index whatever the statistics say.
-func notOutdone(t *target.Table, s Shape) []string {
+func notOutdone(t *tables.Table, s Shape) []string {
 	var conds []string
 	if t.Bulk() {
 		return nil
@@ -142,7 +142,7 @@ func where(conds []string) string {
 	return "\n where " + strings.Join(conds, "\n   and ")
 }
 
-func insertHead(t *target.Table, b *strings.Builder, s Shape) {
+func insertHead(t *tables.Table, b *strings.Builder, s Shape) {
 	var names []string
 	for _, i := range s.Columns {
 		if !t.Columns[i].Hidden {
@@ -150,7 +150,7 @@ func insertHead(t *target.Table, b *strings.Builder, s Shape) {
 		}
 	}
 	if t.Guarded {
-		names = append(names, target.SourceColumn, target.OffsetColumn)
+		names = append(names, tables.SourceColumn, tables.OffsetColumn)
 	}
 	fmt.Fprintf(b, "insert into %s as t (%s)\n", t.Quoted(), strings.Join(names, ", "))
 	if t.IdentityAlways {
@@ -160,7 +160,7 @@ func insertHead(t *target.Table, b *strings.Builder, s Shape) {
 
 // valueList lists what an insert selects from e. In a flagged statement an absent
 // column takes its default, as it would by not being named.
-func valueList(t *target.Table, s Shape) string {
+func valueList(t *tables.Table, s Shape) string {
 	var out []string
 	for _, i := range s.Columns {
 		c := &t.Columns[i]
@@ -176,13 +176,13 @@ func valueList(t *target.Table, s Shape) string {
 		out = append(out, v)
 	}
 	if t.Guarded {
-		out = append(out, "e."+target.SourceColumn, "e."+target.OffsetColumn)
+		out = append(out, "e."+tables.SourceColumn, "e."+tables.OffsetColumn)
 	}
 	return strings.Join(out, ", ")
 }
 
 // assignments lists those of an update from row e.
-func assignments(t *target.Table, s Shape, e string) string {
+func assignments(t *tables.Table, s Shape, e string) string {
 	var out []string
 	for _, i := range s.Columns {
 		if t.IsKey(i) || t.Columns[i].Hidden {
@@ -196,12 +196,12 @@ func assignments(t *target.Table, s Shape, e string) string {
 		out = append(out, fmt.Sprintf("%s = %s.%s", q, e, q))
 	}
 	if t.Guarded {
-		out = append(out, fmt.Sprintf("%s = %s.%s", target.SourceColumn, e, target.SourceColumn), fmt.Sprintf("%s = %s.%s", target.OffsetColumn, e, target.OffsetColumn))
+		out = append(out, fmt.Sprintf("%s = %s.%s", tables.SourceColumn, e, tables.SourceColumn), fmt.Sprintf("%s = %s.%s", tables.OffsetColumn, e, tables.OffsetColumn))
 	}
 	return strings.Join(out, ", ")
 }
 
-func onConflict(t *target.Table, b *strings.Builder, s Shape) {
+func onConflict(t *tables.Table, b *strings.Builder, s Shape) {
 	if t.Bulk() {
 		return
 	}
@@ -218,7 +218,7 @@ func onConflict(t *target.Table, b *strings.Builder, s Shape) {
 }
 
 // Upsert writes events that have every column an insert needs.
-func Upsert(t *target.Table, s Shape) string {
+func Upsert(t *tables.Table, s Shape) string {
 	var b strings.Builder
 	insertHead(t, &b, s)
 	fmt.Fprintf(&b, "select %s\n  from ", valueList(t, s))
@@ -230,13 +230,13 @@ func Upsert(t *target.Table, s Shape) string {
 
 // lockedRows is a part of a statement that locks the rows of the events e in
 // their order, whatever the plan of the rest (rule 4).
-func lockedRows(t *target.Table) string {
+func lockedRows(t *tables.Table) string {
 	return fmt.Sprintf(", locked as materialized (\n  select e._oncesink_n from e join %s t on %s\n   order by e._oncesink_n for update of t\n)\n", t.Quoted(), SameKey(t, "t", "e"))
 }
 
 // Update writes partial events over rows that exist. It locks them in the
 // order of the keys first.
-func Update(t *target.Table, s Shape) string {
+func Update(t *tables.Table, s Shape) string {
 	sets := assignments(t, s, "e")
 	if sets == "" {
 		return ""
@@ -257,7 +257,7 @@ func Update(t *target.Table, s Shape) string {
 
 // InsertRest follows Update: it inserts the partial events whose row does
 // not exist. A row that another transaction inserts meanwhile is updated.
-func InsertRest(t *target.Table, s Shape) string {
+func InsertRest(t *tables.Table, s Shape) string {
 	var b strings.Builder
 	insertHead(t, &b, s)
 	fmt.Fprintf(&b, "select %s\n  from ", valueList(t, s))
@@ -277,7 +277,7 @@ func InsertRest(t *target.Table, s Shape) string {
 }
 
 // Delete applies tombstones to a table without a guard.
-func Delete(t *target.Table, s Shape) string {
+func Delete(t *tables.Table, s Shape) string {
 	var b strings.Builder
 	b.WriteString("with e as materialized ")
 	eventRows(t, &b, s, true)
@@ -287,7 +287,7 @@ func Delete(t *target.Table, s Shape) string {
 }
 
 // Append writes events of an append table: an event that is there stays.
-func Append(t *target.Table, s Shape) string {
+func Append(t *tables.Table, s Shape) string {
 	var b strings.Builder
 	insertHead(t, &b, s)
 	fmt.Fprintf(&b, "select %s\n  from ", valueList(t, s))
@@ -306,7 +306,7 @@ func Append(t *target.Table, s Shape) string {
 // Lock takes the table's advisory lock: shared to write rows, alone to apply
 // tombstones. A memory and the rows that look into it are so never changed at
 // the same time by transactions of different partitions.
-func Lock(t *target.Table, alone bool) string {
+func Lock(t *tables.Table, alone bool) string {
 	f := "pg_advisory_xact_lock_shared"
 	if alone {
 		f = "pg_advisory_xact_lock"
@@ -318,7 +318,7 @@ func Lock(t *target.Table, alone bool) string {
 const LockClass = 0x6f6e6365
 
 // computedValues lists the expressions of a statement's columns, over its typed rows.
-func computedValues(t *target.Table, s Shape) string {
+func computedValues(t *tables.Table, s Shape) string {
 	var b strings.Builder
 	for _, i := range s.Columns {
 		if c := t.Columns[i].Computed; c != nil {
@@ -331,13 +331,13 @@ func computedValues(t *target.Table, s Shape) string {
 // Copy is the statement that takes rows of new keys. What a text becomes in COPY is
 // what it becomes in the upsert: it goes through the type's input function, or is
 // sent as that function would have read it; and the length is left to the column (rule 15).
-func Copy(t *target.Table, s Shape, options string) string {
+func Copy(t *tables.Table, s Shape, options string) string {
 	var names []string
 	for _, i := range s.Columns {
 		names = append(names, pgname.Quote(t.Columns[i].Name))
 	}
 	if t.Guarded {
-		names = append(names, target.SourceColumn, target.OffsetColumn)
+		names = append(names, tables.SourceColumn, tables.OffsetColumn)
 	}
 	return fmt.Sprintf("copy %s (%s) from stdin with (%s)", t.Quoted(), strings.Join(names, ", "), options)
 }
@@ -350,7 +350,7 @@ const (
 
 // ShapeOf has the columns that are present in a set. A row of an append table may have none: without the guard's columns
 // it is written by a column that takes its default.
-func ShapeOf(t *target.Table, set string) Shape {
+func ShapeOf(t *tables.Table, set string) Shape {
 	var s Shape
 	for i := range set {
 		if set[i] == Present {
@@ -358,7 +358,7 @@ func ShapeOf(t *target.Table, set string) Shape {
 		}
 	}
 	if len(s.Columns) == 0 && t.Strategy == sink.Append && !t.Guarded {
-		if i := slices.IndexFunc(t.Filled(), func(c target.Column) bool { return c.Computed == nil }); i >= 0 {
+		if i := slices.IndexFunc(t.Filled(), func(c tables.Column) bool { return c.Computed == nil }); i >= 0 {
 			return Shape{Columns: []int{i}, Flagged: true}
 		}
 	}
@@ -366,7 +366,7 @@ func ShapeOf(t *target.Table, set string) Shape {
 }
 
 // Complete reports whether an insert of these columns can succeed.
-func Complete(t *target.Table, s Shape) bool {
+func Complete(t *tables.Table, s Shape) bool {
 	return !slices.ContainsFunc(t.Required, func(i int) bool { return !slices.Contains(s.Columns, i) })
 }
 

@@ -1,6 +1,6 @@
-// Package target has a table as the configuration and the catalog describe it together: the data that statements are
+// Package tables has a table as the configuration and the catalog describe it together: the data that statements are
 // made from, records decoded by and rows written with. It is immutable, and does nothing.
-package target
+package tables
 
 import (
 	"slices"
