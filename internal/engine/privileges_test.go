@@ -115,3 +115,23 @@ func TestPrivileges(t *testing.T) {
 		})
 	}
 }
+
+// TestRowsOfDefaults: an event that fills no column of an append table without a guard is a row of the columns' defaults, by
+// itself and among so many that COPY takes the others.
+func TestRowsOfDefaults(t *testing.T) {
+	for _, n := range []int{1, 3 * leastRows} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			db := newDatabase(t, "create table log (id int default 7, n int)")
+			e := db.open(sink.Config{Tables: []sink.TableConfig{{Name: "log", Topics: []string{"o"}, Strategy: sink.Append, Guard: sink.GuardNone}}})
+			p := e.part("o", 0)
+			for i := range n {
+				tombstone := incoming("o", int64(3*i+1), "k", "")
+				tombstone.Value = nil
+				e.Add(p, incoming("o", int64(3*i), "k", `{"id": 1, "n": 1}`), tombstone, incoming("o", int64(3*i+2), "k", `{"other": 1}`))
+			}
+			e.write(p)
+			db.Want(fmt.Sprintf("1|1|%d\n7|-|%d", n, 2*n), "select id, n, count(*) from log group by 1, 2 order by 1")
+			db.Want("0", "select count(*) from oncesink.dead_letters")
+		})
+	}
+}
