@@ -155,14 +155,14 @@ func TestStopWhileASchemaIsAwaited(t *testing.T) {
 	r.produceTagged(0, 8, 300, 300)
 	entered := g.hangs
 	p := r.start(smallBatches)
-	<-entered
+	soon(t, "the question", func() { <-entered })
 	r.waitApplied(300)
 	began := time.Now()
 	r.must(p.end(t))
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("it took %v to stop", took)
 	}
-	<-g.left
+	soon(t, "the source", func() { <-g.left })
 	g.set("8", eventSchema)
 	p = r.start(smallBatches)
 	r.waitApplied(600)
@@ -318,9 +318,9 @@ func TestWaitIsDropped(t *testing.T) {
 			g.hangs, g.left = make(chan struct{}), make(chan struct{})
 			entered := g.hangs
 			m, l := waitingLane(t, g)
-			<-entered
+			soon(t, "the question", func() { <-entered })
 			soon(t, name, func() { leave(m, l) })
-			<-g.left
+			soon(t, "the source", func() { <-g.left })
 			eventually(t, "it is dropped", func() bool { return l.memory() == 0 })
 			v := l.view()
 			if v.wait != nil {
