@@ -4,11 +4,11 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/kafka"
 	"github.com/oncesink/oncesink/sink"
-
-	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // offer queues polled records. If the lane is full by then it calls suspend, which stops fetching,

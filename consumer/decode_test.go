@@ -7,10 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/oncesink/oncesink/internal/decode"
-
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/testkafka"
 	"github.com/oncesink/oncesink/offsets"

@@ -5,7 +5,6 @@ import (
 	"sync"
 
 	"github.com/oncesink/oncesink/internal/decode"
-
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )

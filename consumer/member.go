@@ -6,11 +6,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/oncesink/oncesink/internal/decode"
-
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/offsets"
 )
 

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/oncesink/oncesink/internal/decode"
-
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"

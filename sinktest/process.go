@@ -7,10 +7,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/oncesink/oncesink/internal/decode"
-
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/offsets"
 )

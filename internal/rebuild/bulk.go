@@ -22,7 +22,7 @@ func (j *job) endBulk(ctx context.Context) error {
 	j.progress("indexing", 0, 0)
 	set := s.about.Bulk
 	s.about.Bulk = ""
-	key := strings.Join(quoteAll(l.Key), ", ")
+	key := strings.Join(pgname.QuoteAll(l.Key), ", ")
 	unique := fmt.Sprintf("create unique index on %s (%s)", s.quoted(), key)
 	err := j.execute(ctx, unique, s.comment())
 	if pgerr.SQLState(err) == uniqueViolation {
@@ -54,6 +54,6 @@ func (j *job) latest() string {
 
 // stored lists the columns of the stage that are not generated.
 func (j *job) stored() string {
-	columns := quoteAll(j.layout.Columns)
+	columns := pgname.QuoteAll(j.layout.Columns)
 	return strings.Join(append(columns, tables.SourceColumn, tables.OffsetColumn), ", ")
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/oncesink/oncesink/internal/engine"
+	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -120,7 +121,7 @@ func (j *job) compareChild(ctx context.Context, tx pgx.Tx, c *child) (*compariso
 	}
 	x.columns = append(x.columns, tables.SourceColumn, tables.OffsetColumn)
 	var same []string
-	for _, k := range quoteAll(c.layout.Key) {
+	for _, k := range pgname.QuoteAll(c.layout.Key) {
 		same = append(same, "t."+k+" = s."+k)
 	}
 	x.same, x.unlike = strings.Join(same, " and "), unlike(&c.layout, x.columns, "t", "s")
@@ -186,7 +187,7 @@ func (j *job) changeChildren(ctx context.Context, tx pgx.Tx) error {
 			return fmt.Errorf("correct %s: %w", r.Table, err)
 		}
 		if err := affected(ctx, tx, &r.Added, fmt.Sprintf("insert into %s (%s) overriding system value\nselect %s from %s s\n where not exists (select from %s t where %s)",
-			x.layout.Quoted(), strings.Join(quoteAll(x.columns), ", "), qualified("s", x.columns), x.staged(), x.layout.Quoted(), x.same)); err != nil {
+			x.layout.Quoted(), strings.Join(pgname.QuoteAll(x.columns), ", "), qualified("s", x.columns), x.staged(), x.layout.Quoted(), x.same)); err != nil {
 			return fmt.Errorf("correct %s: %w", r.Table, err)
 		}
 		if r.Sets, err = j.rememberAs(ctx, tx, x.layout.Sets, x.sets()); err != nil {

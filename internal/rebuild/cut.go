@@ -14,6 +14,7 @@ import (
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/pgerr"
+	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -294,7 +295,7 @@ func (j *job) change(ctx context.Context, tx pgx.Tx) error {
 		}
 	}
 	return execute(&j.result.Added, fmt.Sprintf("insert into %s (%s) overriding system value\nselect %s from %s s%s",
-		table, strings.Join(quoteAll(j.columns), ", "), qualified("s", j.columns), st,
+		table, strings.Join(pgname.QuoteAll(j.columns), ", "), qualified("s", j.columns), st,
 		where(j.listed("s"), j.inRange("s"), fmt.Sprintf("not exists (select from %s t where %s)", table, j.sameKey("t", "s")))))
 }
 
@@ -303,7 +304,7 @@ func (j *job) listed(alias string) string {
 	if j.bare {
 		return "" // all may
 	}
-	return fmt.Sprintf("(%s) in (select %s from %s)", qualified(alias, j.layout.Key), strings.Join(quoteAll(j.layout.Key), ", "), j.stage.differs)
+	return fmt.Sprintf("(%s) in (select %s from %s)", qualified(alias, j.layout.Key), strings.Join(pgname.QuoteAll(j.layout.Key), ", "), j.stage.differs)
 }
 
 // touched adds the keys of what the stage took since the comparison.
@@ -319,7 +320,7 @@ func (j *job) touched(ctx context.Context, tx pgx.Tx) error {
 		statements = append(statements, list)
 	}
 	for _, t := range j.stage.places(l) {
-		statements = append(statements, fmt.Sprintf("insert into %s select %s from %s where %s", j.stage.differs, strings.Join(quoteAll(l.Key), ", "), t, j.later))
+		statements = append(statements, fmt.Sprintf("insert into %s select %s from %s where %s", j.stage.differs, strings.Join(pgname.QuoteAll(l.Key), ", "), t, j.later))
 	}
 	return execAll(ctx, tx, statements...)
 }

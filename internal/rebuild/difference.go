@@ -36,7 +36,7 @@ func (j *job) compare(ctx context.Context) error {
 	}
 	statements := []string{"drop table if exists " + s.differs}
 	if j.Range == nil {
-		statements = append(statements, fmt.Sprintf("analyze %s (%s)", s.quoted(), strings.Join(quoteAll(l.Key), ", ")))
+		statements = append(statements, fmt.Sprintf("analyze %s (%s)", s.quoted(), strings.Join(pgname.QuoteAll(l.Key), ", ")))
 	}
 	statements = append(statements, fmt.Sprintf("create table %s as select %s\n  from %s t full join %s s on %s%s", s.differs, j.eitherKey(), l.Quoted(), s.quoted(), j.sameKey("t", "s"),
 		where(j.differs("t", "s"), j.inEitherRange("t", "s"))))
@@ -73,7 +73,7 @@ func (j *job) mark(ctx context.Context) error {
 	for i, t := range s.places(l) {
 		index := pgx.Identifier{"oncesink", s.placeIndex(i)}
 		statements = append(statements, "drop index if exists "+index.Sanitize(),
-			fmt.Sprintf("create index %s on %s (%s) where %s", index[1:].Sanitize(), t, strings.Join(quoteAll(l.Key), ", "), j.later))
+			fmt.Sprintf("create index %s on %s (%s) where %s", index[1:].Sanitize(), t, strings.Join(pgname.QuoteAll(l.Key), ", "), j.later))
 	}
 	if err := j.execute(ctx, statements...); err != nil {
 		return rights("index the stage", err)
@@ -114,7 +114,7 @@ func (j *job) filled(ctx context.Context) ([]string, error) {
 
 func (j *job) sameKey(a, b string) string {
 	var conds []string
-	for _, k := range quoteAll(j.layout.Key) {
+	for _, k := range pgname.QuoteAll(j.layout.Key) {
 		conds = append(conds, a+"."+k+" = "+b+"."+k)
 	}
 	return strings.Join(conds, " and ")
@@ -123,7 +123,7 @@ func (j *job) sameKey(a, b string) string {
 // eitherKey is the key of whichever row is there.
 func (j *job) eitherKey() string {
 	var out []string
-	for _, k := range quoteAll(j.layout.Key) {
+	for _, k := range pgname.QuoteAll(j.layout.Key) {
 		out = append(out, fmt.Sprintf("coalesce(t.%[1]s, s.%[1]s) as %[1]s", k))
 	}
 	return strings.Join(out, ", ")
@@ -160,7 +160,7 @@ func unlike(l *engine.Layout, columns []string, a, b string) string {
 }
 
 func qualified(alias string, columns []string) string {
-	out := quoteAll(columns)
+	out := pgname.QuoteAll(columns)
 	for i := range out {
 		out[i] = alias + "." + out[i]
 	}

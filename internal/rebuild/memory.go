@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/internal/tables"
 )
@@ -63,13 +64,13 @@ func (j *job) compareMemory() (from, gone, missing, unlike string) {
 func (j *job) compareMemories(memory, stage string) (from, gone, missing, unlike string) {
 	key, state := j.memoryColumns()
 	var same, differ []string
-	for _, c := range quoteAll(key) {
+	for _, c := range pgname.QuoteAll(key) {
 		same = append(same, fmt.Sprintf("m.%s = s.%s", c, c))
 	}
-	for _, c := range quoteAll(state) {
+	for _, c := range pgname.QuoteAll(state) {
 		differ = append(differ, fmt.Sprintf("m.%s is distinct from s.%s", c, c))
 	}
-	first := quoteAll(key)[0]
+	first := pgname.QuoteAll(key)[0]
 	from = fmt.Sprintf("%s m full join %s s on %s", memory, stage, strings.Join(same, " and "))
 	return from, "s." + first + " is null", "m." + first + " is null", "(" + strings.Join(differ, " or ") + ")"
 }
@@ -87,7 +88,7 @@ func (j *job) listMemory() string {
 	}
 	from, _, _, unlike := j.compareMemory()
 	var keys []string
-	for _, c := range quoteAll(j.layout.Key) {
+	for _, c := range pgname.QuoteAll(j.layout.Key) {
 		keys = append(keys, fmt.Sprintf("coalesce(m.%[1]s, s.%[1]s)", c))
 	}
 	return fmt.Sprintf("insert into %s select %s from %s where %s", j.stage.differs, strings.Join(keys, ", "), from, unlike)
@@ -120,15 +121,15 @@ func (j *job) remember(ctx context.Context, tx pgx.Tx) error {
 func (j *job) rememberAs(ctx context.Context, tx pgx.Tx, memory, stage string) (wrote int64, err error) {
 	key, state := j.memoryColumns()
 	var same, alike, sets []string
-	for _, c := range quoteAll(key) {
+	for _, c := range pgname.QuoteAll(key) {
 		same = append(same, fmt.Sprintf("m.%s = s.%s", c, c))
 	}
-	for _, c := range quoteAll(state) {
+	for _, c := range pgname.QuoteAll(state) {
 		alike = append(alike, fmt.Sprintf("m.%s is not distinct from s.%s", c, c))
 		sets = append(sets, fmt.Sprintf("%s = excluded.%s", c, c))
 	}
-	names := strings.Join(quoteAll(slices.Concat(key, state)), ", ")
-	keys := strings.Join(quoteAll(key), ", ")
+	names := strings.Join(pgname.QuoteAll(slices.Concat(key, state)), ", ")
+	keys := strings.Join(pgname.QuoteAll(key), ", ")
 	for _, sql := range []string{
 		fmt.Sprintf("delete from %s m where %s and not exists (select from %s s where %s)", memory, j.proven("m"), stage, strings.Join(same, " and ")),
 		fmt.Sprintf("insert into %s as m (%s) select %s from %s s\n where not exists (select from %s m where %s)\n    on conflict (%s) do update set %s where not %s",

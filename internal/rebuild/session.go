@@ -118,14 +118,6 @@ func texts(ctx context.Context, tx pgx.Tx, sql string, args ...any) ([]string, e
 	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
-func quoteAll(names []string) []string {
-	out := make([]string, len(names))
-	for i, n := range names {
-		out[i] = pgx.Identifier{n}.Sanitize()
-	}
-	return out
-}
-
 func tableNames(c sink.Config) string {
 	var names []string
 	for _, t := range c.Tables {
