@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -233,6 +234,35 @@ func TestUntilEndReportsHalts(t *testing.T) {
 	}
 	if got := r.position(1); got != 20 {
 		t.Errorf("position of the other partition %d, want 20", got)
+	}
+}
+
+// A position past the log's end is no end, also while nobody has looked at the log yet: the claim waits for a row that is held.
+func TestUntilEndPastTheEnd(t *testing.T) {
+	r := newRig(t, testkafka.Fake(t).ListenAddrs(), "orders", 1)
+	r.produce(0, 0, 10)
+	r.must(r.start().endAfter(r, 10))
+	r.exec(`update oncesink.offsets set next_offset = 20`)
+	holder, err := pgx.Connect(t.Context(), r.url)
+	r.must(err)
+	defer holder.Close(context.Background())
+	tx, err := holder.Begin(t.Context())
+	r.must(err)
+	_, err = tx.Exec(t.Context(), `select from oncesink.offsets for update`)
+	r.must(err)
+	p := r.start(func(c *Config, _ *sink.Config) { c.UntilEnd = true })
+	eventually(t, "the claim is refused", func() bool {
+		select {
+		case <-p.done:
+			return true
+		default:
+			return p.states() == "orders/0 waiting"
+		}
+	})
+	r.must(tx.Rollback(t.Context()))
+	var past *TruncatedError
+	if err := p.wait(t); !errors.As(err, &past) {
+		t.Errorf("Run returned %v, want a position past the end", err)
 	}
 }
 

@@ -289,8 +289,9 @@ func TestAtEnd(t *testing.T) {
 	at := func(p offsets.Partition, next int64) offsets.Row {
 		return offsets.Row{Partition: p, Position: offsets.Position{Next: next}}
 	}
-	paused, stopped, stoppedAtEnd := at(p1, 5), at(p1, 5), at(p1, 20)
-	paused.Paused, stopped.Halted, stoppedAtEnd.Halted = true, "a bad record", "a bad record"
+	now := map[offsets.Partition]int64{p0: 10, p1: 25}
+	paused, stopped, stoppedAtEnd, stoppedPast := at(p1, 5), at(p1, 5), at(p1, 20), at(p1, 26)
+	paused.Paused, stopped.Halted, stoppedAtEnd.Halted, stoppedPast.Halted = true, "a bad record", "a bad record", "a lost log"
 	for _, test := range []struct {
 		name string
 		rows []offsets.Row
@@ -298,7 +299,9 @@ func TestAtEnd(t *testing.T) {
 		done bool
 		why  string
 	}{
-		{name: "all there", rows: []offsets.Row{at(p0, 10), at(p1, 21)}, done: true},
+		{name: "all there", rows: []offsets.Row{at(p0, 10), at(p1, 25)}, done: true},
+		{name: "one past what the log has", rows: []offsets.Row{at(p0, 10), at(p1, 26)}},
+		{name: "past, and halted", rows: []offsets.Row{at(p0, 10), stoppedPast}, done: true, why: "a lost log"},
 		{name: "one behind", rows: []offsets.Row{at(p0, 10), at(p1, 19)}},
 		{name: "one without a row", rows: []offsets.Row{at(p0, 10)}},
 		{name: "paused", rows: []offsets.Row{at(p0, 10), paused}, done: true, why: "paused by an operator at offset 5"},
@@ -312,7 +315,7 @@ func TestAtEnd(t *testing.T) {
 			if test.own {
 				m.runAt(1, 5).leave(halted, errors.New("a full disk"))
 			}
-			done, halts := m.atEnd(test.rows, ends)
+			done, halts := m.atEnd(test.rows, ends, now)
 			if done != test.done {
 				t.Errorf("done: %t, want %t", done, test.done)
 			}

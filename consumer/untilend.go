@@ -41,7 +41,13 @@ func (m *member) untilEnd(ctx context.Context, ends *map[offsets.Partition]int64
 		if err != nil {
 			continue
 		}
-		if done, halts := m.atEnd(rows, *ends); done {
+		now := *ends
+		if past(rows, now) { // of the log as it was: is it past the log as it is?
+			if now, err = m.listEnds(ctx); err != nil {
+				continue
+			}
+		}
+		if done, halts := m.atEnd(rows, *ends, now); done {
 			if halts != nil {
 				stop(halts)
 			} else {
@@ -94,8 +100,17 @@ func (m *member) atBounds() (done bool, halts error) {
 	return true, errors.Join(stopped...)
 }
 
-// atEnd reports whether every partition has reached its end or can't.
-func (m *member) atEnd(rows []offsets.Row, ends map[offsets.Partition]int64) (done bool, halts error) {
+// past reports whether a position lies past one of the ends.
+func past(rows []offsets.Row, ends map[offsets.Partition]int64) bool {
+	return slices.ContainsFunc(rows, func(r offsets.Row) bool {
+		end, ok := ends[r.Partition]
+		return ok && r.Position.Next > end
+	})
+}
+
+// atEnd reports whether every partition has reached its end or can't. A position past the end that the
+// log has now is no end: its owner has still to find out, and halts.
+func (m *member) atEnd(rows []offsets.Row, ends, now map[offsets.Partition]int64) (done bool, halts error) {
 	at := map[offsets.Partition]offsets.Row{}
 	for _, r := range rows {
 		at[r.Partition] = r
@@ -105,9 +120,9 @@ func (m *member) atEnd(rows []offsets.Row, ends map[offsets.Partition]int64) (do
 		r, ok := at[p]
 		l := m.lane(p)
 		switch {
-		case l != nil && l.view().state == halted: // also where the position lies past the end
+		case l != nil && l.view().state == halted:
 			stopped = append(stopped, l.view().cause)
-		case ok && r.Position.Next >= end:
+		case ok && r.Position.Next >= end && r.Position.Next <= now[p]:
 		case ok && r.Paused:
 			stopped = append(stopped, fmt.Errorf("%s: paused by an operator at offset %d: %s", p, r.Position.Next, offsets.Command("resume", m.cfg.Group, p.Topic, p.Partition)))
 		case ok && r.Halted != "":
