@@ -91,6 +91,9 @@ func appendElement(b, text []byte) []byte {
 
 func appendNull(b []byte) []byte { return binary.BigEndian.AppendUint32(b, nullLength) }
 
+// Column adds column i of the events as texts; absent cells become nulls.
+func (p *Params) Column(events []Event, i int) { p.texts(events, i) }
+
 // texts adds column i of the events; absent cells become nulls.
 func (p *Params) texts(events []Event, i int) {
 	size := 0

@@ -142,6 +142,8 @@ type bisection struct {
 	causes []error
 	// wrote are the tables to which other records of the batch wrote.
 	wrote map[*table]bool
+	// culprits are the columns that were to blame last, by table.
+	culprits map[*table]int
 }
 
 // maxAlone bounds the patience with records that fail alone, while none passes.
@@ -191,6 +193,9 @@ func (b *bisection) judge(ctx context.Context, one span, err error) error {
 		if pgerr.SQLState(err) == pgerr.ForeignKeyViolation && !b.orphansAreData {
 			return err
 		}
+		if d.Column, err = b.columnOf(ctx, one, err); err != nil {
+			return err
+		}
 		b.dead = append(b.dead, d)
 		return nil
 	}
@@ -222,39 +227,6 @@ func (b *bisection) verdict() error {
 	}
 	b.alone, b.causes = nil, nil
 	return nil
-}
-
-// refusedValue reads the values of a record's rows, each by itself, as the table that refuses it would. It
-// returns the column whose type has an error for its value, and that error; fault is one of the connection.
-func (t *transaction) refusedValue(ctx context.Context, one span, err error) (column string, cause, fault error) {
-	tb := tableOf(err)
-	if tb == nil {
-		return "", nil, nil
-	}
-	from, to := one.rows()
-	for i := from; i < to; i++ {
-		r := &one.part.Rows[i]
-		if t.m.tables[r.Table] != tb {
-			continue
-		}
-		for k := range tb.Columns {
-			c, x := &tb.Columns[k], one.part.Cells[int(r.First)+k]
-			if x.Len < 0 || c.Computed != nil {
-				continue
-			}
-			err := t.attempt(ctx, func() {
-				t.w.params.Text(string(one.part.TextOf(r, x)))
-				t.w.exec("read a value", tb, "select $1::"+c.Declared)
-			})
-			if t.conn.Conn().IsClosed() || err != nil && classOf(err) == pgerr.Transient {
-				return "", nil, err
-			}
-			if err != nil {
-				return c.Name, err, nil
-			}
-		}
-	}
-	return "", nil, nil
 }
 
 // tableOf is the table whose statement failed; nil if it was none of a table's.

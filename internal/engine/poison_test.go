@@ -37,7 +37,7 @@ func TestBisectKeepsGoodEventOfKey(t *testing.T) {
 	e.write(e.part("o", 0, evs...))
 	db.Want("7|2|2|b\n8|1|1|a\n9|1|1|a\n10|1|1|a\n11|2|5|c", "select id, version, qty, note from q where id between 7 and 11 order by 1")
 	db.Want("100", "select count(*) from q")
-	db.Want("101|23514|public.q|-|q_qty_check\n102|22001|public.q|-|-\n103|22P02|public.q|-|-\n104|22003|public.q|-|-",
+	db.Want("101|23514|public.q|-|q_qty_check\n102|22001|public.q|note|-\n103|22P02|public.q|qty|-\n104|22003|public.q|qty|-",
 		`select "offset", code, target, column_name, constraint_name from oncesink.dead_letters order by 1`)
 	db.Want("106", "select next_offset from oncesink.offsets")
 }
