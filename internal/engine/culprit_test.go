@@ -59,8 +59,9 @@ func TestColumnHasTheLettersError(t *testing.T) {
 	e := db.open(sink.Config{Tables: []sink.TableConfig{{Name: "q", Topics: []string{"o"}, Key: []string{"id"}}}})
 	e.write(e.part("o", 0, ev{offset: 0, cols: "id=1 a=2026-01-01 b=ab c=x"}, ev{offset: 1, cols: "id=2 a=2026-02-30 b=abc c=1"},
 		ev{offset: 2, cols: "id=3 a=2026-01-01 b=abc c=1"}, ev{offset: 3, cols: "id=4 a=2026-01-01 b=ab c=1"},
-		ev{offset: 4, cols: "id=5 a=2026-01-01 b=ab c=y"}))
-	db.Want("0|22P02|c\n1|22008|a\n2|22001|b\n4|22P02|c", `select "offset", code, column_name from oncesink.dead_letters order by 1`)
+		ev{offset: 4, cols: "id=5 a=2026-01-01 b=ab c=y"},
+		ev{offset: 5, cols: "id=6 a=2026-02-30 b=ab c=y"})) // c is read first, as it was to blame last
+	db.Want("0|22P02|c\n1|22008|a\n2|22001|b\n4|22P02|c\n5|22008|a", `select "offset", code, column_name from oncesink.dead_letters order by 1`)
 	db.Want("4", "select id from q")
 }
 
