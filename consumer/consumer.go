@@ -41,6 +41,7 @@ var errRestart = errors.New("the client must start anew")
 // to act; with UntilEnd, the joined errors of the partitions that halted.
 // Everything else is retried for as long as it takes.
 func (c *Consumer) Run(ctx context.Context) error {
+	defer c.sink.TellRest()
 	var ends map[offsets.Partition]int64
 	for {
 		m := newMember(c)

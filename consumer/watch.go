@@ -22,6 +22,7 @@ func (m *member) watch(ctx context.Context) {
 		case <-tick.C:
 		}
 		m.watchOnce(ctx)
+		m.sink.Tell()
 	}
 }
 

@@ -13,8 +13,10 @@ type Stats struct {
 	// Records that the positions moved over, without the transaction markers of Kafka. One that is read again, as in a replay, counts
 	// again.
 	Records int64
-	// DeadLetters are those of the records that could not be written.
+	// DeadLetters are those of the records that could not be written; Refused counts them by what was in the way,
+	// the most frequent first.
 	DeadLetters int64
+	Refused     []RefusedStats
 	// Retries are attempts that came to nothing and were made again, by what was in the way: "connection", "conflict" (a deadlock,
 	// a serialization failure), "lock" (one that was not had in time), "timeout" (of a statement), "resources" (a full disk, too many
 	// connections), "server" (it starts, stops, or takes no writes), "parent" (a row that a foreign key asks for is missing), "handler"
@@ -24,6 +26,22 @@ type Stats struct {
 	UnknownCommits int64
 	// Tables, by name: those with rows, or tombstones, so far.
 	Tables []TableStats
+}
+
+// Refusal is a kind of dead letters: all with the same code for the same column. Of more than a thousand kinds the
+// later ones are counted together, as the zero Refusal.
+type Refusal struct {
+	Topic string
+	// Code is an SQLSTATE, or a code of the decoder's own that begins with ONS; empty for an error of a handler.
+	Code string
+	// Table is its qualified name; Column is the one to blame. Both are empty where none is.
+	Table, Column string
+}
+
+// RefusedStats count the dead letters of one kind.
+type RefusedStats struct {
+	Refusal
+	DeadLetters int64
 }
 
 // TableStats count what was done to one table.

@@ -16,6 +16,7 @@ type Letter struct {
 	Part                      *decode.Part
 	Record                    int32
 	Code, Message             string
+	Plain                     bool // Message quotes nothing of the record
 	Table, Column, Constraint string
 }
 

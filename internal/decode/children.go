@@ -33,7 +33,7 @@ func (c *childDecoder) rows(p *Part, rec *sink.Record, sc *scratch, parent *Row)
 	case fields.Array:
 		parent.Arrays |= c.bit
 	default:
-		return &Fault{Code: "22023", Message: fmt.Sprintf("the field %s is no array", c.Config.Each), Table: c.Title()}
+		return &Fault{Code: "22023", Message: fmt.Sprintf("the field %s is no array", c.Config.Each), Table: c.Title(), Plain: true}
 	}
 	values := make([]fields.Value, c.set.Len())
 	n := 0
@@ -41,7 +41,9 @@ func (c *childDecoder) rows(p *Part, rec *sink.Record, sc *scratch, parent *Row)
 		n++
 		if err := c.set.Extract(element.Raw, values); err != nil {
 			r := pgtext.RefusalOf(err)
-			return &Fault{Code: r.Code, Message: r.Message, Table: c.Title()}
+			f := faultOf("", r)
+			f.Table = c.Title()
+			return f
 		}
 		first := len(p.Cells)
 		for i := range c.Columns {
@@ -55,7 +57,7 @@ func (c *childDecoder) rows(p *Part, rec *sink.Record, sc *scratch, parent *Row)
 				x, r = c.withheld(i)
 			}
 			if r != nil {
-				return &Fault{Column: col.Name, Code: r.Code, Message: fmt.Sprintf("element %d of %s: %s", n, c.Config.Each, r.Message), Table: c.Title()}
+				return &Fault{Column: col.Name, Code: r.Code, Message: fmt.Sprintf("element %d of %s: %s", n, c.Config.Each, r.Message), Table: c.Title(), Plain: r.Plain}
 			}
 			if p.recordBytes() > sc.d.Limit {
 				f := tooLarge(sc.d.Limit)

@@ -156,7 +156,7 @@ func (d *decoder) rows(p *Part, rec *sink.Record, sc *scratch) *Fault {
 		clear(sc.values)
 	} else if len(sc.values) > 0 {
 		if r := sc.read(&d.values, rec.Value, rec, sc.values); r != nil {
-			return &Fault{Code: r.Code, Message: r.Message}
+			return faultOf("", r)
 		}
 	}
 	for i := range d.tables {
@@ -191,7 +191,7 @@ func (t *tableDecoder) row(p *Part, rec *sink.Record, sc *scratch) *Fault {
 			x, r = t.withheld(i)
 		}
 		if r != nil {
-			return &Fault{Column: c.Name, Code: r.Code, Message: r.Message}
+			return faultOf(c.Name, r)
 		}
 		if p.recordBytes() > sc.d.Limit {
 			return tooLarge(sc.d.Limit)
@@ -216,7 +216,7 @@ func (t *tableDecoder) row(p *Part, rec *sink.Record, sc *scratch) *Fault {
 // tombstone appends what a tombstone becomes in a table: only its key has values.
 func (t *tableDecoder) tombstone(p *Part, rec *sink.Record, sc *scratch) *Fault {
 	if len(t.RecordKey) == 0 {
-		return &Fault{Code: "ONS01", Message: "tombstone without record_key mapping"}
+		return &Fault{Code: "ONS01", Message: "tombstone without record_key mapping", Plain: true}
 	}
 	first := len(p.Cells)
 	for range t.Columns {
@@ -233,7 +233,7 @@ func (t *tableDecoder) tombstone(p *Part, rec *sink.Record, sc *scratch) *Fault 
 			r = pgtext.Refuse(pgtext.NoValue, "the tombstone's record key has no value for this column of the key")
 		}
 		if r != nil {
-			return &Fault{Column: c.Name, Code: r.Code, Message: r.Message}
+			return faultOf(c.Name, r)
 		}
 		p.Cells[first+k] = x
 	}
@@ -261,7 +261,7 @@ func readCell(c *tables.Column, p *Part, rec *sink.Record, at int32, sc *scratch
 			return Cell{Len: CellNull}, nil
 		}
 		if r := sc.readKey(rec); r != nil {
-			return Cell{}, pgtext.Refuse(r.Code, r.Message+" ($key_json reads JSON; $key takes a key as it is)")
+			return Cell{}, &pgtext.Refusal{Code: r.Code, Message: r.Message + " ($key_json reads JSON; $key takes a key as it is)", Plain: r.Plain}
 		}
 		return readValue(c, p, sc.keys[at])
 	case src.Raw():

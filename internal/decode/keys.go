@@ -39,7 +39,7 @@ func (p *Part) distinct(t *tables.Table, from, to int) *Fault {
 		if key := p.Keys[i].KeyIn(p.KeyText); len(key) > 0 {
 			if met[string(key)] {
 				return &Fault{Record: p.Rows[i].Record, Table: t.Title(), Column: t.Columns[t.Key[0]].Name, Code: pgerr.UniqueViolation,
-					Message: "two elements of " + t.Config.Each + " have one key"}
+					Message: "two elements of " + t.Config.Each + " have one key", Plain: true}
 			}
 			met[string(key)] = true
 		}
@@ -151,7 +151,7 @@ func (k *sealing) canonical(i int, missing string) []byte {
 	c := &k.t.Columns[i]
 	x := &k.p.Cells[int(k.r.First)+i]
 	if x.Len < 0 {
-		k.refuse(c, pgtext.NoValue, missing)
+		k.refuse(c, pgtext.Refuse(pgtext.NoValue, missing))
 		return nil
 	}
 	text := k.p.TextOf(k.r, *x)
@@ -162,7 +162,7 @@ func (k *sealing) canonical(i int, missing string) []byte {
 		case s == nil:
 			k.open.add(c, string(text))
 		case s.Refused != nil:
-			k.refuse(c, s.Refused.Code, s.Refused.Message)
+			k.refuse(c, s.Refused)
 		default:
 			canon = s.Canon
 		}
@@ -174,8 +174,9 @@ func (k *sealing) canonical(i int, missing string) []byte {
 }
 
 // refuse notes the first reason.
-func (k *sealing) refuse(c *tables.Column, code, message string) {
+func (k *sealing) refuse(c *tables.Column, r *pgtext.Refusal) {
 	if k.fault == nil {
-		k.fault = &Fault{Record: k.r.Record, Table: k.t.Title(), Column: c.Name, Code: code, Message: message}
+		k.fault = faultOf(c.Name, r)
+		k.fault.Record, k.fault.Table = k.r.Record, k.t.Title()
 	}
 }

@@ -101,7 +101,7 @@ func (p *Part) recordBytes() int {
 
 // tooLarge is the fault of a record that becomes too much.
 func tooLarge(limit int) *Fault {
-	return &Fault{Code: pgtext.TooMuch, Message: fmt.Sprintf("what the record becomes in its tables takes more than %d MiB: it has too many or too large elements or fields for the columns that take them", limit>>20)}
+	return &Fault{Code: pgtext.TooMuch, Message: fmt.Sprintf("what the record becomes in its tables takes more than %d MiB: it has too many or too large elements or fields for the columns that take them", limit>>20), Plain: true}
 }
 
 // Marks in cell.len.
@@ -122,5 +122,11 @@ type Fault struct {
 	Table, Column string
 	Code          string // SQLSTATE that PostgreSQL would give, or "ONS.." of our own
 	Message       string
+	Plain         bool   // Message quotes nothing of the record
 	Constraint    string // of a table, where a sample was tried
+}
+
+// faultOf is the fault of a record that is refused, for a column if that has a name.
+func faultOf(column string, r *pgtext.Refusal) *Fault {
+	return &Fault{Column: column, Code: r.Code, Message: r.Message, Plain: r.Plain}
 }

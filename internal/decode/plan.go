@@ -192,7 +192,7 @@ func (sc *scratch) readKey(rec *sink.Record) *pgtext.Refusal {
 	if !sc.keyRead {
 		sc.keyRead, sc.keyRefused = true, nil
 		if r := sc.read(&sc.d.keys, rec.Key, rec, sc.keys); r != nil {
-			sc.keyRefused = pgtext.Refuse(r.Code, "record key: "+r.Message)
+			sc.keyRefused = &pgtext.Refusal{Code: r.Code, Message: "record key: " + r.Message, Plain: r.Plain}
 		}
 	}
 	return sc.keyRefused

@@ -13,7 +13,7 @@ func (t *transaction) keepDeadLetters(ctx context.Context) error {
 	for _, x := range t.records {
 		for _, f := range x.part.Faults {
 			if f.Record >= x.lo && f.Record < x.hi {
-				t.dead = append(t.dead, bind.Letter{Part: x.part, Record: f.Record, Code: f.Code, Message: f.Message, Table: f.Table, Column: f.Column})
+				t.dead = append(t.dead, bind.Letter{Part: x.part, Record: f.Record, Code: f.Code, Message: f.Message, Plain: f.Plain, Table: f.Table, Column: f.Column})
 			}
 		}
 	}

@@ -206,7 +206,7 @@ func (j *job) attempt(ctx context.Context, records spans, steps []offsets.Step) 
 	t := &transaction{s: j.s, m: j.plan, w: w, records: records, steps: steps, most: byCopy, orphansAreData: j.orphans, trying: effects{}, stands: effects{}}
 	began := time.Now()
 	err := t.run(ctx)
-	j.done = attempted{effects: t.stands, letters: len(t.dead), took: time.Since(began), commit: t.committing}
+	j.done = attempted{effects: t.stands, refused: tally(t.dead), took: time.Since(began), commit: t.committing}
 	return err
 }
 

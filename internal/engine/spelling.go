@@ -74,7 +74,7 @@ func spell(c *tables.Column, ctx context.Context, tx pgx.Tx, texts []string, kno
 	}
 	var pg *pgconn.PgError
 	errors.As(err, &pg)
-	known[texts[0]] = &decode.Spelling{Refused: pgtext.Refuse(pg.Code, pg.Message)}
+	known[texts[0]] = &decode.Spelling{Refused: &pgtext.Refusal{Code: pg.Code, Message: pg.Message}}
 	return nil
 }
 

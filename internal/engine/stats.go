@@ -25,6 +25,7 @@ func (s *Sink) Stats() sink.Stats {
 	for _, t := range s.stats.tables {
 		out.Tables = append(out.Tables, t.TableStats)
 	}
+	out.Refused = s.stats.refusals.stats()
 	slices.SortFunc(out.Tables, func(a, b sink.TableStats) int { return strings.Compare(a.Table, b.Table) })
 	return out
 }
@@ -32,12 +33,13 @@ func (s *Sink) Stats() sink.Stats {
 // stats are the counts of a sink. The lock is taken once in a transaction.
 type stats struct {
 	sync.Mutex
-	sink.Stats // but its Tables
+	sink.Stats // but its Tables and Refused
 	tables     map[string]*tableStats
+	refusals   refusals
 }
 
 func newStats() *stats {
-	return &stats{Stats: sink.Stats{Retries: map[string]int64{}}, tables: map[string]*tableStats{}}
+	return &stats{Stats: sink.Stats{Retries: map[string]int64{}}, tables: map[string]*tableStats{}, refusals: refusals{kinds: map[sink.Refusal]*refusalStats{}}}
 }
 
 type tableStats struct {
@@ -66,12 +68,13 @@ const rowlessPause = time.Minute
 // attempted is what a transaction did. It counts once it is committed.
 type attempted struct {
 	effects      effects
-	letters      int
+	refused      map[sink.Refusal]tallied
 	took, commit time.Duration // all of it, and its COMMIT
 }
 
-// count adds a committed transaction, and warns of tombstones that met no row.
+// count adds a committed transaction, and warns of records that were refused, and of tombstones that met no row.
 func (s *Sink) count(records spans, done attempted) {
+	defer s.tell(time.Now(), false)
 	n := 0
 	for _, x := range records {
 		for i := x.lo; i < x.hi; i++ {
@@ -86,7 +89,7 @@ func (s *Sink) count(records spans, done attempted) {
 	s.stats.TransactionTime += done.took
 	s.stats.CommitTime += done.commit
 	s.stats.Records += int64(n)
-	s.stats.DeadLetters += int64(done.letters)
+	s.stats.refusals.add(&s.stats.Stats, done.refused)
 	for t, e := range done.effects {
 		x := e.removed
 		if e.copied == 0 && e.upserts == 0 && x == (removed{}) {

@@ -21,9 +21,9 @@ const writtenOut = 400
 func (v Value) appendDecimal(dst []byte) ([]byte, error) {
 	switch {
 	case len(v.Raw) == 0:
-		return dst, &Refusal{badText, "a decimal without a byte"}
+		return dst, refuse(badText, "a decimal without a byte")
 	case len(v.Raw) > maxBytes || v.Scale > maxFraction || v.Scale < -maxWhole:
-		return dst, &Refusal{badNumber, "a decimal with more digits than a numeric has"}
+		return dst, refuse(badNumber, "a decimal with more digits than a numeric has")
 	}
 	sign := len(dst)
 	dst = appendWhole(dst, v.Raw)
@@ -34,7 +34,7 @@ func (v Value) appendDecimal(dst []byte) ([]byte, error) {
 	digits, scale := len(dst)-start, int(v.Scale)
 	switch {
 	case digits-scale > maxWhole:
-		return dst[:sign], &Refusal{badNumber, "a decimal with more digits than a numeric has"}
+		return dst[:sign], refuse(badNumber, "a decimal with more digits than a numeric has")
 	case scale == 0:
 		return dst, nil
 	case scale < 0 && string(dst[start:]) == "0":

@@ -52,8 +52,14 @@ type Value struct {
 type Refusal struct {
 	// Code is an SQLSTATE where PostgreSQL has one for it, else a code that begins with ONS.
 	Code string
-	// Message has a few characters of the record at most.
+	// Message has a few characters of the record at most, and none if it is plain: then a log may have it.
 	Message string
+	Plain   bool
+}
+
+// refuse refuses a record in words that quote nothing of it.
+func refuse(code, message string) *Refusal {
+	return &Refusal{Code: code, Message: message, Plain: true}
 }
 
 func (r *Refusal) Error() string { return r.Message }

@@ -54,7 +54,7 @@ func (v Value) AppendJSON(dst []byte) ([]byte, error) {
 		start := len(dst)
 		dst, err := jsontext.AppendQuote(dst, v.Raw)
 		if err != nil {
-			return dst[:start], &Refusal{badCharacter, "invalid UTF-8"}
+			return dst[:start], refuse(badCharacter, "invalid UTF-8")
 		}
 		return dst, nil
 	case Bytes:
@@ -101,7 +101,7 @@ var powersOfTen = [...]int64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9}
 
 func appendDate(dst []byte, day int64) ([]byte, error) {
 	if day < firstDay || day > lastDay {
-		return dst, &Refusal{badRange, "a date beyond the years 1 to 9999"}
+		return dst, refuse(badRange, "a date beyond the years 1 to 9999")
 	}
 	// Years begin in March, so that the leap day is the last one, and are counted in rounds of 400.
 	day += 719468
@@ -122,7 +122,7 @@ func appendDate(dst []byte, day int64) ([]byte, error) {
 // seconds takes N apart: whole seconds, rounded down, and the rest in units of Scale.
 func (v Value) seconds() (whole, rest int64, err error) {
 	if v.Scale < 0 || int(v.Scale) >= len(powersOfTen) {
-		return 0, 0, &Refusal{badRange, "a time in no unit that is known"}
+		return 0, 0, refuse(badRange, "a time in no unit that is known")
 	}
 	power := powersOfTen[v.Scale]
 	whole = v.N / power
@@ -135,7 +135,7 @@ func (v Value) seconds() (whole, rest int64, err error) {
 func (v Value) appendTime(dst []byte) ([]byte, error) {
 	second, rest, err := v.seconds()
 	if err == nil && (second < 0 || second > secondsPerDay || second == secondsPerDay && rest > 0) {
-		err = &Refusal{badRange, "a time beyond the day"}
+		err = refuse(badRange, "a time beyond the day")
 	}
 	if err != nil {
 		return dst, err

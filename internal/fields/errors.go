@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -19,7 +20,15 @@ var (
 	ErrDepth         = errors.New("nested too deeply") // more than 10,000 levels
 )
 
-var errTrailing = errors.New("more than one value")
+var (
+	errTrailing = errors.New("more than one value")
+	errTooShort = errors.New("the document ends too early")
+)
+
+// Plain reports whether an error's text quotes nothing of the document.
+func Plain(err error) bool {
+	return slices.ContainsFunc([]error{ErrEncoding, ErrSurrogate, ErrDuplicateName, ErrDepth, errTrailing, errTooShort}, func(known error) bool { return errors.Is(err, known) })
+}
 
 // Error says where and why a document was refused. It quotes a dozen characters of
 // the document at most.
@@ -52,7 +61,7 @@ func explain(doc []byte, err error, offset int64) error {
 	rest := doc[offset:]
 	switch {
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
-		err = errors.New("the document ends too early")
+		err = errTooShort
 	case errors.Is(err, jsontext.ErrDuplicateName):
 		err = ErrDuplicateName
 	case err.Error() == "exceeded max depth":

@@ -43,7 +43,7 @@ func (JSON) Plan(paths []string) (event.Plan, error) {
 // Read is [Set.Extract] as [event.Plan] has it.
 func (s *Set) Read(doc []byte, _ event.Headers, values []Value, _ *[]byte) error {
 	if err := s.Extract(doc, values); err != nil {
-		return &event.Refusal{Code: SQLState(err), Message: err.Error()}
+		return &event.Refusal{Code: SQLState(err), Message: err.Error(), Plain: Plain(err)}
 	}
 	return nil
 }

@@ -177,6 +177,26 @@ func Safe(err error) string {
 	return b.String()
 }
 
+// Meaning says in general what a code says of a record, for where the message quotes values. The code is empty for an error
+// of a handler.
+func Meaning(code string) string {
+	meaning, ok := map[string]string{
+		"22001": "longer than the column", "22003": "out of the type's range", "22007": "no date or time that the type reads", "22008": "out of the range of dates and times",
+		"22021": "no valid UTF-8 text", "22030": "a field name is repeated", "22P02": "no text of the type, or no valid JSON", "22P05": "a character that a text can't hold",
+		"22012": "a division by zero", "23502": "no value for a column that is not null", "23514": "a check of the column or table refuses it", "54000": "too large", "54001": "nested too deeply",
+		"22023": "a value that the type refuses", "22026": "a bit string of another length", "2200H": "a sequence is at its end", "22P03": "bytes that the type refuses",
+		ForeignKeyViolation: "the row that a foreign key asks for is missing", UniqueViolation: "a unique index has the value already", "23P01": "an exclusion constraint refuses it",
+		"44000": "the check option of a view refuses it", "P0001": "a function of the database refuses it", "": "a handler refuses it",
+	}[code]
+	switch {
+	case ok:
+		return meaning
+	case strings.HasPrefix(code, "ONS"):
+		return "the decoder refuses it"
+	}
+	return "the server refuses it"
+}
+
 // calls matches the lines of an error's context that name functions. Other lines quote statements, and so values.
 var calls = regexp.MustCompile(`(?m)^(?:PL/pgSQL|SQL) function (\S+\([^()\n]*\)|"\S+")(?: line \d+ at [A-Za-z ]+| statement \d+| during [a-z ]+)?$`)
 

@@ -41,5 +41,5 @@ func RefusalOf(err error) *Refusal {
 	if errors.As(err, &r) {
 		return r
 	}
-	return Refuse(fields.SQLState(err), err.Error())
+	return &Refusal{Code: fields.SQLState(err), Message: err.Error(), Plain: fields.Plain(err)}
 }

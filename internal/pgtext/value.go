@@ -16,7 +16,9 @@ import (
 type Refusal = event.Refusal
 
 // Refuse makes a refusal.
-func Refuse(code, message string) *Refusal { return &Refusal{Code: code, Message: message} }
+func Refuse(code, message string) *Refusal {
+	return &Refusal{Code: code, Message: message, Plain: true}
+}
 
 // SQLSTATEs of values.
 const (
@@ -117,7 +119,7 @@ func appendString(dst, raw []byte) ([]byte, *Refusal) {
 	start := len(dst)
 	dst, err := fields.AppendString(dst, raw)
 	if err != nil {
-		return dst, Refuse(BadCharacter, err.Error())
+		return dst, &Refusal{Code: BadCharacter, Message: err.Error()}
 	}
 	if bytes.IndexByte(dst[start:], 0) >= 0 {
 		return dst, Refuse(badEscape, `\u0000 in a text`)

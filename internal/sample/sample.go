@@ -10,7 +10,7 @@ import (
 	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/mapping"
-	"github.com/oncesink/oncesink/internal/pgtext"
+	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -245,18 +245,8 @@ func decoderSays(f *decode.Fault) string {
 			message = after
 		}
 	}
-	if f.Table == "" || strings.Contains(message, "parse JSON") || f.Code == pgtext.BadCharacter {
-		return cmp.Or(saysOf(f.Code), "the decoder refuses it")
+	if f.Table == "" || !f.Plain || strings.Contains(message, "parse JSON") { // where in the document differs from record to record
+		return pgerr.Meaning(f.Code)
 	}
 	return message
-}
-
-// saysOf says in general what a code means, since the server's messages quote values.
-func saysOf(code string) string {
-	return map[string]string{
-		"22001": "longer than the column", "22003": "out of the type's range", "22007": "no date or time that the type reads", "22008": "out of the range of dates and times",
-		"22021": "no valid UTF-8 text", "22030": "a field name is repeated", "22P02": "no text of the type, or no valid JSON", "22P05": "a character that a text can't hold",
-		"22012": "a division by zero", "23502": "no value for a column that is not null", "23514": "a check of the column or table refuses it", "54000": "too large", "54001": "nested too deeply",
-		"22023": "a value that the type refuses", "22026": "a bit string of another length", "2200H": "a sequence is at its end", "22P03": "bytes that the type refuses",
-	}[code]
 }

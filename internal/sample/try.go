@@ -119,7 +119,7 @@ func (a *attempt) partial(ctx context.Context, topic *topicSample, s statement.S
 			}
 			missing := a.of.Required[slices.IndexFunc(a.of.Required, func(i int) bool { return !slices.Contains(s.Columns, i) })]
 			a.refuse(&events[i], decode.Fault{Table: a.of.Title(), Column: a.of.Columns[missing].Name, Code: notNullViolation,
-				Message: "the event lacks it, and there is no row of its key yet"})
+				Message: "the event lacks it, and there is no row of its key yet", Plain: true})
 		}
 		events = events[n:]
 	}
@@ -180,10 +180,7 @@ func (a *attempt) some(ctx context.Context, into *tables.Table, s statement.Shap
 			return err
 		}
 	}
-	f.Message = saysOf(pg.Code)
-	if f.Message == "" {
-		f.Message = "the server refuses it"
-	}
+	f.Message, f.Plain = pgerr.Meaning(pg.Code), true
 	a.refuse(&events[0], f)
 	return nil
 }
