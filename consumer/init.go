@@ -2,11 +2,13 @@ package consumer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/oncesink/oncesink/internal/conninfo"
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/offsets"
@@ -21,7 +23,8 @@ import (
 //
 // The pool's role must be allowed to create the schema oncesink and to alter the tables; the role that runs the consumer
 // needs less: see [InitSQL].
-func Init(ctx context.Context, pool *pgxpool.Pool, cfg sink.Config) error {
+func Init(ctx context.Context, pool *pgxpool.Pool, cfg sink.Config) (err error) {
+	defer func() { err = explain(pool, err) }()
 	if _, err := schema.Plan(ctx, pool, cfg); err != nil {
 		return err
 	}
@@ -43,7 +46,8 @@ func InitSQL(cfg sink.Config, role string) string {
 // where tables are written otherwise than before, New's consumer ends with an error that names the table until somebody says that
 // this is meant. Processes of the group that run with another mapping stop. Rows that were written before stay as they are.
 // The role must be allowed to delete from oncesink.mappings.
-func AcceptMapping(ctx context.Context, pool *pgxpool.Pool, cfg Config) error {
+func AcceptMapping(ctx context.Context, pool *pgxpool.Pool, cfg Config) (err error) {
+	defer func() { err = explain(pool, err) }()
 	cfg = cfg.withDefaults()
 	s, err := engine.Open(ctx, pool, nil, cfg.Sink)
 	if err != nil {
@@ -52,6 +56,14 @@ func AcceptMapping(ctx context.Context, pool *pgxpool.Pool, cfg Config) error {
 	return withConn(ctx, pool, func(conn *pgx.Conn) error {
 		return offsets.AcceptMappings(ctx, conn, cfg.Group, s.Mappings())
 	})
+}
+
+// explain is the error of a pool whose connection string can't be read, if it is that.
+func explain(pool *pgxpool.Pool, err error) error {
+	if wrong := (*conninfo.Error)(nil); errors.As(conninfo.Explain(pool.Config().ConnString(), err), &wrong) {
+		return &sink.ConfigError{Problem: "the pool's connection string " + wrong.Problem, Fix: wrong.Fix}
+	}
+	return err
 }
 
 // withConn runs f on a connection of the pool.

@@ -41,7 +41,8 @@ const askTimeout = 30 * time.Second
 // TCP's defaults take hours, in which its partitions wait; and a process is seen as alive between its transactions,
 // by `oncesink status` and by who shares a partition with it in Config.Assign, if the pool's application_name is
 // "oncesink NAME", with another NAME for each process. The consumer doesn't close the pool: do so after Run has returned.
-func New(ctx context.Context, pool *pgxpool.Pool, cfg Config) (*Consumer, error) {
+func New(ctx context.Context, pool *pgxpool.Pool, cfg Config) (c *Consumer, err error) {
+	defer func() { err = explain(pool, err) }()
 	cfg = cfg.withDefaults()
 	problems := append(cfg.problems(), cfg.feeding()...)
 	if pool.Config().ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeSimpleProtocol {

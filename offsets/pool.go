@@ -10,6 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/oncesink/oncesink/internal/conninfo"
 )
 
 // appPrefix begins the application_name of every session of this program; the
@@ -21,11 +23,12 @@ const appPrefix = "oncesink "
 // claim can tell a stuck session of ours from somebody else's. The pool connects
 // when it is used. maxConns of 0 leaves the url's pool_max_conns or pgx's default.
 // Statements are described once and not prepared, which works
-// behind PgBouncer in transaction mode.
+// behind PgBouncer in transaction mode. The error of a url that can't be read says how it is written, and has no
+// word of it; a url in which a piece of the password could be taken for something else is refused.
 func NewPool(ctx context.Context, url string, maxConns int32) (*pgxpool.Pool, string, error) {
-	cfg, err := pgxpool.ParseConfig(url)
+	cfg, err := conninfo.Parse(url)
 	if err != nil {
-		return nil, "", fmt.Errorf("read PostgreSQL url: %w", err)
+		return nil, "", fmt.Errorf("the PostgreSQL url %w", err)
 	}
 	instance := newInstance()
 	if maxConns > 0 {

@@ -158,16 +158,20 @@ func (s *session) postgresError(err error) error {
 		fix = "correct user and password in postgres.url, or the server's pg_hba.conf"
 	case errors.As(err, &pg) && pg.Code == "3D000":
 		fix = "create the database, or correct its name in postgres.url"
+	case pg != nil && pg.Code == "08P01":
+		fix = "see what the pooler takes: correct user, database and settings in postgres.url, or its own configuration"
 	case errors.As(err, &dns):
 		fix = "correct the host in postgres.url"
+	case strings.Contains(err.Error(), "server refused TLS"):
+		fix = "the server speaks no TLS: correct sslmode in postgres.url or PGSSLMODE, or the server"
 	default:
 		fix = "see that PostgreSQL runs and that host and port in postgres.url are right"
 	}
-	message := "PostgreSQL: " + rootCause(err)
+	cause := rootCause(err)
 	if pg != nil {
-		message = "PostgreSQL: " + pg.Message
+		cause = pg.Message
 	}
-	return &environmentError{s.cfg.Scrub(message + ": " + fix)}
+	return &environmentError{"PostgreSQL: " + s.cfg.Scrub(cause) + ": " + fix}
 }
 
 // connectKafka sees that a broker answers and that the topics exist.
@@ -178,7 +182,7 @@ func (s *session) connectKafka(ctx context.Context) error {
 		kgo.DialTimeout(connectTimeout), kgo.RequestTimeoutOverhead(connectTimeout),
 	}, s.consumer.ClientOptions...)...)
 	if err != nil {
-		return &environmentError{s.cfg.Scrub("Kafka: " + err.Error() + ": correct the kafka section of the configuration")}
+		return &environmentError{"Kafka: " + s.cfg.Scrub(err.Error()) + ": correct the kafka section of the configuration"}
 	}
 	s.client, s.admin = client, kadm.NewClient(client)
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
@@ -223,7 +227,7 @@ func (s *session) kafkaError(err error) error {
 	case strings.Contains(err.Error(), "tls:") || strings.Contains(err.Error(), "x509"):
 		fix = "correct kafka.tls, or leave it out for brokers without TLS"
 	}
-	return &environmentError{s.cfg.Scrub("Kafka: " + rootCause(err) + ": " + fix)}
+	return &environmentError{"Kafka: " + s.cfg.Scrub(rootCause(err)) + ": " + fix}
 }
 
 // rootCause is the innermost of several nested messages, on one line.

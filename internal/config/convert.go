@@ -3,7 +3,9 @@ package config
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"slices"
@@ -160,21 +162,38 @@ func (t *TLS) config() (*tls.Config, error) {
 	if t.CAFile != "" {
 		pem, err := os.ReadFile(t.CAFile)
 		if err != nil {
-			return nil, &sink.ConfigError{Problem: "kafka.tls.ca_file: " + err.Error(), Fix: "name a readable PEM file"}
+			return nil, &sink.ConfigError{Problem: "kafka.tls.ca_file: " + fileProblem(err), Fix: "name a readable PEM file"}
 		}
 		conf.RootCAs = x509.NewCertPool()
 		if !conf.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, &sink.ConfigError{Problem: "kafka.tls.ca_file: " + t.CAFile + " holds no certificate", Fix: "name a PEM file with the authority's certificate"}
+			return nil, &sink.ConfigError{Problem: "kafka.tls.ca_file: it holds no certificate", Fix: "name a PEM file with the authority's certificate"}
 		}
 	}
 	if t.CertFile != "" {
-		cert, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
+		certificate, err := os.ReadFile(t.CertFile)
+		if err != nil {
+			return nil, &sink.ConfigError{Problem: "kafka.tls.cert_file: " + fileProblem(err), Fix: "name a readable PEM file"}
+		}
+		key, err := os.ReadFile(t.KeyFile)
+		if err != nil {
+			return nil, &sink.ConfigError{Problem: "kafka.tls.key_file: " + fileProblem(err), Fix: "name a readable PEM file"}
+		}
+		cert, err := tls.X509KeyPair(certificate, key)
 		if err != nil {
 			return nil, &sink.ConfigError{Problem: fmt.Sprintf("kafka.tls.cert_file: %v", err), Fix: "name a PEM certificate and, in key_file, its key"}
 		}
 		conf.Certificates = []tls.Certificate{cert}
 	}
 	return conf, nil
+}
+
+// fileProblem is why a file can't be read, without its name: a key that somebody put in the place of its file's name is none
+// to print.
+func fileProblem(err error) string {
+	if file := (*fs.PathError)(nil); errors.As(err, &file) {
+		return file.Err.Error()
+	}
+	return "it can't be read"
 }
 
 // Warnings names settings that work and are still likely to be a mistake.

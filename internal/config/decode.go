@@ -16,6 +16,7 @@ import (
 // that a person sees all of them, and unlike the YAML library's own decoder it
 // names keys instead of Go types, rounds nothing, and knows where each key stands.
 type decoder struct {
+	data     []byte                           // the document
 	lookup   func(name string) (string, bool) // environment
 	anchors  map[string]ast.Node
 	at       map[string]*token.Position // key path -> where it stands
@@ -46,7 +47,8 @@ func (d *decoder) value(path string, n ast.Node, v reflect.Value) {
 	if _, null := n.(*ast.NullNode); null {
 		return
 	}
-	text, isText := d.text(path, n)
+	_, secret := v.Addr().Interface().(*Secret)
+	text, isText := d.text(path, n, secret)
 	if isText {
 		d.values[path] = position(written)
 	}
@@ -116,12 +118,26 @@ func (d *decoder) structure(path string, n ast.Node, v reflect.Value) {
 	d.entries(path, n, func(key string, keyAt *token.Position, value ast.Node) {
 		field, known := fields[key]
 		if !known {
-			d.problem(keyAt, join(path, key), "unknown key%s", Suggest(key, names))
-			d.problems[len(d.problems)-1].atKey = true
+			at := join(path, key)
+			if inSecret(d.data, keyAt) {
+				at = path
+			}
+			d.problem(keyAt, at, "unknown key%s", Suggest(key, names))
+			d.problems[len(d.problems)-1].guarded = holdsSecret(v.Type())
 			return
 		}
 		d.value(join(path, key), value, field)
 	})
+}
+
+// holdsSecret reports whether a section has a key whose value is a secret.
+func holdsSecret(t reflect.Type) bool {
+	for i := range t.NumField() {
+		if t.Field(i).Type == reflect.TypeFor[Secret]() {
+			return true
+		}
+	}
+	return false
 }
 
 // mapping decodes a map of keys that the person names.
@@ -159,6 +175,9 @@ func (d *decoder) entries(path string, n ast.Node, each func(key string, at *tok
 		key := keyNode.GetToken().Value
 		at := join(path, key)
 		if first, again := d.at[at]; again {
+			if inSecret(d.data, position(keyNode)) {
+				at = path
+			}
 			d.problem(position(keyNode), at, "is given twice, first in line %d", first.Line)
 			continue
 		}
@@ -189,7 +208,7 @@ func (d *decoder) sequence(path string, n ast.Node, v reflect.Value) {
 
 // text returns a scalar as it is written, with environment variables expanded in
 // strings.
-func (d *decoder) text(path string, n ast.Node) (text string, ok bool) {
+func (d *decoder) text(path string, n ast.Node, secret bool) (text string, ok bool) {
 	if text, ok := glued(n); ok {
 		return text, true
 	}
@@ -203,7 +222,7 @@ func (d *decoder) text(path string, n ast.Node) (text string, ok bool) {
 	default:
 		return "", false
 	}
-	text, missing := expand(text, d.lookup)
+	text, missing := expand(text, secret, d.lookup)
 	for _, m := range missing {
 		d.problem(position(n), path, "%s", m)
 	}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/goccy/go-yaml/token"
 )
 
 // Problem is one thing that is wrong with a configuration.
@@ -21,8 +23,8 @@ type Problem struct {
 	missing bool
 	// onKey says that the key itself is wrong, whatever its value is.
 	onKey bool
-	// atKey says that the place is that of a key, whose value is beside the point.
-	atKey   bool
+	// guarded says that the place is that of an unknown key beside a secret, whose value may be one.
+	guarded bool
 	snippet string
 }
 
@@ -72,12 +74,12 @@ func (e *Error) lines(snippets bool) []string {
 }
 
 // snippet shows a line of the file with a mark under the column. What begins at
-// byte secret of the line (-1: nothing) is hidden, and so is the value of a key
-// that is unknown: it may be a mistyped password.
+// byte secret of the line (-1: nothing) is hidden, and so is the value of an unknown key
+// beside a secret: it may be a mistyped password.
 func snippet(line string, secret int, p Problem) string {
 	line = strings.TrimRight(line, "\r")
 	mark := min(max(p.Column-1, 0), utf8.RuneCountInString(line))
-	if p.atKey {
+	if p.guarded {
 		start := len(string([]rune(line)[:mark]))
 		if end := strings.IndexByte(line[start:], ':'); end >= 0 && (secret < 0 || start+end < secret) {
 			secret = start + end + 1
@@ -100,8 +102,8 @@ func snippet(line string, secret int, p Problem) string {
 }
 
 var (
-	// A key that may name a secret, mistyped ones included, or a URL.
-	secretKey = regexp.MustCompile(`(?i)\w*(ur[il]|dsn|pas|pwd|secret|token|credential)\w*["']?\s*:|://`)
+	// A key that may name a secret, mistyped ones included, a URL, or a password within a value.
+	secretKey = regexp.MustCompile(`(?i)\w*(ur[il]|dsn|pas|pw|secret|token|credential)\w*["']?\s*:|://|pass\w*\s*=`)
 	lineKey   = regexp.MustCompile(`^\s*(-\s+)*[{,]?\s*["']?\w+["']?\s*:(\s|$)`)
 )
 
@@ -124,6 +126,18 @@ func secretParts(lines []string) []int {
 		}
 	}
 	return out
+}
+
+// inSecret reports whether a place lies where a line may hold a secret: what looks like a key there can be a piece of one that is not in
+// quotes.
+func inSecret(data []byte, at *token.Position) bool {
+	lines := strings.Split(string(data), "\n")
+	if at == nil || at.Line < 1 || at.Line > len(lines) {
+		return true
+	}
+	runes := []rune(lines[at.Line-1])
+	from := secretParts(lines)[at.Line-1]
+	return from >= 0 && len(string(runes[:min(max(at.Column-1, 0), len(runes))])) >= from
 }
 
 var quoted = regexp.MustCompile("\"[^\"]*\"?|'[^']*'?|`[^`]*`?")

@@ -10,9 +10,12 @@ var variable = regexp.MustCompile(`\$?\$\{[^}]*\}?`)
 
 var variableName = regexp.MustCompile(`^\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}$`)
 
+var customary = regexp.MustCompile(`^[A-Z_][A-Z0-9_]*$`)
+
 // expand replaces ${NAME} by the variable's value, ${NAME:-TEXT} by TEXT if the
-// variable is unset or empty, and $${ by ${ literally. It says what is missing.
-func expand(text string, lookup func(string) (string, bool)) (expanded string, problems []string) {
+// variable is unset or empty, and $${ by ${ literally. It says what is missing; of a secret, which may hold a ${ by chance, it
+// names only what is written as variables are.
+func expand(text string, secret bool, lookup func(string) (string, bool)) (expanded string, problems []string) {
 	expanded = variable.ReplaceAllStringFunc(text, func(ref string) string {
 		if strings.HasPrefix(ref, "$$") {
 			return ref[1:]
@@ -26,6 +29,8 @@ func expand(text string, lookup func(string) (string, bool)) (expanded string, p
 		switch {
 		case m[2] != "" && value == "":
 			return m[3]
+		case !ok && secret && !customary.MatchString(m[1]):
+			problems = append(problems, "an environment variable that it names is not set; write $${ for the characters ${ themselves")
 		case !ok:
 			problems = append(problems, fmt.Sprintf("the environment variable %s is not set", m[1]))
 		}

@@ -42,7 +42,7 @@ func Load(file string) (*Config, error) {
 // Parse reads and checks a document; file names it in errors and lookup is the
 // environment. Its error is an *Error.
 func Parse(file string, data []byte, lookup func(string) (string, bool)) (*Config, error) {
-	d := &decoder{lookup: lookup, anchors: map[string]ast.Node{}, at: map[string]*token.Position{}, values: map[string]*token.Position{}}
+	d := &decoder{data: data, lookup: lookup, anchors: map[string]ast.Node{}, at: map[string]*token.Position{}, values: map[string]*token.Position{}}
 	cfg := &Config{}
 	if body := d.parse(data); body != nil {
 		ast.Walk(d, body)
@@ -77,7 +77,11 @@ func (d *decoder) parse(data []byte) ast.Node {
 	case errors.As(err, &syntax) && syntax.GetToken() != nil:
 		at := syntax.GetToken()
 		if first := defined.FindStringSubmatch(syntax.GetMessage()); first != nil {
-			d.problem(at.Position, "", "the key %s is here twice: the first one is at line %s, column %s. Remove one of them", at.Value, first[1], first[2])
+			key := "a key"
+			if !inSecret(data, at.Position) {
+				key = "the key " + at.Value
+			}
+			d.problem(at.Position, "", "%s is here twice: the first one is at line %s, column %s. Remove one of them", key, first[1], first[2])
 			return nil
 		}
 		// The parser's message can quote a value, and so a secret.

@@ -9,8 +9,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml/token"
-	"github.com/jackc/pgx/v5"
 
+	"github.com/oncesink/oncesink/internal/conninfo"
 	"github.com/oncesink/oncesink/internal/mapping"
 )
 
@@ -87,13 +87,11 @@ func (v *validator) broker(path, addr string) {
 	}
 }
 
-// postgres leaves out every detail of a URL that can't be parsed: the parser may
-// take a piece of the password for something else and quote it.
 func (v *validator) postgres(p *Postgres) {
 	if p.URL == "" {
 		v.problem("postgres.url", "is required: for example \"${DATABASE_URL}\" with postgres://USER@HOST:5432/DATABASE in the environment")
-	} else if _, err := pgx.ParseConfig(p.URL.Reveal()); err != nil {
-		v.problem("postgres.url", "%s", urlProblem(p.URL.Reveal(), err))
+	} else if _, err := conninfo.Parse(p.URL.Reveal()); err != nil {
+		v.problem("postgres.url", "%v", err)
 	}
 	v.notEmpty("postgres.synchronous_commit", p.SynchronousCommit)
 	if p.TimeZone != "" && !mapping.KnownZone(p.TimeZone) {

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/oncesink/oncesink/consumer"
+	"github.com/oncesink/oncesink/internal/testkafka"
+	"github.com/oncesink/oncesink/internal/testpg"
+	"github.com/oncesink/oncesink/offsets"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// piece returns the first piece of a secret, of four bytes or more, that a text holds.
+func piece(text, secret string) string {
+	for i := 0; i+4 <= len(secret); i++ {
+		if strings.Contains(text, secret[i:i+4]) {
+			return secret[i : i+4]
+		}
+	}
+	return ""
+}
+
+// commands are all that read a configuration.
+var commands = [][]string{
+	{"check"}, {"check", "--sample", "10"}, {"run"}, {"run", "--until-end", "--log-level", "debug"}, {"status"}, {"status", "--json"}, {"init"}, {"init", "--dry-run"}, {"init", "--print", "--role", "sink"},
+	{"init", "--accept-mapping"}, {"replay", "--from-beginning"}, {"rebuild", "orders"}, {"verify", "orders"}, {"backfill", "orders", "--column", "day", "--from", "2026-01-01", "--to", "2026-01-02"},
+	{"rollup", "build", "daily"}, {"rollup", "verify", "daily"}, {"rollup", "drop", "daily"},
+}
+
+// output runs a command and returns all that it prints.
+func output(t *testing.T, file string, command ...string) (string, int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var out bytes.Buffer
+	code := run(ctx, append(command, "-c", file), &out, &out)
+	return out.String(), code
+}
+
+// connections are ways to write a connection string with a password in it. Nothing listens at port 1.
+var connections = []string{
+	"postgres://app:%s@127.0.0.1:1/shop", "postgresql://app:%s@127.0.0.1:1/shop?sslmode=disable", "postgres://127.0.0.1:1/shop?user=app&password=%s&sslmode=disable",
+	"host=127.0.0.1 port=1 user=app password=%s dbname=shop", "host=127.0.0.1 port=1 dbname=shop password='%s' sslmode=disable", "host=127.0.0.1 port=1 sslpassword=%s", "mysql://app:%s@127.0.0.1:1/shop",
+}
+
+// writeConfig writes a configuration; each text stands in the file as it is.
+func writeConfig(t *testing.T, kafka, url string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "oncesink.yaml")
+	text := "kafka: {" + kafka + ", group: g}\npostgres:\n  url: " + url + "\ntables: [{name: orders, topic: orders, key: [id]}]\n" +
+		"rollups: [{name: daily, table: orders, group_by: {day: day}, columns: {n: count}}]\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// No command prints a piece of the password, however the connection string is broken, and wherever it comes from.
+func TestNoSecretOfAConnectionString(t *testing.T) {
+	passwords := []string{"xQ7w xK9z", "xQ7w@xK9z/xJ3q", "xQ7w/xK9z@", "xQ7w?xK9z=1", "xQ7w#xK9z", "xQ7w%xK9z", "xQ7w&xK9z=1", "xQ7w'xK9z", "'xQ7w' xK9z=1", "'xQ7w'xK9z", `xQ7w\`, "xQ7w:xK9z", "[xQ7wxK9z", "xQ7w, xK9z", "xQ7w\"xK9z"}
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 2))
+	alphabet := []rune("QXZJqxzj379@/:?#%&='\"\\,;![]{} é")
+	for range 20 {
+		p := make([]rune, 6+r.IntN(10))
+		for i := range p {
+			p[i] = alphabet[r.IntN(len(alphabet))]
+		}
+		passwords = append(passwords, string(p))
+	}
+	n := 0
+	for _, password := range passwords {
+		for i, form := range connections {
+			url := fmt.Sprintf(form, password)
+			quoted, _ := json.Marshal(url)
+			t.Setenv("DATABASE_URL", url)
+			files := []string{writeConfig(t, "brokers: ['127.0.0.1:1']", string(quoted)), writeConfig(t, "brokers: ['127.0.0.1:1']", `"${DATABASE_URL}"`)}
+			if !strings.Contains(password, "${") { // as a person writes it who forgets the quotes
+				files = append(files, writeConfig(t, "brokers: ['127.0.0.1:1']", url))
+			}
+			for _, file := range files {
+				n++
+				command := commands[n%len(commands)] // each spelling meets some, each command many
+				if i == 0 && file == files[0] {
+					command = []string{"run"}
+				}
+				out, code := output(t, file, command...)
+				if found := piece(out, password); found != "" {
+					t.Fatalf("%s with url %q prints the piece %q of the password:\n%s", command, url, found, out)
+				}
+				if code == exitOK && command[len(command)-1] != "sink" { // the script is printed without a connection
+					t.Fatalf("%s with url %q: it did not fail:\n%s", command, url, out)
+				}
+			}
+			noSecretOfTheLibrary(t, url, password)
+		}
+	}
+}
+
+// noSecretOfTheLibrary makes pools of a connection string, as programs do.
+func noSecretOfTheLibrary(t *testing.T, url, password string) {
+	t.Helper()
+	said := func(err error) {
+		t.Helper()
+		if err == nil {
+			t.Fatalf("%q: no error", url)
+		}
+		if found := piece(fmt.Sprintf("%v %+v", err, err), password); found != "" {
+			t.Fatalf("with url %q an error has the piece %q of the password: %v", url, found, err)
+		}
+	}
+	cfg := consumer.Config{Brokers: []string{"127.0.0.1:1"}, Group: "g", Topics: map[string]consumer.Start{"orders": {}},
+		Sink: sink.Config{Tables: []sink.TableConfig{{Name: "orders", Topics: []string{"orders"}, Key: []string{"id"}}}}}
+	try := func(pool *pgxpool.Pool) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		_, err := consumer.New(ctx, pool, cfg)
+		said(err)
+		said(consumer.Init(ctx, pool, cfg.Sink))
+		said(consumer.AcceptMapping(ctx, pool, cfg))
+		pool.Close()
+	}
+	if pool, _, err := offsets.NewPool(t.Context(), url, 2); err != nil {
+		said(err)
+	} else {
+		try(pool)
+	}
+	if pool, err := pgxpool.New(t.Context(), url); err == nil { // its own errors are not ours
+		try(pool)
+	}
+}
+
+// Nor of one that a server refuses: the server's, a pooler's, the environment's, that of a password file, Kafka's.
+func TestNoSecretThatAServerRefuses(t *testing.T) {
+	addWriter(t)
+	address := testpg.URL(t)
+	cfg, err := pgx.ParseConfig(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := offsets.Init(t.Context(), connect(t, address)); err != nil {
+		t.Fatal(err)
+	}
+	passfile := filepath.Join(t.TempDir(), "pgpass")
+	if err := os.WriteFile(passfile, []byte("*:*:*:*:xQ7w-yV4k-xK9z\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	brokers := "brokers: [" + testkafka.Fake(t).ListenAddrs()[0] + "]"
+	encrypted := "brokers: [" + testkafka.Fake(t, kfake.EnableSASL(), kfake.Superuser("SCRAM-SHA-256", "sink", "right")).ListenAddrs()[0] + "]"
+	key := filepath.Join(t.TempDir(), "key.pem")
+	if err := os.WriteFile(key, []byte("xQ7w-yV4k-xK9z"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	database := fmt.Sprintf("host=%s port=%d dbname=%s sslmode=disable", cfg.Host, cfg.Port, cfg.Database)
+	const secret = "xQ7w-yV4k-xK9z"
+	for name, c := range map[string]struct {
+		kafka, url string
+		env        map[string]string
+		says       string
+	}{
+		"the server":            {brokers, `"` + database + ` user=writer password=` + secret + `"`, nil, "correct user and password"},
+		"environment":           {brokers, `"` + database + ` user=writer"`, map[string]string{"PGPASSWORD": secret}, "correct user and password"},
+		"password file":         {brokers, `"` + database + ` user=writer"`, map[string]string{"PGPASSFILE": passfile}, "correct user and password"},
+		"a variable":            {brokers, `"` + database + ` user=writer password=${SECRET}"`, map[string]string{"SECRET": secret}, "correct user and password"},
+		"a variable's default":  {brokers, `"` + database + ` user=writer password=${NONE:-` + secret + `}"`, nil, "correct user and password"},
+		"no variable":           {brokers, `"` + database + ` user=writer password=${xQ7w_yV4k_xK9z}"`, nil, "an environment variable that it names is not set"},
+		"an unknown setting":    {brokers, `"` + database + ` user=postgres xQ7w-yV4k-xK9z=1"`, nil, "has a key with other characters"},
+		"TLS is not spoken":     {brokers, `"` + strings.ReplaceAll(database, "disable", "require") + ` user=writer password=` + secret + `"`, nil, "correct sslmode"},
+		"SASL":                  {encrypted + ", sasl: {mechanism: SCRAM-SHA-256, username: sink, password: " + secret + "}", `"` + address + `"`, nil, "correct mechanism, username and password"},
+		"SASL, PLAIN":           {encrypted + ", sasl: {mechanism: PLAIN, username: sink, password: " + secret + "}", `"` + address + `"`, nil, "correct mechanism, username and password"},
+		"SASL, a comma":         {encrypted + ", sasl: {mechanism: PLAIN, username: sink, password: ab, xQ7w-yV4k-xK9z}", `"` + address + `"`, nil, "kafka.sasl: unknown key"},
+		"SASL, two commas":      {encrypted + ", sasl: {mechanism: PLAIN, username: sink, password: ab, xQ7w-yV4k-xK9z, xQ7w-yV4k-xK9z}", `"` + address + `"`, nil, "is given twice"},
+		"SASL, a misspelt key":  {encrypted + ", sasl: {mechanism: PLAIN, username: sink, kennwort: " + secret + "}", `"` + address + `"`, nil, "kennwort: unknown key"},
+		"a key for a file":      {brokers + ", tls: {cert_file: " + key + ", key_file: " + secret + "}", `"` + address + `"`, nil, "kafka.tls.key_file: no such file or directory"},
+		"a key in the key file": {brokers + ", tls: {cert_file: " + key + ", key_file: " + key + "}", `"` + address + `"`, nil, "kafka.tls.cert_file: tls: failed to find any PEM data"},
+		"an authority":          {brokers + ", tls: {ca_file: " + secret + "}", `"` + address + `"`, nil, "kafka.tls.ca_file: no such file or directory"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for k, v := range c.env {
+				t.Setenv(k, v)
+			}
+			file := writeConfig(t, c.kafka, c.url)
+			said := false
+			for _, command := range [][]string{{"check"}, {"run", "--log-level", "debug"}, {"status"}, {"init"}, {"replay", "--from-beginning"}, {"rebuild", "orders"}} {
+				out, code := output(t, file, command...)
+				if found := piece(strings.ReplaceAll(out, key, ""), secret); found != "" {
+					t.Fatalf("%s prints the piece %q:\n%s", command, found, out)
+				}
+				if code == exitOK && !strings.Contains(name, "SASL") {
+					t.Errorf("%s: it did not fail", command)
+				}
+				said = said || strings.Contains(out, c.says)
+			}
+			if !said {
+				t.Errorf("no command says %q", c.says)
+				out, _ := output(t, file, "run")
+				t.Log(out)
+			}
+		})
+	}
+}
