@@ -50,7 +50,8 @@ type lane struct {
 
 	wait *schemaWait // for a schema that the records being decoded need; nil: they need none
 
-	inFlight bool               // a writer has taken a part
+	inFlight bool               // a writer has taken a part, or dead letters are tried again
+	wanted   bool               // whoever tries dead letters again is next
 	flying   int                // its bytes
 	cancel   context.CancelFunc // ends the transaction in flight
 	throttle bool               // fetching is suspended until the lane has drained
@@ -66,7 +67,7 @@ func newLane(p offsets.Partition) *lane {
 func (l *lane) take(cancel context.CancelFunc) *decode.Part {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.state != running || l.inFlight || l.part.Len() == 0 {
+	if l.state != running || l.inFlight || l.wanted || l.part.Len() == 0 {
 		return nil
 	}
 	p := l.part
@@ -75,6 +76,24 @@ func (l *lane) take(cancel context.CancelFunc) *decode.Part {
 	l.inFlight, l.flying, l.cancel = true, p.Bytes(), cancel
 	l.changed.Broadcast()
 	return p
+}
+
+// borrow waits until no transaction is in flight and takes the lane for one that moves no position, which cancel ends. It
+// reports false if the lane does not run.
+func (l *lane) borrow(cancel context.CancelFunc) (offsets.Claim, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.wanted = true
+	for l.state == running && l.inFlight {
+		l.changed.Wait()
+	}
+	l.wanted = false
+	if l.state != running {
+		return offsets.Claim{}, false
+	}
+	l.inFlight, l.cancel = true, cancel
+	l.changed.Broadcast()
+	return l.claim, true
 }
 
 // leave makes the lane drop what it holds, what is being decoded included, and stop accepting

@@ -39,6 +39,7 @@ type member struct {
 	topics   map[string]offsets.Token // their ids when this life first met them, which the client goes by
 	controls []func()                 // run by the poll loop while rebalances are blocked
 	wakePoll context.CancelFunc       // ends the poll in progress
+	asked    bool                     // dead letters of ours are still to be tried again, or nobody has looked yet
 
 	opened chan struct{} // closed when client and admin are set
 	failed chan error    // the first error that ends this life
@@ -55,6 +56,7 @@ func newMember(c *Consumer) *member {
 		topics:   map[string]offsets.Token{},
 		opened:   make(chan struct{}),
 		failed:   make(chan error, 1),
+		asked:    true,
 	}
 	m.life, m.endLife = context.WithCancel(context.Background())
 	m.work, m.endWork = context.WithCancel(m.life)
@@ -86,6 +88,7 @@ func (m *member) run(parent context.Context, ends *map[offsets.Partition]int64) 
 	}
 	m.startClaimers()
 	m.spawn(func() { m.watch(ctx) })
+	m.spawn(func() { m.retryLetters(m.work) })
 	m.spawn(func() { m.mirror.run(ctx, m) })
 	m.spawn(func() {
 		select {

@@ -115,6 +115,9 @@ func (m *member) atEnd(rows []offsets.Row, ends, now map[offsets.Partition]int64
 	for _, r := range rows {
 		at[r.Partition] = r
 	}
+	if m.asking() {
+		return false, nil
+	}
 	var stopped []error
 	for p, end := range ends {
 		r, ok := at[p]
@@ -132,6 +135,13 @@ func (m *member) atEnd(rows []offsets.Row, ends, now map[offsets.Partition]int64
 		}
 	}
 	return true, errors.Join(stopped...)
+}
+
+// asking reports whether dead letters of partitions that run here are still to be tried again, as far as is known.
+func (m *member) asking() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.asked
 }
 
 // listEnds returns the last stable offset of every partition to be read, where

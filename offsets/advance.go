@@ -23,7 +23,7 @@ func (l *Ledger) Advance(ctx context.Context, tx pgx.Tx, steps []Step) error {
 	if err != nil {
 		return fmt.Errorf("advance positions: %w", err)
 	}
-	if _, err := tx.Exec(ctx, l.advanceSQL(), args...); err != nil {
+	if _, err := tx.Exec(ctx, l.first(advanceSQL), args...); err != nil {
 		return fmt.Errorf("advance positions: %w", AdvanceError(err))
 	}
 	return nil
@@ -38,14 +38,38 @@ func (l *Ledger) QueueAdvance(conn *pgx.Conn, batch *pgconn.Batch, steps []Step)
 	if err != nil {
 		return fmt.Errorf("advance positions: %w", err)
 	}
+	if err := queue(conn, batch, l.first(advanceSQL), args, advanceTypes); err != nil {
+		return fmt.Errorf("advance positions: %w", err)
+	}
+	return nil
+}
+
+// QueueHold adds, as the first statement of a transaction that writes records which their partition's position
+// has passed, what QueueAdvance adds for others: the claims' rows are locked, and the server raises where one does not
+// stand as its claim says. Nothing moves. So the ledger can't tell whether such a transaction was committed: claim
+// the partition again, which waits until it is over, and look at what it wrote.
+func (l *Ledger) QueueHold(conn *pgx.Conn, batch *pgconn.Batch, claims ...Claim) error {
+	topics, partitions := split(claims, func(c Claim) Partition { return c.Partition })
+	fences, expected := make([]string, len(claims)), make([]int64, len(claims))
+	for i, c := range claims {
+		fences[i], expected[i] = c.Fence.String(), c.Position.Next
+	}
+	if err := queue(conn, batch, l.first(holdSQL), []any{l.group, topics, partitions, fences, expected}, advanceTypes[:5]); err != nil {
+		return fmt.Errorf("hold positions: %w", err)
+	}
+	return nil
+}
+
+// queue adds a statement with its parameters, in binary form.
+func queue(conn *pgx.Conn, batch *pgconn.Batch, sql string, args []any, types []uint32) (err error) {
 	values, formats := make([][]byte, len(args)), make([]int16, len(args))
 	for i, arg := range args {
-		if values[i], err = conn.TypeMap().Encode(advanceTypes[i], pgx.BinaryFormatCode, arg, nil); err != nil {
-			return fmt.Errorf("advance positions: parameter %d: %w", i+1, err)
+		if values[i], err = conn.TypeMap().Encode(types[i], pgx.BinaryFormatCode, arg, nil); err != nil {
+			return fmt.Errorf("parameter %d: %w", i+1, err)
 		}
 		formats[i] = pgx.BinaryFormatCode
 	}
-	batch.ExecParams(l.advanceSQL(), values, advanceTypes, formats, nil)
+	batch.ExecParams(sql, values, types, formats, nil)
 	return nil
 }
 
@@ -55,14 +79,16 @@ var advanceTypes = []uint32{pgtype.TextOID, pgtype.TextArrayOID, pgtype.Int4Arra
 
 const advanceSQL = `oncesink.advance($1::text, $2::text[], $3::int[], $4::text[]::uuid[], $5::bigint[], $6::bigint[], $7::int[], $8::timestamptz[])`
 
-// advanceSQL is the first statement of a transaction. On a pool that does not name its sessions it gives the session its
+const holdSQL = `oncesink.hold($1::text, $2::text[], $3::int[], $4::text[]::uuid[], $5::bigint[])`
+
+// first is the first statement of a transaction. On a pool that does not name its sessions it gives the session its
 // name for as long as the transaction lasts: by it a claim recognises the one of a stopped process, and a
 // resolution its own.
-func (l *Ledger) advanceSQL() string {
+func (l *Ledger) first(call string) string {
 	if l.named {
-		return "select " + advanceSQL
+		return "select " + call
 	}
-	return "select set_config('application_name', " + quote(appPrefix+l.instance) + ", true), " + advanceSQL
+	return "select set_config('application_name', " + quote(appPrefix+l.instance) + ", true), " + call
 }
 
 func (l *Ledger) advanceArgs(steps []Step) ([]any, error) {

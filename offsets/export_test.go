@@ -16,7 +16,7 @@ func (l *Ledger) SetPatience(stuckAfter, giveUp time.Duration) {
 // it in ways of their own.
 func (l *Ledger) AdvanceCall(steps []Step) (string, []any, error) {
 	args, err := l.advanceArgs(steps)
-	return l.advanceSQL(), args, err
+	return l.first(advanceSQL), args, err
 }
 
 // LedgerMigrations are those of the ledger, for tests that begin with an older one.

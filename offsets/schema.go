@@ -19,6 +19,8 @@ var (
 	operatorsSQL string
 	//go:embed sql/4_stuck.sql
 	stuckSQL string
+	//go:embed sql/5_dead_letters.sql
+	deadLettersSQL string
 )
 
 // component is the ledger's name in oncesink.schema_version.
@@ -27,7 +29,7 @@ const component = "ledger"
 // ledgerMigrations: the version of a ledger is how many of them it has seen.
 // A released one never changes.
 func ledgerMigrations() []string {
-	return []string{tablesSQL + "\n" + protocolSQL + "\n" + operatorsSQL, stuckSQL}
+	return []string{tablesSQL + "\n" + protocolSQL + "\n" + operatorsSQL, stuckSQL, deadLettersSQL}
 }
 
 // bootstrap makes the place where versions are kept. It looks first: `if not exists`

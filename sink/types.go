@@ -85,8 +85,17 @@ type Config struct {
 	// ForeignKeyWait is how long a missing parent row is waited for before the
 	// record becomes a dead letter. Defaults to 30 s.
 	ForeignKeyWait time.Duration
+	// DeadLetters says what is done about records that can't be written.
+	DeadLetters DeadLetters
 	// Logger; nil discards.
 	Logger *slog.Logger
+}
+
+// DeadLetters says what is done about records that can't be written: they are kept whole in oncesink.dead_letters.
+type DeadLetters struct {
+	// RetryRate bounds how many letters of one partition are tried again in a second, after somebody has asked for it with
+	// oncesink.retry_dead_letters. Defaults to 500.
+	RetryRate int
 }
 
 // Strategy is a way to write a table.

@@ -8,9 +8,12 @@ import (
 	"github.com/oncesink/oncesink/offsets"
 )
 
-// queueAdvance queues the first of the statements that are sent.
-func (t *transaction) queueAdvance() error {
+// queueFirst queues the first of the statements that are sent.
+func (t *transaction) queueFirst() error {
 	t.w.doing = append(t.w.doing, doing{verb: advancing})
+	if t.again != nil {
+		return t.s.ledger.QueueHold(t.conn.Conn(), t.w.batch, t.records[0].part.Claim)
+	}
 	return t.s.ledger.QueueAdvance(t.conn.Conn(), t.w.batch, t.steps)
 }
 
@@ -58,6 +61,8 @@ func (t *transaction) send(ctx context.Context) error {
 		}
 		tag, err := rows.Close()
 		switch {
+		case err == nil && d.resolves:
+			t.resolved += int(tag.RowsAffected())
 		case err != nil || d.table == nil:
 		case tag.Insert():
 			t.trying.of(d.table).changed += int(tag.RowsAffected())

@@ -254,5 +254,11 @@ func refused(m *plan, p *decode.Part, record int32, err error) bind.Letter {
 	} else {
 		d.Message = err.Error()
 	}
+	if late := (*lateError)(nil); errors.As(err, &late) {
+		d.Code = lateCode
+		if late.table != nil {
+			d.Table = late.table.Title()
+		}
+	}
 	return d
 }

@@ -4,18 +4,23 @@ import (
 	"context"
 
 	"github.com/oncesink/oncesink/internal/bind"
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/statement"
+	"github.com/oncesink/oncesink/offsets"
 )
 
-// keepDeadLetters writes the dead letters of the transaction's records: those that the
-// tables refused and those that could not be decoded.
-func (t *transaction) keepDeadLetters(ctx context.Context) error {
+// settleDeadLetters writes the dead letters of the transaction's records: those that the
+// tables refused and those that could not be decoded. Of the others no letter stays open.
+func (t *transaction) settleDeadLetters(ctx context.Context) error {
 	for _, x := range t.records {
 		for _, f := range x.part.Faults {
 			if f.Record >= x.lo && f.Record < x.hi {
 				t.dead = append(t.dead, bind.Letter{Part: x.part, Record: f.Record, Code: f.Code, Message: f.Message, Plain: f.Plain, Table: f.Table, Column: f.Column})
 			}
 		}
+	}
+	if err := t.resolveLetters(ctx); err != nil {
+		return err
 	}
 	w := t.w
 	for rest := t.dead; len(rest) > 0; {
@@ -33,4 +38,90 @@ func (t *transaction) keepDeadLetters(ctx context.Context) error {
 		rest = rest[n:]
 	}
 	return t.send(ctx)
+}
+
+// resolveLetters settles the open letters of those of the transaction's records that are written, where there can be any:
+// whoever reads on meets only what was never read before. After a rewind there are records again that were.
+func (t *transaction) resolveLetters(ctx context.Context) error {
+	by := "replay"
+	if t.again != nil {
+		by = "retry"
+	}
+	type place struct {
+		part   *decode.Part
+		record int32
+	}
+	dead := map[place]bool{}
+	for _, d := range t.dead {
+		dead[place{d.Part, d.Record}] = true
+	}
+	var ids []string
+	var partitions, low, high []int64
+	for _, x := range t.records {
+		c := x.part.Claim
+		if t.again == nil {
+			behind, err := t.behindLetters(ctx, c)
+			if err != nil {
+				return err
+			}
+			if x.lo == x.hi || x.part.Records[x.lo].Offset >= behind {
+				continue
+			}
+		}
+		open := false // the last range goes on
+		for i := x.lo; i < x.hi; i++ {
+			at := x.part.Records[i].Offset
+			switch {
+			case dead[place{x.part, i}]:
+				open = false
+			case open:
+				high[len(high)-1] = at + 1
+			default:
+				ids, partitions = append(ids, c.TopicID.String()), append(partitions, int64(c.Partition.Partition))
+				low, high = append(low, at), append(high, at+1)
+				open = t.again == nil // what lies between letters is not among the records
+			}
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	p := &t.w.params
+	p.Text(t.s.ledger.Group())
+	p.Strings(ids)
+	p.Integers(partitions, false)
+	p.Integers(low, true)
+	p.Integers(high, true)
+	p.Text(by)
+	t.w.do(doing{verb: "resolve dead letters", resolves: true}, statement.ResolveLetters)
+	return nil
+}
+
+// behindLetters is the offset behind the partition's last dead letter as it was when the claim was first met. What has come
+// since lies before the records at hand.
+func (t *transaction) behindLetters(ctx context.Context, c offsets.Claim) (int64, error) {
+	claims := t.s.claims
+	claims.Lock()
+	m := claims.met[c.Partition]
+	claims.Unlock()
+	if m.known && m.fence == c.Fence {
+		return m.letters, nil
+	}
+	if err := t.send(ctx); err != nil { // what is queued comes first
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, t.s.cfg.StatementTimeout+t.s.slack)
+	defer cancel()
+	var last *int64
+	if err := t.tx.QueryRow(ctx, statement.HighestLetter, t.s.ledger.Group(), c.TopicID.String(), c.Partition.Partition).Scan(&last); err != nil {
+		return 0, &writeError{doing{verb: "look for dead letters"}, err}
+	}
+	m = met{fence: c.Fence, known: true}
+	if last != nil {
+		m.letters = *last + 1
+	}
+	claims.Lock()
+	claims.met[c.Partition] = m
+	claims.Unlock()
+	return m.letters, nil
 }

@@ -65,6 +65,7 @@ type job struct {
 	// orphansSince is when a missing parent row was first met.
 	orphansSince time.Time
 	orphans      bool      // it was waited for long enough
+	again        *again    // the records are dead letters
 	done         attempted // last
 	// repeats is the text of the last transient error, which came first at since, and of which was told at told.
 	repeats     string
@@ -144,7 +145,10 @@ func (j *job) commit(ctx context.Context, records spans) {
 		if len(records) == 0 {
 			return
 		}
-		steps := stepsOf(records)
+		var steps []offsets.Step
+		if j.again == nil {
+			steps = stepsOf(records)
+		}
 		err := j.attempt(ctx, records, steps)
 		var (
 			fenced  *offsets.FencedError
@@ -152,8 +156,8 @@ func (j *job) commit(ctx context.Context, records spans) {
 		)
 		switch {
 		case err == nil:
-			for i, x := range records {
-				x.part.Claim.Position = steps[i].To
+			for i := range steps {
+				records[i].part.Claim.Position = steps[i].To
 			}
 			j.committed(records)
 			j.retry.Reset()
@@ -162,6 +166,12 @@ func (j *job) commit(ctx context.Context, records spans) {
 			j.fail(records, ctx.Err())
 		case errors.As(err, &fenced):
 			j.fence(records, fenced)
+		case errors.As(err, &unknown) && j.again != nil:
+			// The next claim waits until it is over, and the letters tell then.
+			j.s.countUnknown()
+			j.fail(records, &offsets.FencedError{Partitions: []offsets.Partition{records[0].part.Claim.Partition}})
+		case errors.Is(err, errSettled):
+			j.fail(records, err)
 		case errors.As(err, &unknown):
 			j.s.countUnknown()
 			if j.resolve(ctx, records, steps, unknown) {
@@ -202,16 +212,24 @@ func (j *job) attempt(ctx context.Context, records spans, steps []offsets.Step) 
 		j.s.writers.Put(w)
 	}()
 	w.reset()
-	j.plan.meet(j.s.claims, records)
-	t := &transaction{s: j.s, m: j.plan, w: w, records: records, steps: steps, most: byCopy, orphansAreData: j.orphans, trying: effects{}, stands: effects{}}
+	t := &transaction{s: j.s, m: j.plan, w: w, records: records, steps: steps, again: j.again, most: byCopy, orphansAreData: j.orphans, trying: effects{}, stands: effects{}}
+	if j.again == nil {
+		j.plan.meet(j.s.claims, records)
+	} else {
+		t.most = byStatement
+	}
 	began := time.Now()
 	err := t.run(ctx)
-	j.done = attempted{effects: t.stands, refused: tally(t.dead), took: time.Since(began), commit: t.committing}
+	j.done = attempted{effects: t.stands, refused: tally(t.dead), letters: len(t.dead), resolved: t.resolved, again: j.again != nil, took: time.Since(began), commit: t.committing}
 	return err
 }
 
 // committed tells what the last attempt did.
 func (j *job) committed(records spans) {
+	if j.again != nil {
+		j.again.Resolved += j.done.resolved
+		j.again.Refused += j.done.letters
+	}
 	j.done.effects.teach()
 	j.s.count(records, j.done)
 }
@@ -222,10 +240,10 @@ func (m *plan) meet(claims *claims, records spans) {
 	defer claims.Unlock()
 	for _, x := range records {
 		c := x.part.Claim
-		if claims.met[c.Partition] == c.Fence {
+		if claims.met[c.Partition].fence == c.Fence {
 			continue
 		}
-		claims.met[c.Partition] = c.Fence
+		claims.met[c.Partition] = met{fence: c.Fence}
 		for _, i := range m.Topics[c.Topic] {
 			m.tables[i].learn.again()
 		}

@@ -43,7 +43,7 @@ func OpenWith(ctx context.Context, pool *pgxpool.Pool, ledger *offsets.Ledger, c
 		beginSQL: mapping.SettingsOf(&cfg).Begin(), slack: defaultSlack, stuckAfter: defaultStuckAfter,
 		writers: &sync.Pool{New: func() any { return new(writer) }}, warned: &warned{},
 		stats:  newStats(),
-		claims: &claims{met: map[offsets.Partition]offsets.Token{}},
+		claims: &claims{met: map[offsets.Partition]met{}},
 	}
 	m, err := s.compile(ctx)
 	if err != nil {

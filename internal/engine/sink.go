@@ -45,7 +45,15 @@ type Sink struct {
 // claims are the fences under which partitions were written last.
 type claims struct {
 	sync.Mutex
-	met map[offsets.Partition]offsets.Token
+	met map[offsets.Partition]met
+}
+
+// met is what is known of a partition since its fence was drawn.
+type met struct {
+	fence offsets.Token
+	// letters is the offset behind the last dead letter that the partition had then; known says that it was asked for.
+	letters int64
+	known   bool
 }
 
 // warned bounds how often the sink warns.

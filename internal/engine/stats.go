@@ -69,6 +69,9 @@ const rowlessPause = time.Minute
 type attempted struct {
 	effects      effects
 	refused      map[sink.Refusal]tallied
+	letters      int           // that were refused
+	resolved     int           // letters whose records were written after all
+	again        bool          // the records are letters: they were counted before
 	took, commit time.Duration // all of it, and its COMMIT
 }
 
@@ -88,8 +91,11 @@ func (s *Sink) count(records spans, done attempted) {
 	s.stats.Commits++
 	s.stats.TransactionTime += done.took
 	s.stats.CommitTime += done.commit
-	s.stats.Records += int64(n)
-	s.stats.refusals.add(&s.stats.Stats, done.refused)
+	s.stats.Resolved += int64(done.resolved)
+	if !done.again {
+		s.stats.Records += int64(n)
+		s.stats.refusals.add(&s.stats.Stats, done.refused)
+	}
 	for t, e := range done.effects {
 		x := e.removed
 		if e.copied == 0 && e.upserts == 0 && x == (removed{}) {

@@ -30,12 +30,15 @@ type transaction struct {
 	tx      pgx.Tx
 	records spans
 	steps   []offsets.Step
-	most    route // the boldest route that may still be taken
+	again   *again // the records are dead letters that are tried again; nil: they are what comes next in the log
+	most    route  // the boldest route that may still be taken
 	// orphansAreData: a missing parent row was waited for long enough.
 	orphansAreData bool
 	dead           []bind.Letter
+	resolved       int // letters whose records were written after all
 	// What the attempt at hand did to the tables, and what those that stand did.
 	trying, stands effects
+	trial          spans         // that are being applied
 	committing     time.Duration // how long COMMIT took
 }
 
@@ -50,18 +53,24 @@ func (t *transaction) run(ctx context.Context) (err error) {
 
 	// 1. The position moves from exactly where it stood, under exactly our fence, or the server aborts the
 	// transaction. Queued here, it is sent before anything else of this transaction; once it has run, the
-	// rows of the ledger are locked: whoever claims waits for us, and we for nobody else's COMMIT.
-	if err := t.queueAdvance(); err != nil {
+	// rows of the ledger are locked: whoever claims waits for us, and we for nobody else's COMMIT. Dead letters that
+	// are tried again move no position: it only has to stand.
+	if err := t.queueFirst(); err != nil {
 		return err
 	}
 
 	// 2. Rows and handlers. A record that the tables refuse is found by bisection, and left out.
-	if err := t.applyOrBisect(ctx, t.records); err != nil {
+	if t.again != nil {
+		err = t.applyAgain(ctx)
+	} else {
+		err = t.applyOrBisect(ctx, t.records)
+	}
+	if err != nil {
 		return err
 	}
 
-	// 3. The records that were refused, whole, beside their position.
-	if err := t.keepDeadLetters(ctx); err != nil {
+	// 3. The records that were refused, whole, beside their position; of what was written no letter stays open.
+	if err := t.settleDeadLetters(ctx); err != nil {
 		return fmt.Errorf("keep dead letters: %w", err)
 	}
 
@@ -74,6 +83,7 @@ func (t *transaction) run(ctx context.Context) (err error) {
 // rollback to its savepoint as long as it has not returned nil.
 func (t *transaction) apply(ctx context.Context, records spans) error {
 	w := t.w
+	t.trial = records
 	clear(t.trying)
 	w.send = func() error { return t.send(ctx) }
 	w.gather(t.m, records)
@@ -81,6 +91,11 @@ func (t *transaction) apply(ctx context.Context, records spans) error {
 	w.exec("savepoint", nil, "savepoint oncesink")
 	if t.m.Deferrable {
 		w.exec("set constraints", nil, "set constraints all deferred")
+	}
+	if t.again != nil {
+		if err := t.inTime(ctx); err != nil {
+			return err
+		}
 	}
 	if err := t.rows(ctx); err != nil {
 		return err

@@ -41,6 +41,8 @@ type doing struct {
 	// beside: it writes to a table of the engine's beside this one.
 	beside bool
 	gone   int // how many tombstones it applies
+	// resolves: the rows that it changes are dead letters that are none any more.
+	resolves bool
 	// sql and the types of its parameters; empty where nobody is to try it again.
 	sql  string
 	oids []uint32

@@ -35,7 +35,7 @@ func Privileges(tc *sink.TableConfig) []string {
 
 // Those of the engine's own tables.
 var (
-	deadLetterPrivileges   = []string{"SELECT", "INSERT"}
+	deadLetterPrivileges   = []string{"SELECT", "INSERT", "UPDATE"}
 	deleteMemoryPrivileges = []string{"SELECT", "INSERT", "UPDATE"}
 	setMemoryPrivileges    = []string{"SELECT", "INSERT", "UPDATE", "DELETE"}
 )
@@ -117,14 +117,14 @@ func checkPrivileges(t *tables.Table, r *catalog.Relation, ps *Problems) {
 
 // checkOwnTables checks what init makes for every sink.
 func checkOwnTables(ctx context.Context, tx pgx.Tx, ps *Problems) error {
-	var exists, usable, unlogged, stamps bool
+	var exists, usable, unlogged, current bool
 	var missing []string
 	err := tx.QueryRow(ctx, `
 		select count(*) > 0, coalesce(bool_or(c.relpersistence <> 'p'), false), coalesce(bool_and(has_schema_privilege(n.oid, 'USAGE')), false),
 		       coalesce((select array_agg(x order by i) from unnest($1::text[]) with ordinality as p(x, i) where not has_table_privilege(max(c.oid), x)), '{}'),
-		       exists (select from pg_proc p join pg_namespace pn on pn.oid = p.pronamespace where pn.nspname = 'oncesink' and p.proname = 'catalog_stamp')
+		       exists (select from pg_proc p join pg_namespace pn on pn.oid = p.pronamespace where pn.nspname = 'oncesink' and p.proname = 'retry_dead_letters')
 		  from pg_class c join pg_namespace n on n.oid = c.relnamespace
-		 where n.nspname = 'oncesink' and c.relname = 'dead_letters'`, deadLetterPrivileges).Scan(&exists, &unlogged, &usable, &missing, &stamps)
+		 where n.nspname = 'oncesink' and c.relname = 'dead_letters'`, deadLetterPrivileges).Scan(&exists, &unlogged, &usable, &missing, &current)
 	if err != nil {
 		return fmt.Errorf("read dead letters: %w", err)
 	}
@@ -132,8 +132,8 @@ func checkOwnTables(ctx context.Context, tx pgx.Tx, ps *Problems) error {
 		ps.Add("table "+deadLetters+" does not exist", "run `oncesink init`")
 		return nil
 	}
-	if !stamps {
-		ps.Add("function oncesink.catalog_stamp does not exist: the schema is of an older version", "run `oncesink init`")
+	if !current {
+		ps.Add("function oncesink.retry_dead_letters does not exist: the schema is of an older version", "run `oncesink init`")
 	}
 	if unlogged {
 		ps.Add("table "+deadLetters+" is unlogged", "a crash would lose what is kept there (rule 21): alter table "+deadLetters+" set logged")

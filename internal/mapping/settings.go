@@ -96,6 +96,9 @@ func WithDefaults(c sink.Config) sink.Config {
 	orDuration(&c.LockTimeout, 10*time.Second)
 	orDuration(&c.IdleTimeout, 10*time.Second)
 	orDuration(&c.ForeignKeyWait, 30*time.Second)
+	if c.DeadLetters.RetryRate == 0 {
+		c.DeadLetters.RetryRate = 500
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

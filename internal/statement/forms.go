@@ -76,14 +76,3 @@ func Forms(t *tables.Table) []Form {
 func Canonical(c *tables.Column) string {
 	return "select " + c.CanonicalSQL() + " from unnest($1::text[]) with ordinality as a(x, n) order by n"
 }
-
-// KeepLetters writes dead letters. One that is there already keeps its status: a replay meets the same record again
-// (rule 17).
-const KeepLetters = `insert into oncesink.dead_letters
-       (sink_group, topic_id, topic, generation, partition, "offset", recorded, key, value, headers, code, message, target, column_name, constraint_name)
-select $1::text, l.topic_id::uuid, l.topic, l.generation, l.partition, l."offset", l.recorded::timestamptz, l.key, l.value, l.headers::jsonb,
-       l.code, l.message, l.target, l.column_name, l.constraint_name
-  from unnest($2::text[], $3::text[], $4::integer[], $5::integer[], $6::bigint[], $7::text[], $8::bytea[], $9::bytea[], $10::text[],
-              $11::text[], $12::text[], $13::text[], $14::text[], $15::text[])
-    as l(topic_id, topic, generation, partition, "offset", recorded, key, value, headers, code, message, target, column_name, constraint_name)
-    on conflict (sink_group, topic_id, partition, "offset") do nothing`

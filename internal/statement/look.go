@@ -13,7 +13,7 @@ import (
 const (
 	SaysAbsent = '0' // there is no row of its key, nor a remembered tombstone that holds it back
 	SaysWins   = '1' // there is one, and the event may come after it
-	saysLoses  = '2' // the row, or a remembered tombstone, comes after the event: nothing to do, ever (rule 20)
+	SaysLoses  = '2' // the row, or a remembered tombstone, comes after the event: nothing to do, ever (rule 20)
 )
 
 // LookShape has the columns that a look compares.
@@ -36,9 +36,23 @@ func Look(t *tables.Table, s Shape) string {
 		wins = "false"
 	}
 	says := fmt.Sprintf("coalesce((select case when %s then '%c' else '%c' end\n         from %s t where %s), '%c')",
-		wins, SaysWins, saysLoses, t.Quoted(), same, SaysAbsent)
+		wins, SaysWins, SaysLoses, t.Quoted(), same, SaysAbsent)
 	if t.Memory != "" {
-		says = fmt.Sprintf("case when %s\n       then %s else '%c' end", remembered(t), says, saysLoses)
+		says = fmt.Sprintf("case when %s\n       then %s else '%c' end", remembered(t), says, SaysLoses)
+	}
+	return Ask(t, s, says)
+}
+
+// SaysThere is the answer of a LookAgain: the row is the event's own.
+const SaysThere = '3'
+
+// LookAgain is Look for events that come late: where the event loses it also says whether the row is what the event itself has
+// made, and nothing that came after it.
+func LookAgain(t *tables.Table, s Shape) string {
+	says := fmt.Sprintf("coalesce((select case when %s then '%c' when %s then '%c' else '%c' end\n         from %s t where %s), '%c')",
+		newer(t, "e", "t"), SaysWins, SamePlace("t", "e"), SaysThere, SaysLoses, t.Quoted(), SameKey(t, "t", "e"), SaysAbsent)
+	if t.Memory != "" {
+		says = fmt.Sprintf("case when %s\n       then %s else '%c' end", remembered(t), says, SaysLoses)
 	}
 	return Ask(t, s, says)
 }

@@ -700,6 +700,42 @@ insert into oncesink.schema_version (component, version) values ('ledger', 2)
 end if;
 end $oncesink$;
 
+-- ledger, version 3
+do $oncesink$ begin
+if not exists (select from oncesink.schema_version where component = 'ledger' and version >= 3) then
+execute $migration$
+-- Locks the rows and raises OS001 where one does not stand at the given position under
+-- the given fence, as advance does, and moves nothing: for a transaction of the owner's that
+-- writes records which the position has passed.
+create function oncesink.hold(group_name text, topics text[], partitions int[], fences uuid[], expected bigint[]) returns void
+language plpgsql set lock_timeout = '3s' as $$
+declare
+    lost jsonb;
+begin
+    perform from oncesink.offsets o
+       join unnest(topics, partitions) s(topic, partition) on o.topic = s.topic and o.partition = s.partition
+      where o.sink_group = group_name
+      order by o.topic, o.partition
+        for update of o;
+
+    select jsonb_agg(jsonb_build_object('topic', step.topic, 'partition', step.partition) order by step.topic, step.partition)
+      into lost
+      from unnest(topics, partitions, fences, expected) step(topic, partition, fence, expected)
+     where not exists (select from oncesink.offsets o
+                        where o.sink_group = group_name and o.topic = step.topic and o.partition = step.partition
+                          and o.fence = step.fence and o.next_offset = step.expected);
+
+    if lost is not null then
+        raise exception using errcode = 'OS001', detail = lost::text,
+            message = 'oncesink: fenced: the partitions in DETAIL do not stand where the transaction expects them';
+    end if;
+end $$;
+$migration$;
+insert into oncesink.schema_version (component, version) values ('ledger', 3)
+    on conflict on constraint schema_version_pkey do update set version = excluded.version;
+end if;
+end $oncesink$;
+
 -- The runtime role makes nothing. It may end stuck sessions of its own role
 -- (pg_terminate_backend), for which it needs no further right.
 grant usage on schema oncesink to "sink ""runtime""";

@@ -1,0 +1,154 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/oncesink/oncesink/internal/decode"
+	"github.com/oncesink/oncesink/internal/engine"
+	"github.com/oncesink/oncesink/offsets"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// Somebody may want dead letters to be tried again: oncesink.retry_dead_letters marks them in their table. Whoever owns
+// their partition finds them there, and writes their records between its own transactions, oldest first: at
+// most Config.Sink.DeadLetters.RetryRate a second of a partition, so that what comes new is not held up.
+
+const (
+	// retryInterval is how often the table is looked at.
+	retryInterval = time.Second
+	// retryRecords and retryBytes bound one transaction of letters.
+	retryRecords = 100
+	retryBytes   = 4 << 20
+)
+
+// retryLetters tries letters again for as long as ctx lives.
+func (m *member) retryLetters(ctx context.Context) {
+	tick := time.NewTicker(retryInterval)
+	defer tick.Stop()
+	for {
+		asked, err := m.sink.Asked(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			m.log.Warn("look for dead letters to try again", "error", err)
+		}
+		more := err != nil
+		for p := range asked {
+			if l := m.lane(p); l != nil {
+				v := l.view()
+				more = m.retryLane(ctx, l) || v.state == claiming && v.cause == nil || more
+			}
+		}
+		m.mu.Lock()
+		m.asked = more
+		m.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// retryLane tries the letters of a lane's partition again, as many as the rate allows. It reports whether there may be more.
+func (m *member) retryLane(ctx context.Context, l *lane) (more bool) {
+	resolved, refused := 0, 0
+	defer func() {
+		if resolved+refused > 0 {
+			m.log.Info("tried dead letters again", "topic", l.Topic, "partition", l.Partition.Partition, "written", resolved, "refused", refused)
+		}
+	}()
+	for left := m.sink.RetryRate(); left > 0; {
+		n, done, failed, ok := m.retrySome(ctx, l, min(left, retryRecords))
+		resolved, refused, left = resolved+done, refused+failed, left-n
+		if !ok || n == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// retrySome borrows the lane from its writers for letters of one topic id and generation. It returns how many it took, how many were
+// written and how many refused; ok says that there may be more, and that the lane is still ours.
+func (m *member) retrySome(ctx context.Context, l *lane, most int) (n, resolved, refused int, ok bool) {
+	txctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	claim, ok := l.borrow(cancel)
+	if !ok {
+		return 0, 0, 0, false
+	}
+	err := func() error {
+		requests, err := m.sink.Requests(txctx, claim, most, retryBytes)
+		if err != nil {
+			return err
+		}
+		for _, r := range requests {
+			part, err := m.letters(txctx, r)
+			if err != nil {
+				return err
+			}
+			done, failed, err := m.sink.Retry(txctx, part, r.Late)
+			n, resolved, refused = n+len(r.Records), resolved+done, refused+failed
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}()
+	m.settleRetry(ctx, l, claim, err)
+	return n, resolved, refused, err == nil
+}
+
+// settleRetry gives the lane back. An error is what it is after any of its transactions.
+func (m *member) settleRetry(ctx context.Context, l *lane, claim offsets.Claim, err error) {
+	var (
+		fenced *offsets.FencedError
+		config *sink.ConfigError
+		halt   *sink.HaltError
+		schema *decode.MissingSchema
+		unread *decode.SchemaError
+	)
+	switch {
+	case err == nil || ctx.Err() != nil:
+	case errors.As(err, &fenced), errors.As(err, &config), errors.As(err, &halt):
+		m.settle(l, engine.Outcome{Claim: claim, Err: err})
+		return
+	case errors.As(err, &schema), errors.As(err, &unread):
+		m.log.Warn("dead letters can't be tried again without their schema", "topic", l.Topic, "partition", l.Partition.Partition, "error", err)
+	default: // cancelled, with the lane; or the database did not answer, and is asked again
+		m.log.Debug("try dead letters again", "topic", l.Topic, "partition", l.Partition.Partition, "error", err)
+	}
+	l.landed(claim, true)
+	if l.waiting() > 0 {
+		m.ready.push(l)
+	}
+	m.claims.wake()
+}
+
+// letters decodes letters, and gets the schemas that they need.
+func (m *member) letters(ctx context.Context, r engine.Requests) (*decode.Part, error) {
+	part := &decode.Part{Claim: r.Claim}
+	for records := r.Records; ; {
+		n, err := m.sink.Add(part, records...)
+		records = records[n:]
+		var missing *decode.MissingSchema
+		switch {
+		case err == nil:
+			return part, nil
+		case !errors.As(err, &missing) || m.schemas == nil:
+			return nil, err
+		}
+		ask, cancel := context.WithTimeout(ctx, askSchemaTimeout)
+		schema, askErr := m.schemas.Schema(ask, missing.Ref)
+		cancel()
+		if askErr != nil {
+			return nil, errors.Join(err, askErr)
+		}
+		if err := m.sink.Learn(missing.SchemaOf, schema); err != nil {
+			return nil, err
+		}
+	}
+}
