@@ -69,12 +69,22 @@ func newRig(t *testing.T, brokers []string, topic string, partitions int32) *rig
 	t.Cleanup(r.pool.Close)
 	r.exec(`create table events (id bigint primary key, v text not null)`)
 	r.exec(`create table applied (partition int, "offset" bigint, n int not null, primary key (partition, "offset"))`)
-	conn, err := pgx.Connect(t.Context(), r.url)
-	r.must(err)
-	defer conn.Close(t.Context())
-	r.must(offsets.Init(t.Context(), conn))
-	r.must(schema.Init(t.Context(), conn, r.sinkConfig()))
+	r.initWith()
 	return r
+}
+
+// initWith does what init does for a changed configuration.
+func (r *rig) initWith(change ...func(*Config, *sink.Config)) {
+	r.t.Helper()
+	conn, err := pgx.Connect(r.t.Context(), r.url)
+	r.must(err)
+	defer conn.Close(r.t.Context())
+	cfg := r.sinkConfig()
+	for _, f := range change {
+		f(&Config{}, &cfg)
+	}
+	r.must(offsets.Init(r.t.Context(), conn))
+	r.must(schema.Init(r.t.Context(), conn, cfg))
 }
 
 func (r *rig) must(err error) {

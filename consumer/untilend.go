@@ -37,6 +37,9 @@ func (m *member) untilEnd(ctx context.Context, ends *map[offsets.Partition]int64
 			return
 		case <-tick.C:
 		}
+		if m.asking() {
+			continue
+		}
 		rows, err := m.ledger.Rows(ctx)
 		if err != nil {
 			continue
@@ -114,9 +117,6 @@ func (m *member) atEnd(rows []offsets.Row, ends, now map[offsets.Partition]int64
 	at := map[offsets.Partition]offsets.Row{}
 	for _, r := range rows {
 		at[r.Partition] = r
-	}
-	if m.asking() {
-		return false, nil
 	}
 	var stopped []error
 	for p, end := range ends {

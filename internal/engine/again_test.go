@@ -245,7 +245,7 @@ func TestReplaySettlesLetters(t *testing.T) {
 	db.Do("alter table q alter v type varchar(5)")
 	e.rewind("o", 0, 0)
 	e.write(all())
-	db.Want("0|resolved|22001|1|replay\n2|new|22001|2|\n3|discarded|22001|1|postgres", letters)
+	db.Want("0|resolved|22001|1|replay\n2|new|22001|2|\n3|discarded|22001|1|postgres", letters) // (5), where it was (3)
 	db.Want("1|long\n2|b\n4|long", "select id, v from q order by 1")
 	// A table that refuses what it took opens the letter again.
 	db.Do("truncate q")

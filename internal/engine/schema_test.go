@@ -122,7 +122,7 @@ func TestInitSQL(t *testing.T) {
 		"lacks SELECT, INSERT, UPDATE, DELETE on public.bare: grant select, insert, update, delete on",
 		"lacks SELECT, INSERT on public.log",
 		`lacks SELECT, INSERT, UPDATE on "oncesink"."public.orders deletes"`,
-		"lacks SELECT, INSERT on oncesink.dead_letters",
+		"lacks SELECT, INSERT, UPDATE on oncesink.dead_letters",
 		"lacks USAGE on schema sales",
 	})
 }

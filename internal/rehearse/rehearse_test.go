@@ -21,7 +21,7 @@ func TestMain(m *testing.M) { os.Exit(testpg.Main(m)) }
 // each cause, with table, statements and what to do. Nothing is executed.
 func TestStatements(t *testing.T) {
 	const guard = ", _oncesink_source int, _oncesink_offset bigint"
-	const grants = `grant usage on schema public, oncesink to rehearsed; grant select, insert, update, delete on t to rehearsed; grant select, insert on oncesink.dead_letters to rehearsed;`
+	const grants = `grant usage on schema public, oncesink to rehearsed; grant select, insert, update, delete on t to rehearsed; grant select, insert, update on oncesink.dead_letters to rehearsed;`
 	keyed := sink.TableConfig{Key: []string{"id"}}
 	for _, tt := range []struct {
 		name     string

@@ -174,7 +174,7 @@ func TestSampleWithoutTheRight(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := db.Exec(t.Context(), `do $$ begin execute format('revoke temporary on database %I from public', current_database()); end $$;
-		grant usage on schema oncesink, public to sampled; grant select, insert, update on orders to sampled; grant select, insert on oncesink.dead_letters to sampled`, pgx.QueryExecModeSimpleProtocol); err != nil {
+		grant usage on schema oncesink, public to sampled; grant select, insert, update on orders to sampled; grant select, insert, update on oncesink.dead_letters to sampled`, pgx.QueryExecModeSimpleProtocol); err != nil {
 		t.Fatal(err)
 	}
 	e := db.open(cfg, func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["role"] = "sampled" })

@@ -1,8 +1,8 @@
 package statement
 
 // KeepLetters writes dead letters. One that is there already has been tried again: by a replay (rule 17) or because
-// somebody asked for it. It says why it is refused now. That a person has discarded it stays. Of one that came late
-// (ONS31) the first reason is kept as well: it is the one to mend.
+// somebody asked for it. It says why it is refused now. That a person has discarded it stays. Where a replay finds what
+// is there, nothing is written. Of one that came late (ONS31) the first reason is kept as well: it is the one to mend.
 const KeepLetters = `insert into oncesink.dead_letters as d
        (sink_group, topic_id, topic, generation, partition, "offset", recorded, key, value, headers, code, message, target, column_name, constraint_name)
 select $1::text, l.topic_id::uuid, l.topic, l.generation, l.partition, l."offset", l.recorded::timestamptz, l.key, l.value, l.headers::jsonb,
@@ -10,6 +10,11 @@ select $1::text, l.topic_id::uuid, l.topic, l.generation, l.partition, l."offset
   from unnest($2::text[], $3::text[], $4::integer[], $5::integer[], $6::bigint[], $7::text[], $8::bytea[], $9::bytea[], $10::text[],
               $11::text[], $12::text[], $13::text[], $14::text[], $15::text[])
     as l(topic_id, topic, generation, partition, "offset", recorded, key, value, headers, code, message, target, column_name, constraint_name)
+ where not exists (select from oncesink.dead_letters x
+                    where x.sink_group = $1::text and x.topic_id = l.topic_id::uuid and x.partition = l.partition and x."offset" = l."offset"
+                      and x.status not in ('retry', 'resolved')
+                      and (x.code, x.message, x.target, x.column_name, x.constraint_name)
+                          is not distinct from (l.code, l.message, l.target, l.column_name, l.constraint_name))
     on conflict (sink_group, topic_id, partition, "offset") do update
    set code = excluded.code,
        message = case when excluded.code <> 'ONS31' then excluded.message

@@ -4,8 +4,8 @@
 --   resolved   its record was written after all: by a retry, a replay or a rebuild
 --   discarded  a person wants nothing more of it
 alter table oncesink.dead_letters
-    add column attempts   integer not null default 1,      -- how often the record was refused
-    add column tried_at   timestamptz not null default now(), -- when it was refused last
+    add column attempts   integer not null default 1,      -- how often it was refused: at first, when asked to be tried again, or for another reason
+    add column tried_at   timestamptz not null default now(), -- when that was last
     add column late       boolean not null default false,  -- retry: write it, whatever came after it
     add column settled_at timestamptz,                     -- when it was resolved or discarded
     add column settled_by text;                            -- retry, replay, rebuild, or who discarded it
