@@ -36,10 +36,10 @@ type member struct {
 
 	mu       sync.Mutex
 	lanes    map[offsets.Partition]*lane
-	topics   map[string]offsets.Token // their ids when this life first met them, which the client goes by
-	controls []func()                 // run by the poll loop while rebalances are blocked
-	wakePoll context.CancelFunc       // ends the poll in progress
-	asked    bool                     // dead letters of ours are still to be tried again, or nobody has looked yet
+	topics   map[string]offsets.Token    // their ids when this life first met them, which the client goes by
+	controls []func()                    // run by the poll loop while rebalances are blocked
+	wakePoll context.CancelFunc          // ends the poll in progress
+	asked    map[offsets.Partition]int64 // dead letters that are still to be tried again; nil: nobody has looked yet
 
 	opened chan struct{} // closed when client and admin are set
 	failed chan error    // the first error that ends this life
@@ -56,7 +56,6 @@ func newMember(c *Consumer) *member {
 		topics:   map[string]offsets.Token{},
 		opened:   make(chan struct{}),
 		failed:   make(chan error, 1),
-		asked:    true,
 	}
 	m.life, m.endLife = context.WithCancel(context.Background())
 	m.work, m.endWork = context.WithCancel(m.life)

@@ -35,16 +35,16 @@ func (m *member) retryLetters(ctx context.Context) {
 		if err != nil {
 			m.log.Warn("look for dead letters to try again", "error", err)
 		}
-		more := err != nil
 		for p := range asked {
-			if l := m.lane(p); l != nil {
-				v := l.view()
-				more = m.retryLane(ctx, l) || v.state == claiming && v.cause == nil || more
+			if l := m.lane(p); l != nil && l.view().state == running && !m.retryLane(ctx, l) {
+				delete(asked, p)
 			}
 		}
-		m.mu.Lock()
-		m.asked = more
-		m.mu.Unlock()
+		if err == nil {
+			m.mu.Lock()
+			m.asked = asked
+			m.mu.Unlock()
+		}
 		select {
 		case <-ctx.Done():
 			return

@@ -37,9 +37,6 @@ func (m *member) untilEnd(ctx context.Context, ends *map[offsets.Partition]int64
 			return
 		case <-tick.C:
 		}
-		if m.asking() {
-			continue
-		}
 		rows, err := m.ledger.Rows(ctx)
 		if err != nil {
 			continue
@@ -125,7 +122,7 @@ func (m *member) atEnd(rows []offsets.Row, ends, now map[offsets.Partition]int64
 		switch {
 		case l != nil && l.view().state == halted:
 			stopped = append(stopped, l.view().cause)
-		case ok && r.Position.Next >= end && r.Position.Next <= now[p]:
+		case ok && r.Position.Next >= end && r.Position.Next <= now[p] && (r.Paused || r.Halted != "" || !m.asking(p)):
 		case ok && r.Paused:
 			stopped = append(stopped, fmt.Errorf("%s: paused by an operator at offset %d: %s", p, r.Position.Next, offsets.Command("resume", m.cfg.Group, p.Topic, p.Partition)))
 		case ok && r.Halted != "":
@@ -137,11 +134,12 @@ func (m *member) atEnd(rows []offsets.Row, ends, now map[offsets.Partition]int64
 	return true, errors.Join(stopped...)
 }
 
-// asking reports whether dead letters of partitions that run here are still to be tried again, as far as is known.
-func (m *member) asking() bool {
+// asking reports whether dead letters of the partition are still to be tried again, or nobody has looked yet.
+func (m *member) asking(p offsets.Partition) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.asked
+	_, asked := m.asked[p]
+	return asked || m.asked == nil
 }
 
 // listEnds returns the last stable offset of every partition to be read, where
