@@ -25,21 +25,21 @@ type childDecoder struct {
 func (c *childDecoder) rows(p *Part, rec *sink.Record, sc *scratch, parent *Row) *Fault {
 	array := sc.values[c.at]
 	switch array.Kind {
-	case fields.Absent, event.Unavailable: // the children stay as they are
+	case event.Absent, event.Unavailable: // the children stay as they are
 		return nil
-	case fields.Null:
+	case event.Null:
 		parent.Arrays |= c.bit
 		return nil
-	case fields.Array:
+	case event.Array:
 		parent.Arrays |= c.bit
 	default:
 		return &Fault{Code: "22023", Message: fmt.Sprintf("the field %s is no array", c.Config.Each), Table: c.Title(), Plain: true}
 	}
-	values := make([]fields.Value, c.set.Len())
+	values := make([]event.Value, c.set.Len())
 	n := 0
 	for element := range fields.Elements(array.Raw) {
 		n++
-		if err := c.set.Extract(element.Raw, values); err != nil {
+		if err := c.set.Read(element.Raw, nil, values, nil); err != nil {
 			r := pgtext.RefusalOf(err)
 			f := faultOf("", r)
 			f.Table = c.Title()
@@ -79,7 +79,7 @@ func (c *childDecoder) rows(p *Part, rec *sink.Record, sc *scratch, parent *Row)
 	return p.distinct(c.tableDecoder.Table, len(p.Rows)-n, len(p.Rows))
 }
 
-func (c *childDecoder) cell(p *Part, rec *sink.Record, i, n int, element fields.Value, values []fields.Value, sc *scratch, parent *Row) (Cell, *pgtext.Refusal) {
+func (c *childDecoder) cell(p *Part, rec *sink.Record, i, n int, element event.Value, values []event.Value, sc *scratch, parent *Row) (Cell, *pgtext.Refusal) {
 	col := &c.Columns[i]
 	if k := slices.Index(c.ParentAt, i); k >= 0 {
 		return p.Cells[int(parent.First)+c.Parent.Key[k]], nil

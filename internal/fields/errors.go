@@ -25,8 +25,8 @@ var (
 	errTooShort = errors.New("the document ends too early")
 )
 
-// Plain reports whether an error's text quotes nothing of the document.
-func Plain(err error) bool {
+// quotesNothing reports whether an error's text quotes nothing of the document.
+func quotesNothing(err error) bool {
 	return slices.ContainsFunc([]error{ErrEncoding, ErrSurrogate, ErrDuplicateName, ErrDepth, errTrailing, errTooShort}, func(known error) bool { return errors.Is(err, known) })
 }
 
@@ -74,8 +74,8 @@ func explain(doc []byte, err error, offset int64) error {
 	return &Error{offset, err}
 }
 
-// SQLState returns the code that PostgreSQL has for what is wrong with a document.
-func SQLState(err error) string {
+// sqlState returns the code that PostgreSQL has for what is wrong with a document.
+func sqlState(err error) string {
 	switch {
 	case errors.Is(err, ErrEncoding), errors.Is(err, ErrSurrogate):
 		return "22021" // character_not_in_repertoire

@@ -15,6 +15,8 @@ import (
 	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/oncesink/oncesink/internal/event"
 )
 
 // Set is a compiled set of paths. It is immutable and safe for concurrent use. It is a [event.Plan].
@@ -131,7 +133,7 @@ func (s *Set) Len() int { return s.n }
 // Extract scans doc, which must be one JSON value and nothing else, and fills
 // values[i] for path i; len(values) must be s.Len(). A path through something that is not
 // an object is Absent. The error is an *Error; values are then undefined.
-func (s *Set) Extract(doc []byte, values []Value) error {
+func (s *Set) Extract(doc []byte, values []event.Value) error {
 	clear(values)
 	if p := (plain{doc: doc, values: values}); p.extract(&s.root) {
 		return nil
@@ -141,7 +143,7 @@ func (s *Set) Extract(doc []byte, values []Value) error {
 }
 
 // extract does what Extract does for any document.
-func (s *Set) extract(doc []byte, values []Value) error {
+func (s *Set) extract(doc []byte, values []event.Value) error {
 	v := s.validators.Get().(*validator)
 	err := v.validate(doc)
 	s.validators.Put(v)

@@ -7,17 +7,19 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/oncesink/oncesink/internal/event"
 )
 
-func extract(t *testing.T, doc string, paths ...string) ([]Value, error) {
+func extract(t *testing.T, doc string, paths ...string) ([]event.Value, error) {
 	t.Helper()
 	s, err := New(paths)
 	if err != nil {
 		t.Fatal(err)
 	}
-	values := make([]Value, s.Len())
+	values := make([]event.Value, s.Len())
 	for i := range values {
-		values[i] = Value{Kind: Array, Raw: []byte("stale")}
+		values[i] = event.Value{Kind: event.Array, Raw: []byte("stale")}
 	}
 	err = s.Extract([]byte(doc), values)
 	return values, err
@@ -64,10 +66,10 @@ func TestExtract(t *testing.T) {
 	}
 }
 
-func render(values []Value) string {
+func render(values []event.Value) string {
 	var out []string
 	for _, v := range values {
-		if v.Kind == Absent {
+		if v.Kind == event.Absent {
 			out = append(out, "-")
 			continue
 		}
@@ -200,7 +202,7 @@ func TestReuseAfterError(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	values := make([]Value, 2)
+	values := make([]event.Value, 2)
 	for range 100 {
 		if err := s.Extract([]byte(`{"a":1,"b":{"c":[`), values); err == nil {
 			t.Fatal("no error")
@@ -251,21 +253,21 @@ func TestPlain(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, doc := range docs {
-		p := plain{doc: doc, values: make([]Value, s.Len())}
+		p := plain{doc: doc, values: make([]event.Value, s.Len())}
 		if !p.extract(&s.root) {
 			t.Errorf("document %d is left to the library: %.100s", i, doc)
 		}
-		slow := make([]Value, s.Len())
+		slow := make([]event.Value, s.Len())
 		if err := s.extract(doc, slow); err != nil || render(slow) != render(p.values) {
 			t.Errorf("document %d: got %s, want %s, %v", i, render(p.values), render(slow), err)
 		}
 	}
 	for _, doc := range [][]byte{wide(maxPlainNames + 1), []byte(strings.Repeat(`{"a":`, maxPlainDepth+1) + "1" + strings.Repeat("}", maxPlainDepth+1))} {
-		p := plain{doc: doc, values: make([]Value, s.Len())}
+		p := plain{doc: doc, values: make([]event.Value, s.Len())}
 		if p.extract(&s.root) {
 			t.Errorf("more than is plain is taken: %.100s", doc)
 		}
-		if err := s.Extract(doc, make([]Value, s.Len())); err != nil {
+		if err := s.Extract(doc, make([]event.Value, s.Len())); err != nil {
 			t.Error(err)
 		}
 	}
@@ -310,7 +312,7 @@ func BenchmarkExtract(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			values := make([]Value, s.Len())
+			values := make([]event.Value, s.Len())
 			b.SetBytes(int64(len(bb.doc)))
 			b.ReportAllocs()
 			for b.Loop() {
@@ -323,8 +325,8 @@ func BenchmarkExtract(b *testing.B) {
 }
 
 func TestDocument(t *testing.T) {
-	for doc, want := range map[string]Value{
-		` "a\"" `: {Kind: String, Raw: []byte(`"a\""`)}, "\n1.50\t": {Kind: Number, Raw: []byte("1.50")}, `{"a": [1 ]}`: {Kind: Object, Raw: []byte(`{"a": [1 ]}`)}, ` [ ] `: {Kind: Array, Raw: []byte("[ ]")}, "null ": {Kind: Null, Raw: []byte("null")}, " false": {Kind: Bool, Raw: []byte("false")},
+	for doc, want := range map[string]event.Value{
+		` "a\"" `: {Kind: event.String, Raw: []byte(`"a\""`)}, "\n1.50\t": {Kind: event.Number, Raw: []byte("1.50")}, `{"a": [1 ]}`: {Kind: event.Object, Raw: []byte(`{"a": [1 ]}`)}, ` [ ] `: {Kind: event.Array, Raw: []byte("[ ]")}, "null ": {Kind: event.Null, Raw: []byte("null")}, " false": {Kind: event.Bool, Raw: []byte("false")},
 	} {
 		if got := Document([]byte(doc)); got.Kind != want.Kind || string(got.Raw) != string(want.Raw) {
 			t.Errorf("%q: got %d %q, want %d %q", doc, got.Kind, got.Raw, want.Kind, want.Raw)

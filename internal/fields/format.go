@@ -6,23 +6,6 @@ import (
 	"github.com/oncesink/oncesink/internal/event"
 )
 
-// What stands at a path.
-type (
-	Value = event.Value
-	Kind  = event.Kind
-)
-
-// The kinds that JSON has.
-const (
-	Absent = event.Absent
-	Null   = event.Null
-	Bool   = event.Bool
-	Number = event.Number
-	String = event.String
-	Object = event.Object
-	Array  = event.Array
-)
-
 // JSON is the format of JSON documents. Values are slices of the document.
 type JSON struct{}
 
@@ -41,9 +24,9 @@ func (JSON) Plan(paths []string) (event.Plan, error) {
 }
 
 // Read is [Set.Extract] as [event.Plan] has it.
-func (s *Set) Read(doc []byte, _ event.Headers, values []Value, _ *[]byte) error {
+func (s *Set) Read(doc []byte, _ event.Headers, values []event.Value, _ *[]byte) error {
 	if err := s.Extract(doc, values); err != nil {
-		return &event.Refusal{Code: SQLState(err), Message: err.Error(), Plain: Plain(err)}
+		return &event.Refusal{Code: sqlState(err), Message: err.Error(), Plain: quotesNothing(err)}
 	}
 	return nil
 }

@@ -14,7 +14,7 @@ func TestJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	values, arena := make([]Value, 3), []byte("kept")
+	values, arena := make([]event.Value, 3), []byte("kept")
 	for doc, want := range map[string]string{
 		` {"a":{"b":1}} `:       `3:1|5:{"a":{"b":1}}|5:{"b":1}`,
 		`{"\u0061":{"b":"\n"}}`: `4:"\n"|5:{"\u0061":{"b":"\n"}}|5:{"b":"\n"}`,
@@ -51,7 +51,7 @@ func TestRefusals(t *testing.T) {
 		`{"a":1,"a":1}`:                 "22030",
 		strings.Repeat(`{"a":`, 20_000): "54001",
 	} {
-		err := plan.Read([]byte(doc), nil, make([]Value, 1), nil)
+		err := plan.Read([]byte(doc), nil, make([]event.Value, 1), nil)
 		var refusal *event.Refusal
 		if !errors.As(err, &refusal) || refusal.Code != code || refusal.Message == "" {
 			t.Errorf("%.20s: got %v, want code %s", doc, err, code)

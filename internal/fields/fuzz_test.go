@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/oncesink/oncesink/internal/event"
 )
 
 // FuzzExtract compares with encoding/json, which decodes into maps. It takes some
@@ -27,11 +29,11 @@ func FuzzExtract(f *testing.F) {
 		if err != nil {
 			return
 		}
-		values := make([]Value, s.Len())
+		values := make([]event.Value, s.Len())
 		refused := s.Extract(doc, values)
-		if p := (plain{doc: doc, values: make([]Value, s.Len())}); p.extract(&s.root) {
+		if p := (plain{doc: doc, values: make([]event.Value, s.Len())}); p.extract(&s.root) {
 			// What is plain is nothing else than what the library makes of it.
-			slow := make([]Value, s.Len())
+			slow := make([]event.Value, s.Len())
 			if err := s.extract(doc, slow); err != nil || !reflect.DeepEqual(slow, p.values) {
 				t.Fatalf("plain, but the library says %v, %v: %v", err, slow, p.values)
 			}
@@ -53,7 +55,7 @@ func FuzzExtract(f *testing.F) {
 			names, _ := Split(path)
 			want, ok := walk(tree, names)
 			v := values[i]
-			if ok != (v.Kind != Absent) {
+			if ok != (v.Kind != event.Absent) {
 				t.Fatalf("path %q: kind %d, there: %v", path, v.Kind, ok)
 			}
 			if !ok {
@@ -68,7 +70,7 @@ func FuzzExtract(f *testing.F) {
 			if !bytes.Equal(a, b) || kindOf(want) != v.Kind {
 				t.Fatalf("path %q: got %s (kind %d), want %s", path, a, v.Kind, b)
 			}
-			if v.Kind == String {
+			if v.Kind == event.String {
 				if text, err := AppendString(nil, v.Raw); err != nil || string(text) != want {
 					t.Fatalf("path %q: got %q, %v, want %q", path, text, err, want)
 				}
@@ -137,18 +139,18 @@ func repeats(doc []byte) bool {
 	}
 }
 
-func kindOf(v any) Kind {
+func kindOf(v any) event.Kind {
 	switch v.(type) {
 	case nil:
-		return Null
+		return event.Null
 	case bool:
-		return Bool
+		return event.Bool
 	case json.Number:
-		return Number
+		return event.Number
 	case string:
-		return String
+		return event.String
 	case []any:
-		return Array
+		return event.Array
 	}
-	return Object
+	return event.Object
 }

@@ -1,13 +1,17 @@
 package fields
 
-import "unicode/utf8"
+import (
+	"unicode/utf8"
+
+	"github.com/oncesink/oncesink/internal/event"
+)
 
 // plain reads documents of the plain kind that nearly all events are, in one pass: an object
 // of not too many members, not deeply nested. It accepts nothing that the JSON
 // library would refuse; what it is not sure of, it leaves to the library.
 type plain struct {
 	doc    []byte
-	values []Value
+	values []event.Value
 	// escapes: the string that was read last has some.
 	escapes bool
 	// resolved holds the names that have escapes, without them, one behind the other.
@@ -65,7 +69,7 @@ func (p *plain) value(n *node, i, depth int) int {
 		return unsure
 	}
 	if i != unsure && len(n.wants) > 0 {
-		v := Value{Kind: kindAt(p.doc[start]), Raw: p.doc[start:i:i]}
+		v := event.Value{Kind: kindAt(p.doc[start]), Raw: p.doc[start:i:i]}
 		for _, want := range n.wants {
 			p.values[want] = v
 		}

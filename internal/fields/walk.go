@@ -3,6 +3,8 @@ package fields
 import (
 	"bytes"
 	"iter"
+
+	"github.com/oncesink/oncesink/internal/event"
 )
 
 // walker goes through a document that is known to be valid, so that a value's
@@ -10,7 +12,7 @@ import (
 // Its methods take the place where they begin, and return where they end.
 type walker struct {
 	doc    []byte
-	values []Value
+	values []event.Value
 	name   []byte // of a member, if it has escapes
 }
 
@@ -23,7 +25,7 @@ func (w *walker) value(n *node, i int) int {
 		i = w.members(n, start+1)
 	}
 	if len(n.wants) > 0 {
-		v := Value{Kind: kindAt(w.doc[start]), Raw: w.doc[start:i:i]}
+		v := event.Value{Kind: kindAt(w.doc[start]), Raw: w.doc[start:i:i]}
 		for _, want := range n.wants {
 			w.values[want] = v
 		}
@@ -106,35 +108,35 @@ func (w *walker) skipString(i int) (end int, escapes bool) {
 	return i + 1, escapes
 }
 
-func kindAt(first byte) Kind {
+func kindAt(first byte) event.Kind {
 	switch first {
 	case 'n':
-		return Null
+		return event.Null
 	case 't', 'f':
-		return Bool
+		return event.Bool
 	case '"':
-		return String
+		return event.String
 	case '{':
-		return Object
+		return event.Object
 	case '[':
-		return Array
+		return event.Array
 	}
-	return Number
+	return event.Number
 }
 
 // Document returns the value that a document is, without the space around it. The document has to be one
 // that [Set.Extract] takes.
-func Document(doc []byte) Value {
+func Document(doc []byte) event.Value {
 	w := walker{doc: doc}
 	start := w.space(0)
 	end := w.skip(start)
-	return Value{Kind: kindAt(doc[start]), Raw: doc[start:end:end]}
+	return event.Value{Kind: kindAt(doc[start]), Raw: doc[start:end:end]}
 }
 
 // Elements returns the elements of an array, in order. Raw is an array as
 // [Set.Extract] hands it out.
-func Elements(raw []byte) iter.Seq[Value] {
-	return func(yield func(Value) bool) {
+func Elements(raw []byte) iter.Seq[event.Value] {
+	return func(yield func(event.Value) bool) {
 		w := walker{doc: raw}
 		i := 1
 		for {
@@ -146,7 +148,7 @@ func Elements(raw []byte) iter.Seq[Value] {
 				continue
 			}
 			end := w.skip(i)
-			if !yield(Value{Kind: kindAt(raw[i]), Raw: raw[i:end:end]}) {
+			if !yield(event.Value{Kind: kindAt(raw[i]), Raw: raw[i:end:end]}) {
 				return
 			}
 			i = end
@@ -156,8 +158,8 @@ func Elements(raw []byte) iter.Seq[Value] {
 
 // Members returns the members of an object, in order, by their names without escapes. Raw is an object as
 // [Set.Extract] hands it out. A name is good until the next one.
-func Members(raw []byte) iter.Seq2[[]byte, Value] {
-	return func(yield func([]byte, Value) bool) {
+func Members(raw []byte) iter.Seq2[[]byte, event.Value] {
+	return func(yield func([]byte, event.Value) bool) {
 		w := walker{doc: raw}
 		i := w.space(0) + 1
 		for {
@@ -172,7 +174,7 @@ func Members(raw []byte) iter.Seq2[[]byte, Value] {
 			name, i = w.memberName(i)
 			start := w.space(i)
 			i = w.skip(start)
-			if !yield(name, Value{Kind: kindAt(raw[start]), Raw: raw[start:i:i]}) {
+			if !yield(name, event.Value{Kind: kindAt(raw[start]), Raw: raw[start:i:i]}) {
 				return
 			}
 		}

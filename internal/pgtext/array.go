@@ -3,6 +3,7 @@ package pgtext
 import (
 	"slices"
 
+	"github.com/oncesink/oncesink/internal/event"
 	"github.com/oncesink/oncesink/internal/fields"
 )
 
@@ -24,9 +25,9 @@ func (c *Type) appendArray(dst, raw []byte) ([]byte, *Refusal) {
 		first = false
 		var r *Refusal
 		switch {
-		case v.Kind == fields.Null:
+		case v.Kind == event.Null:
 			dst = append(dst, "NULL"...)
-		case v.Kind == fields.Array && !e.Array && e.Kind != KindJSON:
+		case v.Kind == event.Array && !e.Array && e.Kind != KindJSON:
 			dst, r = c.appendArray(dst, v.Raw)
 		default:
 			start := len(dst)

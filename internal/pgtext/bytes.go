@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"unicode/utf8"
-
-	"github.com/oncesink/oncesink/internal/fields"
 )
 
 // AppendBytes appends the text of bytes that surround the value: the record's key
@@ -26,13 +24,12 @@ func (c *Type) AppendBytes(dst, b []byte) ([]byte, *Refusal) {
 		if hasNUL(b) {
 			return dst, Refuse(badEscape, `\u0000 in a JSON value`)
 		}
-		return append(dst, b...), RefusalOf(c.json.Extract(b, nil))
+		return append(dst, b...), RefusalOf(c.json.Read(b, nil, nil, nil))
 	}
 	return c.fit(append(dst, b...), start)
 }
 
-// RefusalOf is what an error of a format's reading refuses: nil if there is none. An error of package fields gets the SQLSTATE
-// that PostgreSQL has for it.
+// RefusalOf is what an error of a format's reading, or of a value's text, refuses: nil if there is none.
 func RefusalOf(err error) *Refusal {
 	if err == nil {
 		return nil
@@ -41,5 +38,5 @@ func RefusalOf(err error) *Refusal {
 	if errors.As(err, &r) {
 		return r
 	}
-	return &Refusal{Code: fields.SQLState(err), Message: err.Error(), Plain: fields.Plain(err)}
+	return &Refusal{Code: badText, Message: err.Error()}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/oncesink/oncesink/internal/event"
 	"github.com/oncesink/oncesink/internal/fields"
 	"github.com/oncesink/oncesink/internal/testpg"
 )
@@ -97,11 +98,11 @@ func value(c *Type, json string) (string, *Refusal) {
 	if err != nil {
 		return "", Refuse("", err.Error())
 	}
-	values := make([]fields.Value, 1)
-	if r := RefusalOf(set.Extract([]byte(`{"v":`+json+`}`), values)); r != nil {
+	values := make([]event.Value, 1)
+	if r := RefusalOf(set.Read([]byte(`{"v":`+json+`}`), nil, values, nil)); r != nil {
 		return "", r
 	}
-	if values[0].Kind == fields.Null {
+	if values[0].Kind == event.Null {
 		return "", nil
 	}
 	text, r := c.AppendValue(nil, values[0])

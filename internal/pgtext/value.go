@@ -41,9 +41,9 @@ func (c *Type) AppendValue(dst []byte, v event.Value) ([]byte, *Refusal) {
 		return c.appendScalar(dst, v)
 	}
 	switch v.Kind {
-	case fields.Array:
+	case event.Array:
 		return c.appendArray(dst, v.Raw)
-	case fields.String:
+	case event.String:
 		start := len(dst)
 		dst, r := appendString(dst, v.Raw)
 		if r != nil {
@@ -56,7 +56,7 @@ func (c *Type) AppendValue(dst []byte, v event.Value) ([]byte, *Refusal) {
 
 // appendScalar is appendValue for a column that is not an array, or for the
 // elements of one that is.
-func (c *Type) appendScalar(dst []byte, v fields.Value) ([]byte, *Refusal) {
+func (c *Type) appendScalar(dst []byte, v event.Value) ([]byte, *Refusal) {
 	if c.Kind == KindJSON {
 		if hasNUL(v.Raw) {
 			return dst, Refuse(badEscape, `\u0000 in a JSON value`)
@@ -66,11 +66,11 @@ func (c *Type) appendScalar(dst []byte, v fields.Value) ([]byte, *Refusal) {
 	start := len(dst)
 	var r *Refusal
 	switch v.Kind {
-	case fields.String:
+	case event.String:
 		if dst, r = appendString(dst, v.Raw); r != nil {
 			return dst, r
 		}
-	case fields.Number:
+	case event.Number:
 		switch {
 		case c.Kind == KindBytea:
 			return dst, Refuse(badText, "a number for a bytea column")
@@ -82,7 +82,7 @@ func (c *Type) appendScalar(dst []byte, v fields.Value) ([]byte, *Refusal) {
 			return dst, Refuse(badText, "a number for a column of type "+c.Base)
 		}
 		dst = append(dst, v.Raw...)
-	case fields.Bool:
+	case event.Bool:
 		switch c.Kind {
 		case kindBool, KindText, KindOther:
 			dst = append(dst, v.Raw...)

@@ -1,6 +1,7 @@
 package sample
 
 import (
+	"github.com/oncesink/oncesink/internal/event"
 	"github.com/oncesink/oncesink/internal/fields"
 	"github.com/oncesink/oncesink/internal/source"
 	"github.com/oncesink/oncesink/internal/tables"
@@ -62,7 +63,7 @@ func (t *takes) at(path string) *takes {
 // count calls found for each field that is not taken, of a valid value and of what is one level below it, once a value.
 func (t *takes) count(value []byte, found func(path string)) {
 	document := fields.Document(value)
-	if t.all || document.Kind != fields.Object {
+	if t.all || document.Kind != event.Object {
 		return
 	}
 	var met map[string]bool // in several elements of an array
@@ -72,15 +73,15 @@ func (t *takes) count(value []byte, found func(path string)) {
 		case at == nil:
 			found(path)
 		case at.all:
-		case v.Kind == fields.Object:
+		case v.Kind == event.Object:
 			for name := range fields.Members(v.Raw) {
 				if at.below[string(name)] == nil {
 					found(path + "." + fields.Escape(string(name)))
 				}
 			}
-		case v.Kind == fields.Array && at.elements != nil && !at.elements.all:
+		case v.Kind == event.Array && at.elements != nil && !at.elements.all:
 			for element := range fields.Elements(v.Raw) {
-				if element.Kind != fields.Object {
+				if element.Kind != event.Object {
 					continue
 				}
 				for name := range fields.Members(element.Raw) {
