@@ -52,7 +52,7 @@ func (c *childDecoder) rows(p *Part, rec *sink.Record, sc *scratch, parent *Row)
 				p.Cells = append(p.Cells, p.Cells[first-len(c.Columns)+i]) // all elements share the event's text
 				continue
 			}
-			x, r := c.cell(p, rec, i, n, element, values, sc, parent)
+			x, r := c.cell(p, rec, i, n, &element, values, sc, parent)
 			if x.Len == cellUnavailable {
 				x, r = c.withheld(i)
 			}
@@ -79,7 +79,7 @@ func (c *childDecoder) rows(p *Part, rec *sink.Record, sc *scratch, parent *Row)
 	return p.distinct(c.tableDecoder.Table, len(p.Rows)-n, len(p.Rows))
 }
 
-func (c *childDecoder) cell(p *Part, rec *sink.Record, i, n int, element event.Value, values []event.Value, sc *scratch, parent *Row) (Cell, *pgtext.Refusal) {
+func (c *childDecoder) cell(p *Part, rec *sink.Record, i, n int, element *event.Value, values []event.Value, sc *scratch, parent *Row) (Cell, *pgtext.Refusal) {
 	col := &c.Columns[i]
 	if k := slices.Index(c.ParentAt, i); k >= 0 {
 		return p.Cells[int(parent.First)+c.Parent.Key[k]], nil
@@ -89,9 +89,9 @@ func (c *childDecoder) cell(p *Part, rec *sink.Record, i, n int, element event.V
 		if col.Computed != nil {
 			return Cell{}, nil
 		}
-		return readValue(col, p, values[at])
+		return readValue(col, p, &values[at])
 	case source.Event:
-		return readValue(col, p, sc.values[at])
+		return readValue(col, p, &sc.values[at])
 	case source.Element:
 		return readValue(col, p, element)
 	case source.Index:

@@ -137,12 +137,13 @@ func sizeOf(r *sink.Record) int {
 // (rule 17). After an error, one of Add's, the record has become nothing.
 func (d *decoder) decode(p *Part, sc *scratch) error {
 	p.Began = p.Extent()
-	sc.arena, sc.keyRead, sc.failed = sc.arena[:0], false, nil
+	sc.arena, sc.keyRead = sc.arena[:0], false
 	f := d.rows(p, &p.Records[len(p.Records)-1], sc)
 	if f != nil {
 		p.Truncate()
-		if sc.failed != nil {
-			return sc.failed
+		if err := sc.failed; err != nil {
+			sc.failed = nil
+			return err
 		}
 		f.Record = int32(len(p.Records) - 1)
 		p.Faults = append(p.Faults, *f)
@@ -247,7 +248,7 @@ func readCell(c *tables.Column, p *Part, rec *sink.Record, at int32, sc *scratch
 	var r *pgtext.Refusal
 	switch src := &c.Source; {
 	case src.Meta == source.Field:
-		return readValue(c, p, sc.values[at])
+		return readValue(c, p, &sc.values[at])
 	case src.Meta == source.Key && src.Path != "":
 		if rec.Key == nil {
 			return Cell{Len: CellNull}, nil
@@ -255,7 +256,7 @@ func readCell(c *tables.Column, p *Part, rec *sink.Record, at int32, sc *scratch
 		if r := sc.readKey(rec); r != nil {
 			return Cell{}, r
 		}
-		return readValue(c, p, sc.keys[at])
+		return readValue(c, p, &sc.keys[at])
 	case src.Meta == source.KeyJSON:
 		if rec.Key == nil {
 			return Cell{Len: CellNull}, nil
@@ -263,7 +264,7 @@ func readCell(c *tables.Column, p *Part, rec *sink.Record, at int32, sc *scratch
 		if r := sc.readKey(rec); r != nil {
 			return Cell{}, &pgtext.Refusal{Code: r.Code, Message: r.Message + " ($key_json reads JSON; $key takes a key as it is)", Plain: r.Plain}
 		}
-		return readValue(c, p, sc.keys[at])
+		return readValue(c, p, &sc.keys[at])
 	case src.Raw():
 		b, ok := rawBytes(rec, src)
 		if !ok {
@@ -282,7 +283,7 @@ func readCell(c *tables.Column, p *Part, rec *sink.Record, at int32, sc *scratch
 	return p.cellFrom(start), r
 }
 
-func readValue(c *tables.Column, p *Part, v event.Value) (Cell, *pgtext.Refusal) {
+func readValue(c *tables.Column, p *Part, v *event.Value) (Cell, *pgtext.Refusal) {
 	switch v.Kind {
 	case event.Absent:
 		return Cell{Len: CellAbsent}, nil

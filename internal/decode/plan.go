@@ -179,7 +179,11 @@ func (d *decoder) put(sc *scratch) {
 // read reads a record's value or key. Where it can't be read by anybody, or not yet, the refusal stands for that:
 // see decode.
 func (sc *scratch) read(from *reader, doc []byte, rec *sink.Record, values []event.Value) *pgtext.Refusal {
-	r, err := from.read(doc, rec, values, &sc.arena)
+	err := from.plan.Read(doc, (*headers)(rec), values, &sc.arena)
+	if err == nil {
+		return nil
+	}
+	r, err := from.again(err, doc, rec, values, &sc.arena)
 	if err != nil {
 		sc.failed = err
 		return &pgtext.Refusal{}

@@ -86,13 +86,9 @@ type reader struct {
 	schemas *Schemas
 }
 
-// read fills values. What the plan lacks and another one has learnt it learns. The error is a *[MissingSchema] or
-// a *[SchemaError].
-func (r *reader) read(doc []byte, rec *sink.Record, values []event.Value, arena *[]byte) (*pgtext.Refusal, error) {
-	err := r.plan.Read(doc, (*headers)(rec), values, arena)
-	if err == nil {
-		return nil, nil
-	}
+// again reads what could not be read, because of err. What the plan lacks and another one has learnt it learns. The error is a
+// *[MissingSchema] or a *[SchemaError].
+func (r *reader) again(err error, doc []byte, rec *sink.Record, values []event.Value, arena *[]byte) (*pgtext.Refusal, error) {
 	var learnt event.SchemaRef
 	for {
 		var unknown *event.UnknownSchema

@@ -12,7 +12,7 @@ const (
 	Absent Kind = iota // there is nothing: the column stays as it is (rule 16)
 	Null
 	Bool   // Raw is true or false
-	Number // Raw is the number as JSON writes it, with the digits it came with
+	Number // Raw is the number as JSON writes it, with the digits it came with; see Value.Short
 	String // Raw is a JSON string, with its quotes and escapes
 	Object // Raw is JSON
 	Array  // Raw is JSON
@@ -42,7 +42,10 @@ func (k Kind) Typed() bool { return k >= Text }
 // Value is what stands at a path. Raw is a slice of the document, of an arena, or of something that never
 // changes: who gets a value must not write to it.
 type Value struct {
-	Kind  Kind
+	Kind Kind
+	// Short says of a Number that it is N with Scale digits after the point, as many as it was written with: who has read it
+	// once spares the others the reading. Where it is false only Raw says what the number is, which may be as short.
+	Short bool
 	Scale int32
 	N     int64
 	Raw   []byte

@@ -17,7 +17,7 @@ import (
 func FuzzExtract(f *testing.F) {
 	for _, doc := range []string{
 		order, escapedOrder, string(envelopes(f)[0]), string(wide(70)), `{"\u0061":{"b\\":"\"\/\b\f\n\r\t"},"\ud83d\ude00":1}`, `{"\u0061":1,"a":2}`, `{"a":"\ud83d\u0041","b":"\udc00"}`, "{\"a\":\"\\n\xff\"}", `{"a":{"b":{"c":1}}}`, `{"a":{"b":null},"b":"x"}`, `{"a":[{"b":1}]}`, `{"a":"\ud83d\ude00\u0000"}`, `{"\u0061":1}`,
-		`{"a":1,"a":2}`, `{"a":"\ud800"}`, "{\"a\":\"\xff\"}", `{"a":1e400}`, ` [] `, `null`, `1 2`, `{"a.b":1}`, `{"":{"":{}}}`, `{"a":{"b":{},"c":[]},"b":{"c":1}}`,
+		`{"a":1,"a":2}`, `{"a":"\ud800"}`, "{\"a\":\"\xff\"}", `{"a":1e400,"b":-12.50}`, ` [] `, `null`, `1 2`, `{"a.b":1}`, `{"":{"":{}}}`, `{"a":{"b":{},"c":[]},"b":{"c":1}}`,
 	} {
 		for _, paths := range []string{"a\na.b\na.b.c\nb", "order_id\ncustomer\ncustomer.id", `a\.b`} {
 			f.Add([]byte(doc), paths)
@@ -69,6 +69,9 @@ func FuzzExtract(f *testing.F) {
 			b, _ := json.Marshal(want)
 			if !bytes.Equal(a, b) || kindOf(want) != v.Kind {
 				t.Fatalf("path %q: got %s (kind %d), want %s", path, a, v.Kind, b)
+			}
+			if v.Short && (v.Kind != event.Number || !exactly(v)) {
+				t.Fatalf("path %q: %s is said to be %d, with %d digits after the point", path, v.Raw, v.N, v.Scale)
 			}
 			if v.Kind == event.String {
 				if text, err := AppendString(nil, v.Raw); err != nil || string(text) != want {

@@ -14,6 +14,7 @@ type plain struct {
 	values []event.Value
 	// escapes: the string that was read last has some.
 	escapes bool
+	number  number // the last one
 	// resolved holds the names that have escapes, without them, one behind the other.
 	resolved []byte
 }
@@ -50,28 +51,34 @@ func (p *plain) value(n *node, i, depth int) int {
 		return unsure
 	}
 	start := i
+	var kind event.Kind
 	switch c := p.doc[i]; {
 	case c == '"':
-		i = p.text(i)
+		kind, i = event.String, p.text(i)
 	case c == '{':
-		i = p.members(n, i+1, depth+1)
+		kind, i = event.Object, p.members(n, i+1, depth+1)
 	case c == '[':
-		i = p.elements(i+1, depth+1)
+		kind, i = event.Array, p.elements(i+1, depth+1)
 	case c == '-' || c >= '0' && c <= '9':
-		i = p.number(i)
+		kind = event.Number
+		p.number, i = numberAt(p.doc, i)
 	case c == 't':
-		i = p.word(i, "true")
+		kind, i = event.Bool, p.word(i, "true")
 	case c == 'f':
-		i = p.word(i, "false")
+		kind, i = event.Bool, p.word(i, "false")
 	case c == 'n':
-		i = p.word(i, "null")
+		kind, i = event.Null, p.word(i, "null")
 	default:
 		return unsure
 	}
-	if i != unsure && len(n.wants) > 0 {
-		v := event.Value{Kind: kindAt(p.doc[start]), Raw: p.doc[start:i:i]}
-		for _, want := range n.wants {
-			p.values[want] = v
+	if i == unsure {
+		return unsure
+	}
+	for _, want := range n.wants {
+		v := &p.values[want] // field by field: a copy of the whole takes longer
+		v.Kind, v.Raw = kind, p.doc[start:i:i]
+		if kind == event.Number {
+			p.number.tell(v)
 		}
 	}
 	return i
@@ -227,40 +234,6 @@ func (p *plain) elements(i, depth int) int {
 			return unsure
 		}
 	}
-}
-
-// number goes over a number of RFC 8259.
-func (p *plain) number(i int) int {
-	if p.doc[i] == '-' {
-		i++
-	}
-	first := i
-	if i = p.digits(i); i == first || p.doc[first] == '0' && i > first+1 {
-		return unsure
-	}
-	if i < len(p.doc) && p.doc[i] == '.' {
-		first = i + 1
-		if i = p.digits(first); i == first {
-			return unsure
-		}
-	}
-	if i < len(p.doc) && (p.doc[i] == 'e' || p.doc[i] == 'E') {
-		if i++; i < len(p.doc) && (p.doc[i] == '+' || p.doc[i] == '-') {
-			i++
-		}
-		first = i
-		if i = p.digits(first); i == first {
-			return unsure
-		}
-	}
-	return i
-}
-
-func (p *plain) digits(i int) int {
-	for i < len(p.doc) && p.doc[i] >= '0' && p.doc[i] <= '9' {
-		i++
-	}
-	return i
 }
 
 func (p *plain) word(i int, word string) int {

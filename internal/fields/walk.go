@@ -25,7 +25,7 @@ func (w *walker) value(n *node, i int) int {
 		i = w.members(n, start+1)
 	}
 	if len(n.wants) > 0 {
-		v := event.Value{Kind: kindAt(w.doc[start]), Raw: w.doc[start:i:i]}
+		v := w.between(start, i)
 		for _, want := range n.wants {
 			w.values[want] = v
 		}
@@ -108,6 +108,16 @@ func (w *walker) skipString(i int) (end int, escapes bool) {
 	return i + 1, escapes
 }
 
+// between is the value that stands from start to end.
+func (w *walker) between(start, end int) event.Value {
+	v := event.Value{Kind: kindAt(w.doc[start]), Raw: w.doc[start:end:end]}
+	if v.Kind == event.Number {
+		num, _ := numberAt(v.Raw, 0)
+		num.tell(&v)
+	}
+	return v
+}
+
 func kindAt(first byte) event.Kind {
 	switch first {
 	case 'n':
@@ -130,7 +140,7 @@ func Document(doc []byte) event.Value {
 	w := walker{doc: doc}
 	start := w.space(0)
 	end := w.skip(start)
-	return event.Value{Kind: kindAt(doc[start]), Raw: doc[start:end:end]}
+	return w.between(start, end)
 }
 
 // Elements returns the elements of an array, in order. Raw is an array as
@@ -148,7 +158,7 @@ func Elements(raw []byte) iter.Seq[event.Value] {
 				continue
 			}
 			end := w.skip(i)
-			if !yield(event.Value{Kind: kindAt(raw[i]), Raw: raw[i:end:end]}) {
+			if !yield(w.between(i, end)) {
 				return
 			}
 			i = end
@@ -174,7 +184,7 @@ func Members(raw []byte) iter.Seq2[[]byte, event.Value] {
 			name, i = w.memberName(i)
 			start := w.space(i)
 			i = w.skip(start)
-			if !yield(name, event.Value{Kind: kindAt(raw[start]), Raw: raw[start:i:i]}) {
+			if !yield(name, w.between(start, i)) {
 				return
 			}
 		}

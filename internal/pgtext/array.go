@@ -31,7 +31,7 @@ func (c *Type) appendArray(dst, raw []byte) ([]byte, *Refusal) {
 			dst, r = c.appendArray(dst, v.Raw)
 		default:
 			start := len(dst)
-			if dst, r = e.AppendValue(dst, v); r == nil {
+			if dst, r = e.AppendValue(dst, &v); r == nil {
 				dst = quoteElement(dst, start)
 			}
 		}

@@ -10,15 +10,15 @@ import (
 func trimSpace(text []byte) []byte { return bytes.Trim(text, " \t\n\v\f\r") }
 
 func (c *Type) canonicalInt(text []byte) ([]byte, bool) {
-	if c.plainInt(text) {
-		return text, true
-	}
-	bits := 64
+	bits, digits := 64, bigintDigits
 	switch c.Base {
 	case "smallint":
-		bits = 16
+		bits, digits = 16, smallintDigits
 	case "integer":
-		bits = 32
+		bits, digits = 32, integerDigits
+	}
+	if _, ok := plainInt(text, digits); ok {
+		return text, true
 	}
 	n, err := strconv.ParseInt(string(trimSpace(text)), 10, bits)
 	if err != nil {
@@ -27,28 +27,56 @@ func (c *Type) canonicalInt(text []byte) ([]byte, bool) {
 	return strconv.AppendInt(nil, n, 10), true
 }
 
-// plainInt reports whether a text is canonical, and surely within range.
-func (c *Type) plainInt(text []byte) bool {
-	size := 18
-	switch c.Base {
-	case "smallint":
-		size = 4
-	case "integer":
-		size = 9
-	}
+// How many digits the types of integers certainly hold.
+const smallintDigits, integerDigits, bigintDigits = 4, 9, 18
+
+// plainInt reads a text that is canonical, and has no more than so many digits.
+func plainInt(text []byte, most int) (n int64, ok bool) {
 	digits := text
 	if len(digits) > 1 && digits[0] == '-' {
 		digits = digits[1:]
 	}
-	if len(digits) == 0 || len(digits) > size || digits[0] == '0' && len(text) > 1 {
-		return false
+	if len(digits) == 0 || len(digits) > most || digits[0] == '0' && len(text) > 1 {
+		return 0, false
 	}
 	for _, b := range digits {
-		if b < '0' || b > '9' {
-			return false
+		digit := b - '0'
+		if digit > 9 {
+			return 0, false
+		}
+		n = 10*n + int64(digit)
+	}
+	if len(digits) < len(text) {
+		n = -n
+	}
+	return n, true
+}
+
+// shortDecimal is a number without its sign that is small enough for an integer: n, with scale of its digits behind the point.
+type shortDecimal struct {
+	n     uint64
+	scale int
+}
+
+// maxShort bounds what is read as a shortDecimal, in bytes: n times a thousand fits, see wireNumeric.
+const maxShort = 16
+
+// parseShort reads digits, with a point between them or none.
+func parseShort(text []byte) (d shortDecimal, ok bool) {
+	if len(text) == 0 || len(text) > maxShort {
+		return d, false
+	}
+	for i, b := range text {
+		switch digit := b - '0'; {
+		case digit <= 9:
+			d.n = 10*d.n + uint64(digit)
+		case b != '.' || d.scale != 0 || i == 0 || i == len(text)-1:
+			return d, false
+		default:
+			d.scale = len(text) - 1 - i
 		}
 	}
-	return true
+	return d, true
 }
 
 // decimal is a number as digits: 0.DIGITS times ten to the power of exponent.
@@ -108,6 +136,9 @@ func parseDecimal(text []byte) (d decimal, ok bool) {
 
 // canonicalNumeric leaves rounding, and what is too large, to PostgreSQL.
 func (c *Type) canonicalNumeric(text []byte) ([]byte, bool) {
+	if c.plainNumeric(text) {
+		return text, true
+	}
 	d, ok := parseDecimal(text)
 	if !ok {
 		return nil, false
@@ -122,6 +153,33 @@ func (c *Type) canonicalNumeric(text []byte) ([]byte, bool) {
 		return text, true
 	}
 	return d.appendText(nil), true
+}
+
+// plainNumeric reports whether a text is short, canonical, and surely within the column's limits.
+func (c *Type) plainNumeric(text []byte) bool {
+	digits := text
+	if len(digits) > 0 && digits[0] == '-' {
+		digits = digits[1:]
+	}
+	d, ok := parseShort(digits)
+	if !ok || d.scale > 0 && d.n%10 == 0 || d.n == 0 && len(text) > 1 {
+		return false
+	}
+	whole := len(digits)
+	if d.scale > 0 {
+		whole -= 1 + d.scale
+	}
+	if digits[0] == '0' {
+		if whole > 1 {
+			return false
+		}
+		whole = 0
+	}
+	if c.Typmod < 0 {
+		return true
+	}
+	precision, scale := c.numericLimits()
+	return d.scale <= scale && whole <= precision-scale
 }
 
 // isCanonicalDecimal reports whether a valid number is written in the canonical way.

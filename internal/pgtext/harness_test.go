@@ -105,6 +105,6 @@ func value(c *Type, json string) (string, *Refusal) {
 	if values[0].Kind == event.Null {
 		return "", nil
 	}
-	text, r := c.AppendValue(nil, values[0])
+	text, r := c.AppendValue(nil, &values[0])
 	return string(text), r
 }

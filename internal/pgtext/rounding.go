@@ -27,6 +27,15 @@ func (c *Type) Rounds() bool {
 	return c.Form == formScalar && (c.Kind == KindNumeric || c.Kind == KindTime || c.Kind == KindTimeTZ)
 }
 
+// keeps reports whether a numeric column takes a number of so many digits after the point.
+func (c *Type) keeps(digits int) bool {
+	if !c.Strict || c.Typmod < 0 {
+		return true
+	}
+	_, scale := c.numericLimits()
+	return digits <= scale
+}
+
 // checkScale refuses a number with digits beyond the scale.
 func (c *Type) checkScale(text []byte) *Refusal {
 	if !c.Strict || c.Typmod < 0 {

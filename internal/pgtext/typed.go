@@ -11,7 +11,7 @@ import (
 // reasons as that of a JSON value (rules 15, 27 and 28). What is of another nature than the column is refused here, too.
 
 // appendTyped is AppendValue for a scalar whose type the format knows.
-func (c *Type) appendTyped(dst []byte, v event.Value) ([]byte, *Refusal) {
+func (c *Type) appendTyped(dst []byte, v *event.Value) ([]byte, *Refusal) {
 	if r := c.misfit(v); r != nil {
 		return dst, r
 	}
@@ -49,7 +49,7 @@ func (c *Type) appendTyped(dst []byte, v event.Value) ([]byte, *Refusal) {
 
 // misfit refuses what is of another nature than the column: PostgreSQL would refuse its text, or make something
 // else of it.
-func (c *Type) misfit(v event.Value) *Refusal {
+func (c *Type) misfit(v *event.Value) *Refusal {
 	if c.Array {
 		if v.Kind == event.Text {
 			return nil

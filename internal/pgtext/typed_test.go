@@ -119,7 +119,7 @@ func TestTypedColumns(t *testing.T) {
 			outcomes := map[string][]string{}
 			for _, typ := range typedTypes {
 				c := columns[typ]
-				text, refusal := c.AppendValue([]byte("<"), s.v)
+				text, refusal := c.AppendValue([]byte("<"), &s.v)
 				if refusal != nil {
 					outcomes[refusal.Code] = append(outcomes[refusal.Code], typ)
 					continue
@@ -246,7 +246,7 @@ func TestTypedOptions(t *testing.T) {
 			tt.set(&c)
 		}
 		c.Prepare()
-		text, refusal := c.AppendValue(nil, tt.v)
+		text, refusal := c.AppendValue(nil, &tt.v)
 		var got *string
 		if refusal != nil {
 			code := "!" + refusal.Code
@@ -276,8 +276,8 @@ func TestTypedTextIsJSON(t *testing.T) {
 			c.Prepare()
 			same := func(v, json event.Value) {
 				t.Helper()
-				got, r1 := c.AppendValue(nil, v)
-				want, r2 := c.AppendValue(nil, json)
+				got, r1 := c.AppendValue(nil, &v)
+				want, r2 := c.AppendValue(nil, &json)
 				if (r1 == nil) != (r2 == nil) || r1 != nil && r1.Code != r2.Code || r1 == nil && !bytes.Equal(got, want) {
 					t.Errorf("%s: %s: got %q, %+v, as JSON %q, %+v", typ, json.Raw, got, r1, want, r2)
 				}
@@ -379,7 +379,7 @@ func compareTyped[P any](t *testing.T, db *database, c *column, next func() (eve
 	for i := range texts {
 		var v event.Value
 		v, params[i] = next()
-		text, refusal := c.AppendValue(nil, v)
+		text, refusal := c.AppendValue(nil, &v)
 		if refusal != nil {
 			t.Fatalf("%s: %+v: %+v", c.Base, v, *refusal)
 		}

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/oncesink/oncesink/internal/event"
 )
 
 // PostgreSQL reads a number for a date or a time: 1705310101 as the first of October of the year
@@ -138,6 +140,20 @@ func momentOf(text []byte, unit string) (m moment, ok bool) {
 	return m, true
 }
 
+// shortMoment is momentOf for a number that its format has read. Where it is not ok, momentOf is.
+func shortMoment(number *event.Value, unit string) (m moment, ok bool) {
+	const most = 1e13 // in days it is an int64, too
+	digits := int(number.Scale) + unitDigits[unit]
+	if !number.Short || number.N <= -most || number.N >= most || digits > 18 {
+		return m, false
+	}
+	n := number.N
+	if unit == "days" {
+		n *= secondsPerDay
+	}
+	return divide(n, digits), true
+}
+
 // divide is n divided by a power of ten, rounded down, and the rest.
 func divide(n int64, digits int) (m moment) {
 	power := int64(math.Pow10(digits))
@@ -174,25 +190,30 @@ var (
 // fitUnit replaces dst[start:], a number, by the text of the date, time or length that it is so
 // many units of: from 1970 in UTC, from midnight, or of themselves.
 func (c *Type) fitUnit(dst []byte, start int) ([]byte, *Refusal) {
-	if m, ok := momentOf(dst[start:], c.Unit); ok && c.Strict && c.Kind != KindDate {
+	m, ok := momentOf(dst[start:], c.Unit)
+	if !ok {
+		return dst, c.noTime(dst[start:])
+	}
+	return c.fitMoment(dst, start, m)
+}
+
+// fitMoment is fitUnit for a number that was read.
+func (c *Type) fitMoment(dst []byte, start int, m moment) ([]byte, *Refusal) {
+	if c.Strict && c.Kind != KindDate {
 		if r := c.checkFraction(len(m.fraction)); r != nil {
 			return dst, r
 		}
 	}
 	var room [64]byte
-	text, ok := c.appendUnits(room[:0], dst[start:], c.Unit)
+	text, ok := c.appendMoment(room[:0], m, c.Unit)
 	if !ok {
 		return dst, c.noTime(dst[start:])
 	}
 	return append(dst[:start], text...), nil
 }
 
-// appendUnits appends the text of a number of units. It is not ok if the type has no such value.
-func (c *Type) appendUnits(dst, number []byte, unit string) (text []byte, ok bool) {
-	m, ok := momentOf(number, unit)
-	if !ok {
-		return dst, false
-	}
+// appendMoment appends the text of a number of units. It is not ok if the type has no such value.
+func (c *Type) appendMoment(dst []byte, m moment, unit string) (text []byte, ok bool) {
 	micros := m.micros()
 	if c.Kind == kindInterval {
 		return appendInterval(dst, m.seconds, micros, unit), true
@@ -261,9 +282,11 @@ func (c *Type) noTime(number []byte) *Refusal {
 		if c.UnitProblem(other) != "" {
 			continue
 		}
-		if _, ok := c.appendUnits(nil, number, other); ok {
-			message += ": it would not in `unit: " + other + "`"
-			break
+		if m, ok := momentOf(number, other); ok {
+			if _, ok = c.appendMoment(nil, m, other); ok {
+				message += ": it would not in `unit: " + other + "`"
+				break
+			}
 		}
 	}
 	return Refuse(badRange, message)

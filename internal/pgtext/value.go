@@ -32,8 +32,9 @@ const (
 	TooMuch      = "54000" // program_limit_exceeded
 )
 
-// AppendValue appends the text of a value that is there and not null.
-func (c *Type) AppendValue(dst []byte, v event.Value) ([]byte, *Refusal) {
+// AppendValue appends the text of a value that is there and not null, and leaves the value as it is: it is passed by
+// its place because a copy of each takes as long as what is done with it.
+func (c *Type) AppendValue(dst []byte, v *event.Value) ([]byte, *Refusal) {
 	if v.Kind.Typed() {
 		return c.appendTyped(dst, v)
 	}
@@ -56,7 +57,7 @@ func (c *Type) AppendValue(dst []byte, v event.Value) ([]byte, *Refusal) {
 
 // appendScalar is appendValue for a column that is not an array, or for the
 // elements of one that is.
-func (c *Type) appendScalar(dst []byte, v event.Value) ([]byte, *Refusal) {
+func (c *Type) appendScalar(dst []byte, v *event.Value) ([]byte, *Refusal) {
 	if c.Kind == KindJSON {
 		if hasNUL(v.Raw) {
 			return dst, Refuse(badEscape, `\u0000 in a JSON value`)
@@ -74,14 +75,21 @@ func (c *Type) appendScalar(dst []byte, v event.Value) ([]byte, *Refusal) {
 		switch {
 		case c.Kind == KindBytea:
 			return dst, Refuse(badText, "a number for a bytea column")
-		case c.Kind == KindInt && !isWhole(v.Raw):
+		case c.Kind == KindInt && !isWhole(v):
 			return dst, Refuse(badText, "a fraction or an exponent for an integer column")
+		case c.Kind == KindNumeric && v.Short && c.keeps(int(v.Scale)):
+			return append(dst, v.Raw...), nil
 		case c.isTemporal() && c.Unit == "":
 			return dst, Refuse(badTime, "a number for a column of type "+c.Base+unitMessage)
 		case c.Kind == kindNested:
 			return dst, Refuse(badText, "a number for a column of type "+c.Base)
 		}
 		dst = append(dst, v.Raw...)
+		if c.Unit != "" {
+			if m, ok := shortMoment(v, c.Unit); ok {
+				return c.fitMoment(dst, start, m)
+			}
+		}
 	case event.Bool:
 		switch c.Kind {
 		case kindBool, KindText, KindOther:
@@ -101,8 +109,11 @@ func (c *Type) appendScalar(dst []byte, v event.Value) ([]byte, *Refusal) {
 }
 
 // isWhole reports whether a JSON number has neither a fraction nor an exponent.
-func isWhole(number []byte) bool {
-	for _, b := range number {
+func isWhole(number *event.Value) bool {
+	if number.Short {
+		return number.Scale == 0
+	}
+	for _, b := range number.Raw {
 		if b == '.' || b|0x20 == 'e' {
 			return false
 		}

@@ -30,7 +30,13 @@ func (c *Type) Wire() Wire {
 	}
 	switch c.Kind {
 	case KindInt:
-		return wireInt
+		switch c.Base {
+		case "smallint":
+			return wireSmallint
+		case "integer":
+			return wireInteger
+		}
+		return wireBigint
 	case KindNumeric:
 		return wireNumeric
 	case KindFloat:
@@ -68,28 +74,19 @@ func wireBool(_ *Type, dst, text []byte) ([]byte, bool) {
 	return dst, false
 }
 
-func wireInt(c *Type, dst, text []byte) ([]byte, bool) {
-	if !c.plainInt(text) {
-		return dst, false
-	}
-	digits, negative := text, text[0] == '-'
-	if negative {
-		digits = text[1:]
-	}
-	var n int64
-	for _, b := range digits {
-		n = 10*n + int64(b-'0')
-	}
-	if negative {
-		n = -n
-	}
-	switch c.Base {
-	case "smallint":
-		return binary.BigEndian.AppendUint16(dst, uint16(n)), true
-	case "integer":
-		return binary.BigEndian.AppendUint32(dst, uint32(n)), true
-	}
-	return binary.BigEndian.AppendUint64(dst, uint64(n)), true
+func wireSmallint(_ *Type, dst, text []byte) ([]byte, bool) {
+	n, ok := plainInt(text, smallintDigits)
+	return binary.BigEndian.AppendUint16(dst, uint16(n)), ok
+}
+
+func wireInteger(_ *Type, dst, text []byte) ([]byte, bool) {
+	n, ok := plainInt(text, integerDigits)
+	return binary.BigEndian.AppendUint32(dst, uint32(n)), ok
+}
+
+func wireBigint(_ *Type, dst, text []byte) ([]byte, bool) {
+	n, ok := plainInt(text, bigintDigits)
+	return binary.BigEndian.AppendUint64(dst, uint64(n)), ok
 }
 
 // Bounds of floating-point numbers within which reading rounds, and neither overflows nor loses bits
@@ -139,6 +136,9 @@ func wireNumeric(_ *Type, dst, text []byte) ([]byte, bool) {
 	sign := uint16(0)
 	if len(text) > 0 && text[0] == '-' {
 		sign, text = numericNegative, text[1:]
+	}
+	if d, ok := parseShort(text); ok {
+		return appendShort(dst, d, sign), true
 	}
 	if len(text) == 0 || len(text) > maxNumericDigits {
 		return dst, false
@@ -191,6 +191,34 @@ func wireNumeric(_ *Type, dst, text []byte) ([]byte, bool) {
 	binary.BigEndian.PutUint16(dst[head+4:], sign)
 	binary.BigEndian.PutUint16(dst[head+6:], uint16(scale))
 	return dst, true
+}
+
+// thousands are what makes the digits behind the point, by how many there are, digits of numericBase.
+var thousands = [numericDigits]uint64{1, 1000, 100, 10}
+
+// appendShort is the rest of wireNumeric for a number that fits an integer.
+func appendShort(dst []byte, d shortDecimal, sign uint16) []byte {
+	var digits [5]uint16 // the last ones are set
+	first, last := len(digits), len(digits)
+	for n := d.n * thousands[d.scale%numericDigits]; n > 0; n /= numericBase {
+		first--
+		digits[first] = uint16(n % numericBase)
+	}
+	weight := last - first - 1 - (d.scale+numericDigits-1)/numericDigits
+	for last > first && digits[last-1] == 0 {
+		last--
+	}
+	if last == first {
+		weight, sign = 0, 0
+	}
+	dst = binary.BigEndian.AppendUint16(dst, uint16(last-first))
+	dst = binary.BigEndian.AppendUint16(dst, uint16(weight))
+	dst = binary.BigEndian.AppendUint16(dst, sign)
+	dst = binary.BigEndian.AppendUint16(dst, uint16(d.scale))
+	for _, digit := range digits[first:last] {
+		dst = binary.BigEndian.AppendUint16(dst, digit)
+	}
+	return dst
 }
 
 func wireUUID(_ *Type, dst, text []byte) ([]byte, bool) {
