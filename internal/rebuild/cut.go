@@ -15,6 +15,7 @@ import (
 	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/internal/pgtx"
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -157,7 +158,7 @@ func (j *job) freeze(ctx context.Context, tx pgx.Tx) error {
 	for _, c := range j.children {
 		tables += ", " + c.layout.Quoted()
 	}
-	if err := execAll(ctx, tx, fmt.Sprintf("lock table %s in %s mode", tables, mode)); err != nil {
+	if err := pgtx.Exec(ctx, tx, fmt.Sprintf("lock table %s in %s mode", tables, mode)); err != nil {
 		if pgerr.SQLState(err) == undefinedTable {
 			return &errAnew{"the table is gone"}
 		}
@@ -312,7 +313,7 @@ func (j *job) touched(ctx context.Context, tx pgx.Tx) error {
 	l := &j.layout
 	if !l.Guarded {
 		// Nothing says what came since: all keys are compared again, under the lock.
-		return execAll(ctx, tx, "truncate "+j.stage.differs, fmt.Sprintf("insert into %s select %s\n  from %s t full join %s s on %s%s",
+		return pgtx.Exec(ctx, tx, "truncate "+j.stage.differs, fmt.Sprintf("insert into %s select %s\n  from %s t full join %s s on %s%s",
 			j.stage.differs, j.eitherKey(), l.Quoted(), j.stage.quoted(), j.sameKey("t", "s"), where(j.differs("t", "s"), j.inEitherRange("t", "s"))))
 	}
 	var statements []string
@@ -322,5 +323,5 @@ func (j *job) touched(ctx context.Context, tx pgx.Tx) error {
 	for _, t := range j.stage.places(l) {
 		statements = append(statements, fmt.Sprintf("insert into %s select %s from %s where %s", j.stage.differs, strings.Join(pgname.QuoteAll(l.Key), ", "), t, j.later))
 	}
-	return execAll(ctx, tx, statements...)
+	return pgtx.Exec(ctx, tx, statements...)
 }

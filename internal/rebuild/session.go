@@ -11,6 +11,7 @@ import (
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/oplock"
+	"github.com/oncesink/oncesink/internal/pgtx"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -92,21 +93,12 @@ func (j *job) inTx(ctx context.Context, f func(ctx context.Context, tx pgx.Tx) e
 
 // execute executes statements in one transaction.
 func (j *job) execute(ctx context.Context, statements ...string) error {
-	return j.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error { return execAll(ctx, tx, statements...) })
+	return j.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error { return pgtx.Exec(ctx, tx, statements...) })
 }
 
 // scan reads one row, or a value, in a transaction of its own.
 func (j *job) scan(ctx context.Context, sql string, args []any, into ...any) error {
 	return j.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error { return tx.QueryRow(ctx, sql, args...).Scan(into...) })
-}
-
-func execAll(ctx context.Context, tx pgx.Tx, statements ...string) error {
-	for _, s := range statements {
-		if _, err := tx.Exec(ctx, s); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // texts reads a column of texts.

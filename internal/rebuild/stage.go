@@ -15,6 +15,7 @@ import (
 	"github.com/oncesink/oncesink/internal/kafka"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/internal/pgtx"
 	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/internal/tables"
@@ -203,7 +204,7 @@ func (s *stage) create(ctx context.Context, j *job) error {
 			statements = append(statements, fmt.Sprintf("create table %s (like %s %s)", c.staged(), c.layout.Quoted(), like),
 				fmt.Sprintf("create table %s (name text primary key)", c.filled()))
 		}
-		if err := execAll(ctx, tx, statements...); err != nil {
+		if err := pgtx.Exec(ctx, tx, statements...); err != nil {
 			return err
 		}
 		made, err := columnsOf(ctx, tx, &engine.Layout{Schema: "oncesink", Name: s.name})

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/internal/pgtx"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -197,7 +198,7 @@ func (j *job) exchange(ctx context.Context, tx pgx.Tx) error {
 end $swap$`, pgname.Literal(pgx.Identifier{l.Schema, t.name}.Sanitize()), pgname.Literal(fmt.Sprintf("alter table %s add constraint %s %s using index %s", l.Quoted(), pgx.Identifier{t.constraint}.Sanitize(), kind, to))))
 		}
 	}
-	if err := execAll(ctx, tx, statements...); err != nil {
+	if err := pgtx.Exec(ctx, tx, statements...); err != nil {
 		return err
 	}
 	j.result.Swapped = true

@@ -15,6 +15,7 @@ import (
 	"github.com/oncesink/oncesink/internal/oplock"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/internal/pgtx"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -98,7 +99,7 @@ func (r *Rollup) base() string { return strings.TrimSuffix(r.storage, `"`) + ` b
 // drop removes the build.
 func (r *Rollup) drop(ctx context.Context, conn *pgx.Conn) error {
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		return execAll(ctx, tx, "set local lock_timeout = '"+lockTimeout+"'", "drop function if exists "+r.function+"() cascade",
+		return pgtx.Exec(ctx, tx, "set local lock_timeout = '"+lockTimeout+"'", "drop function if exists "+r.function+"() cascade",
 			"drop table if exists "+r.storage, "drop table if exists "+r.base())
 	})
 }
@@ -108,9 +109,9 @@ func (r *Rollup) drop(ctx context.Context, conn *pgx.Conn) error {
 func (r *Rollup) start(ctx context.Context, operator, reader *pgx.Conn) (snapshot pgx.Tx, err error) {
 	err = retry(ctx, func() error {
 		return pgx.BeginFunc(ctx, operator, func(tx pgx.Tx) error {
-			err := execAll(ctx, tx, "set local lock_timeout = '"+lockTimeout+"'", r.session(), "lock table "+r.target+" in share row exclusive mode")
+			err := pgtx.Exec(ctx, tx, "set local lock_timeout = '"+lockTimeout+"'", r.session(), "lock table "+r.target+" in share row exclusive mode")
 			if err == nil {
-				err = execAll(ctx, tx, append(r.createSQL(), r.triggerSQL()...)...)
+				err = pgtx.Exec(ctx, tx, append(r.createSQL(), r.triggerSQL()...)...)
 			}
 			if err != nil {
 				return err
@@ -119,7 +120,7 @@ func (r *Rollup) start(ctx context.Context, operator, reader *pgx.Conn) (snapsho
 				return err
 			}
 			// A select takes the snapshot; a mere set would leave that to the next statement.
-			if err = execAll(ctx, snapshot, "select 1", r.session()); err != nil {
+			if err = pgtx.Exec(ctx, snapshot, "select 1", r.session()); err != nil {
 				_ = snapshot.Rollback(context.WithoutCancel(ctx))
 			}
 			return err
@@ -140,7 +141,7 @@ func (r *Rollup) fill(ctx context.Context, snapshot pgx.Tx, operator *pgx.Conn) 
 		}
 		return tag.RowsAffected(), snapshot.Commit(ctx)
 	}
-	if err := execAll(ctx, snapshot, fmt.Sprintf("create table %s (like %s)", r.base(), r.storage)); err != nil {
+	if err := pgtx.Exec(ctx, snapshot, fmt.Sprintf("create table %s (like %s)", r.base(), r.storage)); err != nil {
 		return 0, err
 	}
 	tag, err := snapshot.Exec(ctx, r.fillSQL(r.base()))
@@ -150,13 +151,13 @@ func (r *Rollup) fill(ctx context.Context, snapshot pgx.Tx, operator *pgx.Conn) 
 	// Groups that were touched since are there already, and newer. A writer that is at them now comes
 	// first. Nobody may truncate the table before its groups are in.
 	err = pgx.BeginFunc(ctx, operator, func(tx pgx.Tx) error {
-		if err := execAll(ctx, tx, "lock table "+r.target+" in access share mode"); err != nil {
+		if err := pgtx.Exec(ctx, tx, "lock table "+r.target+" in access share mode"); err != nil {
 			return err
 		}
 		if err := snapshot.Commit(ctx); err != nil {
 			return err
 		}
-		return execAll(ctx, tx, "select "+r.lock(),
+		return pgtx.Exec(ctx, tx, "select "+r.lock(),
 			fmt.Sprintf("insert into %s select * from %s on conflict do nothing", r.storage, r.base()), "drop table "+r.base())
 	})
 	return tag.RowsAffected(), err
@@ -165,7 +166,7 @@ func (r *Rollup) fill(ctx context.Context, snapshot pgx.Tx, operator *pgx.Conn) 
 // changeOver lets readers see this build instead of the last one.
 func (r *Rollup) changeOver(ctx context.Context, conn *pgx.Conn, last *Rollup) error {
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		if err := execAll(ctx, tx, "set local lock_timeout = '"+lockTimeout+"'", r.session()); err != nil {
+		if err := pgtx.Exec(ctx, tx, "set local lock_timeout = '"+lockTimeout+"'", r.session()); err != nil {
 			return err
 		}
 		if err := r.replaceView(ctx, tx); err != nil {
@@ -174,7 +175,7 @@ func (r *Rollup) changeOver(ctx context.Context, conn *pgx.Conn, last *Rollup) e
 		if _, err := tx.Exec(ctx, registerSQL, r.view, r.target, string(r.Mode), r.fingerprint(), r.build); err != nil {
 			return err
 		}
-		return execAll(ctx, tx, "drop function if exists "+last.function+"() cascade", "drop table if exists "+last.storage)
+		return pgtx.Exec(ctx, tx, "drop function if exists "+last.function+"() cascade", "drop table if exists "+last.storage)
 	})
 }
 
@@ -184,11 +185,11 @@ on conflict (name) do update set target = excluded.target, mode = excluded.mode,
 // replaceView keeps the view's grants and what depends on it, where its columns stay the same.
 func (r *Rollup) replaceView(ctx context.Context, tx pgx.Tx) error {
 	err := pgx.BeginFunc(ctx, tx, func(nested pgx.Tx) error {
-		return execAll(ctx, nested, "create or replace view "+r.view+" as\n"+r.viewSQL())
+		return pgtx.Exec(ctx, nested, "create or replace view "+r.view+" as\n"+r.viewSQL())
 	})
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) && pg.Code == "42P16" { // other columns
-		err = execAll(ctx, tx, "drop view "+r.view, "create view "+r.view+" as\n"+r.viewSQL())
+		err = pgtx.Exec(ctx, tx, "drop view "+r.view, "create view "+r.view+" as\n"+r.viewSQL())
 		if errors.As(err, &pg) && pg.Code == "2BP01" {
 			return &sink.ConfigError{Problem: "something depends on the view " + r.view + ", whose columns change", Fix: "drop that first: " + pg.Detail}
 		}
@@ -222,15 +223,6 @@ func Drop(ctx context.Context, conn *pgx.Conn, r *Rollup) error {
 		_, err := conn.Exec(ctx, "delete from oncesink.rollups where name = $1", r.view)
 		return err
 	})
-}
-
-func execAll(ctx context.Context, tx pgx.Tx, statements ...string) error {
-	for _, s := range statements {
-		if _, err := tx.Exec(ctx, s); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // retry tries again where a lock was not had: each try lets the writers go on who

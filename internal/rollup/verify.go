@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/oncesink/oncesink/internal/pgtx"
 )
 
 // Report is how a rollup compares with its table.
@@ -34,7 +36,7 @@ const maxSamples = 5
 func Verify(ctx context.Context, conn *pgx.Conn, r *Rollup) (*Report, error) {
 	report := &Report{Rollup: r.Name()}
 	err := pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		if err := execAll(ctx, tx, r.session()); err != nil {
+		if err := pgtx.Exec(ctx, tx, r.session()); err != nil {
 			return err
 		}
 		rows, err := tx.Query(ctx, r.compareSQL())
