@@ -204,9 +204,9 @@ func (t *tableDecoder) row(p *Part, rec *sink.Record, sc *scratch) *Fault {
 	if f := p.AddRow(t.Table, Row{text: p.Began.text, Record: int32(len(p.Records) - 1), Table: t.index, First: int32(first)}, sc.d.Limit); f != nil {
 		return f
 	}
-	for i := range t.brood {
+	for i := range t.childDecoders {
 		parent := p.Rows[own]
-		if f := t.brood[i].rows(p, rec, sc, &parent); f != nil {
+		if f := t.childDecoders[i].rows(p, rec, sc, &parent); f != nil {
 			return f
 		}
 		p.Rows[own].Arrays = parent.Arrays

@@ -25,10 +25,10 @@ type decoder struct {
 // tableDecoder is a table with the places of its columns' paths.
 type tableDecoder struct {
 	*tables.Table
-	index    int32   // into plan.tables
-	columnAt []int32 // by column: index of its path; -1 without one
-	keyAt    []int32 // the same of recordKey
-	brood    []childDecoder
+	index         int32   // into plan.tables
+	columnAt      []int32 // by column: index of its path; -1 without one
+	keyAt         []int32 // the same of recordKey
+	childDecoders []childDecoder
 }
 
 // scratch is what decoding a record needs and the next one may use again.
@@ -128,7 +128,7 @@ func (d *decoder) compile(m *mapping.Mapping, tables []int32, formats Formats) (
 			if c.set, err = fields.New(elements); err != nil { // elements are JSON in every format
 				return err
 			}
-			t.brood = append(t.brood, c)
+			t.childDecoders = append(t.childDecoders, c)
 		}
 		d.tables = append(d.tables, t)
 	}

@@ -81,7 +81,7 @@ func TestPartAppend(t *testing.T) {
 		e.Add(joined, records[:50]...)
 		was := e.plan()
 		db.Do("alter table orders add column more text")
-		now, err := e.adopt(t.Context(), was)
+		now, err := e.recompile(t.Context(), was)
 		if err != nil {
 			t.Fatal(err)
 		}

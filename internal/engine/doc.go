@@ -15,7 +15,7 @@
 //	  3 letters  and kept, whole                                      deadletters.go
 //	  4 COMMIT   the only commit point                                transaction.go
 //	  resolve    if nobody knows what became of it                    job.go
-//	  adopt      if a table was altered meanwhile                     stamp.go, plan.go
+//	  recompile  if a table was altered meanwhile                     stamp.go, plan.go
 //
 // [Open] compiles the configuration against the catalog once (package mapping); from then on a batch is a handful of
 // statements (package statement) whose parameters are arrays of text (package bind), which PostgreSQL itself casts to the

@@ -182,7 +182,7 @@ func TestSchemasOutliveAMapping(t *testing.T) {
 	early, late := &decode.Part{Claim: e.claim("o", 0)}, &decode.Part{}
 	e.addAll(early, tagged(0, nil, testformat.Record(4, testformat.Int(1), testformat.Value("a"))))
 	db.Do("alter table o add column note text")
-	now, err := e.adopt(t.Context(), was)
+	now, err := e.recompile(t.Context(), was)
 	if err != nil {
 		t.Fatal(err)
 	}

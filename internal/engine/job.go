@@ -90,11 +90,11 @@ func (j *job) decode(m *plan) {
 	}
 }
 
-// adopt goes on with the tables as they are now. It returns an error that stops the records: a person's to
+// recompile goes on with the tables as they are now. It returns an error that stops the records: a person's to
 // mend, or the context's.
-func (j *job) adopt(ctx context.Context) error {
+func (j *job) recompile(ctx context.Context) error {
 	for {
-		m, err := j.s.adopt(ctx, j.plan)
+		m, err := j.s.recompile(ctx, j.plan)
 		var config *sink.ConfigError
 		switch {
 		case err == nil:
@@ -179,7 +179,7 @@ func (j *job) commit(ctx context.Context, records spans) {
 				return
 			}
 		case errors.Is(err, errAltered):
-			if err := j.adopt(ctx); err != nil {
+			if err := j.recompile(ctx); err != nil {
 				j.fail(records, err)
 			}
 		case j.tooMuch(err) && records.records() > 1:

@@ -54,9 +54,9 @@ type compiled struct {
 // plan is the one of this moment.
 func (s *Sink) plan() *plan { return s.compiled.now.Load() }
 
-// adopt goes on with what the tables are now, if that still fits the configuration. Where another
+// recompile goes on with what the tables are now, if that still fits the configuration. Where another
 // transaction has done so already, its mapping is taken.
-func (s *Sink) adopt(ctx context.Context, old *plan) (*plan, error) {
+func (s *Sink) recompile(ctx context.Context, old *plan) (*plan, error) {
 	s.compiled.mu.Lock()
 	defer s.compiled.mu.Unlock()
 	if now := s.plan(); now != old {
