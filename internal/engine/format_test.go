@@ -173,6 +173,52 @@ func TestWithheldValues(t *testing.T) {
 	db.Want("l|0|ONS30|note\no|2|ONS30|id\no|3|ONS30|version\no|4|ONS30|note\no|5|ONS30|id", `select topic, "offset", code, column_name from oncesink.dead_letters order by 1, 2`)
 }
 
+// Where there is no row yet, or none any more, a withheld value is the column's default until an event has it. A column that
+// can't be without takes no such row.
+func TestRule16Withheld(t *testing.T) {
+	db := newDatabase(t, "create table orders (id bigint primary key, note text default 'none yet', version int)",
+		"create table strict (id bigint primary key, note text not null, version int)")
+	var tables []sink.TableConfig
+	for _, name := range []string{"orders", "strict"} {
+		tables = append(tables, sink.TableConfig{Name: name, Topics: []string{name[:1]}, Key: []string{"id"}, Version: "version", RecordKey: map[string]string{"id": "$key.id"}})
+	}
+	e := db.openTagged(tables...)
+	const w = testformat.Withheld
+	write := func(topic string, offset int64, key, value []byte) {
+		t.Helper()
+		p := &decode.Part{Claim: e.claim(topic, 0)}
+		r := tagged(offset, key, value)
+		r.Topic = topic
+		e.addAll(p, r)
+		e.write(p)
+	}
+	event := func(version int64, note string) []byte {
+		return testformat.Record(2, testformat.Int(1), note, testformat.Int(version), testformat.Null)
+	}
+	key := testformat.Record(3, testformat.Int(1))
+	const row = "select id, note, version from orders"
+	for i, step := range []struct {
+		key, value []byte
+		want       string
+	}{
+		{nil, event(1, w), "1|none yet|1"},
+		{nil, event(2, testformat.Value("a")), "1|a|2"},
+		{nil, event(3, w), "1|a|3"},
+		{nil, event(4, testformat.Null), "1|-|4"},
+		{nil, event(5, w), "1|-|5"},
+		{key, nil, ""},
+		{nil, event(6, w), "1|none yet|6"},
+	} {
+		write("o", int64(i), step.key, step.value)
+		db.Want(step.want, row)
+	}
+	write("s", 0, nil, event(1, w))
+	write("s", 1, nil, event(2, testformat.Value("a")))
+	write("s", 2, nil, event(3, w))
+	db.Want("1|a|3", "select id, note, version from strict")
+	db.Want("s|0|23502|note", `select topic, "offset", code, column_name from oncesink.dead_letters`)
+}
+
 // A mapping that is compiled when a table was altered knows the schemas that were learnt before, and the one before it those
 // that were learnt since.
 func TestSchemasOutliveAMapping(t *testing.T) {
