@@ -102,7 +102,8 @@ func sqlState(err error) string {
 
 // The states that this package tells apart.
 const (
-	stateFenced      = "OS001" // raised by oncesink.advance
+	stateFenced      = "OS001" // raised by oncesink.advance and oncesink.hold
+	stateTooMany     = "OS002" // raised by oncesink.count_dead_letters
 	stateLockTimeout = "55P03" // lock_not_available
 )
 

@@ -92,7 +92,20 @@ type Config struct {
 }
 
 // DeadLetters says what is done about records that can't be written: they are kept whole in oncesink.dead_letters.
+//
+// A partition of which too many records can't be written halts, before they flood the table: the mapping is wrong, most
+// likely, or what is sent has changed. The transaction that would cross a limit is rolled back, and the position stands
+// before it. What was counted stands in the ledger, so that a restart forgets nothing; a record that is read again and
+// has its letter already does not count. oncesink.accept_dead_letters lets a partition go on.
 type DeadLetters struct {
+	// MaxRatio is how many of the last Window records of a partition may be dead letters: 0.1 is a tenth of them. Of a
+	// partition that has had fewer records it is so many of those, but of a tenth of Window at least. 1: all. Defaults to 0.1.
+	MaxRatio float64
+	// Window of records, counted by offset. Defaults to 10,000.
+	Window int64
+	// MaxConsecutive is how many records of a partition may be dead letters one after the other. Below 0: any
+	// number. Defaults to 1,000.
+	MaxConsecutive int64
 	// RetryRate bounds how many letters of one partition are tried again in a second, after somebody has asked for it with
 	// oncesink.retry_dead_letters. Defaults to 500.
 	RetryRate int

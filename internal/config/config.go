@@ -29,6 +29,9 @@ type Config struct {
 	Tables []Table `yaml:"tables"`
 	// Rollups are counts and sums per group over target tables. Defaults to none.
 	Rollups []Rollup `yaml:"rollups,omitempty"`
+	// DeadLetters says when a partition halts because too many of its records can't be written, and how
+	// fast letters are tried again.
+	DeadLetters DeadLetters `yaml:"dead_letters,omitempty"`
 	// Limits bound batches, memory and shutdown.
 	Limits Limits `yaml:"limits,omitempty"`
 }
@@ -225,6 +228,21 @@ type Limits struct {
 	BufferBytes Size `yaml:"buffer_bytes,omitempty"`
 	// StopTimeout bounds a graceful stop. Defaults to 20s.
 	StopTimeout Duration `yaml:"stop_timeout,omitempty"`
+}
+
+// DeadLetters says what is done about records that can't be written.
+type DeadLetters struct {
+	// MaxRatio is how many of the last window records of a partition may be dead letters before it halts: 0.1 is a
+	// tenth. Of a partition that has had fewer records, so many of a tenth of the window at least. 1 allows
+	// all. Defaults to 0.1.
+	MaxRatio float64 `yaml:"max_ratio,omitempty"`
+	// Window of records, counted by offset. Defaults to 10000.
+	Window int64 `yaml:"window,omitempty"`
+	// MaxConsecutive is how many records of a partition may be dead letters in a row. -1 allows any
+	// number. Defaults to 1000.
+	MaxConsecutive int64 `yaml:"max_consecutive,omitempty"`
+	// RetryRate bounds how many letters of a partition are tried again in a second. Defaults to 500.
+	RetryRate int `yaml:"retry_rate,omitempty"`
 }
 
 // Sources are the topics that feed the table.

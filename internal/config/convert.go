@@ -65,6 +65,7 @@ func (c *Config) ToSink() sink.Config {
 		LockTimeout:       time.Duration(p.LockTimeout),
 		IdleTimeout:       time.Duration(p.IdleTimeout),
 		ForeignKeyWait:    time.Duration(p.ForeignKeyWait),
+		DeadLetters:       sink.DeadLetters(c.DeadLetters),
 	}
 	for i := range c.Tables {
 		t := c.Tables[i].toSink()

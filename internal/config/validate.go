@@ -43,6 +43,16 @@ func (v *validator) validate() {
 	v.rollups()
 	v.topics()
 	v.limits(&v.cfg.Limits)
+	v.deadLetters(&v.cfg.DeadLetters)
+}
+
+// deadLetters refuses zeros that are written; what else is wrong [mapping.Check] says.
+func (v *validator) deadLetters(d *DeadLetters) {
+	for path, zero := range map[string]bool{"max_ratio": d.MaxRatio == 0, "window": d.Window == 0, "max_consecutive": d.MaxConsecutive == 0, "retry_rate": d.RetryRate == 0} {
+		if path = "dead_letters." + path; zero && v.given(path) {
+			v.problem(path, "must not be 0: leave it out for the default")
+		}
+	}
 }
 
 func (v *validator) kafka(k *Kafka) {

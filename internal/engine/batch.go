@@ -19,11 +19,14 @@ func (t *transaction) queueFirst() error {
 
 const advancing = "advance positions"
 
-// advanceError is an error of the ledger: no record is to blame for it.
-type advanceError struct{ err error }
+// ledgerError is an error of the ledger: no record is to blame for it.
+type ledgerError struct {
+	verb string
+	err  error
+}
 
-func (e *advanceError) Error() string { return advancing + ": " + pgerr.Safe(e.err) }
-func (e *advanceError) Unwrap() error { return e.err }
+func (e *ledgerError) Error() string { return e.verb + ": " + pgerr.Safe(e.err) }
+func (e *ledgerError) Unwrap() error { return e.err }
 
 // watch returns a context that ends when the server gives no sign of life for longer than
 // a statement may take; alive notes one.
@@ -89,8 +92,11 @@ func (t *transaction) send(ctx context.Context) error {
 	}
 	if err := results.Close(); err != nil {
 		d := w.doing[min(done, len(w.doing)-1)]
-		if d.verb == advancing {
-			return &advanceError{offsets.AdvanceError(err)}
+		switch d.verb {
+		case advancing:
+			return &ledgerError{d.verb, offsets.AdvanceError(err)}
+		case counting:
+			return &ledgerError{d.verb, offsets.LettersError(err)}
 		}
 		return &writeError{d, err}
 	}

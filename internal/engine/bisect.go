@@ -76,12 +76,12 @@ func (t *transaction) saferThan(refused *copyRefused) {
 // arguable reports whether a record may be to blame for the error.
 func (t *transaction) arguable(err error) bool {
 	var (
-		advance *advanceError
+		ledger  *ledgerError
 		handler *handlerError
 		pg      *pgconn.PgError
 		marked  *pgerr.Marked
 	)
-	if t.conn.Conn().IsClosed() || errors.As(err, &advance) || !errors.As(err, &pg) && !errors.As(err, &marked) {
+	if t.conn.Conn().IsClosed() || errors.As(err, &ledger) || !errors.As(err, &pg) && !errors.As(err, &marked) {
 		return false
 	}
 	switch pgerr.Classify(err) {
@@ -153,6 +153,9 @@ const maxAlone = 16
 func (b *bisection) split(ctx context.Context, records spans, err error) error {
 	if records.records() == 1 {
 		return b.judge(ctx, records[0], err)
+	}
+	if err := b.tryLimits(ctx); err != nil {
+		return err
 	}
 	left, right := records.halve()
 	for _, half := range []spans{left, right} {

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/oncesink/oncesink/internal/bind"
-	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/offsets"
 )
@@ -17,6 +16,11 @@ func (t *transaction) settleDeadLetters(ctx context.Context) error {
 			if f.Record >= x.lo && f.Record < x.hi {
 				t.dead = append(t.dead, bind.Letter{Part: x.part, Record: f.Record, Code: f.Code, Message: f.Message, Plain: f.Plain, Table: f.Table, Column: f.Column})
 			}
+		}
+	}
+	if len(t.dead) > 0 && t.limited() {
+		if err := t.countLetters(ctx, false); err != nil {
+			return err
 		}
 	}
 	if err := t.resolveLetters(ctx); err != nil {
@@ -47,14 +51,7 @@ func (t *transaction) resolveLetters(ctx context.Context) error {
 	if t.again != nil {
 		by = "retry"
 	}
-	type place struct {
-		part   *decode.Part
-		record int32
-	}
-	dead := map[place]bool{}
-	for _, d := range t.dead {
-		dead[place{d.Part, d.Record}] = true
-	}
+	dead := t.deadRecords()
 	var ids []string
 	var partitions, low, high []int64
 	for _, x := range t.records {
@@ -72,7 +69,7 @@ func (t *transaction) resolveLetters(ctx context.Context) error {
 		for i := x.lo; i < x.hi; i++ {
 			at := x.part.Records[i].Offset
 			switch {
-			case dead[place{x.part, i}]:
+			case dead[x.part][i]:
 				open = false
 			case open:
 				high[len(high)-1] = at + 1

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 
+	"github.com/oncesink/oncesink/internal/bind"
 	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/offsets"
@@ -64,9 +65,10 @@ type job struct {
 	failed map[*decode.Part]error
 	// orphansSince is when a missing parent row was first met.
 	orphansSince time.Time
-	orphans      bool      // it was waited for long enough
-	again        *again    // the records are dead letters
-	done         attempted // last
+	orphans      bool          // it was waited for long enough
+	again        *again        // the records are dead letters
+	done         attempted     // last
+	dead         []bind.Letter // of the last attempt
 	// repeats is the text of the last transient error, which came first at since, and of which was told at told.
 	repeats     string
 	since, told time.Time
@@ -166,6 +168,7 @@ func (j *job) commit(ctx context.Context, records spans) {
 			j.fail(records, ctx.Err())
 		case errors.As(err, &fenced):
 			j.fence(records, fenced)
+		case j.flooded(err, records):
 		case errors.As(err, &unknown) && j.again != nil:
 			// The next claim waits until it is over, and the letters tell then.
 			j.s.countUnknown()
@@ -220,6 +223,7 @@ func (j *job) attempt(ctx context.Context, records spans, steps []offsets.Step) 
 	}
 	began := time.Now()
 	err := t.run(ctx)
+	j.dead = t.dead
 	j.done = attempted{effects: t.stands, refused: tally(t.dead), letters: len(t.dead), resolved: t.resolved, again: j.again != nil, took: time.Since(began), commit: t.committing}
 	return err
 }

@@ -60,6 +60,7 @@ func Check(cfg *sink.Config, stages map[string]*tables.Stage) []Problem {
 	c := &checker{cfg: cfg}
 	c.oneOf("rounding", cfg.Rounding, pgtext.RoundingAllow, pgtext.RoundingRefuse)
 	c.oneOf("postgres.synchronous_commit", cfg.SynchronousCommit, "on", "off")
+	c.letters(&cfg.DeadLetters)
 	first := map[string]int{} // entry of each table
 	for i := range cfg.Tables {
 		tc := &cfg.Tables[i]
@@ -96,6 +97,19 @@ func (c *checker) excess(key, text, fix string) *Problem {
 	p := c.add(key, text, fix)
 	p.OnKey = true
 	return p
+}
+
+// letters checks what is done about dead letters. Zeros are defaults.
+func (c *checker) letters(d *sink.DeadLetters) {
+	if d.MaxRatio < 0 || d.MaxRatio > 1 {
+		c.add("dead_letters.max_ratio", "must lie between 0 and 1: 0.1 is a tenth of the records, 1 is all of them", "").Given = fmt.Sprint(d.MaxRatio)
+	}
+	if d.Window < 0 || d.Window > 0 && d.Window < 100 {
+		c.add("dead_letters.window", "must be at least 100 records", "").Given = fmt.Sprint(d.Window)
+	}
+	if d.RetryRate < 0 {
+		c.add("dead_letters.retry_rate", "must be at least 1 a second", "").Given = fmt.Sprint(d.RetryRate)
+	}
 }
 
 func (c *checker) oneOf(key, value string, names ...string) {

@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -96,9 +97,9 @@ func WithDefaults(c sink.Config) sink.Config {
 	orDuration(&c.LockTimeout, 10*time.Second)
 	orDuration(&c.IdleTimeout, 10*time.Second)
 	orDuration(&c.ForeignKeyWait, 30*time.Second)
-	if c.DeadLetters.RetryRate == 0 {
-		c.DeadLetters.RetryRate = 500
-	}
+	d := &c.DeadLetters
+	d.MaxRatio, d.Window = cmp.Or(d.MaxRatio, 0.1), cmp.Or(d.Window, 10_000)
+	d.MaxConsecutive, d.RetryRate = cmp.Or(d.MaxConsecutive, 1000), cmp.Or(d.RetryRate, 500)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

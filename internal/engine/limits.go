@@ -1,0 +1,188 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/oncesink/oncesink/internal/bind"
+	"github.com/oncesink/oncesink/internal/decode"
+	"github.com/oncesink/oncesink/internal/looks"
+	"github.com/oncesink/oncesink/offsets"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// A partition of which too many records can't be written halts before they flood the table of dead letters. The ledger counts,
+// in the transaction that keeps the letters.
+
+// limited reports whether letters are counted: those of records that come for the first time, of a sink that isn't a stage.
+func (t *transaction) limited() bool {
+	d := &t.s.cfg.DeadLetters
+	return t.again == nil && len(t.s.stages) == 0 && (d.MaxRatio < 1 || d.MaxConsecutive >= 0)
+}
+
+const counting = "count dead letters"
+
+// countLetters counts the letters of the transaction so far. Those of records that have one already, since they were read
+// before, don't count.
+func (t *transaction) countLetters(ctx context.Context, trial bool) error {
+	all, err := t.lettersBy(ctx)
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	d := &t.s.cfg.DeadLetters
+	t.w.doing = append(t.w.doing, doing{verb: counting})
+	err = t.s.ledger.QueueLetters(t.conn.Conn(), t.w.batch, all, offsets.LetterLimits{Ratio: d.MaxRatio, Window: d.Window, Run: d.MaxConsecutive}, trial)
+	if err != nil {
+		return err
+	}
+	return t.send(ctx)
+}
+
+// lettersBy counts the new letters of each partition.
+func (t *transaction) lettersBy(ctx context.Context) (all []offsets.Letters, err error) {
+	dead := t.deadRecords()
+	for i, x := range t.records {
+		if len(dead[x.part]) == 0 {
+			continue
+		}
+		behind, err := t.behindLetters(ctx, x.part.Claim)
+		if err != nil {
+			return nil, err
+		}
+		n := offsets.Letters{Partition: x.part.Claim.Partition, From: t.steps[i].Claim.Position.Next, To: t.steps[i].To.Next}
+		for k := x.lo; k < x.hi; k++ {
+			r := &x.part.Records[k]
+			if r.Control {
+				continue
+			}
+			n.Records++
+			if !dead[x.part][k] || r.Offset < behind {
+				n.Trailing = 0
+				continue
+			}
+			n.Letters++
+			n.Trailing++
+			n.Longest = max(n.Longest, n.Trailing)
+			if n.Letters == n.Records {
+				n.Leading++
+			}
+		}
+		if n.Letters > 0 {
+			all = append(all, n)
+		}
+	}
+	return all, nil
+}
+
+// deadRecords are those of the transaction's records that are known to be dead letters.
+func (t *transaction) deadRecords() map[*decode.Part]map[int32]bool {
+	dead := map[*decode.Part]map[int32]bool{}
+	add := func(p *decode.Part, record int32) {
+		if dead[p] == nil {
+			dead[p] = map[int32]bool{}
+		}
+		dead[p][record] = true
+	}
+	for _, x := range t.records {
+		for _, f := range x.part.Faults {
+			if f.Record >= x.lo && f.Record < x.hi {
+				add(x.part, f.Record)
+			}
+		}
+	}
+	for _, d := range t.dead {
+		add(d.Part, d.Record)
+	}
+	return dead
+}
+
+// tryLimits looks whether the letters that a bisection has found are too many already: each costs it several
+// statements, and what is refused record by record is seldom the records' fault.
+func (t *transaction) tryLimits(ctx context.Context) error {
+	const first = 128
+	if n := len(t.dead); n < first || n&(n-1) != 0 || !t.limited() {
+		return nil
+	}
+	return t.countLetters(ctx, true)
+}
+
+// flooded halts the partitions that have too many dead letters, and says why. It reports false for any other error.
+func (j *job) flooded(err error, records spans) bool {
+	var many *offsets.TooManyLettersError
+	if !errors.As(err, &many) {
+		return false
+	}
+	for _, m := range many.Partitions {
+		for _, x := range records {
+			if x.part.Claim.Partition == (offsets.Partition{Topic: m.Topic, Partition: m.Partition}) {
+				j.fail(spans{x}, &sink.HaltError{Err: errors.New(j.tellTooMany(m, x))})
+			}
+		}
+	}
+	return true
+}
+
+// tellTooMany says what is too much, what the records look like and what to do.
+func (j *job) tellTooMany(m offsets.TooManyLetters, x span) string {
+	d, c := &j.s.cfg.DeadLetters, x.part.Claim
+	var b strings.Builder
+	if m.Rule == "run" {
+		fmt.Fprintf(&b, "too many dead letters: %d records in a row can't be written (max_consecutive: %d)", m.Letters, d.MaxConsecutive)
+	} else {
+		fmt.Fprintf(&b, "too many dead letters: %d of the last %d records can't be written (max_ratio: %v)", m.Letters, m.Of, d.MaxRatio)
+	}
+	letters := j.deadOf(x)
+	if kind, n := mostFrequent(letters); n > 0 {
+		fmt.Fprintf(&b, ", %d of these for %s", n, kind)
+	}
+	const some = 20
+	var values [][]byte
+	for _, l := range letters[:min(some, len(letters))] {
+		values = append(values, l.Entry().Value)
+	}
+	if like := looks.Like(values); like != "" {
+		fmt.Fprintf(&b, ". They look like %s", like)
+	}
+	fmt.Fprintf(&b, ". The position stands before them, at offset %d. Correct the mapping and start again; or the table, and then: %s; or let them be dead letters: %s",
+		c.Position.Next, offsets.Command("resume", j.s.ledger.Group(), c.Topic, c.Partition.Partition),
+		offsets.Command("accept_dead_letters", j.s.ledger.Group(), c.Topic, c.Partition.Partition, x.to()))
+	return b.String()
+}
+
+// to is the position behind the span.
+func (x span) to() int64 {
+	if int(x.hi) < len(x.part.Records) {
+		return x.part.Records[x.hi-1].Offset + 1
+	}
+	return x.part.To.Next
+}
+
+// deadOf are the letters that the last attempt had for the records.
+func (j *job) deadOf(x span) (letters []bind.Letter) {
+	for _, d := range j.dead {
+		if d.Part == x.part && d.Record >= x.lo && d.Record < x.hi {
+			letters = append(letters, d)
+		}
+	}
+	return letters
+}
+
+// mostFrequent names the reason that most of the letters share: code, table and column.
+func mostFrequent(letters []bind.Letter) (kind string, n int) {
+	counts := map[string]int{}
+	for _, d := range letters {
+		name := d.Code
+		if d.Table != "" {
+			name += " in " + d.Table
+		}
+		if d.Column != "" {
+			name += ", column " + d.Column
+		}
+		if counts[name]++; counts[name] > n {
+			kind, n = name, counts[name]
+		}
+	}
+	return kind, n
+}

@@ -1,0 +1,122 @@
+// Package looks says what payloads look like that could not be read as what they were taken for. It knows bytes alone:
+// no mapping, no table and no topic, and it says nothing of their contents but the names of fields.
+package looks
+
+import (
+	"bytes"
+	"encoding/json"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// Like says what all of these values look like, as what follows "they look like"; "" if they don't look alike, or like nothing
+// that is known. Tombstones (nil) are left out.
+func Like(values [][]byte) string {
+	said, names := "", map[string]int{}
+	n := 0
+	for _, v := range values {
+		if v == nil {
+			continue
+		}
+		like, fields := one(v)
+		if n++; n > 1 && like != said {
+			return ""
+		}
+		said = like
+		for _, name := range fields {
+			names[name]++
+		}
+	}
+	if said != objects {
+		return said
+	}
+	var common []string
+	for name, count := range names {
+		if count == n && plain.MatchString(name) {
+			common = append(common, name)
+		}
+	}
+	slices.Sort(common)
+	switch more := len(common) - mostNames; {
+	case len(common) == 0:
+		return objects + " with no field in common"
+	case more > 0:
+		return objects + " with the fields " + strings.Join(common[:mostNames], ", ") + " and more"
+	}
+	return objects + " with the fields " + strings.Join(common, ", ")
+}
+
+const (
+	objects   = "JSON objects"
+	mostNames = 8
+)
+
+// plain is a name that is one: an object that is used as a map may have anything for a name.
+var plain = regexp.MustCompile(`^[A-Za-z_$][A-Za-z0-9_$-]{0,39}$`)
+
+// one says what a value looks like, and of an object that is nothing else its fields.
+func one(v []byte) (like string, fields []string) {
+	switch {
+	case len(v) == 0:
+		return "nothing: they are empty", nil
+	case v[0] == 0 && len(v) >= 5:
+		return "records of a schema registry (a zero byte and the id of a schema begin them): Avro, Protobuf or JSON Schema", nil
+	case bytes.HasPrefix(v, []byte("Obj\x01")):
+		return "Avro files", nil
+	case bytes.HasPrefix(v, []byte{0x1f, 0x8b}):
+		return "gzip", nil
+	case bytes.HasPrefix(v, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		return "zstd", nil
+	}
+	if !json.Valid(v) {
+		switch {
+		case !utf8.Valid(v):
+			return "a binary format", nil
+		case len(bytes.TrimSpace(v)) > 0 && bytes.ContainsRune([]byte("{["), rune(bytes.TrimSpace(v)[0])):
+			return "JSON that is cut off or damaged", nil
+		case bytes.HasPrefix(bytes.TrimSpace(v), []byte("<")):
+			return "XML", nil
+		}
+		return "text that is no JSON", nil
+	}
+	var object map[string]json.RawMessage
+	if json.Unmarshal(v, &object) != nil || object == nil {
+		switch bytes.TrimSpace(v)[0] {
+		case '[':
+			return "JSON arrays: one record has several events", nil
+		case '"':
+			return "JSON texts: maybe JSON that was encoded twice", nil
+		}
+		return "single JSON values", nil
+	}
+	has := func(names ...string) bool {
+		return !slices.ContainsFunc(names, func(n string) bool { _, ok := object[n]; return !ok })
+	}
+	switch {
+	case has("schema", "payload"):
+		var payload map[string]json.RawMessage
+		if json.Unmarshal(object["payload"], &payload) == nil && isChange(payload) {
+			return "change events of Debezium with their schema: the fields of a row lie in payload.after, as in `from: payload.after.id`", nil
+		}
+		return "JSON of Kafka Connect with its schema: the fields lie in payload, as in `from: payload.id`", nil
+	case isChange(object):
+		return "change events of Debezium: the fields of a row lie in after, as in `from: after.id`", nil
+	case has("specversion", "type", "source"):
+		return "CloudEvents: the fields lie in data, as in `from: data.id`", nil
+	}
+	for name := range object {
+		fields = append(fields, name)
+	}
+	return objects, fields
+}
+
+// isChange reports whether an object is an envelope of Debezium.
+func isChange(object map[string]json.RawMessage) bool {
+	_, op := object["op"]
+	_, after := object["after"]
+	_, before := object["before"]
+	_, source := object["source"]
+	return op && (after || before) && source
+}
