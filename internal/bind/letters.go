@@ -63,6 +63,17 @@ func (p *Params) Letters(group string, letters []Letter) {
 	texts(func(d *Letter) string { return d.Constraint })
 }
 
+// Ranges adds what [statement.ResolveLetters] takes: ranges of offsets, the end of each left out, and by whom their letters are
+// resolved.
+func (p *Params) Ranges(group string, topicIDs []string, partitions, low, high []int64, by string) {
+	p.Text(group)
+	p.Strings(topicIDs)
+	p.Integers(partitions, false)
+	p.Integers(low, true)
+	p.Integers(high, true)
+	p.Text(by)
+}
+
 // timestampText is "" (null) for times that Kafka does not know or that no calendar has.
 func timestampText(t time.Time) string {
 	if t.IsZero() || t.Year() < 1 || t.Year() > 9999 {

@@ -83,13 +83,7 @@ func (t *transaction) resolveLetters(ctx context.Context) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	p := &t.w.params
-	p.Text(t.s.ledger.Group())
-	p.Strings(ids)
-	p.Integers(partitions, false)
-	p.Integers(low, true)
-	p.Integers(high, true)
-	p.Text(by)
+	t.w.params.Ranges(t.s.ledger.Group(), ids, partitions, low, high, by)
 	t.w.do(doing{verb: "resolve dead letters", resolves: true}, statement.ResolveLetters)
 	return nil
 }

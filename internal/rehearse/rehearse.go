@@ -45,8 +45,11 @@ func Statements(ctx context.Context, s *engine.Sink) (warnings []string, err err
 		}
 		warnings = append(warnings, w...)
 	}
-	letters := form{"keep dead letters", statement.KeepLetters, func(p *bind.Params) { p.Letters("", nil) }}
-	if err := rehearse(ctx, tx, "oncesink.dead_letters", []form{letters}, ps); err != nil {
+	letters := []form{
+		{"keep dead letters", statement.KeepLetters, func(p *bind.Params) { p.Letters("", nil) }},
+		{"resolve dead letters", statement.ResolveLetters, func(p *bind.Params) { p.Ranges("", nil, nil, nil, nil, "") }},
+	}
+	if err := rehearse(ctx, tx, "oncesink.dead_letters", letters, ps); err != nil {
 		return nil, err
 	}
 	return warnings, ps.Join()
