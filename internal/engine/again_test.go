@@ -77,7 +77,7 @@ func (e *engine) want(what, got, want string) {
 
 const letters = `select "offset", status, code, attempts, coalesce(settled_by, '') from oncesink.dead_letters order by 1`
 
-// Letters that somebody asks for are written once their reason is gone, by the order of the guard, and settled in the same
+// Rule 30: letters that somebody asks for are written once their reason is gone, by the order of the guard, and settled in the same
 // transaction; one that fails again says why now. The position does not move.
 func TestRetryLetters(t *testing.T) {
 	db := newDatabase(t, "create table q (id int primary key, v varchar(3), n int check (n < 10))")

@@ -56,7 +56,7 @@ func limited(d sink.DeadLetters) sink.Config {
 
 const limitsTable = "create table q (id int primary key, v varchar(3))"
 
-// Too many letters of the last records halt the partition before the transaction in which they would be: with all of it. What is
+// Rule 31: too many letters of the last records halt the partition before the transaction in which they would be: with all of it. What is
 // counted is the ledger's, and letters of long ago don't count.
 func TestLetterRatio(t *testing.T) {
 	db := newDatabase(t, limitsTable)
