@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/oncesink/oncesink/internal/decode"
+	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -134,11 +135,25 @@ func (m *member) learn(l *lane, turns int, err error) bool {
 			return false
 		case errors.As(err, &hopeless):
 			return halt(fmt.Errorf("get %v: %w", missing.SchemaOf, hopeless.Err))
-		case l.refused(turns, err, func(l *lane) { m.suspend(l) }):
+		}
+		if l.refused(turns, err, func(l *lane) { m.suspend(l) }) {
 			m.log.Warn("waiting for a schema", "topic", l.Topic, "partition", l.Partition.Partition, "schema", missing.Ref.String(), "error", err)
 		}
+		m.noteWait(ctx, l)
 	}
 	return false
+}
+
+// noteWait has the ledger tell people what a lane waits for. It is noted after each answer, for what came before it may be written
+// meanwhile, which takes the note away; noting the same again changes nothing. The next records that are written take it away for good.
+func (m *member) noteWait(ctx context.Context, l *lane) {
+	v := l.view()
+	if v.wait == nil {
+		return
+	}
+	if err := m.ledger.Stuck(ctx, []offsets.Claim{v.claim}, v.wait.Error()); err != nil && ctx.Err() == nil {
+		m.log.Warn("note what a partition waits for", "topic", l.Topic, "partition", l.Partition.Partition, "error", err)
+	}
 }
 
 // letGo makes lanes that wait for a schema drop what they hold, if that takes half of the buffer, which the other lanes

@@ -124,11 +124,23 @@ func TestSchemaSourceIsDown(t *testing.T) {
 	if got := r.position(1); got != 10 {
 		t.Errorf("the position of the partition that waits is %d, want 10: all that came before", got)
 	}
+	const why = "waiting for schema id 8 of the values of topic orders: connection refused"
+	if all := p.Status(); p.states() != "orders/0 running, orders/1 waiting" || all[1].Err == nil || all[1].Err.Error() != why {
+		t.Errorf("status: %s, because of %v", p.states(), all)
+	}
+	stuck := func() (text string) {
+		r.must(r.pool.QueryRow(t.Context(), `select coalesce(string_agg(partition || ' ' || stuck, ', '), '') from oncesink.status`).Scan(&text))
+		return text
+	}
+	eventually(t, "the ledger says so, too", func() bool { return stuck() == "1 "+why })
 	if got := r.queryInt(`select count(*) from applied`); got != 30 {
 		t.Errorf("%d events are applied while the schema is missing, want 30", got)
 	}
 	g.set("8", eventSchema)
 	r.waitApplied(1050)
+	eventually(t, "nothing is waited for", func() bool {
+		return p.states() == "orders/0 running, orders/1 running" && p.Status()[1].Err == nil && stuck() == ""
+	})
 	r.must(p.end(t))
 	r.verify(map[int32]int64{0: 20, 1: 1030})
 	if got := r.queryInt(`select count(*) from events`); got != 1050 {

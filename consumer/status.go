@@ -15,8 +15,9 @@ type State string
 const (
 	// Claiming: it was assigned, or has to be claimed again, and the ledger is asked for it.
 	Claiming State = "claiming"
-	// Waiting: a claim was refused or came to nothing, and is tried again. Err says why: another session holds the
-	// row, the group has not confirmed the membership, a server does not answer.
+	// Waiting for what is asked for again and again; Err says for what. A claim was refused or came to nothing: another session holds
+	// the row, the group has not confirmed the membership, a server does not answer. Or records can't be read without a schema that is
+	// not there yet.
 	Waiting State = "waiting"
 	// Running: records are read and written.
 	Running State = "running"
@@ -92,6 +93,8 @@ func (l *lane) status() (PartitionStatus, bool) {
 		s.State = Waiting
 	case l.state == claiming:
 		s.State = Claiming
+	case l.state == running && l.wait != nil:
+		s.State, s.Err = Waiting, l.wait
 	case l.state == running:
 		s.State = Running
 	case l.state == paused:
