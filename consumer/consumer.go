@@ -24,7 +24,9 @@ type Consumer struct {
 	// until, noMirror and schemas are those of wiring.Parts.
 	until    map[offsets.Partition]int64
 	noMirror bool
-	schemas  event.SchemaSource
+	// clientFix is what to correct where no Kafka client can be made of the configuration.
+	clientFix string
+	schemas   event.SchemaSource
 
 	mu     sync.Mutex
 	held   map[offsets.Partition]bool // claimed at least once by this process (rule 7)

@@ -71,7 +71,7 @@ func newMember(c *Consumer) *member {
 func (m *member) open() error {
 	client, err := kgo.NewClient(m.clientOptions()...)
 	if err != nil {
-		return clientError(err)
+		return clientError(err, m.clientFix)
 	}
 	m.client, m.admin = client, kadm.NewClient(client)
 	close(m.opened)

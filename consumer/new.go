@@ -65,7 +65,11 @@ func New(ctx context.Context, pool *pgxpool.Pool, cfg Config) (c *Consumer, err 
 	ledger := offsets.New(pool, cfg.Group, offsets.Options{
 		ClusterID: cluster, Mappings: s.Mappings(), ReplayRefused: s.ReplayRefused(), Logger: cfg.Logger,
 	})
-	return NewWith(cfg, wiring.Parts{Ledger: ledger, Engine: s.WithLedger(ledger)})
+	c, err = NewWith(cfg, wiring.Parts{Ledger: ledger, Engine: s.WithLedger(ledger)})
+	if err == nil {
+		c.clientFix = optionsFix
+	}
+	return c, err
 }
 
 // NewWith is New for oncesink's own commands, which make the parts themselves: no other module can name them.
@@ -84,10 +88,14 @@ func NewWith(cfg Config, parts wiring.Parts) (*Consumer, error) {
 	if err := errors.Join(problems...); err != nil {
 		return nil, err
 	}
-	return &Consumer{
-		cfg: cfg, ledger: parts.Ledger, sink: parts.Engine, log: cfg.Logger, until: parts.Until, noMirror: parts.NoMirror, schemas: parts.Schemas,
+	c := &Consumer{
+		cfg: cfg, clientFix: wiring.KafkaSection, ledger: parts.Ledger, sink: parts.Engine, log: cfg.Logger, until: parts.Until, noMirror: parts.NoMirror, schemas: parts.Schemas,
 		held: map[offsets.Partition]bool{},
-	}, nil
+	}
+	if parts.Look != nil {
+		*parts.Look = c.look
+	}
+	return c, nil
 }
 
 // problems are what is wrong with the configuration by itself.
@@ -158,7 +166,7 @@ func clusterID(ctx context.Context, cfg *Config) (string, error) {
 		kgo.DialTimeout(left), kgo.RequestTimeoutOverhead(left),
 	}, cfg.ClientOptions...)...)
 	if err != nil {
-		return "", clientError(err)
+		return "", clientError(err, optionsFix)
 	}
 	defer client.Close()
 	meta, err := kadm.NewClient(client).BrokerMetadata(ctx)
@@ -172,7 +180,10 @@ func clusterID(ctx context.Context, cfg *Config) (string, error) {
 // clientID is how the brokers know this program's connections.
 const clientID = "oncesink"
 
+// optionsFix is what a program corrects where its options make no client; who has a configuration file has no options.
+const optionsFix = "correct Config.Brokers or Config.ClientOptions"
+
 // clientError is the error of options that make no client.
-func clientError(err error) error {
-	return &sink.ConfigError{Problem: fmt.Sprintf("set up the Kafka client: %v", err), Fix: "correct the kafka section of the configuration, or Config.ClientOptions"}
+func clientError(err error, fix string) error {
+	return &sink.ConfigError{Problem: fmt.Sprintf("set up the Kafka client: %v", err), Fix: fix}
 }

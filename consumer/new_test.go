@@ -14,6 +14,7 @@ import (
 
 	"github.com/oncesink/oncesink/internal/testkafka"
 	"github.com/oncesink/oncesink/internal/testpg"
+	"github.com/oncesink/oncesink/internal/wiring"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -107,6 +108,37 @@ func TestNewRefuses(t *testing.T) {
 		if environment := name == "no broker" || name == "no ledger"; errors.As(err, &config) == environment {
 			t.Errorf("%s: %T %v", name, err, err)
 		}
+	}
+}
+
+// Options that make no client are the program's, which reads of them where it has them; who has a configuration file reads of that.
+func TestClientThatCantBe(t *testing.T) {
+	r := newRig(t, testkafka.Fake(t).ListenAddrs(), "orders", 1)
+	const options, file = "correct Config.Brokers or Config.ClientOptions", "correct the kafka section of the configuration"
+	fix := func(err error) string {
+		t.Helper()
+		var config *sink.ConfigError
+		if !errors.As(err, &config) || !strings.Contains(config.Problem, "set up the Kafka client") {
+			t.Fatalf("got %v, want a client that can't be set up", err)
+		}
+		return config.Fix
+	}
+	none, member := r.door(), r.door()
+	none.ClientOptions = append(none.ClientOptions, kgo.RequiredAcks(kgo.NoAck()))
+	if _, err := New(t.Context(), r.pool, none); fix(err) != options {
+		t.Errorf("New: got %v", err)
+	}
+	// A client for the question whose brokers these are can be made of these, and none that is a member of a group.
+	member.ClientOptions = append(member.ClientOptions, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{"orders": {0: kgo.NewOffset()}}))
+	c, err := New(t.Context(), r.pool, member)
+	r.must(err)
+	if err := c.Run(t.Context()); fix(err) != options {
+		t.Errorf("Run: got %v", err)
+	}
+	c, err = NewWith(member, wiring.Parts{Ledger: c.ledger, Engine: c.sink})
+	r.must(err)
+	if err := c.Run(t.Context()); fix(err) != file {
+		t.Errorf("Run of the command: got %v", err)
 	}
 }
 

@@ -23,10 +23,10 @@ type outlook struct {
 	told map[string]bool // see refuse
 }
 
-// Look is for `oncesink check`: it reads the ledger and the log as a run does when it begins, in a client's
+// look is for `oncesink check`, which gets it by wiring.Parts: it reads the ledger and the log as a run does when it begins, in a client's
 // own time, and claims, joins and changes nothing. The client needs no group. The error is one
 // of a connection, which a run would wait for.
-func (c *Consumer) Look(ctx context.Context, client *kgo.Client) (*wiring.Outlook, error) {
+func (c *Consumer) look(ctx context.Context, client *kgo.Client) (*wiring.Outlook, error) {
 	m := &member{Consumer: c, client: client, admin: kadm.NewClient(client)}
 	topics := sortedTopics(c.cfg.Topics)
 	ids, err := m.topicIDs(ctx, topics)

@@ -33,7 +33,7 @@ func (r *rig) look(change ...func(*Config, *offsets.Options)) *wiring.Outlook {
 	client, err := kgo.NewClient(kgo.SeedBrokers(r.brokers...))
 	r.must(err)
 	r.t.Cleanup(client.Close)
-	o, err := c.Look(r.t.Context(), client)
+	o, err := c.look(r.t.Context(), client)
 	r.must(err)
 	return o
 }

@@ -51,12 +51,13 @@ func (s *session) prepare(ctx context.Context) (*prepared, error) {
 		return nil, s.scrub(err)
 	}
 	p.passing = s.scrub(err)
-	if p.consumer, err = consumer.NewWith(s.consumer, wiring.Parts{Ledger: ledger, Engine: sk}); err != nil {
+	var look wiring.Look
+	if p.consumer, err = consumer.NewWith(s.consumer, wiring.Parts{Ledger: ledger, Engine: sk, Look: &look}); err != nil {
 		return nil, s.scrub(err)
 	}
 	bounded, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	o, err := p.consumer.Look(bounded, s.client)
+	o, err := look(bounded, s.client)
 	if err != nil {
 		p.passing = errors.Join(p.passing, s.scrub(err))
 		return p, nil

@@ -19,6 +19,7 @@ import (
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/kafka"
 	"github.com/oncesink/oncesink/internal/sample"
+	"github.com/oncesink/oncesink/internal/wiring"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -132,7 +133,7 @@ func (s *session) readSample(ctx context.Context, x *sample.Sample, r *sampleRep
 		kgo.FetchMaxBytes(4 << 20), kgo.FetchMaxPartitionBytes(1 << 20), kgo.FetchMaxWait(500 * time.Millisecond),
 	}, s.consumer.ClientOptions...)...)
 	if err != nil {
-		return &environmentError{s.cfg.Scrub("Kafka: " + err.Error() + ": correct the kafka section of the configuration")}
+		return &environmentError{s.cfg.Scrub("Kafka: " + err.Error() + ": " + wiring.KafkaSection)}
 	}
 	defer client.Close()
 	for last := time.Now(); len(left) > 0 && ctx.Err() == nil; {

@@ -26,6 +26,7 @@ import (
 	"github.com/oncesink/oncesink/internal/config"
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/rollup"
+	"github.com/oncesink/oncesink/internal/wiring"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -182,7 +183,7 @@ func (s *session) connectKafka(ctx context.Context) error {
 		kgo.DialTimeout(connectTimeout), kgo.RequestTimeoutOverhead(connectTimeout),
 	}, s.consumer.ClientOptions...)...)
 	if err != nil {
-		return &environmentError{"Kafka: " + s.cfg.Scrub(err.Error()) + ": correct the kafka section of the configuration"}
+		return &environmentError{"Kafka: " + s.cfg.Scrub(err.Error()) + ": " + wiring.KafkaSection}
 	}
 	s.client, s.admin = client, kadm.NewClient(client)
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)

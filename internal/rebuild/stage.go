@@ -19,6 +19,7 @@ import (
 	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/internal/tables"
+	"github.com/oncesink/oncesink/internal/wiring"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -138,7 +139,7 @@ func (j *job) uniformSet(ctx context.Context, sk *engine.Sink) (string, error) {
 		kgo.ConsumeTopics(l.Topics...), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxPartitionBytes(64 << 10),
 	}, j.Consumer.ClientOptions...)...)
 	if err != nil {
-		return "", &sink.ConfigError{Problem: "set up the Kafka client: " + err.Error(), Fix: "correct the kafka section of the configuration"}
+		return "", &sink.ConfigError{Problem: "set up the Kafka client: " + err.Error(), Fix: wiring.KafkaSection}
 	}
 	defer client.Close()
 	if !slices.ContainsFunc(j.feeds, func(f feed) bool { return f.next > 0 }) {

@@ -3,6 +3,10 @@
 package wiring
 
 import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/event"
 	"github.com/oncesink/oncesink/offsets"
@@ -17,9 +21,17 @@ type Parts struct {
 	Until map[offsets.Partition]int64
 	// NoMirror leaves the Kafka group of this name alone: no copy of the positions.
 	NoMirror bool
+	// Look is set to what looks at the ledger and the log as a run does when it begins; nil: nobody wants to.
+	Look *Look
 	// Schemas that records refer to; nil if no format needs any.
 	Schemas event.SchemaSource
 }
+
+// Look reads what a run would meet, by a client of its caller's.
+type Look func(ctx context.Context, client *kgo.Client) (*Outlook, error)
+
+// KafkaSection is what a person who has a configuration file corrects where no client can be made, or none gets through.
+const KafkaSection = "correct the kafka section of the configuration"
 
 // BufferBytes is the default of consumer.Config.BufferBytes.
 const BufferBytes = 16 << 20
