@@ -94,7 +94,7 @@ func Run(ctx context.Context, opts Options) (err error) {
 	}
 	d := &demo{Options: opts, screen: newScreen(opts.Out, opts.Terminal), rnd: rand.New(rand.NewPCG(opts.Seed, 1))}
 	defer func() {
-		d.clear()
+		d.end()
 		switch {
 		case err == nil, errors.Is(err, ErrDiffers) && d.Keep:
 		case ctx.Err() != nil:
@@ -139,7 +139,7 @@ func (d *demo) course(ctx context.Context) error {
 	if err := d.replay(ctx); err != nil {
 		return err
 	}
-	d.clear()
+	d.end()
 	d.report.print(d.Out, d.Terminal)
 	if !d.report.good() {
 		return ErrDiffers

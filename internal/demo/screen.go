@@ -7,7 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
+	"github.com/jedib0t/go-pretty/v6/progress"
+	"github.com/jedib0t/go-pretty/v6/text"
 )
 
 // What a person sees: one line for each thing that happened, with the seconds since
@@ -26,8 +27,11 @@ type screen struct {
 	label string
 	total int64
 	sent  *atomic.Int64 // how much there is to apply by now; nil: all
-	bar   *progressbar.ProgressBar
-	shown time.Time // the last plain line of progress
+	shown time.Time     // the last plain line of progress
+
+	bar      progress.Writer // nil: there is none
+	tracker  *progress.Tracker
+	rendered chan struct{} // closed when the bar has drawn its last
 }
 
 func newScreen(out io.Writer, terminal bool) *screen {
@@ -39,71 +43,98 @@ func (s *screen) title(format string, args ...any) { fmt.Fprintf(s.out, format+"
 
 // say writes what happened.
 func (s *screen) say(format string, args ...any) {
-	s.clear()
-	fmt.Fprintf(s.out, "%6.1f s  %s\n", time.Since(s.began).Seconds(), fmt.Sprintf(format, args...))
-	s.redraw()
+	s.line(fmt.Sprintf("%6.1f s  %s", time.Since(s.began).Seconds(), fmt.Sprintf(format, args...)))
 }
 
 // note writes a detail below what happened.
 func (s *screen) note(format string, args ...any) {
-	s.clear()
 	for line := range strings.Lines(fmt.Sprintf(format, args...)) {
-		fmt.Fprintf(s.out, "%11s%s\n", "| ", strings.TrimSuffix(line, "\n"))
+		s.line(fmt.Sprintf("%11s%s", "| ", strings.TrimSuffix(line, "\n")))
 	}
-	s.redraw()
 }
 
-// plain writes text as it is.
-func (s *screen) plain(text string) {
-	s.clear()
-	fmt.Fprintln(s.out, strings.TrimRight(text, "\n"))
+// line writes a line, above the bar if there is one.
+func (s *screen) line(line string) {
+	if s.bar != nil {
+		s.bar.Log("%s", line)
+		return
+	}
+	fmt.Fprintln(s.out, line)
+}
+
+// plain writes text as it is, in place of the bar.
+func (s *screen) plain(paragraph string) {
+	s.end()
+	fmt.Fprintln(s.out, strings.TrimRight(paragraph, "\n"))
 }
 
 // track begins a new bar.
 func (s *screen) track(label string, total int64, sent *atomic.Int64) {
-	s.clear()
+	s.end()
 	s.label, s.total, s.sent, s.shown = label, total, sent, time.Now()
-	if s.terminal {
-		s.bar = progressbar.NewOptions64(total,
-			progressbar.OptionSetWriter(s.out),
-			progressbar.OptionSetWidth(20),
-			progressbar.OptionSetPredictTime(false),
-			progressbar.OptionSetElapsedTime(false),
-			progressbar.OptionUseANSICodes(true),
-			progressbar.OptionThrottle(50*time.Millisecond),
-			progressbar.OptionSetTheme(progressbar.Theme{Saucer: "█", SaucerPadding: "░"}),
-		)
-	}
-}
-
-// progress moves the bar.
-func (s *screen) progress(n int64) {
-	if s.total == 0 {
+	if !s.terminal {
 		return
 	}
+	s.bar = progress.NewWriter()
+	s.bar.SetOutputWriter(s.out)
+	s.bar.SetUpdateFrequency(50 * time.Millisecond)
+	s.bar.SetTrackerPosition(progress.PositionRight)
+	s.bar.SetTrackerLength(20)
+	s.bar.SetMessageLength(51) // a line that is wider than the screen could not be drawn over
+	style := progress.StyleBlocks
+	style.Visibility = progress.StyleVisibility{Tracker: true, Percentage: true}
+	style.Options.Separator, style.Options.PercentFormat = "", " %3.0f%%"
+	s.bar.SetStyle(style)
+	// A bar that is full stays, for the lines above it are written only while there is one.
+	s.tracker = &progress.Tracker{Message: s.message(0), Total: total, AutoStopDisabled: true}
+	s.bar.AppendTracker(s.tracker)
+	s.rendered = make(chan struct{})
+	go func(bar progress.Writer, rendered chan<- struct{}) {
+		defer close(rendered)
+		bar.Render()
+	}(s.bar, s.rendered)
+}
+
+// message is what stands before the bar.
+func (s *screen) message(n int64) string { return fmt.Sprintf("%10s %s", "", s.applied(n)) }
+
+func (s *screen) applied(n int64) string {
 	line := fmt.Sprintf("%s %s of %s", s.label, grouped(n), grouped(s.total))
 	if s.sent != nil {
 		line += fmt.Sprintf(", %s sent", grouped(s.sent.Load()))
 	}
-	if s.bar != nil {
-		s.bar.Describe(fmt.Sprintf("%10s %-38s", "", line))
-		_ = s.bar.Set64(min(n, s.total)) // it fails where the terminal does
+	return line
+}
+
+// progress moves the bar.
+func (s *screen) progress(n int64) {
+	switch {
+	case s.total == 0:
+	case s.bar != nil:
+		s.tracker.UpdateMessage(s.message(n))
+		s.tracker.SetValue(min(n, s.total))
+	case time.Since(s.shown) >= plainInterval:
+		s.shown = time.Now()
+		s.say("  %s", s.applied(n))
+	}
+}
+
+// end takes the bar away, and returns when nothing more is drawn over what follows.
+func (s *screen) end() {
+	if s.bar == nil {
 		return
 	}
-	if time.Since(s.shown) >= plainInterval {
-		s.shown = time.Now()
-		s.say("  %s", line)
+	// A bar that has not begun yet does not hear of a stop.
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for stopped := false; !stopped; {
+		s.bar.Stop()
+		select {
+		case <-s.rendered:
+			stopped = true
+		case <-again.C:
+		}
 	}
-}
-
-func (s *screen) clear() {
-	if s.bar != nil {
-		_ = s.bar.Clear()
-	}
-}
-
-func (s *screen) redraw() {
-	if s.bar != nil {
-		_ = s.bar.RenderBlank()
-	}
+	s.bar = nil
+	fmt.Fprint(s.out, text.CursorUp.Sprint(), text.EraseLine.Sprint())
 }
