@@ -92,6 +92,7 @@ func (m *member) clientOptions() []kgo.Opt {
 		kgo.FetchMaxWait(500 * time.Millisecond),
 		kgo.FetchMaxBytes(2 << 20),
 		kgo.FetchMaxPartitionBytes(512 << 10),
+		kgo.MaxDecompressBatchBytes(cfg.MaxDecompressedBytes),
 	}
 	if len(cfg.Assign) == 0 {
 		opts = append(opts,

@@ -68,6 +68,19 @@ func (e *GapError) Error() string {
 		e.Partition, e.From, e.To-1, e.Why, offsets.Command("accept_gap", e.Group, e.Topic, e.Partition.Partition, e.To))
 }
 
+// TooLargeError says that a batch of the log becomes larger than the limit when it is decompressed: a bomb, maybe.
+type TooLargeError struct {
+	offsets.Partition
+	Group    string
+	From, To int64 // of the batch: From <= offset < To
+	Limit    int   // bytes
+}
+
+func (e *TooLargeError) Error() string {
+	return fmt.Sprintf("%s: the batch of offsets %d to %d takes more than %d MiB when it is decompressed. Raise limits.decompressed_bytes (Config.MaxDecompressedBytes) and restart; or, if it can be done without: %s",
+		e.Partition, e.From, e.To-1, e.Limit>>20, offsets.Command("accept_gap", e.Group, e.Topic, e.Partition.Partition, e.To))
+}
+
 // TruncatedError says that the log ends before the position: records that were
 // applied are no longer in it.
 type TruncatedError struct {
@@ -101,6 +114,7 @@ func (c *Config) outside(at offsets.Partition, next, start, end int64) error {
 func (m *member) fetchError(at offsets.Partition, l *lane, err error) {
 	var loss *kgo.ErrDataLoss
 	var session *kgo.ErrGroupSession
+	var large *kgo.ErrDecompressTooLarge
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, kgo.ErrClientClosed):
 	case errors.As(err, &session):
@@ -110,6 +124,8 @@ func (m *member) fetchError(at offsets.Partition, l *lane, err error) {
 	case l.view().state != running:
 	case errors.As(err, &loss):
 		m.halt(l, &TruncatedError{Partition: at, Group: m.cfg.Group, Position: loss.ConsumedTo, End: loss.ResetTo})
+	case errors.As(err, &large): // the client gives the partition up
+		m.halt(l, &TooLargeError{Partition: at, Group: m.cfg.Group, From: large.Offset, To: large.NextOffset, Limit: m.cfg.MaxDecompressedBytes})
 	case errors.Is(err, kerr.OffsetOutOfRange):
 		m.suspend(l) // otherwise it comes back thousands of times a second
 		m.spawn(func() { m.outOfRange(l) })
@@ -119,7 +135,43 @@ func (m *member) fetchError(at offsets.Partition, l *lane, err error) {
 	case kerr.IsRetriable(err):
 		m.log.Debug("fetch", "topic", at.Topic, "partition", at.Partition, "error", err)
 	default:
-		m.log.Warn("fetch", "topic", at.Topic, "partition", at.Partition, "error", err)
+		m.unreadable(l, err)
+	}
+}
+
+const (
+	// unreadableQuiet is how far apart warnings of one partition are that can't be fetched.
+	unreadableQuiet = 10 * time.Second
+	// unreadableStuck is after how long that is told as what holds it up.
+	unreadableStuck = 2 * time.Minute
+)
+
+// unreadable is what fetches of a partition fail with, again and again: nobody knows whether it passes, as it does when a replica
+// that is damaged loses its leadership.
+type unreadable struct {
+	next        int64     // where the partition stands
+	since, told time.Time // first seen there, and told last
+	noted       bool      // in the ledger, for status
+}
+
+// unreadable tells of a fetch that failed for a reason that may not pass: seldom, and after a while in the ledger, too.
+func (m *member) unreadable(l *lane, err error) {
+	u, v, now := &l.unreadable, l.view(), time.Now()
+	if u.since.IsZero() || u.next != v.next {
+		*u = unreadable{next: v.next, since: now}
+	}
+	if now.Sub(u.told) >= unreadableQuiet {
+		u.told = now
+		m.log.Warn("fetch", "topic", l.Topic, "partition", l.Partition.Partition, "offset", v.next, "error", err)
+	}
+	if !u.noted && now.Sub(u.since) >= unreadableStuck {
+		u.noted = true
+		m.spawn(func() {
+			why := fmt.Sprintf("fetch from offset %d: %v, again and again since %s", v.next, err, u.since.UTC().Format(time.RFC3339))
+			if err := m.ledger.Stuck(m.work, []offsets.Claim{v.claim}, why); err != nil {
+				m.log.Warn("note what partitions are stuck at", "error", err)
+			}
+		})
 	}
 }
 

@@ -55,6 +55,8 @@ type lane struct {
 	flying   int                // its bytes
 	cancel   context.CancelFunc // ends the transaction in flight
 	throttle bool               // fetching is suspended until the lane has drained
+
+	unreadable unreadable // the poll loop's own
 }
 
 func newLane(p offsets.Partition) *lane {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -122,6 +123,9 @@ func (c *Config) problems() (problems []error) {
 	}
 	if c.Writers < 1 || c.MaxBatchRecords < 1 || c.MaxBatchBytes < 1 {
 		problem("writers and batch limits must be at least 1")
+	}
+	if c.MaxDecompressedBytes < 1 || c.MaxDecompressedBytes > math.MaxInt32 {
+		problem("MaxDecompressedBytes must lie between 1 and 2 GiB - 1")
 	}
 	return problems
 }

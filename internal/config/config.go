@@ -226,6 +226,9 @@ type Limits struct {
 	// own fetch buffers. The whole process takes about 100 MiB more.
 	// Defaults to 16MiB.
 	BufferBytes Size `yaml:"buffer_bytes,omitempty"`
+	// DecompressedBytes bounds what one batch of Kafka's log becomes when it is decompressed. A partition with a larger
+	// one halts. Defaults to 256MiB; less than 2GiB.
+	DecompressedBytes Size `yaml:"decompressed_bytes,omitempty"`
 	// StopTimeout bounds a graceful stop. Defaults to 20s.
 	StopTimeout Duration `yaml:"stop_timeout,omitempty"`
 }

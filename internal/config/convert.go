@@ -109,19 +109,20 @@ func (c *Config) ToConsumer() (consumer.Config, error) {
 	}
 	k, l := &c.Kafka, &c.Limits
 	out := consumer.Config{
-		Brokers:         k.brokers(),
-		Group:           k.Group,
-		InstanceID:      k.InstanceID,
-		Protocol:        consumer.Protocol(k.Protocol),
-		Topics:          map[string]consumer.Start{},
-		Assign:          k.Assign,
-		ClientOptions:   opts,
-		SessionTimeout:  time.Duration(k.SessionTimeout),
-		Writers:         l.Writers,
-		MaxBatchRecords: l.BatchRecords,
-		MaxBatchBytes:   int(l.BatchBytes),
-		BufferBytes:     int64(l.BufferBytes),
-		StopTimeout:     time.Duration(l.StopTimeout),
+		Brokers:              k.brokers(),
+		Group:                k.Group,
+		InstanceID:           k.InstanceID,
+		Protocol:             consumer.Protocol(k.Protocol),
+		Topics:               map[string]consumer.Start{},
+		Assign:               k.Assign,
+		ClientOptions:        opts,
+		SessionTimeout:       time.Duration(k.SessionTimeout),
+		Writers:              l.Writers,
+		MaxBatchRecords:      l.BatchRecords,
+		MaxBatchBytes:        int(l.BatchBytes),
+		BufferBytes:          int64(l.BufferBytes),
+		MaxDecompressedBytes: int(l.DecompressedBytes),
+		StopTimeout:          time.Duration(l.StopTimeout),
 	}
 	for _, topic := range c.topics() {
 		start := c.Start

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"maps"
+	"math"
 	"net"
 	"slices"
 	"strconv"
@@ -154,6 +155,10 @@ func (v *validator) limits(l *Limits) {
 	v.atLeast("limits.batch_records", int64(l.BatchRecords), 1)
 	v.atLeast("limits.batch_bytes", int64(l.BatchBytes), 1<<10)
 	v.atLeast("limits.buffer_bytes", int64(l.BufferBytes), 1<<20)
+	v.atLeast("limits.decompressed_bytes", int64(l.DecompressedBytes), 1<<20)
+	if l.DecompressedBytes > math.MaxInt32 {
+		v.problem("limits.decompressed_bytes", "must be less than 2GiB")
+	}
 	v.positive("limits.stop_timeout", l.StopTimeout)
 	if l.Writers > 100 {
 		v.problem("limits.writers", "must be at most 100: each is a connection with a transaction of its own")
