@@ -59,3 +59,39 @@ func BenchmarkWrite(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkPoison writes parts of 5,000 rows of which the server refuses none, one, or one in a hundred: how much of the
+// throughput is left.
+func BenchmarkPoison(b *testing.B) {
+	const rows = 5000
+	db := newDatabase(b, benchTable)
+	e := db.open(sink.Config{Tables: []sink.TableConfig{{Name: "orders", Topics: []string{"o"}, Key: []string{"order_id"}, Version: "updated_at"}},
+		DeadLetters: sink.DeadLetters{MaxRatio: 1, MaxConsecutive: -1}})
+	offset := int64(0)
+	part := func(poisons int) *decode.Part {
+		evs := make([]ev, rows)
+		for i := range evs {
+			currency := "EUR"
+			if poisons > 0 && i%(rows/poisons) == rows/poisons/2 {
+				currency = "EURO"
+			}
+			evs[i] = ev{offset: offset, cols: fmt.Sprintf("order_id=%d customer_id=%d status=shipped amount=%d.50 currency=%s items=3 placed_at=2026-01-02_03:04:05.678901Z note=between_ten_and_twenty_bytes%d updated_at=2026-01-02_03:04:05Z",
+				offset, offset%20000, offset%500, currency, offset%100)}
+			offset++
+		}
+		return e.part("o", 0, evs...)
+	}
+	for _, poisons := range []int{0, 1, rows / 100} {
+		b.Run(fmt.Sprintf("of5000=%d", poisons), func(b *testing.B) {
+			n := 0
+			for b.Loop() {
+				b.StopTimer()
+				p := part(poisons)
+				b.StartTimer()
+				e.write(p)
+				n += rows
+			}
+			b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "rows/s")
+		})
+	}
+}

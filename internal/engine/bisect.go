@@ -27,8 +27,14 @@ import (
 // applyOrBisect writes the rows of the records and runs the handlers over them. What a record is to blame for
 // becomes a dead letter: all it would have written, in every table, or nothing.
 func (t *transaction) applyOrBisect(ctx context.Context, records spans) error {
-	err := t.applyByRoutes(ctx, records)
-	if err == nil || !t.arguable(err) {
+	err := t.apply(ctx, records)
+	if suspects := t.suspects(records, err); len(suspects) > 0 {
+		if records, err = t.sift(ctx, records, suspects, err); err != nil || len(records) == 0 {
+			return err
+		}
+		err = t.apply(ctx, records)
+	}
+	if err = t.bySaferRoutes(ctx, records, err); err == nil || !t.arguable(err) {
 		return err
 	}
 	if err := t.rollback(ctx); err != nil {
@@ -51,9 +57,8 @@ func (t *transaction) applyOrBisect(ctx context.Context, records spans) error {
 	return b.verdict()
 }
 
-// applyByRoutes applies the records by ever safer routes, as long as a COPY is undone.
-func (t *transaction) applyByRoutes(ctx context.Context, records spans) error {
-	err := t.apply(ctx, records)
+// bySaferRoutes applies the records, which failed with err, by ever safer routes, as long as a COPY is undone.
+func (t *transaction) bySaferRoutes(ctx context.Context, records spans, err error) error {
 	for refused := (*copyRefused)(nil); errors.As(err, &refused); err = t.apply(ctx, records) {
 		t.saferThan(refused)
 		if err := t.rollback(ctx); err != nil {
@@ -159,7 +164,7 @@ func (b *bisection) split(ctx context.Context, records spans, err error) error {
 	}
 	left, right := records.halve()
 	for _, half := range []spans{left, right} {
-		err := b.applyByRoutes(ctx, half)
+		err := b.bySaferRoutes(ctx, half, b.apply(ctx, half))
 		if err == nil {
 			b.passed()
 			continue

@@ -88,6 +88,9 @@ func (db *database) openWith(cfg sink.Config, o Options, configure ...func(*pgxp
 	if err := schema.Init(db.T.Context(), db.Conn, cfg); err != nil {
 		db.T.Fatal(err)
 	}
+	if cfg.DeadLetters == (sink.DeadLetters{}) { // what tests of limits don't want
+		cfg.DeadLetters = sink.DeadLetters{MaxRatio: 1, MaxConsecutive: -1}
+	}
 	pool := db.pool(configure...)
 	s, err := OpenWith(db.T.Context(), pool, nil, cfg, o)
 	if err != nil {

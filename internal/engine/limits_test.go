@@ -133,17 +133,98 @@ func TestLettersAccepted(t *testing.T) {
 	db.Want("50", "select count(*) from oncesink.dead_letters")
 }
 
-// A mapping that refuses every record by the server's word is given up after some hundred attempts, not after all.
+// A mapping that refuses every record by the server's word is given up after as many as the limits allow, not after all: whether they are
+// sifted out or searched for.
 func TestFloodIsFoundEarly(t *testing.T) {
-	db := newDatabase(t, limitsTable, "create sequence attempts", // which no rollback takes back
-		`create function attempt() returns trigger language plpgsql as $$ begin perform nextval('attempts'); return null; end $$`,
-		"create trigger attempt before insert on q execute function attempt()")
-	e := db.open(limited(sink.DeadLetters{}))
-	e.wantFlood(e.writeSome(0, 10_000, func(int64) bool { return true }), "for 22001 in public.q")
-	if n, _ := strconv.Atoi(db.Lines("select last_value from attempts")); n > 4500 {
-		t.Errorf("%d statements to find that 10,000 records can't be written", n)
-	} else {
-		t.Logf("%d statements", n)
+	for _, tt := range []struct{ name, table, code string }{
+		{"too long", limitsTable, "22001"},
+		{"a check", "create table q (id int primary key, v text check (length(v) < 4))", "23514"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			db := newDatabase(t, append([]string{tt.table}, countAttempts...)...)
+			e := db.open(limited(sink.DeadLetters{MaxConsecutive: 1000}))
+			e.wantFlood(e.writeSome(0, 10_000, func(int64) bool { return true }), "for "+tt.code+" in public.q")
+			e.attempts(4500)
+			db.Want("0|0", "select next_offset, (select count(*) from oncesink.dead_letters) from oncesink.offsets")
+		})
 	}
-	db.Want("0|0", "select next_offset, (select count(*) from oncesink.dead_letters) from oncesink.offsets")
+}
+
+// countAttempts counts the statements that insert into q, those that are rolled back as well.
+var countAttempts = []string{"create sequence attempts", // which no rollback takes back
+	`create function attempt() returns trigger language plpgsql as $$ begin perform nextval('attempts'); return null; end $$`,
+	"create trigger attempt before insert on q execute function attempt()"}
+
+func (e *engine) attempts(most int) {
+	e.t.Helper()
+	n, _ := strconv.Atoi(e.db.Lines("select case when is_called then last_value else 0 end from attempts"))
+	e.t.Logf("%d statements", n)
+	if n > most {
+		e.t.Errorf("%d statements, want %d at most", n, most)
+	}
+}
+
+// One record among 5,000 that the server refuses costs as many statements as halvings, and hundreds that are too long hardly more than one.
+func TestPoisonIsCheap(t *testing.T) {
+	for _, tt := range []struct {
+		name, table, bad string
+		poisons          int64
+		statements       int
+	}{
+		{"one of a check", "create table q (id int primary key, v text check (v <> 'toolong'))", "toolong", 1, 40},
+		{"one too long", limitsTable, "toolong", 1, 6},
+		{"hundreds too long", limitsTable, "toolong", 250, 6},
+		{"hundreds of too many digits", "create table q (id int primary key, v numeric(4,2))", "100.5", 250, 6},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			const n = 5000
+			db := newDatabase(t, append([]string{tt.table}, countAttempts...)...)
+			e := db.open(limited(sink.DeadLetters{MaxRatio: 1, MaxConsecutive: -1}))
+			var evs []ev
+			for i := range int64(n) {
+				v := "1"
+				if i%(n/tt.poisons) == n/tt.poisons/2 {
+					v = tt.bad
+				}
+				evs = append(evs, ev{offset: i, cols: fmt.Sprintf("id=%d v=%s", i, v)})
+			}
+			e.write(e.received("o", 0, evs...))
+			e.attempts(tt.statements)
+			db.Want(fmt.Sprintf("%d|%d", n-tt.poisons, tt.poisons), "select count(*), (select count(*) from oncesink.dead_letters where target = 'public.q' and (column_name = 'v' or code = '23514')) from q")
+		})
+	}
+}
+
+// What is sifted out is what the server refuses, and nothing else: spaces at the end, characters of several bytes, numbers that are
+// rounded, events of one key, children.
+func TestSift(t *testing.T) {
+	db := newDatabase(t, "create table q (id int primary key, v varchar(3), c char(2), n numeric(4,2), w text)", "create table k (id int, s varchar(2), primary key (id, s))")
+	e := db.open(sink.Config{Tables: []sink.TableConfig{
+		{Name: "q", Topics: []string{"o"}, Key: []string{"id"}},
+		{Name: "k", Strategy: sink.Children, Parent: "q", Each: "k", Key: []string{"id", "s"}},
+	}, DeadLetters: sink.DeadLetters{MaxRatio: 1, MaxConsecutive: -1}})
+	docs := []string{
+		`{"id":1,"v":"abc   ","c":"é€","n":99.99,"w":"kept"}`,
+		`{"id":2,"v":"abcd"}`,
+		`{"id":3,"v":"éèê","c":"a    ","n":"-99.994"}`,
+		`{"id":4,"v":"éèêë"}`,
+		`{"id":5,"n":99.999}`, // rounded up to what has no room
+		`{"id":6,"n":1e2}`,
+		`{"id":7,"v":"ok","k":[{"s":"ab"},{"s":"abc"}]}`,
+		`{"id":8,"v":"ok","k":[{"s":"ab"}]}`,
+		`{"id":1,"v":"abcde","w":"an event of the same key"}`,
+		`{"id":9,"n":"NaN"}`,
+		`{"id":10,"n":-123456789}`,
+		`{"id":11,"c":"abc"}`,
+	}
+	p := &decode.Part{Claim: e.claim("o", 0)}
+	for i, d := range docs {
+		if _, err := e.Add(p, sink.Record{Topic: "o", Offset: int64(i), Epoch: -1, Value: []byte(d)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e.write(p)
+	db.Want("1|abc|é€|99.99|kept\n3|éèê|a |-99.99|-\n8|ok|-|-|-\n9|-|-|NaN|-", "select id, v, c, n, w from q order by 1")
+	db.Want("8|ab", "select id, s from k")
+	db.Want("1|22001|v\n3|22001|v\n4|22003|n\n5|22003|n\n6|22001|s\n8|22001|v\n10|22003|n\n11|22001|c", `select "offset", code, column_name from oncesink.dead_letters order by 1`)
 }
