@@ -51,7 +51,10 @@ type Header struct {
 //	of PostgreSQL       by its SQLSTATE: what passes (a deadlock, a lost connection)
 //	                    is tried again, what a value causes (22, 23) is that record's fault,
 //	                    what a person has to mend (42: a missing table) ends the run
-//	any other           halts the partitions of the records; the others go on
+//	any other, a panic  halts the partitions of the records; the others go on
+//
+// What the log and the ledger say of it has no value of a record: what stands in quotes, and words that the records hold, are left
+// out; of a panic the log has the stack. A dead letter has the whole text.
 //
 // It may wrap what it returns: errors are looked for with [errors.As].
 type Handler func(ctx context.Context, tx pgx.Tx, records []Record) error

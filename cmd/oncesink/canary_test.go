@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/consumer"
 	"github.com/oncesink/oncesink/internal/testkafka"
@@ -212,5 +213,99 @@ func TestNoSecretThatAServerRefuses(t *testing.T) {
 				t.Log(out)
 			}
 		})
+	}
+}
+
+// No payload: whatever becomes of records, no command prints a value of one; their dead letters have them.
+func TestNoPayloadOfCommands(t *testing.T) {
+	const word, number = "qz7kxwvbird", "7351973519"
+	address := testpg.URL(t)
+	conn := connect(t, address)
+	exec := func(sql string) {
+		t.Helper()
+		if _, err := conn.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(`create table orders (id text primary key, n int check (n < 100), day date, short varchar(3), must text not null default 'x', code text unique, query tsquery, at regclass)`)
+	exec(`create function refuse() returns trigger language plpgsql as $$ begin if new.n = 13 then raise 'no %', new.id; end if; return new; end $$`)
+	exec(`create trigger refuse before insert or update on orders for each row execute function refuse()`)
+	brokers := testkafka.Fake(t, kfake.SeedTopics(1, "orders")).ListenAddrs()
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.DefaultProduceTopic("orders"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	produce := func(values ...string) {
+		t.Helper()
+		for _, v := range values {
+			r := &kgo.Record{Key: []byte(word), Value: []byte(strings.NewReplacer("CANARY", word, "NUMBER", number).Replace(v)), Headers: []kgo.RecordHeader{{Key: word, Value: []byte(word)}}}
+			if v == "" {
+				r.Value = nil
+			}
+			if err := client.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	produce(`{"id":"CANARY","n":1,"day":"2026-01-01"}`, `{"id":"a","n":"CANARY"}`, `{"id":"b","n":NUMBER}`, `{"id":"c","n":101,"must":"CANARY"}`, `{"id":"CANARY1","n":13}`, `{"id":"d","day":"CANARY"}`, `{"id":"e","short":"CANARY"}`,
+		`{"id":"CANARY2","must":null}`, `{"id":"f","code":"CANARY"}`, `{"id":"g","code":"CANARY"}`, `{"id":"h","query":"CANARY ("}`, `{"id":"i","at":"CANARY"}`, `CANARY`, `{"id":"CANARY`, `{"id":"CANARY","again":"CANARY","again":2}`, "", `{"other":"CANARY"}`)
+	file := filepath.Join(t.TempDir(), "oncesink.yaml")
+	const rollups = "rollups: [{name: daily, table: orders, group_by: {day: 'day', c: 'code::int'}, columns: {n: count(*)}}]\n"
+	config := func(column, rollups string) {
+		t.Helper()
+		text := "kafka: {brokers: ['" + strings.Join(brokers, "', '") + "'], group: g}\npostgres: {url: '" + address + "'}\ntables:\n  - name: orders\n    topic: orders\n    key: [id]\n    accept: [further-unique, trigger-before-insert]\n" +
+			"    columns: {" + column + "}\n" + rollups
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	try := func(want int, command ...string) string {
+		t.Helper()
+		out, code := output(t, file, command...)
+		if lower := strings.ToLower(out); strings.Contains(lower, word) || strings.Contains(lower, number) {
+			t.Errorf("%s prints a value:\n%s", command, out)
+		}
+		if code != want && want >= 0 {
+			t.Fatalf("%s: exit code %d, want %d:\n%s", command, code, want, out)
+		}
+		return out
+	}
+	config("", "")
+	try(exitOK, "init")
+	try(exitOK, "check", "--sample", "100", "--log-level", "debug")
+	try(-1, "check", "--sample", "100", "--json", "--strict")
+	try(-1, "run", "--until-end", "--log-level", "debug")
+	try(-1, "status")
+	try(-1, "status", "--json")
+	try(-1, "replay", "--from-beginning", "--dry-run")
+	exec("update orders set n = 99, must = 'elsewhere'")
+	for _, command := range []string{"verify", "rebuild", "backfill"} {
+		args := []string{command, "orders"}
+		if command == "backfill" {
+			args = append(args, "--column", "day", "--from", "2026-01-01", "--to", "2027-01-01")
+		}
+		if command != "verify" {
+			try(-1, append(args, "--dry-run", "--log-level", "debug")...)
+		}
+		try(-1, append(args, "--log-level", "debug")...)
+	}
+	// Values that a rollup's expression refuses are those of rows that are there.
+	config("", rollups)
+	exec("insert into orders (id, code) values ('z', '" + word + word + "')")
+	if out := try(-1, "rollup", "build", "daily"); !strings.Contains(out, "22P02") {
+		t.Errorf("the rollup is not refused: %s", out)
+	}
+	// A computed column's error stops the run.
+	config(`query: {sql: "to_tsquery('simple'::regconfig, must)"}`, "")
+	try(-1, "init", "--accept-mapping")
+	produce(`{"id":"y","must":"CANARY ("}`)
+	if out := try(-1, "run", "--until-end"); !strings.Contains(out, "42601") {
+		t.Errorf("the run is not stopped: %s", out)
+	}
+	try(-1, "status")
+	var letters int
+	if err := conn.QueryRow(t.Context(), "select count(*) from oncesink.dead_letters where message ~* $1 or oncesink.text_of(value) ~ $1", word).Scan(&letters); err != nil || letters < 8 {
+		t.Errorf("%d dead letters have the values: %v", letters, err)
 	}
 }

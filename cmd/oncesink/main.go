@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/oncesink/oncesink/internal/config"
+	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -155,7 +156,7 @@ func report(w io.Writer, err error) {
 		}
 		return
 	}
-	for _, line := range strings.Split(err.Error(), "\n") {
+	for _, line := range strings.Split(pgerr.Text(err), "\n") {
 		fmt.Fprintf(w, "oncesink: %s\n", line)
 	}
 }

@@ -23,6 +23,7 @@ type loadFlags struct {
 	keepStage bool
 	swap      bool
 	asJSON    bool
+	keys      bool
 }
 
 func (f *loadFlags) add(cmd *cobra.Command) {
@@ -30,6 +31,7 @@ func (f *loadFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringSliceVar(&f.accept, "accept", nil, "go on in spite of "+strings.Join(rebuild.Accepts, ", ")+" (comma-separated)")
 	cmd.Flags().BoolVar(&f.keepStage, "keep-stage", false, "leave the stage for the next time, which then reads only what is new")
 	cmd.Flags().BoolVar(&f.asJSON, "json", false, "print the result as JSON")
+	cmd.Flags().BoolVar(&f.keys, "keys", false, "print the keys of a few rows that differ, which are values of rows")
 }
 
 const acceptHelp = `
@@ -51,8 +53,9 @@ the table what the stage says: in one transaction, and only the rows that differ
 waits or sees a row go back and forth; views, foreign keys, grants and triggers live on.
 
 Interrupted, or killed, it changes nothing; the same command takes up where it stopped.
---dry-run does all of it but the last step: it counts rows to add, change and delete, names
-some, and keeps the stage, so that the command without --dry-run reads only what is new.
+--dry-run does all of it but the last step: it counts rows to add, change and delete, with
+--keys it names some, and keeps the stage, so that the command without --dry-run reads only
+what is new.
 
 --swap is for when nearly every row changes: the stage takes the table's place, with its
 indexes, constraints, grants, owner, comments and settings. Readers wait for that moment,
@@ -120,6 +123,7 @@ func newVerifyCommand() *cobra.Command {
 what the table has. It changes nothing, and may run beside oncesink run. It ends with 0 if
 they agree and with 1 if rows differ: oncesink rebuild corrects them. The memory of deleted rows,
 which decides about events to come, and tables of children are compared with their table.
+With --keys it names a few of the rows that differ.
 ` + acceptHelp,
 		Args: oneName("table"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -173,6 +177,9 @@ func (f *loadFlags) run(cmd *cobra.Command, table string, r *rebuild.Range, judg
 	show.end(err)
 	if result == nil {
 		return s.scrub(unfinished(ctx, err, table))
+	}
+	if !f.keys { // nobody asked for values of rows
+		result.Samples = nil
 	}
 	if f.asJSON {
 		if err := printJSON(cmd.OutOrStdout(), result); err != nil {

@@ -25,6 +25,7 @@ import (
 	"github.com/oncesink/oncesink/consumer"
 	"github.com/oncesink/oncesink/internal/config"
 	"github.com/oncesink/oncesink/internal/engine"
+	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/rollup"
 	"github.com/oncesink/oncesink/internal/wiring"
 	"github.com/oncesink/oncesink/offsets"
@@ -274,7 +275,7 @@ func (s *session) scrub(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &scrubbed{err, s.cfg.Scrub(err.Error())}
+	return &scrubbed{err, s.cfg.Scrub(pgerr.Text(err))}
 }
 
 // word is what printWrapped does not break: a statement can be copied as it stands.

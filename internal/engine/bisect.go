@@ -135,7 +135,13 @@ func (t *transaction) attempt(ctx context.Context, queue func()) error {
 // sharedError is an error that a statement has without any rows.
 type sharedError struct{ err error }
 
-func (e *sharedError) Error() string { return e.err.Error() }
+func (e *sharedError) Error() string {
+	var w *writeError
+	if !errors.As(e.err, &w) {
+		return pgerr.Text(e.err)
+	}
+	return w.doing.String() + ": " + pgerr.Full(w.err)
+}
 func (e *sharedError) Unwrap() error { return e.err }
 
 // bisection finds the records that are to blame for an error, by halving, in the order of their offsets.
@@ -253,13 +259,19 @@ func refused(m *plan, p *decode.Part, record int32, err error) bind.Letter {
 	if errors.As(err, &w) && w.doing.table != nil {
 		d.Table = w.doing.table.Title()
 	}
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
+	var (
+		pg      *pgconn.PgError
+		handler *handlerError
+	)
+	switch {
+	case errors.As(err, &pg):
 		d.Message, d.Column, d.Constraint = pg.Message, pg.ColumnName, pg.ConstraintName
 		if pg.TableName != "" {
 			d.Table = pg.SchemaName + "." + pg.TableName
 		}
-	} else {
+	case errors.As(err, &handler):
+		d.Message = handler.whole()
+	default:
 		d.Message = err.Error()
 	}
 	if late := (*lateError)(nil); errors.As(err, &late) {

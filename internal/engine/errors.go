@@ -15,19 +15,14 @@ type writeError struct {
 	err   error
 }
 
-func (e *writeError) Error() string {
-	if e.doing.table == nil {
-		return e.doing.verb + ": " + pgerr.Safe(e.err)
-	}
-	return e.doing.verb + " " + e.doing.table.Title() + ": " + pgerr.Safe(e.err)
-}
+func (e *writeError) Error() string { return e.doing.String() + ": " + pgerr.Safe(e.err) }
 
 func (e *writeError) Unwrap() error { return e.err }
 
 // lostError is an error of a connection that is gone.
 type lostError struct{ err error }
 
-func (e *lostError) Error() string { return "connection lost: " + e.err.Error() }
+func (e *lostError) Error() string { return "connection lost: " + pgerr.Text(e.err) }
 func (e *lostError) Unwrap() error { return e.err }
 
 // classOf is the class of an error of a transaction.
@@ -55,16 +50,10 @@ func classOf(err error) pgerr.Class {
 
 // describe is the text of an error for a person, without the values of rows.
 func describe(err error) string {
-	s := err.Error()
-	var (
-		write   *writeError
-		handler *handlerError
-		pg      *pgconn.PgError
-	)
-	if !errors.As(err, &write) && !errors.As(err, &handler) && errors.As(err, &pg) {
-		s = pgerr.Safe(err)
+	if pg, ok := err.(*pgconn.PgError); ok { //nolint:errorlint // by itself, it is only said
+		return pgerr.Safe(pg)
 	}
-	return s
+	return pgerr.Text(err)
 }
 
 // fix says what to do about a configuration error.

@@ -102,7 +102,7 @@ func (s *Sink) compile(ctx context.Context) (*plan, error) {
 	if err != nil {
 		switch pgerr.Classify(err) {
 		case pgerr.Configuration:
-			ps.Add("connect to PostgreSQL: "+pgerr.Safe(err), fix(err))
+			ps.Add("connect to PostgreSQL: "+pgerr.Full(err), fix(err))
 			return nil, ps.Join()
 		case pgerr.Data: // of set_config
 			var pg *pgconn.PgError

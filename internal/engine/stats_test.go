@@ -151,7 +151,7 @@ func TestRetryCauses(t *testing.T) {
 		"resources":  {pg("53100"), pg("53300")},
 		"server":     {pg("57P01"), pg("57P03"), pg("25006")},
 		"parent":     {pg("23503")},
-		"handler":    {&handlerError{0, sink.Transient(errors.New("not now"))}, &handlerError{0, sink.Transient(pg("P0001"))}},
+		"handler":    {&handlerError{index: 0, err: sink.Transient(errors.New("not now"))}, &handlerError{index: 0, err: sink.Transient(pg("P0001"))}},
 		"other":      {pg("XX000")},
 	} {
 		for _, err := range errs {

@@ -48,6 +48,13 @@ type doing struct {
 	oids []uint32
 }
 
+func (d *doing) String() string {
+	if d.table == nil {
+		return d.verb
+	}
+	return d.verb + " " + d.table.Title()
+}
+
 // maxSets is how many sets of present fields a round writes a statement each;
 // with more of them all its events go into one statement with presence flags.
 const maxSets = 8

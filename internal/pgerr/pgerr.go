@@ -3,10 +3,8 @@ package pgerr
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net"
-	"regexp"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -142,75 +140,6 @@ func ours(pg *pgconn.PgError, c Class) Class {
 // OwnTable reports whether an error names one of the engine's own tables.
 func OwnTable(pg *pgconn.PgError) bool {
 	return pg != nil && pg.SchemaName == "oncesink" && !strings.HasSuffix(pg.TableName, pgname.StageSuffix)
-}
-
-// Safe is an error's text without the values of rows, which DETAIL carries and
-// some messages quote.
-func Safe(err error) string {
-	var pg *pgconn.PgError
-	if !errors.As(err, &pg) {
-		return err.Error()
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "SQLSTATE %s", pg.Code)
-	if pg.SchemaName != "" {
-		fmt.Fprintf(&b, " table %s.%s", pg.SchemaName, pg.TableName)
-	}
-	if pg.ColumnName != "" {
-		fmt.Fprintf(&b, " column %s", pg.ColumnName)
-	}
-	if pg.ConstraintName != "" {
-		fmt.Fprintf(&b, " constraint %s", pg.ConstraintName)
-	}
-	// Messages of these classes name objects, roles and limits. Those of the
-	// others quote values, and so may whatever a trigger raises.
-	switch pg.Code[:min(2, len(pg.Code))] {
-	case "08", "0A", "21", "25", "28", "3D", "3F", "40", "42", "53", "55", "57", "58", "XX":
-		// What is raised within a function may quote what the function was given.
-		if pg.Where == "" && !refusedByUser(pg) {
-			fmt.Fprintf(&b, ": %s", pg.Message)
-		}
-	}
-	if f := Function(err); f != "" {
-		fmt.Fprintf(&b, " in function %s", f)
-	}
-	return b.String()
-}
-
-// Meaning says in general what a code says of a record, for where the message quotes values. The code is empty for an error
-// of a handler.
-func Meaning(code string) string {
-	meaning, ok := map[string]string{
-		"22001": "longer than the column", "22003": "out of the type's range", "22007": "no date or time that the type reads", "22008": "out of the range of dates and times",
-		"22021": "no valid UTF-8 text", "22030": "a field name is repeated", "22P02": "no text of the type, or no valid JSON", "22P05": "a character that a text can't hold",
-		"22012": "a division by zero", "23502": "no value for a column that is not null", "23514": "a check of the column or table refuses it", "54000": "too large", "54001": "nested too deeply",
-		"22023": "a value that the type refuses", "22026": "a bit string of another length", "2200H": "a sequence is at its end", "22P03": "bytes that the type refuses",
-		ForeignKeyViolation: "the row that a foreign key asks for is missing", UniqueViolation: "a unique index has the value already", "23P01": "an exclusion constraint refuses it",
-		"44000": "the check option of a view refuses it", "P0001": "a function of the database refuses it", "": "a handler refuses it",
-	}[code]
-	switch {
-	case ok:
-		return meaning
-	case strings.HasPrefix(code, "ONS"):
-		return "the decoder refuses it"
-	}
-	return "the server refuses it"
-}
-
-// calls matches the lines of an error's context that name functions. Other lines quote statements, and so values.
-var calls = regexp.MustCompile(`(?m)^(?:PL/pgSQL|SQL) function (\S+\([^()\n]*\)|"\S+")(?: line \d+ at [A-Za-z ]+| statement \d+| during [a-z ]+)?$`)
-
-// Function returns the outermost function in which PostgreSQL raised an error, that of a trigger, a check or a default; "" if none.
-func Function(err error) string {
-	var pg *pgconn.PgError
-	if !errors.As(err, &pg) {
-		return ""
-	}
-	lines := calls.FindAllStringSubmatch(pg.Where, -1)
-	if len(lines) == 0 {
-		return ""
-	}
-	return lines[len(lines)-1][1]
 }
 
 // SQLState returns the code of an error that PostgreSQL raised; "" for any other.

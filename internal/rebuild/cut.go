@@ -66,7 +66,7 @@ func (j *job) cut(ctx context.Context) error {
 			j.log.Info("the cut has to wait", "because", later.why)
 			j.progress("waiting: "+later.why, 0, 0)
 		case transient(err):
-			j.log.Warn("the cut is tried again", "because", err)
+			j.log.Warn("the cut is tried again", "because", pgerr.Text(err))
 		default:
 			return rights("apply the differences", err)
 		}

@@ -95,7 +95,7 @@ func rehearse(ctx context.Context, tx pgx.Tx, table string, forms []form, ps *ma
 		if pgerr.Classify(err) == pgerr.Transient || pgerr.SQLState(err) == "" {
 			return fmt.Errorf("rehearse %s of %s: %w", f.name, table, err)
 		}
-		cause := pgerr.Safe(err)
+		cause := pgerr.Full(err)
 		if names[cause] == nil {
 			causes = append(causes, cause)
 			fixes[cause] = fix(err, table)

@@ -42,7 +42,7 @@ func (x *Sample) try(ctx context.Context, p *decode.Part, topic *topicSample, fa
 		a.strict, a.lax, err = copyOf(ctx, tx, t)
 		var pg *pgconn.PgError
 		if errors.As(err, &pg) && pgerr.Classify(err) != pgerr.Transient {
-			x.Untried = fmt.Sprintf("table %s can't be copied: %s", t.Title(), pgerr.Safe(err))
+			x.Untried = fmt.Sprintf("table %s can't be copied: %s", t.Title(), pgerr.Full(err))
 			return nil
 		}
 		if err == nil {

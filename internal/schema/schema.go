@@ -129,7 +129,7 @@ func createTable(ctx context.Context, tx pgx.Tx, tc sink.TableConfig) (r *catalo
 	r, err = catalog.Read(ctx, tx, schema, name)
 	if errors.Is(err, catalog.ErrNoTable) && tc.Create != "" {
 		if _, err := tx.Exec(ctx, tc.Create); err != nil {
-			return nil, false, &sink.ConfigError{Problem: "create: " + pgerr.Safe(err), Fix: "correct the statement under `create:`"}
+			return nil, false, &sink.ConfigError{Problem: "create: " + pgerr.Full(err), Fix: "correct the statement under `create:`"}
 		}
 		created = true
 		if r, err = catalog.Read(ctx, tx, schema, name); errors.Is(err, catalog.ErrNoTable) {
