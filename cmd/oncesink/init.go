@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
+	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
@@ -31,8 +34,9 @@ all where a table can't be written as the configuration says: a view, a key with
 unique index. --dry-run says it and does nothing.
 
 --print connects to nothing and prints the SQL for a DBA; with --role it grants what
-oncesink run needs, which is no right to create anything. The script may be run again at any
-time, and brings a database of an older version up to date.
+oncesink run needs, which is no right to create anything, and names these grants at its
+head. The script may be run again at any time, and brings a database of an older version up
+to date.
 
 --accept-mapping tells the ledger that this configuration's mapping holds from now on.
 Processes that run with another one stop.`,
@@ -47,7 +51,8 @@ Processes that run with another one stop.`,
 			if script {
 				rollups, err := s.rollupScript(role)
 				if err == nil {
-					_, err = fmt.Fprint(cmd.OutOrStdout(), offsets.SQL(role), "\n", schema.InitSQL(s.sinkCfg, role), rollups)
+					text := offsets.SQL(role) + "\n" + schema.InitSQL(s.sinkCfg, role) + rollups
+					_, err = fmt.Fprint(cmd.OutOrStdout(), grantsOf(text, role), text)
 				}
 				return err
 			}
@@ -121,6 +126,27 @@ Processes that run with another one stop.`,
 	cmd.Flags().StringVar(&role, "role", "", "with --print: grant this role what oncesink run needs")
 	cmd.Flags().BoolVar(&accept, "accept-mapping", false, "make this configuration's mapping the group's")
 	return cmd
+}
+
+// grantStatement matches each grant of a script, also one that is composed because the database's name is not known.
+var grantStatement = regexp.MustCompile(`(?m)^(?:do \$init\$ begin execute format\(')?(grant .+) to ("(?:[^"]|"")*"|%I'.*)[;,]`)
+
+// grantsOf is the head of a script: all that it grants, for whoever has to say yes to it.
+func grantsOf(script, role string) string {
+	if role == "" {
+		return "-- This script grants nothing: with --role ROLE it grants what `oncesink run` needs, and names it here.\n\n"
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "-- This script grants the role %s, and nobody else, what `oncesink run` needs, and nothing else:\n--\n", pgx.Identifier{role}.Sanitize())
+	var named []string
+	for _, g := range grantStatement.FindAllStringSubmatch(script, -1) {
+		if g := strings.ReplaceAll(g[1], "%I", "DATABASE"); !slices.Contains(named, g) {
+			named = append(named, g)
+			fmt.Fprintf(&b, "--   %s\n", g)
+		}
+	}
+	b.WriteString("\n")
+	return b.String()
 }
 
 // planInit says what init is about to make and alter.

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -26,6 +27,8 @@ type ForeignKey struct {
 type Effects struct {
 	Triggers    []Trigger
 	ForeignKeys []ForeignKey
+	// Owned tells that the role is the table's owner, or a member of it.
+	Owned bool
 }
 
 // ReadEffects reads those of a table and its partitions.
@@ -63,5 +66,22 @@ func ReadEffects(ctx context.Context, tx pgx.Tx, table uint32) (e Effects, err e
 		var k ForeignKey
 		return k, row.Scan(&k.Name, &k.Other, &k.Incoming, &k.Deletes, &k.Actions)
 	})
-	return e, err
+	if err != nil {
+		return e, err
+	}
+	return e, tx.QueryRow(ctx, `select pg_has_role(relowner, 'usage') from pg_class where oid = $1`, table).Scan(&e.Owned)
+}
+
+// Role is the role of a session.
+type Role struct {
+	Name      string
+	Superuser bool
+}
+
+// ReadRole reads the role that the transaction has its rights from.
+func ReadRole(ctx context.Context, tx pgx.Tx) (r Role, err error) {
+	if err := tx.QueryRow(ctx, `select rolname, rolsuper from pg_roles where rolname = current_user`).Scan(&r.Name, &r.Superuser); err != nil {
+		return r, fmt.Errorf("read role: %w", err)
+	}
+	return r, nil
 }

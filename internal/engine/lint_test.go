@@ -8,8 +8,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/oncesink/oncesink/internal/mapping"
+	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/internal/tables"
+	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -180,12 +184,85 @@ func TestLintDocumented(t *testing.T) {
 	}
 }
 
-// lint is what [Sink.Lint] finds of each table.
+// TestLintOfRole: a superuser is told of once, an owner with each table, and a role that was granted what it needs not at all.
+func TestLintOfRole(t *testing.T) {
+	if onRoute() {
+		return
+	}
+	db := newDatabase(t, "create table a (id int primary key)", "create table b (id int primary key)", "create table c (id int primary key)")
+	entry := func(name string, accept ...string) sink.TableConfig {
+		return sink.TableConfig{Name: name, Topics: []string{name}, Key: []string{"id"}, RecordKey: map[string]string{"id": "$key"}, Accept: accept}
+	}
+	for i, tt := range []struct {
+		owns   []string // of the role, beside what it is granted
+		super  bool
+		member bool // of a role that owns table a
+		accept []string
+		want   string
+	}{
+		{nil, true, false, nil, "a: warning superuser"},
+		{nil, true, false, []string{"superuser"}, ""},
+		{[]string{"a", "c"}, false, false, nil, "a: warning table-owner, c: warning table-owner"},
+		{[]string{"a", "b"}, false, false, []string{"table-owner"}, "a: warning table-owner"}, // b accepts it
+		{nil, false, true, nil, "a: warning table-owner"},
+		{nil, false, false, nil, ""},
+	} {
+		role, owner := fmt.Sprintf("oncesink_linted_%d", i), fmt.Sprintf("oncesink_owner_%d", i)
+		db.Do("create role " + role)
+		t.Cleanup(func() { db.dropRole(role) })
+		if tt.super {
+			db.Do("alter role " + role + " superuser")
+		}
+		cfg := sink.Config{Tables: []sink.TableConfig{entry("a"), entry("b", tt.accept...), entry("c")}}
+		if err := schema.Init(t.Context(), db.Conn, cfg); err != nil {
+			t.Fatal(err)
+		}
+		db.Do(offsets.SQL(role))
+		db.Do(schema.InitSQL(cfg, role))
+		for _, table := range tt.owns {
+			db.Do("alter table " + table + " owner to " + role)
+		}
+		if tt.member {
+			db.Do("create role " + owner)
+			t.Cleanup(func() { db.dropRole(owner) })
+			db.Do("alter table a owner to " + owner)
+			db.Do("grant " + owner + " to " + role)
+		}
+		s, err := Open(t.Context(), db.pool(func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["role"] = role }), nil, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, err := s.Lint(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for i, fs := range found {
+			for _, f := range fs {
+				got = append(got, fmt.Sprintf("%s: %s %s", cfg.Tables[i].Name, f.Severity, f.Code))
+				if !strings.Contains(f.Problem, role) || !strings.Contains(f.Fix, "--role") {
+					t.Errorf("%+v does not say everything", f)
+				}
+			}
+		}
+		if s := strings.Join(got, ", "); s != tt.want {
+			t.Errorf("%d: got  %q\nwant %q", i, s, tt.want)
+		}
+		for _, table := range []string{"a", "b", "c"} {
+			db.Do("alter table " + table + " owner to current_user")
+		}
+	}
+}
+
+// lint is what [Sink.Lint] finds of each table, but for what it says of the test's own role.
 func (e *engine) lint() [][]tables.Finding {
 	e.t.Helper()
 	found, err := e.Lint(e.t.Context())
 	if err != nil {
 		e.t.Fatal(err)
+	}
+	for i := range found {
+		found[i] = slices.DeleteFunc(found[i], func(f tables.Finding) bool { return f.Code == "superuser" })
 	}
 	return found
 }

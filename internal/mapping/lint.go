@@ -33,12 +33,14 @@ const (
 	noGuard           = "no-guard"
 	foreignKeyCycle   = "foreign-key-cycle"
 	foreignKeyWait    = "foreign-key-wait"
+	superuser         = "superuser"
+	tableOwner        = "table-owner"
 )
 
 // LintCodes lists the codes that findings may have.
 func LintCodes() []string {
 	return []string{volatileDefault, sequenceDefault, triggerWrites, triggerBefore, unloggedTable, cascadeOut, cascadeIn,
-		nullableVersion, keyOrder, furtherUnique, rowSecurity, tombstonesUnnamed, noGuard, foreignKeyCycle, foreignKeyWait}
+		nullableVersion, keyOrder, furtherUnique, rowSecurity, tombstonesUnnamed, noGuard, foreignKeyCycle, foreignKeyWait, superuser, tableOwner}
 }
 
 var (
@@ -49,9 +51,14 @@ var (
 	varying = regexp.MustCompile(`(?i)\b(now|clock_timestamp|statement_timestamp|transaction_timestamp|current_timestamp|current_date|localtimestamp|random|gen_random_uuid|nextval|pg_backend_pid|current_user|session_user)\b`)
 )
 
-// Lint finds what keeps the same events from giving the same rows, for each table of the mapping. Stages have none.
+// Lint finds what keeps the same events from giving the same rows, and a role that may do more than it has to, for each table of the
+// mapping. Stages have none.
 func Lint(ctx context.Context, tx pgx.Tx, m *Mapping) ([][]tables.Finding, error) {
 	found := make([][]tables.Finding, len(m.Tables))
+	role, err := catalog.ReadRole(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
 	for i, t := range m.Tables {
 		if t.Stage != nil {
 			continue
@@ -60,18 +67,39 @@ func Lint(ctx context.Context, tx pgx.Tx, m *Mapping) ([][]tables.Finding, error
 		if err != nil {
 			return nil, fmt.Errorf("read table %s: %w", t.Title(), err)
 		}
-		found[i] = m.lintTable(t, m.relations[i], effects)
+		add := adder(t, &found[i])
+		m.lintTable(t, m.relations[i], effects, add)
+		m.lintRole(t, role, effects.Owned, add)
 	}
 	return found, nil
 }
 
-func (m *Mapping) lintTable(t *tables.Table, r *catalog.Relation, effects catalog.Effects) (found []tables.Finding) {
-	add := func(code string, severity tables.Severity, object, why, fix, problem string, args ...any) {
+// adder adds findings of a table that its entry does not accept.
+func adder(t *tables.Table, found *[]tables.Finding) addFinding {
+	return func(code string, severity tables.Severity, object, why, fix, problem string, args ...any) {
 		if slices.Contains(t.Config.Accept, code) || object != "" && slices.Contains(t.Config.Accept, code+":"+object) {
 			return
 		}
-		found = append(found, tables.Finding{Code: code, Severity: severity, Object: object, Problem: fmt.Sprintf(problem, args...), Why: why, Fix: fix})
+		*found = append(*found, tables.Finding{Code: code, Severity: severity, Object: object, Problem: fmt.Sprintf(problem, args...), Why: why, Fix: fix})
 	}
+}
+
+// lintRole looks at what the role may do that nobody has granted it. A superuser is told of once, with the first table, unless one of
+// them accepts it.
+func (m *Mapping) lintRole(t *tables.Table, role catalog.Role, owned bool, add addFinding) {
+	const fix = "run as a role that was granted what `oncesink init --print --role ROLE` says, and keep this one for init"
+	accepted := func(t *tables.Table) bool { return slices.Contains(t.Config.Accept, superuser) }
+	switch {
+	case role.Superuser:
+		if t == m.Tables[0] && !slices.ContainsFunc(m.Tables, accepted) {
+			add(superuser, tables.Surprises, "", "no privilege and no policy holds for it: a wrong name in the configuration writes any table, and who has its password has the server", fix, "the role %s is a superuser", role.Name)
+		}
+	case owned:
+		add(tableOwner, tables.Surprises, "", "it may alter and drop the table, and policies do not hold for it unless they are forced: nothing that is revoked keeps it from writing", fix, "the role %s owns the table", role.Name)
+	}
+}
+
+func (m *Mapping) lintTable(t *tables.Table, r *catalog.Relation, effects catalog.Effects, add addFinding) {
 	lintColumns(t, r, add)
 	lintTriggers(effects.Triggers, add)
 	m.lintForeignKeys(t, effects.ForeignKeys, add)
@@ -99,7 +127,6 @@ func (m *Mapping) lintTable(t *tables.Table, r *catalog.Relation, effects catalo
 		add(noGuard, tables.Surprises, "", "nothing in a row tells which event wrote it, so a replay could not leave it as it is, and is refused", "leave guard out, if the table can have two more columns",
 			"guard: none: exactly once as long as nothing is replayed")
 	}
-	return found
 }
 
 type addFinding func(code string, severity tables.Severity, object, why, fix, problem string, args ...any)
