@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/oncesink/oncesink/internal/testenv"
 	"github.com/oncesink/oncesink/internal/testkafka"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -13,8 +14,10 @@ import (
 func TestFloodHalts(t *testing.T) {
 	r := newRig(t, testkafka.Fake(t).ListenAddrs(), "orders", 2)
 	r.exec(`alter table events alter v type varchar(4)`)
-	const flood = 20_000
-	r.produceLong(0, 0, flood)
+	flood := testenv.Times(20_000, 1_000_000)
+	for n := 0; n < flood; n += 20_000 {
+		r.produceLong(0, n, 20_000)
+	}
 	r.produce(1, flood, 100)
 	err := r.start(func(c *Config, _ *sink.Config) { c.UntilEnd = true }).wait(t)
 	if err == nil || !strings.Contains(err.Error(), "too many dead letters") {
@@ -28,6 +31,8 @@ func TestFloodHalts(t *testing.T) {
 	}
 	if n := r.letters("new"); n > 1000 {
 		t.Errorf("%d letters", n)
+	} else {
+		t.Logf("%d letters of %d records", n, flood)
 	}
 	if got := r.position(1); got != 100 {
 		t.Errorf("the other partition stands at %d", got)
@@ -39,8 +44,8 @@ func TestFloodHalts(t *testing.T) {
 	_, statement, _ := strings.Cut(why, "and then: ")
 	statement, _, _ = strings.Cut(statement, ";")
 	r.exec(statement)
-	r.waitApplied(flood + 100)
-	r.verify(map[int32]int64{0: flood, 1: 100})
+	r.waitApplied(int64(flood + 100))
+	r.verify(map[int32]int64{0: int64(flood), 1: 100})
 	if n := r.letters("new"); n != 0 {
 		t.Errorf("%d letters are open", n)
 	}
