@@ -47,7 +47,7 @@ type Config struct {
 	// fetch buffers. Defaults to 16 MiB.
 	BufferBytes int64
 	// MaxDecompressedBytes bounds what one batch of the log becomes when it is decompressed. A partition with a larger
-	// one halts. Defaults to 256 MiB; at most 2 GiB - 1.
+	// one halts. Several such batches may be fetched together. Defaults to 64 MiB; at most 2 GiB - 1.
 	MaxDecompressedBytes int
 	// UntilEnd stops at the end that the topics had at the start.
 	UntilEnd bool
@@ -99,7 +99,7 @@ func (c Config) withDefaults() Config {
 	def(&c.MaxBatchRecords, 10_000)
 	def(&c.MaxBatchBytes, 8<<20)
 	def(&c.BufferBytes, wiring.BufferBytes)
-	def(&c.MaxDecompressedBytes, 256<<20)
+	def(&c.MaxDecompressedBytes, 64<<20)
 	def(&c.StopTimeout, 20*time.Second)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/offsets"
@@ -57,6 +58,7 @@ type lane struct {
 	throttle bool               // fetching is suspended until the lane has drained
 
 	unreadable unreadable // the poll loop's own
+	retryTold  time.Time  // when it was said last that letters can't be tried: of whoever tries them
 }
 
 func newLane(p offsets.Partition) *lane {

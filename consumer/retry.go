@@ -118,8 +118,12 @@ func (m *member) settleRetry(ctx context.Context, l *lane, claim offsets.Claim, 
 		return
 	case errors.As(err, &schema), errors.As(err, &unread):
 		m.log.Warn("dead letters can't be tried again without their schema", "topic", l.Topic, "partition", l.Partition.Partition, "error", err)
-	default: // cancelled, with the lane; or the database did not answer, and is asked again
-		m.log.Debug("try dead letters again", "topic", l.Topic, "partition", l.Partition.Partition, "error", err)
+	case errors.Is(err, context.Canceled): // with the lane
+	default: // the database did not answer, or somebody has damaged a letter by hand
+		if now := time.Now(); now.Sub(l.retryTold) >= unreadableQuiet {
+			l.retryTold = now
+			m.log.Warn("dead letters can't be tried again", "topic", l.Topic, "partition", l.Partition.Partition, "error", err)
+		}
 	}
 	l.landed(claim, true)
 	if l.waiting() > 0 {

@@ -3,6 +3,8 @@ package bind
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -99,6 +101,39 @@ func headersJSON(headers []sink.Header) string {
 	}
 	b, _ := json.Marshal(out) // strings and nulls: nothing to fail
 	return string(b)
+}
+
+// ReadHeaders reads the headers of a dead letter.
+func ReadHeaders(text []byte) ([]sink.Header, error) {
+	var all [][]*string
+	if err := json.Unmarshal(text, &all); err != nil {
+		return nil, fmt.Errorf("read the headers: %w", err)
+	}
+	var headers []sink.Header
+	for _, h := range all {
+		var out sink.Header
+		var name, value []byte
+		var err error
+		switch {
+		case len(h) >= 2 && h[0] != nil:
+			out.Key = *h[0]
+		case len(h) == 3 && h[2] != nil:
+			if name, err = base64.StdEncoding.DecodeString(*h[2]); err != nil {
+				return nil, fmt.Errorf("read a header's name: %w", err)
+			}
+			out.Key = string(name)
+		default:
+			return nil, errors.New("read the headers: one has no name")
+		}
+		if h[1] != nil {
+			if value, err = base64.StdEncoding.DecodeString(*h[1]); err != nil {
+				return nil, fmt.Errorf("read a header's value: %w", err)
+			}
+			out.Value = value
+		}
+		headers = append(headers, out)
+	}
+	return headers, nil
 }
 
 // storable makes a message storable as text.

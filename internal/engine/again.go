@@ -2,8 +2,6 @@ package engine
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -76,7 +74,7 @@ func (s *Sink) Requests(ctx context.Context, claim offsets.Claim, records int, b
 			r.Timestamp = *recorded
 		}
 		var err error
-		if r.Headers, err = readHeaders(headers); err != nil {
+		if r.Headers, err = bind.ReadHeaders(headers); err != nil {
 			return fmt.Errorf("%s at offset %d: %w", claim.Partition, r.Offset, err)
 		}
 		last := len(all) - 1
@@ -104,39 +102,6 @@ func (s *Sink) Requests(ctx context.Context, claim offsets.Claim, records int, b
 		}
 	}
 	return all, nil
-}
-
-// readHeaders reads what [bind.Params.Letters] writes.
-func readHeaders(text []byte) ([]sink.Header, error) {
-	var all [][]*string
-	if err := json.Unmarshal(text, &all); err != nil {
-		return nil, fmt.Errorf("read the headers: %w", err)
-	}
-	var headers []sink.Header
-	for _, h := range all {
-		var out sink.Header
-		var name, value []byte
-		var err error
-		switch {
-		case len(h) >= 2 && h[0] != nil:
-			out.Key = *h[0]
-		case len(h) == 3 && h[2] != nil:
-			if name, err = base64.StdEncoding.DecodeString(*h[2]); err != nil {
-				return nil, fmt.Errorf("read a header's name: %w", err)
-			}
-			out.Key = string(name)
-		default:
-			return nil, errors.New("read the headers: one has no name")
-		}
-		if h[1] != nil {
-			if value, err = base64.StdEncoding.DecodeString(*h[1]); err != nil {
-				return nil, fmt.Errorf("read a header's value: %w", err)
-			}
-			out.Value = value
-		}
-		headers = append(headers, out)
-	}
-	return headers, nil
 }
 
 // again is what a job that tries letters again knows beside their records.

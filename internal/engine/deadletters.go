@@ -40,6 +40,11 @@ func (t *transaction) settleDeadLetters(ctx context.Context) error {
 		w.params.Letters(t.s.ledger.Group(), rest[:n])
 		w.exec("keep dead letters", nil, statement.KeepLetters)
 		rest = rest[n:]
+		if w.queued >= bind.MaxStatementBytes {
+			if err := t.send(ctx); err != nil {
+				return err
+			}
+		}
 	}
 	return t.send(ctx)
 }
