@@ -71,6 +71,7 @@ func TestRetryUnderLoad(t *testing.T) {
 	r.exec(`create table log (id bigint, v text)`)
 	change := func(c *Config, s *sink.Config) {
 		smallBatches(c, s)
+		s.DeadLetters = sink.DeadLetters{MaxRatio: 1, MaxConsecutive: -1}
 		s.Tables = append(s.Tables, sink.TableConfig{Name: "log", Topics: []string{r.topic}, Strategy: sink.Append})
 	}
 	r.initWith(change)
