@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/oncesink/oncesink/internal/bind"
 	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/offsets"
@@ -57,18 +59,19 @@ func (t *transaction) resolveLetters(ctx context.Context) error {
 		by = "retry"
 	}
 	dead := t.deadRecords()
+	var behind map[offsets.Partition]int64
+	if t.again == nil {
+		var err error
+		if behind, err = t.behindLetters(ctx); err != nil {
+			return err
+		}
+	}
 	var ids []string
 	var partitions, low, high []int64
 	for _, x := range t.records {
 		c := x.part.Claim
-		if t.again == nil {
-			behind, err := t.behindLetters(ctx, c)
-			if err != nil {
-				return err
-			}
-			if x.lo == x.hi || x.part.Records[x.lo].Offset >= behind {
-				continue
-			}
+		if t.again == nil && (x.lo == x.hi || x.part.Records[x.lo].Offset >= behind[c.Partition]) {
+			continue
 		}
 		open := false // the last range goes on
 		for i := x.lo; i < x.hi; i++ {
@@ -93,31 +96,50 @@ func (t *transaction) resolveLetters(ctx context.Context) error {
 	return nil
 }
 
-// behindLetters is the offset behind the partition's last dead letter as it was when the claim was first met. What has come
-// since lies before the records at hand.
-func (t *transaction) behindLetters(ctx context.Context, c offsets.Claim) (int64, error) {
+// behindLetters are the offsets behind the last dead letters of the transaction's partitions, as they were when their claims were first
+// met. What has come since lies before the records at hand.
+func (t *transaction) behindLetters(ctx context.Context) (map[offsets.Partition]int64, error) {
 	claims := t.s.claims
+	behind := map[offsets.Partition]int64{}
+	var unknown []offsets.Claim
 	claims.Lock()
-	m := claims.met[c.Partition]
+	for _, x := range t.records {
+		c := x.part.Claim
+		if m := claims.met[c.Partition]; m.known && m.fence == c.Fence {
+			behind[c.Partition] = m.letters
+		} else {
+			unknown = append(unknown, c)
+		}
+	}
 	claims.Unlock()
-	if m.known && m.fence == c.Fence {
-		return m.letters, nil
+	if len(unknown) == 0 {
+		return behind, nil
 	}
 	if err := t.send(ctx); err != nil { // what is queued comes first
-		return 0, err
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, t.s.cfg.StatementTimeout+t.s.slack)
 	defer cancel()
-	var last *int64
-	if err := t.tx.QueryRow(ctx, statement.HighestLetter, t.s.ledger.Group(), c.TopicID.String(), c.Partition.Partition).Scan(&last); err != nil {
-		return 0, &writeError{doing{verb: "look for dead letters"}, err}
+	ids, partitions := make([]string, len(unknown)), make([]int32, len(unknown))
+	for i, c := range unknown {
+		ids[i], partitions[i] = c.TopicID.String(), c.Partition.Partition
 	}
-	m = met{fence: c.Fence, known: true}
-	if last != nil {
-		m.letters = *last + 1
+	rows, err := t.tx.Query(ctx, statement.HighestLetters, t.s.ledger.Group(), ids, partitions)
+	var last []*int64
+	if err == nil {
+		last, err = pgx.CollectRows(rows, pgx.RowTo[*int64])
+	}
+	if err != nil {
+		return nil, &writeError{doing{verb: "look for dead letters"}, err}
 	}
 	claims.Lock()
-	claims.met[c.Partition] = m
-	claims.Unlock()
-	return m.letters, nil
+	defer claims.Unlock()
+	for i, c := range unknown {
+		m := met{fence: c.Fence, known: true}
+		if last[i] != nil {
+			m.letters = *last[i] + 1
+		}
+		claims.met[c.Partition], behind[c.Partition] = m, m.letters
+	}
+	return behind, nil
 }

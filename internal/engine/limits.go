@@ -43,13 +43,16 @@ func (t *transaction) countLetters(ctx context.Context, trial bool) error {
 // lettersBy counts the new letters of each partition.
 func (t *transaction) lettersBy(ctx context.Context) (all []offsets.Letters, err error) {
 	dead := t.deadRecords()
+	if len(dead) == 0 {
+		return nil, nil
+	}
+	behind, err := t.behindLetters(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for i, x := range t.records {
 		if len(dead[x.part]) == 0 {
 			continue
-		}
-		behind, err := t.behindLetters(ctx, x.part.Claim)
-		if err != nil {
-			return nil, err
 		}
 		n := offsets.Letters{Partition: x.part.Claim.Partition, From: t.steps[i].Claim.Position.Next, To: t.steps[i].To.Next}
 		for k := x.lo; k < x.hi; k++ {
@@ -58,7 +61,7 @@ func (t *transaction) lettersBy(ctx context.Context) (all []offsets.Letters, err
 				continue
 			}
 			n.Records++
-			if !dead[x.part][k] || r.Offset < behind {
+			if !dead[x.part][k] || r.Offset < behind[n.Partition] {
 				n.Trailing = 0
 				continue
 			}

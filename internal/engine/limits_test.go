@@ -131,6 +131,11 @@ func TestLettersAccepted(t *testing.T) {
 	db.Do("update oncesink.offsets set letters_free = 0")
 	e.must(e.writeSome(0, 50, all))
 	db.Want("50", "select count(*) from oncesink.dead_letters")
+
+	// A topic that is made anew has had no letters, and nobody has let any pass.
+	db.Do("update oncesink.offsets set letters_free = 1000")
+	e.recreate("o")
+	e.wantFlood(e.writeSome(0, 50, all))
 }
 
 // A mapping that refuses every record by the server's word is given up after as many as the limits allow, not after all: whether they are

@@ -34,9 +34,10 @@ const ResolveLetters = `update oncesink.dead_letters d
  where d.sink_group = $1::text and d.topic_id = w.topic_id::uuid and d.partition = w.partition
    and d."offset" >= w.low and d."offset" < w.high and d.status in ('new', 'retry')`
 
-// HighestLetter is the offset of a partition's last dead letter, whatever became of it; null without any.
-const HighestLetter = `select max("offset") from oncesink.dead_letters
- where sink_group = $1::text and topic_id = $2::text::uuid and partition = $3::integer`
+// HighestLetters are the offsets of partitions' last dead letters, whatever became of them, in the partitions' order; null without any.
+const HighestLetters = `select (select max(d."offset") from oncesink.dead_letters d
+         where d.sink_group = $1::text and d.topic_id = w.topic_id::uuid and d.partition = w.partition)
+  from unnest($2::text[], $3::integer[]) with ordinality as w(topic_id, partition, n) order by n`
 
 // CountRequests says how many letters of each partition somebody wants to be tried again.
 const CountRequests = `select topic, partition, count(*) from oncesink.dead_letters

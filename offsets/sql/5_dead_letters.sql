@@ -115,3 +115,34 @@ begin
     return format('%s/%s: what can''t be written from offset %s to %s becomes dead letters, however many',
                   r.topic, r.partition, r.next_offset, below_offset - 1);
 end $$;
+
+-- As in version 1, but that the new topic has had no letters.
+create or replace function oncesink.adopt(group_name text, topic_name text, new_topic_id uuid) returns setof text
+language plpgsql as $$
+declare
+    locked oncesink.offsets[];
+    r      oncesink.offsets;
+    above  int;
+begin
+    if new_topic_id is null then
+        raise exception using errcode = 'invalid_parameter_value', message = 'oncesink: adopt needs the id of the new topic';
+    end if;
+    locked := array(select l from oncesink.lock_rows(group_name, topic_name, null) l
+                     where l.topic_id is distinct from new_topic_id order by l.partition);
+    if cardinality(locked) = 0 then
+        raise exception using errcode = 'object_not_in_prerequisite_state',
+            message = format('oncesink: group %s has topic %s with the id %s already', group_name, topic_name, new_topic_id);
+    end if;
+    select oncesink.generation_of(topic_name, new_topic_id, max(l.generation) + 1) into above from unnest(locked) l;
+    foreach r in array locked loop
+        update oncesink.offsets o
+           set topic_id = new_topic_id, cluster_id = null, generation = above,
+               source = oncesink.source_of(r.topic, new_topic_id, r.partition, above),
+               next_offset = 0, first_offset = 0, letters = 0, letters_from = 0, letters_to = 0, letters_run = 0, letters_free = 0, leader_epoch = -1, last_timestamp = null, moved_at = clock_timestamp(),
+               fence = gen_random_uuid(), fence_count = o.fence_count + 1
+         where o.sink_group = r.sink_group and o.topic = r.topic and o.partition = r.partition;
+        update oncesink.mappings m set since = 0
+         where m.sink_group = r.sink_group and m.topic = r.topic and m.partition = r.partition;
+        return next format('%s/%s: generation %s at %s -> generation %s at 0', r.topic, r.partition, r.generation, r.next_offset, above);
+    end loop;
+end $$;
