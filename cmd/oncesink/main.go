@@ -28,6 +28,8 @@ const (
 	exitFailed = 1 // at run time: partitions that halted, a demo whose tables differ
 	exitConfig = 2 // a person has to change the configuration or the environment first
 	exitFound  = 3 // check found something
+	// records were not written: a retry's were refused again, or dead letters are new where that is asked for
+	exitLetters = 4
 )
 
 func main() {
@@ -64,7 +66,8 @@ The rows of a batch and the positions after it are one transaction: redelivery, 
 paused processes and replay from offset zero change nothing.
 
 Exit codes: 0 done, 1 failed at run time, 2 the configuration or the environment has to
-be changed first, 3 check found what keeps a replay from giving the same rows.`,
+be changed first, 3 check found what keeps a replay from giving the same rows, 4 records are
+dead letters, where the command was to tell.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
@@ -76,7 +79,7 @@ be changed first, 3 check found what keeps a replay from giving the same rows.`,
 		return &usageError{fmt.Errorf("%w: see `%s --help`", err, cmd.CommandPath())}
 	})
 	root.AddCommand(newRunCommand(), newInitCommand(), newCheckCommand(), newStatusCommand(),
-		newReplayCommand(), newRebuildCommand(), newBackfillCommand(), newVerifyCommand(), newRollupCommand(), newDemoCommand(), newGenerateCommand(), newVersionCommand())
+		newDeadLettersCommand(), newReplayCommand(), newRebuildCommand(), newBackfillCommand(), newVerifyCommand(), newRollupCommand(), newDemoCommand(), newGenerateCommand(), newVersionCommand())
 	root.InitDefaultHelpCmd()
 	help, _, _ := root.Find([]string{"help"})
 	help.Run = nil
@@ -135,7 +138,11 @@ func exitCode(err error) int {
 		halted *haltedError
 		found  *findingsError
 		sample *sampleError
+		dead   *lettersError
 	)
+	if errors.As(err, &dead) {
+		return exitLetters
+	}
 	if errors.As(err, &found) || errors.As(err, &sample) {
 		return exitFound
 	}

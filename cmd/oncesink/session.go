@@ -84,7 +84,7 @@ func load(f flags, stderr io.Writer) (*session, error) {
 func loadTables(f flags, stderr io.Writer) (*session, error) {
 	s, err := load(f, stderr)
 	if err == nil && len(s.sinkCfg.Tables) == 0 {
-		return nil, &environmentError{"`tables: []` is for the init, status and replay of a program that has handlers of its own: run that program, or list the tables that are to be written"}
+		return nil, &environmentError{"`tables: []` is for the init, status, dead-letters and replay of a program that has handlers of its own: run that program, or list the tables that are to be written"}
 	}
 	return s, err
 }

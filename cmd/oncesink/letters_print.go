@@ -1,0 +1,425 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+
+	"github.com/oncesink/oncesink/internal/letters"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// screen is how wide a terminal is at least.
+const screen = 80
+
+// lettersReport is what `oncesink dead-letters list --json` prints.
+type lettersReport struct {
+	Group   string       `json:"group"`
+	Letters []letterJSON `json:"letters"`
+	More    int64        `json:"more"` // that are not listed
+}
+
+// letterJSON is a letter with its payload in the form in which it can be read.
+type letterJSON struct {
+	letters.Letter
+	*payloadJSON
+}
+
+// payloadJSON is what is of the record. What is no text is in base64 instead.
+type payloadJSON struct {
+	Message string       `json:"message"`
+	Key     *string      `json:"key"`
+	Key64   []byte       `json:"key_base64,omitempty"`
+	Value   *string      `json:"value"`
+	Value64 []byte       `json:"value_base64,omitempty"`
+	Headers []headerJSON `json:"headers"`
+}
+
+type headerJSON struct {
+	Name    string  `json:"name"`
+	Name64  []byte  `json:"name_base64,omitempty"`
+	Value   *string `json:"value"`
+	Value64 []byte  `json:"value_base64,omitempty"`
+}
+
+func lettersJSON(list []letters.Letter) []letterJSON {
+	out := make([]letterJSON, 0, len(list))
+	for _, l := range list {
+		j := letterJSON{Letter: l}
+		if p := l.Payload; p != nil {
+			j.payloadJSON = &payloadJSON{Message: p.Message, Headers: []headerJSON{}}
+			j.Key, j.Key64 = asText(p.Key)
+			j.Value, j.Value64 = asText(p.Value)
+			for _, h := range p.Headers {
+				var one headerJSON
+				if name, raw := asText([]byte(h.Key)); name != nil {
+					one.Name = *name
+				} else {
+					one.Name64 = raw
+				}
+				one.Value, one.Value64 = asText(h.Value)
+				j.Headers = append(j.Headers, one)
+			}
+		}
+		out = append(out, j)
+	}
+	return out
+}
+
+// asText returns bytes as text if they are one, and as they are if not.
+func asText(b []byte) (*string, []byte) {
+	if b == nil || !utf8.Valid(b) {
+		return nil, b
+	}
+	s := string(b)
+	return &s, nil
+}
+
+// exportedLetter is a line of an export. Bytes are in base64.
+type exportedLetter struct {
+	Topic      string           `json:"topic"`
+	Partition  int32            `json:"partition"`
+	Offset     int64            `json:"offset"`
+	Time       *time.Time       `json:"time"`
+	Key        []byte           `json:"key"`
+	Value      []byte           `json:"value"`
+	Headers    []exportedHeader `json:"headers"`
+	Code       string           `json:"code"`
+	Message    string           `json:"message"`
+	Table      string           `json:"table"`
+	Column     string           `json:"column"`
+	Constraint string           `json:"constraint"`
+	Status     string           `json:"status"`
+	Attempts   int32            `json:"attempts"`
+	Recorded   time.Time        `json:"recorded_at"`
+	Generation int32            `json:"generation"`
+}
+
+type exportedHeader struct {
+	Name  []byte `json:"name"`
+	Value []byte `json:"value"`
+}
+
+func exported(l *letters.Letter) exportedLetter {
+	headers := make([]exportedHeader, 0, len(l.Headers))
+	for _, h := range l.Headers {
+		headers = append(headers, exportedHeader{[]byte(h.Key), h.Value})
+	}
+	return exportedLetter{l.Topic, l.Partition, l.Offset, l.Time, l.Key, l.Value, headers, l.Code, l.Message, l.Table, l.Column, l.Constraint,
+		l.Status, l.Attempts, l.Recorded, l.Generation}
+}
+
+// printLetters lists letters: as a table, or, with what is of their records, one below the other.
+func printLetters(w io.Writer, list []letters.Letter, payload bool) {
+	if payload {
+		for i := range list {
+			l := &list[i]
+			printWrapped(w, "", l.Place()+" "+when(l.Recorded)+" "+whatRefused(l)+", "+whatBecame(l))
+			for _, line := range payloadLines(l.Payload) {
+				fmt.Fprintln(w, text.Snip("  "+oneLine(line), screen, "…"))
+			}
+		}
+		return
+	}
+	if len(list) == 0 {
+		return
+	}
+	place, target := 0, 0
+	for i := range list {
+		place, target = max(place, text.StringWidth(list[i].Place())), max(target, text.StringWidth(targetOf(&list[i])))
+	}
+	const rest = 2 + 14 + 2 + 7 + 2 + 2 + 9 + 2 + 5 // the other columns, and what lies between all of them
+	target = min(max(target, 6), max(22, screen-rest-max(place, 6)))
+	place = min(max(place, 6), screen-rest-target)
+	t := table.NewWriter()
+	style := table.StyleDefault
+	style.Options = table.OptionsNoBordersAndSeparators
+	style.Format.Header = text.FormatDefault
+	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
+	t.SetStyle(style)
+	t.SetColumnConfigs([]table.ColumnConfig{
+		{Number: 1, WidthMax: place, WidthMaxEnforcer: text.WrapHard}, {Number: 4, WidthMax: target, WidthMaxEnforcer: text.WrapHard},
+		{Number: 6, Align: text.AlignRight, AlignHeader: text.AlignRight},
+	})
+	t.AppendHeader(table.Row{"letter", "since", "code", "refused by", "status", "tries"})
+	for i := range list {
+		l := &list[i]
+		t.AppendRow(table.Row{l.Place(), l.Recorded.Format("01-02 15:04:05"), codeOf(l.Code), targetOf(l), l.Status, l.Attempts})
+	}
+	for line := range strings.Lines(t.Render() + "\n") {
+		fmt.Fprintln(w, strings.TrimRight(line, " \n"))
+	}
+	printMeanings(w, list)
+}
+
+// printMeanings says what the codes of a list mean.
+func printMeanings(w io.Writer, list []letters.Letter) {
+	var said []string
+	for i := range list {
+		if !slices.Contains(said, list[i].Code) {
+			said = append(said, list[i].Code)
+			printWrapped(w, "", codeOf(list[i].Code)+": "+list[i].Reason)
+		}
+	}
+}
+
+// printMore says how many there are beside those that are listed.
+func printMore(w io.Writer, listed int, all int64, unfiltered bool) {
+	switch more := all - int64(listed); {
+	case all == 0 && unfiltered:
+		fmt.Fprintln(w, "no dead letters are open")
+	case all == 0:
+		fmt.Fprintln(w, "no such dead letters")
+	case more > 0:
+		printWrapped(w, "", fmt.Sprintf("%s more: see --limit, filters such as --code, or `oncesink dead-letters stats`", thousands(int(more))))
+	}
+}
+
+// printLetter shows one letter.
+func printLetter(w io.Writer, l *letters.Letter) {
+	say := func(name, value string) {
+		if value != "" {
+			printWrapped(w, "", fmt.Sprintf("%-11s", name)+" "+value)
+		}
+	}
+	say("letter", l.Place())
+	if l.Generation > 0 {
+		say("generation", fmt.Sprintf("%d: the topic was recreated before it", l.Generation))
+	}
+	say("status", whatBecame(l))
+	say("code", codeOf(l.Code)+": "+l.Reason)
+	say("refused by", targetOf(l))
+	say("constraint", printable(l.Constraint))
+	say("since", when(l.Recorded))
+	if !l.Tried.Equal(l.Recorded) {
+		say("last tried", when(l.Tried))
+	}
+	if l.Time != nil {
+		say("record of", when(*l.Time))
+	}
+	say("size", "key "+bytesOf(l.KeyBytes)+", value "+bytesOf(l.ValueBytes))
+	if l.Payload == nil {
+		printWrapped(w, "", "the message, which may quote the record, and the record itself: --payload")
+		return
+	}
+	for _, line := range payloadLines(l.Payload) {
+		fmt.Fprintln(w, line)
+	}
+}
+
+// payloadLines are what is of the record, whole.
+func payloadLines(p *letters.Payload) []string {
+	value := legible(p.Value)
+	if p.Value == nil {
+		value = "none: a tombstone"
+	}
+	lines := []string{"message     " + legible([]byte(p.Message)), "value       " + value}
+	if p.Key != nil {
+		lines = slices.Insert(lines, 1, "key         "+legible(p.Key))
+	}
+	for _, h := range p.Headers {
+		lines = append(lines, "header      "+headerText(h))
+	}
+	return lines
+}
+
+func headerText(h sink.Header) string {
+	if h.Value == nil {
+		return legible([]byte(h.Key))
+	}
+	return legible([]byte(h.Key)) + ": " + legible(h.Value)
+}
+
+// legible is a text without what a terminal would act on, or hexadecimal digits of what is none.
+func legible(b []byte) string {
+	if !utf8.Valid(b) || slices.Contains(b, 0) {
+		return fmt.Sprintf(`\x%x`, b)
+	}
+	var s strings.Builder
+	for _, r := range string(b) {
+		if r == '\n' || r == '\t' || strconv.IsPrint(r) {
+			s.WriteRune(r)
+		} else {
+			s.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
+		}
+	}
+	return s.String()
+}
+
+func oneLine(s string) string {
+	return strings.NewReplacer("\n", " ", "\t", " ").Replace(s)
+}
+
+func when(t time.Time) string { return t.Format("2006-01-02 15:04:05Z") }
+
+func bytesOf(n *int64) string {
+	if n == nil {
+		return "none"
+	}
+	return thousands(int(*n)) + " bytes"
+}
+
+// codeOf names a code, and the one of a handler's errors, which have none.
+func codeOf(code string) string {
+	if code == "" {
+		return "handler"
+	}
+	return printable(code)
+}
+
+func targetOf(l *letters.Letter) string { return printable(letters.Target(l.Table, l.Column)) }
+
+// whatRefused names the code and what refused the record.
+func whatRefused(l *letters.Letter) string {
+	if target := targetOf(l); target != "" {
+		return codeOf(l.Code) + ", " + target
+	}
+	return codeOf(l.Code)
+}
+
+// whatBecame says what became of a letter.
+func whatBecame(l *letters.Letter) string {
+	s := l.Status
+	if l.Late {
+		s += " (late)"
+	}
+	if l.Settled != nil {
+		s += " " + when(*l.Settled)
+		if l.SettledBy != "" {
+			s += " by " + printable(l.SettledBy)
+		}
+	}
+	if l.Attempts > 1 {
+		s += fmt.Sprintf(", refused %d times", l.Attempts)
+	}
+	return s
+}
+
+// printKinds says which letters there are of each kind.
+func printKinds(w io.Writer, indent string, kinds []letters.Kind) {
+	const most = 20
+	for i, k := range kinds {
+		if i == most {
+			fmt.Fprintf(w, "%s%d more kind(s): `oncesink dead-letters stats`\n", indent, len(kinds)-most)
+			return
+		}
+		printWrapped(w, indent, kindText(&k, k.Topic+", "))
+	}
+}
+
+func kindText(k *letters.Kind, topic string) string {
+	what := topic + codeOf(k.Code)
+	if target := printable(letters.Target(k.Table, k.Column)); target != "" {
+		what += ", " + target
+	}
+	return fmt.Sprintf("%s x %s: %s", thousands(int(k.Letters)), what, k.Reason)
+}
+
+// statsReport is what `oncesink dead-letters stats --json` prints.
+type statsReport struct {
+	Group string         `json:"group"`
+	Kinds []letters.Kind `json:"kinds"`
+}
+
+func (r *statsReport) count(status string) (n int64) {
+	for _, k := range r.Kinds {
+		if k.Status == status {
+			n += k.Letters
+		}
+	}
+	return n
+}
+
+func (r *statsReport) print(w io.Writer, unfiltered bool) {
+	if len(r.Kinds) == 0 {
+		if unfiltered {
+			fmt.Fprintln(w, "no dead letters")
+		} else {
+			fmt.Fprintln(w, "no such dead letters")
+		}
+		return
+	}
+	for i := 0; i < len(r.Kinds); {
+		j := i
+		of := statsReport{}
+		for ; j < len(r.Kinds) && r.Kinds[j].Topic == r.Kinds[i].Topic; j++ {
+			of.Kinds = append(of.Kinds, r.Kinds[j])
+		}
+		i = j
+		of.printTopic(w)
+	}
+}
+
+// printTopic prints kinds of one topic, by what became of the letters.
+func (r *statsReport) printTopic(w io.Writer) {
+	var sums []string
+	for _, status := range letters.All {
+		if n := r.count(status); n > 0 {
+			sums = append(sums, thousands(int(n))+" "+status)
+		}
+	}
+	printWrapped(w, "", r.Kinds[0].Topic+": "+strings.Join(sums, ", "))
+	for _, status := range letters.All {
+		for _, k := range r.Kinds {
+			if k.Status != status {
+				continue
+			}
+			printWrapped(w, "  ", k.Status+": "+kindText(&k, ""))
+			span := "first " + when(k.First) + ", last tried " + when(k.Last)
+			if k.Attempts > 1 {
+				span += fmt.Sprintf(", up to %d times", k.Attempts)
+			}
+			printWrapped(w, "    ", span)
+		}
+	}
+}
+
+// discardReport is what `oncesink dead-letters discard --json` prints.
+type discardReport struct {
+	Group   string         `json:"group"`
+	DryRun  bool           `json:"dry_run"`
+	Undo    bool           `json:"undo"`
+	Letters int64          `json:"letters"` // that the filters pick
+	Kinds   []letters.Kind `json:"kinds"`
+	Done    int64          `json:"done"` // discarded, or made new again
+}
+
+func sumOf(kinds []letters.Kind) (n int64) {
+	for _, k := range kinds {
+		n += k.Letters
+	}
+	return n
+}
+
+func (r *discardReport) printPlan(w io.Writer) {
+	if n := sumOf(r.Kinds); n > 0 {
+		done := "to be discarded"
+		if r.Undo {
+			done = "to be new again"
+		}
+		fmt.Fprintf(w, "%s dead letter(s) %s:\n", thousands(int(n)), done)
+		printKinds(w, "  ", r.Kinds)
+	}
+}
+
+func (r *discardReport) print(w io.Writer) {
+	switch {
+	case r.Letters == 0 && r.Undo:
+		fmt.Fprintln(w, "no such letters are discarded")
+	case r.Letters == 0:
+		fmt.Fprintln(w, "no such dead letters are open")
+	case r.DryRun:
+		fmt.Fprintln(w, "not done: --dry-run")
+	case r.Undo:
+		fmt.Fprintf(w, "%s dead letter(s) are new again\n", thousands(int(r.Done)))
+	default:
+		fmt.Fprintf(w, "%s dead letter(s) discarded: they stay in the table, and --undo makes them new again\n", thousands(int(r.Done)))
+	}
+}
