@@ -131,32 +131,40 @@ func printLetters(w io.Writer, list []letters.Letter, payload bool) {
 	if len(list) == 0 {
 		return
 	}
-	place, target := 0, 0
+	place, target := len("letter"), len("refused by")
 	for i := range list {
 		place, target = max(place, text.StringWidth(list[i].Place())), max(target, text.StringWidth(targetOf(&list[i])))
 	}
 	const rest = 2 + 14 + 2 + 7 + 2 + 2 + 9 + 2 + 5 // the other columns, and what lies between all of them
-	target = min(max(target, 6), max(22, screen-rest-max(place, 6)))
-	place = min(max(place, 6), screen-rest-target)
+	if place+target+rest <= screen {
+		printTable(w, list)
+	} else {
+		for i := range list {
+			l := &list[i]
+			fmt.Fprintln(w, l.Place())
+			printWrapped(w, "  ", strings.TrimSuffix(short(l.Recorded)+"  "+l.Status+fmt.Sprintf(" (%d)  ", l.Attempts)+whatRefused(l), ", "))
+		}
+	}
+	printMeanings(w, list)
+}
+
+// printTable lists letters whose names are short enough.
+func printTable(w io.Writer, list []letters.Letter) {
 	t := table.NewWriter()
 	style := table.StyleDefault
 	style.Options = table.OptionsNoBordersAndSeparators
 	style.Format.Header = text.FormatDefault
 	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
 	t.SetStyle(style)
-	t.SetColumnConfigs([]table.ColumnConfig{
-		{Number: 1, WidthMax: place, WidthMaxEnforcer: text.WrapHard}, {Number: 4, WidthMax: target, WidthMaxEnforcer: text.WrapHard},
-		{Number: 6, Align: text.AlignRight, AlignHeader: text.AlignRight},
-	})
+	t.SetColumnConfigs([]table.ColumnConfig{{Number: 6, Align: text.AlignRight, AlignHeader: text.AlignRight}})
 	t.AppendHeader(table.Row{"letter", "since", "code", "refused by", "status", "tries"})
 	for i := range list {
 		l := &list[i]
-		t.AppendRow(table.Row{l.Place(), l.Recorded.Format("01-02 15:04:05"), codeOf(l.Code), targetOf(l), l.Status, l.Attempts})
+		t.AppendRow(table.Row{l.Place(), short(l.Recorded), codeOf(l.Code), targetOf(l), l.Status, l.Attempts})
 	}
 	for line := range strings.Lines(t.Render() + "\n") {
 		fmt.Fprintln(w, strings.TrimRight(line, " \n"))
 	}
-	printMeanings(w, list)
 }
 
 // printMeanings says what the codes of a list mean.
@@ -178,7 +186,7 @@ func printMore(w io.Writer, listed int, all int64, unfiltered bool) {
 	case all == 0:
 		fmt.Fprintln(w, "no such dead letters")
 	case more > 0:
-		printWrapped(w, "", fmt.Sprintf("%s more: see --limit, filters such as --code, or `oncesink dead-letters stats`", thousands(int(more))))
+		printWrapped(w, "", fmt.Sprintf("%s more: take a higher --limit, or filters such as --code; stats counts them", thousands(int(more))))
 	}
 }
 
@@ -186,7 +194,8 @@ func printMore(w io.Writer, listed int, all int64, unfiltered bool) {
 func printLetter(w io.Writer, l *letters.Letter) {
 	say := func(name, value string) {
 		if value != "" {
-			printWrapped(w, "", fmt.Sprintf("%-11s", name)+" "+value)
+			const width = 11
+			fmt.Fprintf(w, "%-*s %s\n", width, name, strings.ReplaceAll(text.WrapSoft(value, screen-width-1), "\n", "\n"+strings.Repeat(" ", width+1)))
 		}
 	}
 	say("letter", l.Place())
@@ -258,6 +267,9 @@ func oneLine(s string) string {
 }
 
 func when(t time.Time) string { return t.Format("2006-01-02 15:04:05Z") }
+
+// short is a time without its year.
+func short(t time.Time) string { return t.Format("01-02 15:04:05") }
 
 func bytesOf(n *int64) string {
 	if n == nil {

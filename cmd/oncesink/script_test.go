@@ -54,7 +54,7 @@ func TestScripts(t *testing.T) {
 		Setup: setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "refused": refused, "normalise": normalise,
-			"topic": createTopic, "produce": produce, "transact": transact, "trim": trim, "drop": drop, "sql": sql, "gone": gone,
+			"topic": createTopic, "produce": produce, "transact": transact, "trim": trim, "drop": drop, "sql": sql, "gone": gone, "owned": owned,
 		},
 	})
 }
@@ -188,6 +188,8 @@ var varying = []struct {
 	stands  string
 }{
 	{regexp.MustCompile(`\d{4}-\d\d-\d\dT[0-9:.]+(Z|[+-]\d\d:\d\d)`), "TIME"},
+	{regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ`), "TIME"},
+	{regexp.MustCompile(`\b\d\d-\d\d \d\d:\d\d:\d\d\b`), "TIME"},
 	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "ADDRESS"},
 	{regexp.MustCompile(`("lag_seconds": )\d*[1-9]\d*(\.\d+)?|("lag_seconds": )0\.\d+`), "${1}${3}SECONDS"},
 	{regexp.MustCompile(`("owner": )"[^"]+"`), `${1}"OWNER"`},
@@ -324,5 +326,18 @@ func gone(ts *testscript.TestScript, _ bool, _ []string) {
 	for left := true; left; {
 		ts.Check(conn.QueryRow(ctx, `select exists (select from pg_stat_activity
 			where application_name like 'oncesink%' and datname = current_database())`).Scan(&left))
+	}
+}
+
+// owned waits until every partition that has a position is owned by a process that has a session.
+func owned(ts *testscript.TestScript, _ bool, _ []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, ts.Getenv("DATABASE_URL"))
+	ts.Check(err)
+	defer conn.Close(ctx)
+	for all := false; !all; {
+		ts.Check(conn.QueryRow(ctx, `select count(*) > 0 and bool_and(exists (select from pg_stat_activity a
+			where a.application_name like 'oncesink%' || o.instance and a.datname = current_database())) from oncesink.offsets o`).Scan(&all))
 	}
 }

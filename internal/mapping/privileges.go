@@ -49,13 +49,14 @@ func deletes(tc *sink.TableConfig) bool {
 func Remembers(tc *sink.TableConfig) bool { return deletes(tc) && tc.Guard != sink.GuardNone }
 
 const (
-	ownSchema   = "oncesink"
-	deadLetters = "oncesink.dead_letters"
+	ownSchema       = "oncesink"
+	deadLetters     = "oncesink.dead_letters"
+	deadLetterStats = "oncesink.dead_letter_stats" // a view of them, for people
 )
 
 // GrantOwn grants a role, which is quoted or ROLE, what it needs of the engine's own schema and dead letters.
 func GrantOwn(role string) []string {
-	return []string{grantUsage(ownSchema, role), grant(deadLetterPrivileges, deadLetters, role)}
+	return []string{grantUsage(ownSchema, role), grant(deadLetterPrivileges, deadLetters, role), grant([]string{"SELECT"}, deadLetterStats, role)}
 }
 
 // GrantTarget grants a role what it needs of a target. Schema public is everybody's to use, unless its owner has
