@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,15 +25,17 @@ func newDeadLettersCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dead-letters",
 		Short: "Look at records that could not be written, and settle them",
-		Long: `A record that can't be written is kept whole in oncesink.dead_letters, as a dead letter. It
-is new until somebody has it tried again (retry, then resolved, or new again) or wants
-nothing more of it (discarded). A letter is named by the place of its record,
-TOPIC/PARTITION@OFFSET.
+		Long: `A record that can't be written is kept whole in oncesink.dead_letters, as a
+dead letter. It is new until somebody has it tried again (retry: then resolved,
+or new again) or wants nothing more of it (discarded). A letter is named by the
+place of its record, TOPIC/PARTITION@OFFSET.
 
-Nothing of a record is shown without --payload, and neither is the message of its error, which
-may quote a value: what the error's code means is said instead.
+Nothing of a record is shown without --payload, and neither is the message of
+its error, which may quote a value: what the error's code means is said
+instead.
 
-Kafka need not be there. docs/dead-letters.md is the cookbook.`,
+Kafka need not be there, but to try records again. The cookbook is
+docs/dead-letters.md.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return &usageError{fmt.Errorf("name what to do: list, show, retry, discard, export or stats: see `%s --help`", cmd.CommandPath())}
@@ -46,27 +49,27 @@ Kafka need not be there. docs/dead-letters.md is the cookbook.`,
 // letterFlags pick dead letters.
 type letterFlags struct {
 	flags
-	topic, code, table string
-	partition          int32
-	offset             int64
-	since, until       string
-	status             string // where it can be chosen
+	topic, code, table      string
+	partition, offset       int64
+	hasPartition, hasOffset bool
+	since, until            string
+	status                  string // where it can be chosen
 }
 
 func (f *letterFlags) add(cmd *cobra.Command) {
 	f.flags.add(cmd)
 	cmd.Flags().StringVar(&f.topic, "topic", "", "letters of this topic")
-	cmd.Flags().Int32Var(&f.partition, "partition", -1, "letters of this partition of --topic")
-	cmd.Flags().Int64Var(&f.offset, "offset", -1, "the letter at this offset of --partition")
+	cmd.Flags().Int64Var(&f.partition, "partition", 0, "letters of this partition of --topic")
+	cmd.Flags().Int64Var(&f.offset, "offset", 0, "the letter at this offset of --partition")
 	cmd.Flags().StringVar(&f.code, "code", "", "letters with this code, such as 22P02")
 	cmd.Flags().StringVar(&f.table, "table", "", "letters that this table refused")
-	cmd.Flags().StringVar(&f.since, "since", "", "letters kept since a time (2026-11-24T00:00:00Z), or ago (24h)")
-	cmd.Flags().StringVar(&f.until, "until", "", "letters kept before a time, or ago")
+	cmd.Flags().StringVar(&f.since, "since", "", "letters kept since a time, or so long ago (24h)")
+	cmd.Flags().StringVar(&f.until, "until", "", "letters kept before a time, or so long ago")
 }
 
 // addStatus adds the choice of what became of the letters, and its default.
 func (f *letterFlags) addStatus(cmd *cobra.Command, standard string) {
-	cmd.Flags().StringVar(&f.status, "status", standard, "new, retry, resolved, discarded, several of them, open or all")
+	cmd.Flags().StringVar(&f.status, "status", standard, "statuses, open or all")
 }
 
 // named puts the one argument that there may be, a place, into the flags.
@@ -83,7 +86,8 @@ func (f *letterFlags) named(cmd *cobra.Command, args []string) error {
 	if err := letters.ParsePlace(args[0], &one); err != nil {
 		return &usageError{fmt.Errorf("%q: %w", args[0], err)}
 	}
-	f.topic, f.partition, f.offset = one.Topic, *one.Partition, *one.Offset
+	f.topic, f.partition, f.offset = one.Topic, int64(*one.Partition), *one.Offset
+	f.hasPartition, f.hasOffset = true, true
 	return nil
 }
 
@@ -99,17 +103,18 @@ func onePlace(cmd *cobra.Command, args []string) error {
 func (f *letterFlags) filter(s *session, now time.Time) (out letters.Filter, err error) {
 	out = letters.Filter{Topic: f.topic, Code: f.code}
 	switch {
-	case f.partition < -1 || f.offset < -1:
-		return out, &usageError{errors.New("partitions and offsets begin at 0")}
-	case f.partition >= 0 && f.topic == "":
+	case f.partition < 0 || f.offset < 0 || f.partition > math.MaxInt32:
+		return out, &usageError{errors.New("partitions and offsets are numbers from 0")}
+	case f.hasPartition && f.topic == "":
 		return out, &usageError{errors.New("--partition goes with --topic")}
-	case f.offset >= 0 && f.partition < 0:
+	case f.hasOffset && !f.hasPartition:
 		return out, &usageError{errors.New("--offset goes with --topic and --partition")}
 	}
-	if f.partition >= 0 {
-		out.Partition = &f.partition
+	if f.hasPartition {
+		partition := int32(f.partition)
+		out.Partition = &partition
 	}
-	if f.offset >= 0 {
+	if f.hasOffset {
 		out.Offset = &f.offset
 	}
 	if f.table != "" {
@@ -173,6 +178,8 @@ func (f *letterFlags) withLetters(cmd *cobra.Command, do func(context.Context, *
 		return err
 	}
 	defer s.close()
+	f.hasPartition = f.hasPartition || cmd.Flags().Changed("partition")
+	f.hasOffset = f.hasOffset || cmd.Flags().Changed("offset")
 	filter, err := f.filter(s, time.Now())
 	if err != nil {
 		return err
@@ -201,13 +208,19 @@ func newLettersListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List dead letters, the newest first",
-		Long: `Lists the dead letters of the group that are open, the newest first: the place of the record,
-when it was refused first (UTC), the error's code, the table and column that refused it, what
-became of it, and how often it was refused.
+		Long: `Lists the open dead letters of the group, the newest first: the place of the
+record, when it was refused first (UTC), the error's code, the table and column
+that refused it, what became of it, and how often it was refused.
 
---payload adds the message, key, value and headers, as text, or as hexadecimal digits after \x
-where they are none; each is cut to the width of the terminal. With --json they are whole, and in base64
-where they are no text.`,
+--payload adds the message, key, value and headers, as text, or as hexadecimal
+digits after \x where they are none, each cut to 80 columns. With --json they
+are whole, and in base64 where they are no text.
+
+--status takes new, retry, resolved, discarded, several of them with commas,
+open (which is new,retry) or all.
+
+--since and --until take a time such as 2026-11-24T00:00:00Z, or how long ago
+it is: 24h, 90m. They are about the first refusal.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if limit < 1 {
@@ -245,9 +258,10 @@ func newLettersShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show TOPIC/PARTITION@OFFSET",
 		Short: "Show one dead letter",
-		Long: `Shows all that is known of a dead letter, whatever became of it; with --payload its message,
-and the record's key, value and headers, whole. Of a topic that was recreated there may be several at
-one place: all are shown, the newest topic's first.`,
+		Long: `Shows all that is known of a dead letter, whatever became of it; with --payload
+also its message, and the record's key, value and headers, whole. Of a topic
+that was recreated there may be several at one place: all are shown, that of
+the newest topic first.`,
 		Args: oneName("letter"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := f.named(cmd, args); err != nil {
@@ -277,7 +291,6 @@ one place: all are shown, the newest topic's first.`,
 	f.flags.add(cmd)
 	cmd.Flags().BoolVar(&payload, "payload", false, "print the message and the record, too")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	f.partition, f.offset = -1, -1
 	return cmd
 }
 
@@ -290,11 +303,11 @@ func newLettersDiscardCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "discard [TOPIC/PARTITION@OFFSET]",
 		Short: "Say that nobody wants dead letters written any more",
-		Long: `Discards the open dead letters that the filters pick: nobody wants their records written any
-more. They stay in the table, with who discarded them, and a replay leaves them discarded.
---undo makes discarded letters new again.
+		Long: `Discards the open dead letters that the filters pick: nobody wants their
+records written any more. They stay in the table, with who discarded them, and
+a replay leaves them discarded. --undo makes discarded letters new again.
 
-It says which letters they are first. Without a filter it wants --all.`,
+It says first which letters they are. Without a filter it wants --all.`,
 		Args: onePlace,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := f.named(cmd, args); err != nil {
@@ -347,10 +360,11 @@ func newLettersStatsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "stats",
 		Short: "Count dead letters by what refused them",
-		Long: `Counts the dead letters of the group by topic, code, table, column and what became of them,
-with when the first was kept and when the last was tried (UTC).
+		Long: `Counts the dead letters of the group by topic, code, table, column and what
+became of them, with when the first was kept and when the last was tried (UTC).
 
-With --fail-if-new it ends with 4 if any of them is new: for a scheduler, or CI.`,
+With --fail-if-new it ends with 4 if any of them is new: for a scheduler, or
+CI.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			statuses, err := f.statuses()
@@ -393,12 +407,14 @@ func newLettersExportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export",
 		Short: "Write dead letters and their records as JSON lines",
-		Long: `Writes the open dead letters that the filters pick as one JSON object a line, whole, by topic,
-partition and offset: the place, the record's time, key, value and headers in base64 (null
-where there is none), the error's code, message, table and column, what became of the letter
-and how often it was refused. It changes nothing. However many there are, one at a time is in memory.
+		Long: `Writes the open dead letters that the filters pick as JSON, one object a line,
+whole, by topic, partition and offset: the place, the record's time, key, value
+and headers in base64 (null where there is none), the error's code, message,
+table and column, what became of the letter and how often it was refused. It
+changes nothing. However many there are, one at a time is in memory.
 
-With --output the file is there when it is complete, and not before.`,
+With --output the file is there when it is complete, and not before; only its
+owner may read it.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			statuses, err := f.statuses()

@@ -69,20 +69,22 @@ func newLettersRetryCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "retry [TOPIC/PARTITION@OFFSET]",
 		Short: "Have the group try dead letters again",
-		Long: `Asks for the open dead letters that the filters pick to be tried again. The process that owns
-their partition does it within about a second, oldest first, under its fence, in transactions
-of their own, some hundreds a second. A letter whose record is written is resolved; one that
-is refused again is new again, with what it is refused for now.
+		Long: `Asks for the open dead letters that the filters pick to be tried again. The
+process that owns their partition does it within about a second, oldest first,
+under its fence, in transactions of their own, at most 500 a second. A letter
+whose record is written is resolved; one that is refused again is new again,
+with what it is refused for now.
 
-It says first which letters they are, which of them wait because nobody reads their partition, and
-where a record may come too late: handlers, tables with guard: none, and events that do
-not have all columns, after later ones have been written. Those are refused again, with code
-ONS31, unless --late says to write them nevertheless. Everywhere else the order of
-the guard decides, as in a replay.
+It says first which letters they are, which of them wait because nobody reads
+their partition, and where a record may come too late: handlers, tables with
+guard: none, and events that do not have all columns, after later ones were
+written. Those are refused again, with code ONS31, unless --late says to write
+them nevertheless. Everywhere else the order of the guard decides, as in a
+replay.
 
---wait follows until none of them is asked for any more, and says what became of them. It
-ends with 4 if some were refused again, and with 1 if some wait in a partition that is
-paused or halted.
+--wait follows until none of them is asked for any more, and says what became
+of them. It ends with 4 if some were refused again, and with 1 if some wait in
+a partition that is paused or halted.
 
 Without a filter it wants --all.`,
 		Args: onePlace,

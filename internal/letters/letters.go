@@ -6,7 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"regexp"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -149,12 +150,15 @@ func (g Group) Check(ctx context.Context) error {
 	return nil
 }
 
-// failed says what failed, without the values of rows; a right that is lacking stays known as one.
-func failed(what string, err error) error {
+// failed says what failed, without the values of rows.
+func failed(what string, err error) error { return fmt.Errorf("%s: %s", what, pgerr.Safe(err)) }
+
+// notSettled is failed of a statement that settles letters, which takes a right that looking at them does not.
+func notSettled(what string, err error) error {
 	if pgerr.SQLState(err) == "42501" {
-		return &sink.ConfigError{Problem: what + ": " + pgerr.Safe(err), Fix: "grant usage on schema oncesink to ROLE; grant select, update on oncesink.dead_letters to ROLE", Cause: err}
+		return &sink.ConfigError{Problem: "the role lacks UPDATE on oncesink.dead_letters", Fix: "grant update on oncesink.dead_letters to ROLE"}
 	}
-	return fmt.Errorf("%s: %s", what, pgerr.Safe(err))
+	return failed(what, err)
 }
 
 const columns = `topic, partition, "offset", generation, recorded, coalesce(code, ''), coalesce(target, ''), coalesce(column_name, ''),
@@ -295,7 +299,7 @@ func (g Group) Discard(ctx context.Context, f Filter, undo bool) (n int64, err e
 	err = g.On.QueryRow(ctx, "select oncesink.discard_dead_letters($1, $2, $3, $4, $5, $6, $7, $8, $9)",
 		append(g.settling(f), undo)...).Scan(&n)
 	if err != nil {
-		return 0, failed("discard dead letters", err)
+		return 0, notSettled("discard dead letters", err)
 	}
 	return n, nil
 }
@@ -310,24 +314,18 @@ var ErrPlace = errors.New("a letter's place is TOPIC/PARTITION@OFFSET, such as o
 
 // ParsePlace reads where a record stands into a filter.
 func ParsePlace(text string, f *Filter) error {
-	log, at, ok := cut(text, "@")
-	topic, number, both := cut(log, "/")
-	if !ok || !both || topic == "" {
+	m := place.FindStringSubmatch(text)
+	if m == nil {
 		return ErrPlace
 	}
-	var partition int32
-	var offset int64
-	if !digits(number, &partition) || !digits(at, &offset) {
+	number, err := strconv.ParseInt(m[2], 10, 32)
+	offset, errOffset := strconv.ParseInt(m[3], 10, 64)
+	if err != nil || errOffset != nil {
 		return ErrPlace
 	}
-	f.Topic, f.Partition, f.Offset = topic, &partition, &offset
+	partition := int32(number)
+	f.Topic, f.Partition, f.Offset = m[1], &partition, &offset
 	return nil
 }
 
-func cut(text, at string) (before, after string, ok bool) {
-	i := strings.LastIndex(text, at)
-	if i < 0 {
-		return text, "", false
-	}
-	return text[:i], text[i+len(at):], true
-}
+var place = regexp.MustCompile(`^([^/@]+)/(\d+)@(\d+)$`)

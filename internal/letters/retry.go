@@ -5,7 +5,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"strconv"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -51,7 +50,7 @@ func Ask(ctx context.Context, pool *pgxpool.Pool, group string, f Filter, late b
 		return err
 	})
 	if err != nil {
-		return nil, failed("ask for dead letters to be tried again", err)
+		return nil, notSettled("ask for dead letters to be tried again", err)
 	}
 	return a, nil
 }
@@ -146,16 +145,4 @@ func (o *Outcome) count(ctx context.Context, on Querier, group string, in log, a
 		return nil
 	})
 	return found, err
-}
-
-// digits reads a number that is written in digits alone.
-func digits[T int32 | int64](text string, into *T) bool {
-	var zero T
-	bits := 64
-	if _, small := any(zero).(int32); small {
-		bits = 32
-	}
-	n, err := strconv.ParseUint(text, 10, bits-1)
-	*into = T(n)
-	return err == nil
 }
