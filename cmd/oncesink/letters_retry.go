@@ -105,8 +105,8 @@ Without a filter it wants --all.`,
 	}
 	f.add(cmd)
 	cmd.Flags().BoolVar(&f.all, "all", false, "all open letters of the group")
-	cmd.Flags().BoolVar(&f.late, "late", false, "write them also where later records may have been written")
-	cmd.Flags().BoolVar(&f.wait, "wait", false, "wait until they are tried, and say what became of them")
+	cmd.Flags().BoolVar(&f.late, "late", false, "write them, whatever came after them")
+	cmd.Flags().BoolVar(&f.wait, "wait", false, "wait for it, and say what became of them")
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "say which letters they are, and change nothing")
 	cmd.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
 	return cmd
