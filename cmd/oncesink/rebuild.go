@@ -252,7 +252,11 @@ func printLoad(w io.Writer, r *rebuild.Result) {
 		}
 	}
 	if r.DeadLetters > 0 {
-		fmt.Fprintf(w, "%d record(s) can't be written (select * from oncesink.dead_letters)\n", r.DeadLetters)
+		where := ""
+		if !r.DryRun { // else they are the stage's alone
+			where = ": `oncesink dead-letters list`"
+		}
+		fmt.Fprintf(w, "%d record(s) can't be written%s\n", r.DeadLetters, where)
 	}
 }
 

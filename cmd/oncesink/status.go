@@ -212,7 +212,7 @@ func (r *statusReport) print(w io.Writer) {
 		printWrapped(w, "", n)
 	}
 	for _, topic := range slices.Sorted(maps.Keys(r.DeadLetters)) {
-		fmt.Fprintf(w, "dead letters of %s: %d (select * from oncesink.dead_letters)\n", topic, r.DeadLetters[topic])
+		fmt.Fprintf(w, "dead letters of %s: %d (`oncesink dead-letters stats`)\n", topic, r.DeadLetters[topic])
 	}
 	for _, h := range r.History {
 		fmt.Fprintf(w, "%s lacks the events of %s/%d before offset %d\n", h.Table, h.Topic, h.Partition, h.Since)

@@ -220,6 +220,7 @@ end $oncesink$;
 
 grant usage on schema oncesink to "nobody";
 grant select, insert, update on oncesink.dead_letters to "nobody";
+grant select on oncesink.dead_letter_stats to "nobody";
 set local search_path = public;
 
 -- public.orders
