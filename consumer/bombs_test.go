@@ -1,6 +1,8 @@
 package consumer
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -120,5 +122,57 @@ func TestDecompressionBomb(t *testing.T) {
 	r.must(p.end(t))
 	if n := r.queryInt(`select count(*) from events`); n != 15 {
 		t.Errorf("%d rows", n)
+	}
+}
+
+// Batches that are each within the bound, and together far beyond it, come one after the other: all of them, and never more than the
+// bound between two polls.
+func TestDecompressionBudget(t *testing.T) {
+	const limit, size, bombs = 1 << 20, 700 << 10, 30
+	for _, codec := range []kgo.CompressionCodec{kgo.ZstdCompression(), kgo.GzipCompression(), kgo.Lz4Compression(), kgo.SnappyCompression()} {
+		r := newRig(t, testkafka.Fake(t).ListenAddrs(), "orders", 1)
+		client, err := kgo.NewClient(kgo.SeedBrokers(r.brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(codec), kgo.ProducerBatchMaxBytes(2<<20))
+		r.must(err)
+		defer client.Close()
+		for i := range bombs {
+			r.must(client.ProduceSync(t.Context(), &kgo.Record{Topic: r.topic, Value: fmt.Appendf(nil, `{"id":%d,"v":"%s"}`, i, strings.Repeat(" ", size))}).FirstErr())
+		}
+		r.must(r.start(func(c *Config, _ *sink.Config) { c.MaxDecompressedBytes, c.UntilEnd = limit, true }).wait(t))
+		r.verify(map[int32]int64{0: bombs})
+	}
+}
+
+// What does not fit any more waits for a poll; what never fits is refused.
+func TestDecompressor(t *testing.T) {
+	d, err := newDecompressor(1 << 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	compress := func(n int) []byte {
+		c, err := kgo.DefaultCompressor(kgo.ZstdCompression())
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, codec := c.Compress(new(bytes.Buffer), make([]byte, n))
+		if codec != kgo.CodecZstd {
+			t.Fatal(codec)
+		}
+		return bytes.Clone(out)
+	}
+	half, most, more := compress(500<<10), compress(1<<20), compress(1<<20+1)
+	for i, step := range []struct {
+		src  []byte
+		want error
+		poll bool
+	}{
+		{src: half}, {src: half}, {src: half, want: errLater}, {src: half, poll: true}, {src: most, want: errLater}, {src: most, poll: true},
+		{src: half, want: errLater}, {src: more, want: errLater}, {src: more, want: kgo.ErrMaxDecompress, poll: true},
+	} {
+		if step.poll {
+			d.polled()
+		}
+		if _, err := d.Decompress(step.src, kgo.CodecZstd); !errors.Is(err, step.want) {
+			t.Errorf("step %d: %v, want %v", i, err, step.want)
+		}
 	}
 }

@@ -93,6 +93,7 @@ func (m *member) clientOptions() []kgo.Opt {
 		kgo.FetchMaxBytes(2 << 20),
 		kgo.FetchMaxPartitionBytes(512 << 10),
 		kgo.MaxDecompressBatchBytes(cfg.MaxDecompressedBytes),
+		kgo.WithDecompressor(m.decompressor),
 	}
 	if len(cfg.Assign) == 0 {
 		opts = append(opts,

@@ -124,6 +124,7 @@ func (m *member) fetchError(at offsets.Partition, l *lane, err error) {
 	case l.view().state != running:
 	case errors.As(err, &loss):
 		m.halt(l, &TruncatedError{Partition: at, Group: m.cfg.Group, Position: loss.ConsumedTo, End: loss.ResetTo})
+	case errors.Is(err, errLater): // the client fetches it again
 	case errors.As(err, &large): // the client gives the partition up
 		m.halt(l, &TooLargeError{Partition: at, Group: m.cfg.Group, From: large.Offset, To: large.NextOffset, Limit: m.cfg.MaxDecompressedBytes})
 	case errors.Is(err, kerr.OffsetOutOfRange):

@@ -26,7 +26,8 @@ type member struct {
 	claims  *claimQueue // first attempts
 	retries *claimQueue // and later ones
 
-	decoder *decoder
+	decoder      *decoder
+	decompressor *decompressor
 
 	work    context.Context // ends when transactions and claims must end
 	endWork context.CancelFunc
@@ -68,7 +69,10 @@ func newMember(c *Consumer) *member {
 
 // open builds the client. A client joins its group as soon as it is made, so that
 // the first callbacks can come before this has returned: they wait for opened.
-func (m *member) open() error {
+func (m *member) open() (err error) {
+	if m.decompressor, err = newDecompressor(m.cfg.MaxDecompressedBytes); err != nil {
+		return clientError(err, m.clientFix)
+	}
 	client, err := kgo.NewClient(m.clientOptions()...)
 	if err != nil {
 		return clientError(err, m.clientFix)
@@ -146,6 +150,7 @@ func (m *member) poll(ctx context.Context) {
 		m.mu.Unlock()
 		fetches := m.client.PollRecords(pollCtx, m.cfg.MaxBatchRecords)
 		cancel()
+		m.decompressor.polled()
 		// Records first, controls second: a lane that a control starts must not
 		// see what was fetched before its position was set.
 		m.dispatch(fetches)

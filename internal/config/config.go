@@ -227,7 +227,7 @@ type Limits struct {
 	// Defaults to 16MiB.
 	BufferBytes Size `yaml:"buffer_bytes,omitempty"`
 	// DecompressedBytes bounds what one batch of Kafka's log becomes when it is decompressed. A partition with a larger
-	// one halts. Several such batches may be fetched together. Defaults to 64MiB; less than 2GiB.
+	// one halts. Defaults to 64MiB; less than 2GiB.
 	DecompressedBytes Size `yaml:"decompressed_bytes,omitempty"`
 	// StopTimeout bounds a graceful stop. Defaults to 20s.
 	StopTimeout Duration `yaml:"stop_timeout,omitempty"`
