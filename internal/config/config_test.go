@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -79,6 +80,7 @@ func TestEverything(t *testing.T) {
 	wantSink := sink.Config{
 		TimeZone: "Europe/Berlin", SearchPath: "shop, public", SynchronousCommit: "off", Rounding: "refuse",
 		StatementTimeout: 90 * time.Second, LockTimeout: 500 * time.Millisecond, IdleTimeout: 10 * time.Second, ForeignKeyWait: time.Minute,
+		DeadLetters: sink.DeadLetters{MaxRatio: 0.25, Window: 2000, MaxConsecutive: -1, RetryRate: 50},
 		Tables: []sink.TableConfig{
 			{
 				Name: "shop.orders", Topics: []string{"orders"}, Strategy: sink.Upsert, Key: []string{"order_id"}, Version: "updated_at",
@@ -112,7 +114,7 @@ func TestEverything(t *testing.T) {
 		Topics: map[string]consumer.Start{
 			"orders": {At: consumer.Timestamp, Time: at}, "clicks.v1": {At: consumer.Latest},
 		},
-		SessionTimeout: 10 * time.Second, Writers: 4, MaxBatchRecords: 5000, MaxBatchBytes: 4 << 20, BufferBytes: 64 << 20, StopTimeout: time.Minute,
+		SessionTimeout: 10 * time.Second, Writers: 4, MaxBatchRecords: 5000, MaxBatchBytes: 4 << 20, BufferBytes: 64 << 20, MaxDecompressedBytes: 128 << 20, StopTimeout: time.Minute,
 	}
 	if !got.Topics["orders"].Time.Equal(at) {
 		t.Errorf("start: got %v, want %v", got.Topics["orders"].Time, at)
@@ -342,4 +344,34 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Every key of the configuration can be read: the file of everything names each.
+func TestEveryKeyIsTried(t *testing.T) {
+	doc := string(read(t, "testdata/valid/everything.yaml")) + string(read(t, "testdata/valid/minimal.yaml"))
+	for _, file := range globs(t, "../../examples/*.yaml", "testdata/broken/*.yaml") {
+		doc += string(read(t, file))
+	}
+	seen := map[reflect.Type]bool{}
+	var walk func(reflect.Type)
+	walk = func(typ reflect.Type) {
+		for typ.Kind() == reflect.Pointer || typ.Kind() == reflect.Slice || typ.Kind() == reflect.Map {
+			typ = typ.Elem()
+		}
+		if typ.Kind() != reflect.Struct || seen[typ] {
+			return
+		}
+		seen[typ] = true
+		for i := range typ.NumField() {
+			name, _, _ := strings.Cut(typ.Field(i).Tag.Get("yaml"), ",")
+			if name == "" {
+				continue
+			}
+			if !regexp.MustCompile(`\b` + name + `:`).MatchString(doc) {
+				t.Errorf("no file names %s of %s", name, typ)
+			}
+			walk(typ.Field(i).Type)
+		}
+	}
+	walk(reflect.TypeFor[Config]())
 }

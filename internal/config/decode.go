@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strconv"
@@ -90,12 +91,18 @@ func (d *decoder) plain(path string, n ast.Node, text string, v reflect.Value) {
 	switch v.Kind() {
 	case reflect.String:
 		v.SetString(text)
-	case reflect.Int, reflect.Int32:
+	case reflect.Int, reflect.Int32, reflect.Int64:
 		i, err := strconv.ParseInt(text, 10, v.Type().Bits())
 		if err != nil {
 			d.problem(position(n), path, "must be a whole number")
 		}
 		v.SetInt(i)
+	case reflect.Float64:
+		f, err := strconv.ParseFloat(text, 64)
+		if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
+			d.problem(position(n), path, "must be a number, such as 0.1")
+		}
+		v.SetFloat(f)
 	case reflect.Bool:
 		if text != "true" && text != "false" {
 			d.problem(position(n), path, "must be true or false")
