@@ -31,6 +31,7 @@ type attempt struct {
 	rows    []offsets.Row // as they were when it began
 	row     map[offsets.Partition]*offsets.Row
 	ids     map[string]offsets.Token
+	firsts  map[offsets.Partition]first // that were made
 	failed  []failure
 	later   []*request // left to the patient claimer, which asks the group first
 }
@@ -94,9 +95,17 @@ func (a *attempt) look(ctx context.Context) (err error) {
 	if a.rows, err = a.m.ledger.Rows(ctx, at...); err != nil {
 		return err
 	}
+	said := changes{}
 	for i := range a.rows {
 		a.row[a.rows[i].Partition] = &a.rows[i]
 	}
+	for _, r := range a.open {
+		was, row := r.lane.view().known(), a.row[r.lane.Partition]
+		if row != nil && !was.none && (row.Fence != was.claim.Fence || row.TopicID != was.claim.TopicID) {
+			said.add(r.lane, was, row)
+		}
+	}
+	said.log(a.m.log)
 	return nil
 }
 
@@ -145,7 +154,7 @@ func (a *attempt) makeFirstPositions(ctx context.Context) error {
 	var (
 		resolving sync.WaitGroup
 		mu        sync.Mutex
-		firsts    []offsets.First
+		firsts    []first
 		failed    = map[string]error{}
 	)
 	for _, topic := range a.m.unplaced(at, a.rows) {
@@ -169,7 +178,16 @@ func (a *attempt) makeFirstPositions(ctx context.Context) error {
 	if len(firsts) == 0 {
 		return nil
 	}
-	return a.m.ledger.Begin(ctx, firsts)
+	begin := make([]offsets.First, len(firsts))
+	for i, f := range firsts {
+		begin[i] = f.First
+	}
+	if err := a.m.ledger.Begin(ctx, begin); err != nil {
+		return err
+	}
+	a.firsts = byPartition(firsts)
+	a.m.tellOfMissing(firsts)
+	return nil
 }
 
 // take asks the ledger for what is still open.
@@ -192,17 +210,23 @@ func (a *attempt) take(ctx context.Context) error {
 		return err
 	}
 	var won []win
+	var begun []beginning
 	for i, r := range a.open {
+		again := !r.lane.view().claim.ID.IsZero()
 		ours, err := a.judge(r.lane, claimed[i])
 		ours = ours && !a.m.outlived(claimed[i].Claim)
 		if err != nil {
 			a.failed = append(a.failed, failure{r, err})
+		}
+		if ours && !again {
+			begun = append(begun, a.beginning(claimed[i].Claim))
 		}
 		if !r.answer(claimed[i].Claim, ours) && ours {
 			won = append(won, win{r.lane, claimed[i].Claim})
 		}
 	}
 	a.open = nil
+	tellOfBeginnings(a.m.log, begun)
 	if len(won) > 0 {
 		a.m.control(func() { a.m.begin(won) })
 	}

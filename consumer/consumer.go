@@ -27,6 +27,8 @@ type Consumer struct {
 	// clientFix is what to correct where no Kafka client can be made of the configuration.
 	clientFix string
 	schemas   event.SchemaSource
+	// lookInterval is the constant of the name, but in tests.
+	lookInterval time.Duration
 
 	mu     sync.Mutex
 	held   map[offsets.Partition]bool // claimed at least once by this process (rule 7)

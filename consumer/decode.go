@@ -139,7 +139,7 @@ func (l *lane) nextChunk(limits *Config) (chunk []sink.Record, turns int) {
 	if len(l.raw) == 0 {
 		l.raw = nil
 	}
-	l.decoding = bytesOf(chunk)
+	l.decoding, l.decodeAt = bytesOf(chunk), chunk[0].Timestamp
 	l.rawBytes -= l.decoding
 	return chunk, l.turns
 }

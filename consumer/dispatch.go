@@ -36,6 +36,7 @@ func (m *member) dispatch(fetches kgo.Fetches) {
 				m.halt(l, &offsets.TopicChangedError{Group: m.cfg.Group, Partition: at, Was: l.topicID, Is: id})
 				continue
 			}
+			l.hears(p.LastStableOffset)
 			// Offsets may have holes, but records below the log's start are gone:
 			// if we were to read some of those, somebody deleted them unread.
 			if len(p.Records) > 0 && p.Records[0].Offset > v.next && p.LogStartOffset > v.next {

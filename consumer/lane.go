@@ -43,10 +43,16 @@ type lane struct {
 	claim   offsets.Claim // what we hold; its position is the last committed one
 	next    int64         // offset expected from the next poll
 
+	end   int64     // the last stable offset, as last heard; -1 unknown
+	heard bool      // since the ends were last asked for
+	ahead lookAhead // what a look found between the position and the end
+	told  change    // of the row that was told of last
+
 	beyond   bool          // a record past the lane's bound was polled: see wiring.Parts.Until
 	raw      []sink.Record // polled, not decoded
 	rawBytes int
 	decoding int          // bytes of the records that have left the queue and are not in the part yet
+	decodeAt time.Time    // of the first of them
 	part     *decode.Part // decoded, waiting for a writer
 
 	wait *schemaWait // for a schema that the records being decoded need; nil: they need none
@@ -54,6 +60,7 @@ type lane struct {
 	inFlight bool               // a writer has taken a part, or dead letters are tried again
 	wanted   bool               // whoever tries dead letters again is next
 	flying   int                // its bytes
+	flyingAt time.Time          // of its first record
 	cancel   context.CancelFunc // ends the transaction in flight
 	throttle bool               // fetching is suspended until the lane has drained
 
@@ -62,7 +69,7 @@ type lane struct {
 }
 
 func newLane(p offsets.Partition) *lane {
-	l := &lane{Partition: p, part: new(decode.Part)}
+	l := &lane{Partition: p, part: new(decode.Part), end: -1}
 	l.changed = sync.NewCond(&l.mu)
 	return l
 }
@@ -78,6 +85,7 @@ func (l *lane) take(cancel context.CancelFunc) *decode.Part {
 	p.Claim = l.claim
 	l.part = new(decode.Part)
 	l.inFlight, l.flying, l.cancel = true, p.Bytes(), cancel
+	l.flyingAt = p.Records[0].Timestamp
 	l.changed.Broadcast()
 	return p
 }

@@ -93,6 +93,10 @@ func (m *member) run(parent context.Context, ends *map[offsets.Partition]int64) 
 	m.spawn(func() { m.watch(ctx) })
 	m.spawn(func() { m.retryLetters(m.work) })
 	m.spawn(func() { m.mirror.run(ctx, m) })
+	m.spawn(func() { m.lookAhead(ctx) })
+	if len(m.cfg.Assign) == 0 {
+		m.spawn(func() { m.tellOfWaiting(ctx) })
+	}
 	m.spawn(func() {
 		select {
 		case err := <-m.failed:

@@ -83,6 +83,7 @@ func (c *Consumer) look(ctx context.Context, client *kgo.Client) (*wiring.Outloo
 			o.Warnings = append(o.Warnings, fmt.Sprintf("%s is paused: %s", r.Partition, offsets.Command("resume", c.cfg.Group, r.Topic, r.Partition.Partition)))
 		}
 	}
+	var all []first
 	for _, topic := range m.unplaced(sound, rows) {
 		firsts, err := m.firsts(ctx, topic, ids[topic], rows)
 		if config := (*sink.ConfigError)(nil); errors.As(err, &config) {
@@ -90,12 +91,13 @@ func (c *Consumer) look(ctx context.Context, client *kgo.Client) (*wiring.Outloo
 		} else if err != nil {
 			return nil, err
 		}
-		o.First = append(o.First, firsts...)
+		all = append(all, firsts...)
 	}
-	slices.SortFunc(o.First, func(a, b offsets.First) int {
+	slices.SortFunc(all, func(a, b first) int {
 		return cmp.Or(strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition.Partition, b.Partition.Partition))
 	})
-	return &o.Outlook, m.lookAtFirsts(ctx, o, starts, ends)
+	o.lookAtFirsts(&c.cfg, all, starts, ends)
+	return &o.Outlook, nil
 }
 
 // truncated asks, as the client does before its first fetch (KIP-320), where the epochs ended in which the rows' last
@@ -124,36 +126,21 @@ func (m *member) truncated(ctx context.Context, rows []offsets.Row) (map[offsets
 	return cut, nil
 }
 
-// lookAtFirsts looks where the Kafka group stands that the first positions are taken from.
-func (m *member) lookAtFirsts(ctx context.Context, o *outlook, starts, ends kadm.ListedOffsets) error {
-	without := map[string]int{} // partitions, by topic
-	stands := map[string]kadm.OffsetResponses{}
-	for _, f := range o.First {
-		if m.cfg.Topics[f.Topic].At != Committed {
-			continue
-		}
-		if stands[f.Topic] == nil {
-			found, err := m.stands(ctx, f.Topic)
-			if err != nil {
-				return err
-			}
-			stands[f.Topic] = found
-		}
-		if at, ok := stands[f.Topic].Lookup(f.Topic, f.Partition.Partition); !ok || at.At < 0 {
-			without[f.Topic]++
-			continue
-		}
+// lookAtFirsts looks whether the first positions lie in the log, and for which of them the group has committed nothing.
+func (o *outlook) lookAtFirsts(cfg *Config, firsts []first, starts, ends kadm.ListedOffsets) {
+	for _, f := range firsts {
+		o.First = append(o.First, f.First)
 		start, _ := starts.Lookup(f.Topic, f.Partition.Partition)
 		end, _ := ends.Lookup(f.Topic, f.Partition.Partition)
-		if outside := m.cfg.outside(f.Partition, f.Offset, start.Offset, end.Offset); outside != nil {
+		if outside := cfg.outside(f.Partition, f.Offset, start.Offset, end.Offset); outside != nil && cfg.Topics[f.Topic].At == Committed {
 			o.Halted = append(o.Halted, outside)
 		}
 	}
-	for _, topic := range slices.Sorted(maps.Keys(without)) {
-		o.Warnings = append(o.Warnings, fmt.Sprintf("start: committed: group %s has committed nothing for %d partition(s) of %s: they begin at their beginning. See that the group's name is right",
-			m.cfg.Group, without[topic], topic))
+	missing := missingByTopic(firsts)
+	for _, topic := range slices.Sorted(maps.Keys(missing)) {
+		o.Missing = append(o.Missing, fmt.Sprintf("start: committed: group %s has committed nothing for %d partition(s) of %s: they begin at their beginning. See that the group's name is right",
+			cfg.Group, missing[topic], topic))
 	}
-	return nil
 }
 
 // wants are the partitions that a run would be given if it were alone.

@@ -157,7 +157,7 @@ func TestOutlookOfStarts(t *testing.T) {
 		for _, f := range o.First {
 			s = append(s, fmt.Sprintf("%s at %d", f.Partition, f.Offset))
 		}
-		return strings.Join(append(s, o.Warnings...), ", ")
+		return strings.Join(append(append(s, o.Warnings...), o.Missing...), ", ")
 	}
 	commit := func(partition int32, offset int64, metadata string) {
 		var o kadm.Offsets

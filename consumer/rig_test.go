@@ -182,6 +182,7 @@ func (r *rig) start(change ...func(*Config, *sink.Config)) *process {
 	parts.Ledger, parts.Engine = ledger, s
 	p.Consumer, err = NewWith(cfg, parts)
 	r.must(err)
+	p.lookInterval = 200 * time.Millisecond
 	go func() {
 		defer close(p.done)
 		p.err = p.Run(ctx)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -48,7 +49,7 @@ func (c *Consumer) unplaced(partitions []offsets.Partition, rows []offsets.Row) 
 // firsts resolves where the partitions of a topic begin that have no row; the rows are all of the
 // group's. They are resolved together, so that one that is added later is told from
 // one that merely had no member: it begins at its beginning.
-func (m *member) firsts(ctx context.Context, topic string, id offsets.Token, rows []offsets.Row) ([]offsets.First, error) {
+func (m *member) firsts(ctx context.Context, topic string, id offsets.Token, rows []offsets.Row) ([]first, error) {
 	known := map[offsets.Partition]bool{}
 	for _, r := range rows {
 		if r.Topic == topic {
@@ -56,27 +57,61 @@ func (m *member) firsts(ctx context.Context, topic string, id offsets.Token, row
 		}
 	}
 	start := m.cfg.Topics[topic]
+	why := start.policy()
 	if len(known) > 0 {
-		start = Start{At: Earliest}
+		start, why = Start{At: Earliest}, "the partition is new in a topic that is known: its beginning"
 	}
-	at, err := m.resolve(ctx, topic, start)
+	at, missing, err := m.resolve(ctx, topic, start)
 	if err != nil {
 		return nil, err
 	}
-	var firsts []offsets.First
+	var firsts []first
 	for p, offset := range at {
-		if !known[p] && !m.wasHeld(p) {
-			firsts = append(firsts, offsets.First{Partition: p, TopicID: id, Offset: offset})
+		if known[p] || m.wasHeld(p) {
+			continue
 		}
+		f := first{offsets.First{Partition: p, TopicID: id, Offset: offset}, why, missing[p]}
+		if f.missing {
+			f.why += ", which the group has not: its beginning"
+		}
+		firsts = append(firsts, f)
 	}
 	return firsts, nil
 }
 
-// resolve turns a start policy into an offset for each partition of a topic.
-func (m *member) resolve(ctx context.Context, topic string, s Start) (map[offsets.Partition]int64, error) {
+// first is a first position, and why it is that one.
+type first struct {
+	offsets.First
+	why     string
+	missing bool // nothing was committed for it, as `start: committed` wants
+}
+
+func byPartition(firsts []first) map[offsets.Partition]first {
+	m := make(map[offsets.Partition]first, len(firsts))
+	for _, f := range firsts {
+		m[f.Partition] = f
+	}
+	return m
+}
+
+// policy is the start as the configuration has it.
+func (s Start) policy() string {
+	switch s.At {
+	case Latest:
+		return "start: latest"
+	case Timestamp:
+		return "start: " + s.Time.UTC().Format(time.RFC3339Nano)
+	case Committed:
+		return "start: committed"
+	}
+	return "start: earliest"
+}
+
+// resolve turns a start policy into an offset for each partition of a topic; missing are those for which nothing was committed.
+func (m *member) resolve(ctx context.Context, topic string, s Start) (at map[offsets.Partition]int64, missing map[offsets.Partition]bool, err error) {
 	beginnings, err := m.admin.ListStartOffsets(ctx, topic)
 	if err = errors.Join(err, beginnings.Error()); err != nil {
-		return nil, fmt.Errorf("list start offsets of %s: %w", topic, err)
+		return nil, nil, fmt.Errorf("list start offsets of %s: %w", topic, err)
 	}
 	chosen := beginnings
 	switch s.At {
@@ -88,27 +123,28 @@ func (m *member) resolve(ctx context.Context, topic string, s Start) (map[offset
 		return m.committed(ctx, topic, beginnings)
 	}
 	if err = errors.Join(err, chosen.Error()); err != nil {
-		return nil, fmt.Errorf("list offsets of %s: %w", topic, err)
+		return nil, nil, fmt.Errorf("list offsets of %s: %w", topic, err)
 	}
-	at := map[offsets.Partition]int64{}
+	at = map[offsets.Partition]int64{}
 	chosen.Each(func(o kadm.ListedOffset) {
 		at[offsets.Partition{Topic: o.Topic, Partition: o.Partition}] = o.Offset
 	})
-	return at, nil
+	return at, nil, nil
 }
 
 // committed reads where the Kafka group stands, once: to take over from another
 // consumer. Our own mirrored copies are refused: they would turn a lost ledger
 // into a silent gap.
-func (m *member) committed(ctx context.Context, topic string, beginnings kadm.ListedOffsets) (map[offsets.Partition]int64, error) {
+func (m *member) committed(ctx context.Context, topic string, beginnings kadm.ListedOffsets) (at map[offsets.Partition]int64, missing map[offsets.Partition]bool, err error) {
 	offs, err := m.stands(ctx, topic)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	at := map[offsets.Partition]int64{}
+	at, missing = map[offsets.Partition]int64{}, map[offsets.Partition]bool{}
 	var mirrored error
 	beginnings.Each(func(o kadm.ListedOffset) {
-		at[offsets.Partition{Topic: o.Topic, Partition: o.Partition}] = o.Offset
+		p := offsets.Partition{Topic: o.Topic, Partition: o.Partition}
+		at[p], missing[p] = o.Offset, true
 	})
 	offs.Each(func(o kadm.OffsetResponse) {
 		if o.Topic != topic || o.At < 0 {
@@ -120,9 +156,11 @@ func (m *member) committed(ctx context.Context, topic string, beginnings kadm.Li
 				Fix:     "restore the ledger, or choose earliest or a timestamp",
 			}
 		}
-		at[offsets.Partition{Topic: o.Topic, Partition: o.Partition}] = o.At
+		p := offsets.Partition{Topic: o.Topic, Partition: o.Partition}
+		at[p] = o.At
+		delete(missing, p)
 	})
-	return at, mirrored
+	return at, missing, mirrored
 }
 
 // stands returns what the Kafka group has committed for a topic. A group that nobody knows has

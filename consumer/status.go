@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/oncesink/oncesink/sink"
 )
@@ -36,6 +37,12 @@ type PartitionStatus struct {
 	Err error
 	// Position is the offset of the next record to apply, as last committed; -1 before the first claim.
 	Position int64
+	// Lag is how many offsets lie between the position and the last stable offset of the log, as of some seconds ago; 0 where
+	// nothing of them is a record to apply; -1 if it is not known yet.
+	Lag int64
+	// Behind is the age of the next record to apply; 0 where there is none; negative if it is not known: the
+	// record was not looked at yet, or has no timestamp.
+	Behind time.Duration
 	// Records were fetched and wait to be written: those of the transaction in flight, and some hundred that are being decoded, come on top.
 	Records int
 	// Bytes is roughly the memory that the partition's records take, those in flight included.
@@ -88,6 +95,7 @@ func (l *lane) status() (PartitionStatus, bool) {
 	if l.claim.ID.IsZero() {
 		s.Position = -1
 	}
+	s.Lag, s.Behind = l.lag(time.Now())
 	switch {
 	case l.state == claiming && l.cause != nil:
 		s.State = Waiting

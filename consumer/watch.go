@@ -61,6 +61,7 @@ func (m *member) watchOnce(ctx context.Context) {
 		rows[found[i].Partition] = &found[i]
 	}
 	var changed []*lane
+	said := changes{}
 	for p, v := range before {
 		l, row := m.rested(p, v), rows[p]
 		switch {
@@ -69,12 +70,13 @@ func (m *member) watchOnce(ctx context.Context) {
 			m.haltAt(l, fmt.Errorf("%s: %w", p, offsets.ErrNoPosition), sight{known: true})
 		case v.changed(row):
 			changed = append(changed, l)
+			said.add(l, v.known(), row)
 		case v.state == halted:
 			l.see(v, row)
 		}
 	}
 	if len(changed) > 0 {
-		m.log.Info("the ledger was changed: reading it again", "partitions", listed(changed))
+		said.log(m.log)
 		m.lose(changed...)
 	}
 }

@@ -138,7 +138,7 @@ func (s *session) check(ctx context.Context) (*checkReport, *prepared, error) {
 	}
 	r := &checkReport{
 		Group: s.consumer.Group, Tables: p.sink.Describe(), Topics: []topicReport{}, Rollups: []rollupReport{},
-		Warnings: append(append([]string{}, s.cfg.Warnings()...), p.warnings...),
+		Warnings: append(append([]string{}, s.cfg.Warnings()...), slices.Concat(p.warnings, p.outlook.Missing)...),
 	}
 	findings, err := p.sink.Lint(ctx)
 	if err != nil {

@@ -44,8 +44,9 @@ type Outlook struct {
 	// Halted are the errors that halt a partition while the others go on. Of those that all
 	// partitions of a topic share, there is one.
 	Halted []error
-	// Warnings are for people.
-	Warnings []string
+	// Warnings are for people. So is Missing, which says where a first position is to be one that the group has committed, and
+	// has not: the run itself says so when it makes it.
+	Warnings, Missing []string
 	// First are the positions that partitions without one would be given, in order.
 	First []offsets.First
 }

@@ -1,0 +1,97 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Stretch is a part of a partition's log: from a position up to the last stable offset, at the partition's leader.
+type Stretch struct {
+	Topic     string
+	TopicID   [16]byte
+	Partition int32
+	Leader    int32
+	From, To  int64
+}
+
+// Ahead is what a reader of a stretch meets first.
+type Ahead struct {
+	// None: there is no record. Nothing but markers of transactions, records of aborted ones and what compaction left of
+	// others lies there.
+	None bool
+	// Offset and Time are of the first record. The time is zero if the record has none.
+	Offset int64
+	Time   time.Time
+}
+
+// lookBytes is how much one request of Look asks for. The first batch comes whole, whatever its size.
+const lookBytes = 64 << 10
+
+// maxLooks bounds the requests of one Look: behind so much of aborted transactions the first record is not looked for.
+const maxLooks = 32
+
+// errTooFar says that a Look gave up.
+var errTooFar = errors.New("no record within the reach of a look")
+
+// Look finds out which record a reader of committed records meets first. It leaves no trace: the broker knows no reader.
+// It asks once where a record is near, and is bounded by ctx.
+func Look(ctx context.Context, client *kgo.Client, s Stretch) (Ahead, error) {
+	from := s.From
+	for range maxLooks {
+		if from >= s.To {
+			return Ahead{None: true}, nil
+		}
+		got, next, err := lookOnce(ctx, client, s, from)
+		if err != nil {
+			return Ahead{}, fmt.Errorf("look at %s/%d from offset %d: %w", s.Topic, s.Partition, from, err)
+		}
+		switch {
+		case len(got) > 0 && got[0].Offset >= s.To:
+			return Ahead{None: true}, nil
+		case len(got) > 0:
+			first := Record(got[0])
+			return Ahead{Offset: first.Offset, Time: first.Timestamp}, nil
+		case next <= from: // the log has nothing more below its end
+			return Ahead{None: true}, nil
+		}
+		from = next
+	}
+	return Ahead{}, errTooFar
+}
+
+// lookOnce is one request. It returns the records that are there for readers of committed ones, and where the next request begins.
+func lookOnce(ctx context.Context, client *kgo.Client, s Stretch, from int64) ([]*kgo.Record, int64, error) {
+	req := kmsg.NewPtrFetchRequest()
+	req.MaxBytes, req.IsolationLevel = lookBytes, 1
+	topic := kmsg.NewFetchRequestTopic()
+	topic.Topic, topic.TopicID = s.Topic, s.TopicID
+	partition := kmsg.NewFetchRequestTopicPartition()
+	partition.Partition, partition.FetchOffset, partition.PartitionMaxBytes = s.Partition, from, lookBytes
+	topic.Partitions = append(topic.Partitions, partition)
+	req.Topics = append(req.Topics, topic)
+	answer, err := client.Broker(int(s.Leader)).RetriableRequest(ctx, req)
+	if err != nil {
+		return nil, 0, err
+	}
+	resp, ok := answer.(*kmsg.FetchResponse)
+	if !ok || len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
+		return nil, 0, errors.Join(errors.New("no answer for the partition"), kerr.ErrorForCode(resp.ErrorCode))
+	}
+	p := &resp.Topics[0].Partitions[0]
+	if err := errors.Join(kerr.ErrorForCode(resp.ErrorCode), kerr.ErrorForCode(p.ErrorCode)); err != nil {
+		return nil, 0, err
+	}
+	if len(p.RecordBatches) == 0 && resp.ThrottleMillis > 0 {
+		return nil, 0, errors.New("the broker's quota is used up")
+	}
+	got, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
+		Offset: from, IsolationLevel: kgo.ReadCommitted(), Topic: s.Topic, Partition: s.Partition,
+	}, p, kgo.DefaultDecompressor(), nil)
+	return got.Records, next, got.Err
+}
