@@ -28,7 +28,7 @@ const (
 	exitFailed = 1 // at run time: partitions that halted, a demo whose tables differ
 	exitConfig = 2 // a person has to change the configuration or the environment first
 	exitFound  = 3 // check found something
-	// records were not written: a retry's were refused again, or dead letters are new where that is asked for
+	// records were not written: a run to the end left dead letters, a retry's were refused again, or dead letters are new where that is asked for
 	exitLetters = 4
 )
 

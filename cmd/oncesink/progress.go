@@ -4,12 +4,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"sync"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/progress"
-	"golang.org/x/term"
 
 	"github.com/oncesink/oncesink/internal/rebuild"
 )
@@ -32,7 +30,7 @@ type longWork struct {
 
 func newProgress(w io.Writer, log *slog.Logger) *longWork {
 	p := &longWork{log: log}
-	if f, ok := w.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
+	if !isTerminal(w) {
 		return p
 	}
 	p.bar = progress.NewWriter()
@@ -94,15 +92,5 @@ func (p *longWork) end(err error) {
 	} else {
 		p.done()
 	}
-	// A bar that has not begun yet does not hear of a stop.
-	again := time.NewTicker(10 * time.Millisecond)
-	defer again.Stop()
-	for {
-		p.bar.Stop()
-		select {
-		case <-p.rendered:
-			return
-		case <-again.C:
-		}
-	}
+	stopBar(p.bar, p.rendered)
 }

@@ -2,9 +2,13 @@ package main
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"runtime/debug"
+	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -13,7 +17,7 @@ import (
 
 func newRunCommand() *cobra.Command {
 	var f flags
-	var untilEnd bool
+	var untilEnd, allowLetters, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Join the group and write until stopped",
@@ -24,11 +28,19 @@ At the start, a broker or database that can't be reached, a missing table or top
 it with 2. Later on it waits for them, as long as it takes, and goes on from the ledger.
 
 With --until-end it stops where the topics ended when it started, for schedulers; a
-partition that halted makes it end with 1 when the others are done.`,
+partition that halted makes it end with 1 when the others are done, and records that became
+dead letters with 4, unless --allow-dead-letters is given.
+
+On a terminal a line shows how far it is; elsewhere a line of the log says once a minute
+what was applied, if anything was. At the end it says what it did; as JSON with --json.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			s, err := loadTables(f, cmd.ErrOrStderr())
+			if allowLetters && !untilEnd {
+				return &usageError{errors.New("--allow-dead-letters is for --until-end")}
+			}
+			out := newDisplay(cmd.ErrOrStderr())
+			s, err := loadTables(f, out)
 			if err != nil {
 				return err
 			}
@@ -56,16 +68,42 @@ partition that halted makes it end with 1 when the others are done.`,
 			limitMemory(cmp.Or(s.consumer.BufferBytes, wiring.BufferBytes))
 			s.log.Info("connected", "topics", p.sink.Topics(), "cluster", s.meta.Cluster, "instance", p.ledger.Instance())
 			s.log.Info("running", "group", s.consumer.Group, "version", version())
-			if err := p.consumer.Run(ctx); err != nil {
+			did, err := s.narrated(ctx, p, out)
+			switch {
+			case asJSON:
+				err = errors.Join(err, printJSON(cmd.OutOrStdout(), did))
+			case out.terminal:
+				did.print(out)
+			default:
+				did.note(s.log)
+			}
+			if err != nil {
 				return s.scrub(fmt.Errorf("run: %w", err))
 			}
-			s.log.Info("stopped", "group", s.consumer.Group)
+			if untilEnd && !allowLetters && did.DeadLetters > 0 && ctx.Err() == nil {
+				return did.left()
+			}
 			return nil
 		},
 	}
 	f.add(cmd)
 	cmd.Flags().BoolVar(&untilEnd, "until-end", false, "stop at the end that the topics have now")
+	cmd.Flags().BoolVar(&allowLetters, "allow-dead-letters", false, "with --until-end, end with 0 where records became dead letters, too")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print what was done as JSON at the end")
 	return cmd
+}
+
+// narrated runs, tells what happens meanwhile, and returns what was done.
+func (s *session) narrated(ctx context.Context, p *prepared, out *display) (*summary, error) {
+	n := &narrator{stats: p.consumer.Stats, status: p.consumer.Status, display: out, log: s.log}
+	telling, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var told sync.WaitGroup
+	told.Go(func() { n.run(telling) })
+	began := time.Now()
+	err := p.consumer.Run(ctx)
+	stop()
+	told.Wait()
+	return s.summarize(p.ledger, p.consumer.Stats(), time.Since(began)), err
 }
 
 // limitMemory has the garbage collector work harder before the heap grows beyond what

@@ -275,12 +275,3 @@ func printable(name string) string {
 	}
 	return name
 }
-
-// thousands writes a number as 12,345.
-func thousands(n int) string {
-	s := strconv.Itoa(n)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}

@@ -197,10 +197,10 @@ var varying = []struct {
 	{regexp.MustCompile(`("fingerprint": )"\w+"`), `${1}"FINGERPRINT"`},
 	{regexp.MustCompile(`("(frozen_)?seconds": )\d[0-9.e-]*`), `${1}SECONDS`},
 	{regexp.MustCompile(`( in | for )\d+\.\d+ s`), `${1}SECONDS`},
-	// The table's seconds of a lag, its owner, and the width that this gives it.
-	{regexp.MustCompile(`( │ [1-9]\d* +│ )\d+ +│`), `${1}SECONDS │`},
-	{regexp.MustCompile(`│ [^│]+, pid \d+, instance \w{8} +│`), `│ OWNER │`},
-	{regexp.MustCompile(`OWNER +│`), `OWNER │`},
+	// The age of what waits in the table, its owner, and the width that this gives it.
+	{regexp.MustCompile(`(│ +[1-9]\d* │) +\d+ (s|min) │`), `${1} AGE │`},
+	{regexp.MustCompile(`(?m)^\S+, pid \d+, instance \w{8} ha`), `OWNER ha`},
+	{regexp.MustCompile(`( AGE) +│`), `${1} │`},
 	{regexp.MustCompile(`─+`), `─`},
 }
 

@@ -2,15 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io"
-	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
 
@@ -19,29 +16,70 @@ import (
 
 // statusReport is what `oncesink status --json` prints.
 type statusReport struct {
-	Group       string            `json:"group"`
+	Group string `json:"group"`
+	// State is the worst of the partitions' states, in the order of [states]; empty without partitions.
+	State       string            `json:"state"`
 	Partitions  []partitionStatus `json:"partitions"`
-	DeadLetters map[string]int64  `json:"dead_letters"` // by topic, status new
+	DeadLetters map[string]int64  `json:"dead_letters"`    // by topic, status new
+	Letters     []openLetters     `json:"dead_letters_by"` // the same by what was in the way, the most frequent first
 	History     []historyReport   `json:"incomplete_history"`
 	// KafkaError says why lags are unknown.
 	KafkaError string `json:"kafka_error,omitempty"`
+}
+
+// openLetters counts dead letters of one kind.
+type openLetters struct {
+	refusedReport
+	Last time.Time `json:"last"` // when the last one of them was kept
 }
 
 // partitionStatus is one partition. Lags are null where they are not known.
 type partitionStatus struct {
 	Topic     string `json:"topic"`
 	Partition int32  `json:"partition"`
+	State     string `json:"state"`
 	Position  int64  `json:"position"`
-	Lag       *int64 `json:"lag"` // records up to the last stable offset
+	// Lag is how many offsets lie between the next record to apply and the last stable offset; 0 if there is none.
+	Lag *int64 `json:"lag"`
 	// Open are records that nobody may read yet: they lie behind a transaction that is open.
 	Open       *int64     `json:"open"`
-	LagSeconds *float64   `json:"lag_seconds"` // age of the last applied record if there are newer ones, else 0
+	LagSeconds *float64   `json:"lag_seconds"` // age of the next record to apply; 0 if there is none
 	Owner      string     `json:"owner"`
 	OwnerAlive bool       `json:"owner_alive"` // the owner has a session in the database now
 	Paused     bool       `json:"paused"`
 	Halted     string     `json:"halted,omitempty"`
 	Stuck      string     `json:"stuck,omitempty"` // what its owner fails at, while it goes on trying
 	MovedAt    *time.Time `json:"moved_at"`
+}
+
+// The states of a partition.
+const (
+	stateHalted  = "halted"  // a person has to act
+	stateStuck   = "stuck"   // its owner fails at the same again and again
+	stateStopped = "stopped" // its owner has no session in the database
+	stateUnowned = "unowned" // nobody has claimed it yet
+	statePaused  = "paused"
+	stateRunning = "running"
+)
+
+// states are all of them, the worst first.
+var states = []string{stateHalted, stateStuck, stateStopped, stateUnowned, statePaused, stateRunning}
+
+// state is what counts most about the partition.
+func (p *partitionStatus) state() string {
+	switch {
+	case p.Halted != "":
+		return stateHalted
+	case p.Paused:
+		return statePaused
+	case p.Owner == "":
+		return stateUnowned
+	case !p.OwnerAlive:
+		return stateStopped
+	case p.Stuck != "":
+		return stateStuck
+	}
+	return stateRunning
 }
 
 func newStatusCommand() *cobra.Command {
@@ -53,9 +91,13 @@ func newStatusCommand() *cobra.Command {
 		Long: `Shows the ledger: for each partition the position (the offset of the next record to
 apply), the lag in records and in seconds, who owns it, and whether it is paused, halted,
 stuck at something that its owner keeps trying, or its owner has stopped; then dead letters
-per topic. The lag in seconds is the age of the last applied record, 0 at the end of the
-log. Records behind a transaction that is open, which nobody may read yet, are counted apart: it
-may hang. Works without Kafka, but for the lag.`,
+by what was in the way. The lag in seconds is the age of the next record to apply, which is
+looked at: unknown where that takes too long. Both are 0 where there is none, whatever lies
+behind the position of aborted transactions or compacted records. Records behind a
+transaction that is open, which nobody may read yet, are counted apart: it may hang.
+
+Ends with 1 if a partition is halted or stuck, and with 2 if a server can't be reached: without
+Kafka it shows all but the lag.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := load(f, cmd.ErrOrStderr())
@@ -68,10 +110,11 @@ may hang. Works without Kafka, but for the lag.`,
 				return err
 			}
 			if asJSON {
-				return printJSON(cmd.OutOrStdout(), r)
+				err = printJSON(cmd.OutOrStdout(), r)
+			} else {
+				r.print(cmd.OutOrStdout())
 			}
-			r.print(cmd.OutOrStdout())
-			return nil
+			return errors.Join(err, r.failure())
 		},
 	}
 	f.add(cmd)
@@ -95,7 +138,7 @@ func (s *session) status(ctx context.Context) (*statusReport, error) {
 	if err != nil {
 		return nil, s.scrub(err)
 	}
-	r := &statusReport{Group: s.consumer.Group, Partitions: []partitionStatus{}, DeadLetters: map[string]int64{}, History: historyReports(histories)}
+	r := &statusReport{Group: s.consumer.Group, Partitions: []partitionStatus{}, DeadLetters: map[string]int64{}, Letters: []openLetters{}, History: historyReports(histories)}
 	var stable, ends kadm.ListedOffsets
 	if err := s.connectKafka(ctx); err != nil {
 		r.KafkaError = err.Error()
@@ -106,32 +149,68 @@ func (s *session) status(ctx context.Context) (*statusReport, error) {
 	}
 	alive := map[string]bool{}
 	for _, row := range rows {
-		p := partitionOf(row, stable, ends, time.Now())
+		p := partitionOf(row, stable, ends)
 		if _, known := alive[row.Instance]; !known && row.Owner != "" {
 			if alive[row.Instance], err = ledger.Alive(ctx, row.Instance); err != nil {
 				return nil, s.scrub(err)
 			}
 		}
 		p.OwnerAlive = alive[row.Instance]
+		p.State = p.state()
 		r.Partitions = append(r.Partitions, p)
 	}
-	return r, s.conn(ctx, func(c *pgx.Conn) error {
-		rows, err := c.Query(ctx, `select topic, count(*) from oncesink.dead_letters where sink_group = $1 and status = 'new' group by topic`, s.consumer.Group)
-		if err != nil {
-			return s.scrub(err)
-		}
-		var topic string
-		var n int64
-		_, err = pgx.ForEachRow(rows, []any{&topic, &n}, func() error {
-			r.DeadLetters[topic] = n
-			return nil
-		})
-		return s.scrub(err)
-	})
+	s.lookAhead(ctx, r.Partitions)
+	r.State = worst(r.Partitions)
+	return r, s.scrub(s.conn(ctx, func(c *pgx.Conn) error { return r.countLetters(ctx, c) }))
 }
 
-// partitionOf tells how far a row of the ledger is behind the last stable offset, and that behind the log's end.
-func partitionOf(row offsets.Row, stable, ends kadm.ListedOffsets, now time.Time) partitionStatus {
+// worst is the worst state of the partitions.
+func worst(all []partitionStatus) string {
+	for _, state := range states {
+		if slices.ContainsFunc(all, func(p partitionStatus) bool { return p.State == state }) {
+			return state
+		}
+	}
+	return ""
+}
+
+// countLetters counts the group's dead letters of status new.
+func (r *statusReport) countLetters(ctx context.Context, c *pgx.Conn) error {
+	rows, err := c.Query(ctx, `select topic, code, coalesce(target, ''), coalesce(column_name, ''), count(*), max(recorded_at)
+		from oncesink.dead_letters where sink_group = $1 and status = 'new'
+		group by 1, 2, 3, 4 order by 5 desc, 1, 2, 3, 4`, r.Group)
+	if err != nil {
+		return err
+	}
+	var x openLetters
+	_, err = pgx.ForEachRow(rows, []any{&x.Topic, &x.Code, &x.Table, &x.Column, &x.Count, &x.Last}, func() error {
+		r.DeadLetters[x.Topic] += x.Count
+		r.Letters = append(r.Letters, x)
+		return nil
+	})
+	return err
+}
+
+// failure is what a person has to look at. It is the answer of a command that may be a check of health.
+func (r *statusReport) failure() error {
+	if r.KafkaError != "" {
+		return &environmentError{"lag unknown: " + r.KafkaError}
+	}
+	n := 0
+	for _, p := range r.Partitions {
+		if p.State == stateHalted || p.State == stateStuck {
+			n++
+		}
+	}
+	if n > 0 {
+		return fmt.Errorf("%d of %d partition(s) stand still: %s", n, len(r.Partitions), r.State)
+	}
+	return nil
+}
+
+// partitionOf tells how far a row of the ledger is behind the last stable offset, and that behind the log's end. What of it is to
+// be applied, lookAhead finds out.
+func partitionOf(row offsets.Row, stable, ends kadm.ListedOffsets) partitionStatus {
 	p := partitionStatus{
 		Topic: row.Topic, Partition: row.Partition.Partition, Position: row.Position.Next,
 		Owner: row.Owner, Paused: row.Paused, Halted: row.Halted, Stuck: row.Stuck,
@@ -143,81 +222,14 @@ func partitionOf(row offsets.Row, stable, ends kadm.ListedOffsets, now time.Time
 	if !ok || last.Err != nil {
 		return p
 	}
-	lag, seconds := max(0, last.Offset-row.Position.Next), 0.0
+	lag := max(0, last.Offset-row.Position.Next)
 	p.Lag = &lag
 	if end, ok := ends.Lookup(row.Topic, row.Partition.Partition); ok && end.Err == nil {
 		open := max(0, end.Offset-last.Offset)
 		p.Open = &open
 	}
-	switch {
-	case lag == 0:
-		p.LagSeconds = &seconds
-	case !row.Position.Time.IsZero():
-		seconds = max(0, now.Sub(row.Position.Time).Seconds())
-		p.LagSeconds = &seconds
+	if lag == 0 {
+		p.LagSeconds = new(float64)
 	}
 	return p
-}
-
-// standsStill says why a partition is in a state; the reason may name both already.
-func standsStill(p offsets.Partition, state, reason string) string {
-	for _, said := range []string{state + ": ", p.String() + ": "} {
-		reason = strings.TrimPrefix(reason, said)
-	}
-	return p.String() + " " + state + ": " + reason
-}
-
-func (r *statusReport) print(w io.Writer) {
-	fmt.Fprintf(w, "group %s\n", r.Group)
-	t := table.NewWriter()
-	t.SetOutputMirror(w)
-	t.SetStyle(table.StyleLight)
-	t.AppendHeader(table.Row{"topic", "part.", "position", "lag", "seconds", "state", "owner"})
-	t.SetColumnConfigs([]table.ColumnConfig{{Name: "owner", WidthMax: 32}, {Name: "topic", WidthMax: 24}})
-	var notes []string
-	for _, p := range r.Partitions {
-		at := offsets.Partition{Topic: p.Topic, Partition: p.Partition}
-		state, lag, seconds := "ok", "?", "?"
-		if p.Lag != nil {
-			lag = fmt.Sprint(*p.Lag)
-		}
-		if p.Open != nil && *p.Open > 0 {
-			notes = append(notes, fmt.Sprintf("%s: %d more offset(s) lie behind an open transaction, and can't be read before it ends: if it hangs, kafka-transactions.sh finds and aborts it", at, *p.Open))
-		}
-		if p.LagSeconds != nil {
-			seconds = fmt.Sprintf("%.0f", *p.LagSeconds)
-		}
-		switch {
-		case p.Halted != "":
-			state = "HALTED"
-			notes = append(notes, standsStill(at, "halted", p.Halted))
-		case p.Paused:
-			state = "paused"
-		case p.Owner == "":
-			state = "unclaimed"
-		case !p.OwnerAlive:
-			state = "stopped"
-		case p.Stuck != "":
-			state = "STUCK"
-			notes = append(notes, standsStill(at, "stuck", p.Stuck))
-		}
-		t.AppendRow(table.Row{p.Topic, p.Partition, p.Position, lag, seconds, state, p.Owner})
-	}
-	if len(r.Partitions) > 0 {
-		t.Render()
-	} else {
-		fmt.Fprintln(w, "no positions yet: nothing has run for this group")
-	}
-	for _, n := range notes {
-		printWrapped(w, "", n)
-	}
-	for _, topic := range slices.Sorted(maps.Keys(r.DeadLetters)) {
-		fmt.Fprintf(w, "dead letters of %s: %d (`oncesink dead-letters stats`)\n", topic, r.DeadLetters[topic])
-	}
-	for _, h := range r.History {
-		fmt.Fprintf(w, "%s lacks the events of %s/%d before offset %d\n", h.Table, h.Topic, h.Partition, h.Since)
-	}
-	if r.KafkaError != "" {
-		printWrapped(w, "", "lag unknown: "+r.KafkaError)
-	}
 }

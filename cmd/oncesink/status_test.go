@@ -16,10 +16,13 @@ func TestStatusNotes(t *testing.T) {
 		{"orders/0: offsets 10 to 24 are missing", "", "orders/0 halted: offsets 10 to 24 are missing"},
 		{"SQLSTATE 58030: the disk broke", "", "orders/0 halted: SQLSTATE 58030: the disk broke"},
 		{"halted: SQLSTATE 58030: the disk broke", "", "orders/0 halted: SQLSTATE 58030: the disk broke"}, // as it was stored once
+		{"halted: orders/0: halted: SQLSTATE 58030: the disk broke", "", "orders/0 halted: SQLSTATE 58030: the disk broke"},
+		{"orders/0 halted: halted: a gap", "", "orders/0 halted: a gap"},
 		{"", "57P03: the server starts up", "orders/0 stuck: 57P03: the server starts up"},
 		{"a gap", "57P03: the server starts up", "orders/0 halted: a gap"},
 	} {
 		r := statusReport{Group: "g", Partitions: []partitionStatus{{Topic: "orders", Owner: "me", OwnerAlive: true, Halted: test.halted, Stuck: test.stuck}}}
+		r.Partitions[0].State = r.Partitions[0].state()
 		var b strings.Builder
 		r.print(&b)
 		var notes []string

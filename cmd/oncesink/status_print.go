@@ -1,0 +1,152 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+
+	"github.com/oncesink/oncesink/offsets"
+)
+
+// standsStill says why a partition is in a state; the reason may name both already, and more than once.
+func standsStill(p offsets.Partition, state, reason string) string {
+	for {
+		rest := reason
+		for _, said := range []string{state + ": ", p.String() + ": ", p.String() + " " + state + ": "} {
+			rest = strings.TrimPrefix(rest, said)
+		}
+		if rest == reason {
+			return p.String() + " " + state + ": " + reason
+		}
+		reason = rest
+	}
+}
+
+func (r *statusReport) print(w io.Writer) {
+	fmt.Fprintf(w, "group %s\n", r.Group)
+	if len(r.Partitions) > 0 {
+		r.printTable(w)
+		r.printOwners(w)
+	} else {
+		fmt.Fprintln(w, "no positions yet: nothing has run for this group")
+	}
+	for _, n := range r.notes() {
+		printWrapped(w, "", n)
+	}
+	r.printLetters(w)
+	for _, h := range r.History {
+		printWrapped(w, "", fmt.Sprintf("%s lacks the events of %s/%d before offset %d", h.Table, h.Topic, h.Partition, h.Since))
+	}
+}
+
+// printTable shows the partitions. The topics' names take what the numbers leave of the screen's width.
+func (r *statusReport) printTable(w io.Writer) {
+	rows := [][]string{{"topic", "part.", "position", "lag", "age", "state"}}
+	for i := range r.Partitions {
+		p := &r.Partitions[i]
+		lag, behind, state := "?", "?", p.State
+		if p.Lag != nil {
+			lag = fmt.Sprint(*p.Lag)
+		}
+		if p.LagSeconds != nil {
+			behind = age(*p.LagSeconds)
+		}
+		if state == stateHalted || state == stateStuck {
+			state = strings.ToUpper(state)
+		}
+		rows = append(rows, []string{p.Topic, fmt.Sprint(p.Partition), fmt.Sprint(p.Position), lag, behind, state})
+	}
+	left := screen - 1
+	for i := range rows[0] {
+		left -= 3 // a line and two blanks
+		if i > 0 {
+			left -= len(slices.MaxFunc(rows, func(a, b []string) int { return cmp.Compare(len(a[i]), len(b[i])) })[i])
+		}
+	}
+	t := table.NewWriter()
+	t.SetOutputMirror(w)
+	t.SetStyle(table.StyleLight)
+	columns := []table.ColumnConfig{{Number: 1, WidthMax: max(8, left)}}
+	for n := 2; n <= 5; n++ {
+		columns = append(columns, table.ColumnConfig{Number: n, Align: text.AlignRight, AlignHeader: text.AlignRight})
+	}
+	t.SetColumnConfigs(columns)
+	for i, cells := range rows {
+		row := table.Row{}
+		for _, c := range cells {
+			row = append(row, c)
+		}
+		if i == 0 {
+			t.AppendHeader(row)
+		} else {
+			t.AppendRow(row)
+		}
+	}
+	t.Render()
+}
+
+// printOwners says which process has which partitions.
+func (r *statusReport) printOwners(w io.Writer) {
+	var owners []string
+	has, stopped := map[string][]string{}, map[string]bool{}
+	for i := range r.Partitions {
+		p := &r.Partitions[i]
+		if p.Owner == "" {
+			continue
+		}
+		if has[p.Owner] == nil {
+			owners = append(owners, p.Owner)
+		}
+		stopped[p.Owner] = !p.OwnerAlive
+		has[p.Owner] = append(has[p.Owner], fmt.Sprintf("%s/%d", p.Topic, p.Partition))
+	}
+	for _, o := range owners {
+		of := strings.Join(has[o], ", ")
+		if n := len(has[o]); n > maxTold {
+			of = fmt.Sprintf("%d partitions", n)
+		}
+		verb := " has "
+		if stopped[o] {
+			verb = " had "
+		}
+		printWrapped(w, "", o+verb+of)
+	}
+}
+
+// notes are what is to be said of partitions beside their numbers.
+func (r *statusReport) notes() (notes []string) {
+	for _, p := range r.Partitions {
+		at := offsets.Partition{Topic: p.Topic, Partition: p.Partition}
+		if p.Open != nil && *p.Open > 0 {
+			notes = append(notes, fmt.Sprintf("%s: %d more offset(s) lie behind an open transaction, and can't be read before it ends: if it hangs, kafka-transactions.sh finds and aborts it", at, *p.Open))
+		}
+		switch p.State {
+		case stateHalted:
+			notes = append(notes, standsStill(at, stateHalted, p.Halted))
+		case stateStuck:
+			notes = append(notes, standsStill(at, stateStuck, p.Stuck))
+		}
+	}
+	return notes
+}
+
+// printLetters shows the dead letters, the most frequent kinds of them.
+func (r *statusReport) printLetters(w io.Writer) {
+	if len(r.Letters) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "dead letters (`oncesink dead-letters stats`):")
+	for i, x := range r.Letters {
+		if i == maxTold {
+			fmt.Fprintf(w, "  and %d more kinds\n", len(r.Letters)-maxTold)
+			break
+		}
+		printWrapped(w, "  ", fmt.Sprintf("%s, the last %s", x.refusedReport, x.Last.UTC().Format(time.RFC3339)))
+	}
+}
