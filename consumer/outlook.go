@@ -77,7 +77,7 @@ func (c *Consumer) look(ctx context.Context, client *kgo.Client) (*wiring.Outloo
 		case outside != nil:
 			o.Halted = append(o.Halted, outside)
 		case r.Halted != "":
-			o.Warnings = append(o.Warnings, fmt.Sprintf("%s is halted, and the next start tries again: %s", r.Partition, r.Halted))
+			o.Warnings = append(o.Warnings, fmt.Sprintf("%s is halted, and the next start tries again: %s", r.Partition, wiring.Reason(r.Partition, "halted", r.Halted)))
 		}
 		if r.Paused {
 			o.Warnings = append(o.Warnings, fmt.Sprintf("%s is paused: %s", r.Partition, offsets.Command("resume", c.cfg.Group, r.Topic, r.Partition.Partition)))

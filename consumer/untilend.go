@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 
+	"github.com/oncesink/oncesink/internal/wiring"
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -126,7 +126,7 @@ func (m *member) atEnd(rows []offsets.Row, ends, now map[offsets.Partition]int64
 		case ok && r.Paused:
 			stopped = append(stopped, fmt.Errorf("%s: paused by an operator at offset %d: %s", p, r.Position.Next, offsets.Command("resume", m.cfg.Group, p.Topic, p.Partition)))
 		case ok && r.Halted != "":
-			stopped = append(stopped, errors.New(p.String()+" halted: "+strings.TrimPrefix(r.Halted, p.String()+": ")))
+			stopped = append(stopped, errors.New(p.String()+" halted: "+wiring.Reason(p, "halted", r.Halted)))
 		default:
 			return false, nil
 		}

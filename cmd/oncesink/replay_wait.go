@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/oncesink/oncesink/internal/rebuild"
+	"github.com/oncesink/oncesink/internal/wiring"
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -110,7 +111,7 @@ func (w *replayWait) judge(rows []offsets.Row) (read int64, done bool, err error
 			stopped = append(stopped, fmt.Errorf("%s: paused by an operator at offset %d: %s", p, now.Position.Next, offsets.Command("resume", w.group, p.Topic, p.Partition)))
 		// Why it halted before the rewind is no news: its owner clears that when it claims the row again.
 		case now.Halted != "" && (now.ClaimID != was.ClaimID || was.Halted == ""):
-			stopped = append(stopped, errors.New(standsStill(p, "halted", now.Halted)))
+			stopped = append(stopped, fmt.Errorf("%s halted: %s", p, wiring.Reason(p, "halted", now.Halted)))
 		default:
 			done = false
 		}

@@ -20,7 +20,7 @@ type statusReport struct {
 	// State is the worst of the partitions' states, in the order of [states]; empty without partitions.
 	State       string            `json:"state"`
 	Partitions  []partitionStatus `json:"partitions"`
-	DeadLetters map[string]int64  `json:"dead_letters"`    // by topic, status new
+	DeadLetters map[string]int64  `json:"dead_letters"`    // by topic, status new or retry
 	Letters     []openLetters     `json:"dead_letters_by"` // the same by what was in the way, the most frequent first
 	History     []historyReport   `json:"incomplete_history"`
 	// KafkaError says why lags are unknown.
@@ -174,10 +174,10 @@ func worst(all []partitionStatus) string {
 	return ""
 }
 
-// countLetters counts the group's dead letters of status new.
+// countLetters counts the dead letters of the group that are open.
 func (r *statusReport) countLetters(ctx context.Context, c *pgx.Conn) error {
 	rows, err := c.Query(ctx, `select topic, code, coalesce(target, ''), coalesce(column_name, ''), count(*), max(recorded_at)
-		from oncesink.dead_letters where sink_group = $1 and status = 'new'
+		from oncesink.dead_letters where sink_group = $1 and status in ('new', 'retry')
 		group by 1, 2, 3, 4 order by 5 desc, 1, 2, 3, 4`, r.Group)
 	if err != nil {
 		return err

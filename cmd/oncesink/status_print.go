@@ -11,22 +11,9 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 
+	"github.com/oncesink/oncesink/internal/wiring"
 	"github.com/oncesink/oncesink/offsets"
 )
-
-// standsStill says why a partition is in a state; the reason may name both already, and more than once.
-func standsStill(p offsets.Partition, state, reason string) string {
-	for {
-		rest := reason
-		for _, said := range []string{state + ": ", p.String() + ": ", p.String() + " " + state + ": "} {
-			rest = strings.TrimPrefix(rest, said)
-		}
-		if rest == reason {
-			return p.String() + " " + state + ": " + reason
-		}
-		reason = rest
-	}
-}
 
 func (r *statusReport) print(w io.Writer) {
 	fmt.Fprintf(w, "group %s\n", r.Group)
@@ -128,9 +115,9 @@ func (r *statusReport) notes() (notes []string) {
 		}
 		switch p.State {
 		case stateHalted:
-			notes = append(notes, standsStill(at, stateHalted, p.Halted))
+			notes = append(notes, fmt.Sprintf("%s halted: %s", at, wiring.Reason(at, stateHalted, p.Halted)))
 		case stateStuck:
-			notes = append(notes, standsStill(at, stateStuck, p.Stuck))
+			notes = append(notes, fmt.Sprintf("%s stuck: %s", at, wiring.Reason(at, stateStuck, p.Stuck)))
 		}
 	}
 	return notes
