@@ -182,3 +182,29 @@ func TestMemberWithoutPartitions(t *testing.T) {
 		t.Error("the first one waited")
 	}
 }
+
+// What was refused and not told of yet is told when the run ends.
+func TestRefusalsAreToldAtTheEnd(t *testing.T) {
+	r := newRig(t, testkafka.Fake(t).ListenAddrs(), "orders", 1)
+	for i := range 5 {
+		r.must(r.client.ProduceSync(t.Context(), &kgo.Record{Topic: r.topic, Value: fmt.Appendf(nil, `{"id":"no number %d","v":"x"}`, i)}).FirstErr())
+	}
+	p := r.start(func(c *Config, _ *sink.Config) { c.UntilEnd = true })
+	r.must(p.wait(t))
+	p.wantLines(t, "WARN", "a record is refused: it is kept as a dead letter",
+		`topic=orders partition=0 offset=0 code=22P02 table=public.events column=id reason="no text of the type, or no valid JSON"`)
+	var more int
+	for _, line := range p.lines("WARN", "more records are refused") {
+		var n int
+		if _, err := fmt.Sscanf(line, "dead_letters=%d ", &n); err != nil {
+			t.Error(err)
+		}
+		more += n
+	}
+	if more != 4 || p.Stats().DeadLetters != 5 {
+		t.Errorf("%d more are told of %d", more, p.Stats().DeadLetters)
+	}
+	if strings.Contains(p.log.String(), "no number") {
+		t.Error("a value is told")
+	}
+}

@@ -58,7 +58,7 @@ func (s *display) show(line string) {
 
 func (s *display) begin() {
 	s.bar = progress.NewWriter()
-	s.bar.SetOutputWriter(s.out)
+	s.bar.SetOutputWriter(fromColumnOne{s.out})
 	s.bar.SetUpdateFrequency(200 * time.Millisecond)
 	s.bar.SetTrackerPosition(progress.PositionRight)
 	s.bar.Style().Visibility = progress.StyleVisibility{}
@@ -75,6 +75,14 @@ func (s *display) begin() {
 		defer close(s.rendered)
 		bar.Render()
 	}(s.bar)
+}
+
+// fromColumnOne begins whatever is drawn in the first column: a terminal shows ^C where the cursor stands.
+type fromColumnOne struct{ io.Writer }
+
+func (w fromColumnOne) Write(drawn []byte) (int, error) {
+	_, err := w.Writer.Write(append([]byte{'\r'}, drawn...))
+	return len(drawn), err
 }
 
 // end leaves the line as it is, and returns when nothing more is drawn over what follows.
