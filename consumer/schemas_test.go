@@ -270,7 +270,8 @@ func waitingLane(t *testing.T, g *registry) (*member, *lane) {
 	m := still(t, nil)
 	m.schemas = g
 	m.work, m.endWork = context.WithCancel(t.Context())
-	m.sink, err = engine.OpenWith(t.Context(), pool, offsets.New(pool, group, offsets.Options{ClusterID: "test"}), r.sinkConfig(), engine.Options{Formats: testformat.Formats})
+	m.ledger = offsets.New(pool, group, offsets.Options{ClusterID: "test"})
+	m.sink, err = engine.OpenWith(t.Context(), pool, m.ledger, r.sinkConfig(), engine.Options{Formats: testformat.Formats})
 	r.must(err)
 	l := m.runAt(0, 0)
 	d := *m.decoder
