@@ -38,7 +38,7 @@ func piece(text, secret string) string {
 var commands = [][]string{
 	{"check"}, {"check", "--sample", "10"}, {"run"}, {"run", "--until-end", "--log-level", "debug"}, {"status"}, {"status", "--json"}, {"init"}, {"init", "--dry-run"}, {"init", "--print", "--role", "sink"},
 	{"init", "--accept-mapping"}, {"replay", "--from-beginning"}, {"rebuild", "orders"}, {"verify", "orders"}, {"backfill", "orders", "--column", "day", "--from", "2026-01-01", "--to", "2026-01-02"},
-	{"rollup", "build", "daily"}, {"rollup", "verify", "daily"}, {"rollup", "drop", "daily"},
+	{"rollup", "build", "daily"}, {"rollup", "verify", "daily"}, {"rollup", "drop", "daily"}, {"dead-letters", "list"}, {"dead-letters", "retry", "--all"}, {"dead-letters", "stats", "--json"},
 }
 
 // output runs a command and returns all that it prints.
@@ -279,6 +279,15 @@ func TestNoPayloadOfCommands(t *testing.T) {
 	try(-1, "status")
 	try(-1, "status", "--json")
 	try(-1, "replay", "--from-beginning", "--dry-run")
+	for _, command := range []string{"list", "list --json", "list --status all --limit 3", "stats", "stats --json", "show orders/0@1", "show orders/0@1 --json", "retry --all --dry-run", "retry --all --dry-run --json",
+		"discard --all --dry-run", "discard orders/0@2 --json", "retry --all", "list --log-level debug"} {
+		try(exitOK, append([]string{"dead-letters"}, strings.Fields(command)...)...)
+	}
+	try(-1, "run", "--until-end", "--log-level", "debug") // tries them again
+	try(exitLetters, "dead-letters", "stats", "--fail-if-new")
+	if out, _ := output(t, file, "dead-letters", "list", "--payload"); !strings.Contains(out, word) {
+		t.Errorf("with --payload there is none:\n%s", out)
+	}
 	exec("update orders set n = 99, must = 'elsewhere'")
 	for _, command := range []string{"verify", "rebuild", "backfill"} {
 		args := []string{command, "orders"}

@@ -331,7 +331,7 @@ It says first which letters they are. Without a filter it wants --all.`,
 				}
 				if r.Letters = sumOf(r.Kinds); !dry && r.Letters > 0 {
 					if r.Done, err = g.Discard(ctx, filter, undo); err != nil {
-						return err
+						return allOrNone(ctx, err, "are settled")
 					}
 				}
 				if asJSON {

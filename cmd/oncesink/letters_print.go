@@ -131,25 +131,20 @@ func printLetters(w io.Writer, list []letters.Letter, payload bool) {
 	if len(list) == 0 {
 		return
 	}
-	place, target := len("letter"), len("refused by")
-	for i := range list {
-		place, target = max(place, text.StringWidth(list[i].Place())), max(target, text.StringWidth(targetOf(&list[i])))
-	}
-	const rest = 2 + 14 + 2 + 7 + 2 + 2 + 9 + 2 + 5 // the other columns, and what lies between all of them
-	if place+target+rest <= screen {
-		printTable(w, list)
+	if t := letterTable(list); text.LongestLineLen(t) <= screen {
+		fmt.Fprint(w, t)
 	} else {
 		for i := range list {
 			l := &list[i]
 			fmt.Fprintln(w, l.Place())
-			printWrapped(w, "  ", strings.TrimSuffix(short(l.Recorded)+"  "+l.Status+fmt.Sprintf(" (%d)  ", l.Attempts)+whatRefused(l), ", "))
+			printWrapped(w, "  ", fmt.Sprintf("%s %s, %s, %s", short(l.Recorded), whatRefused(l), l.Status, times(l.Attempts)))
 		}
 	}
 	printMeanings(w, list)
 }
 
-// printTable lists letters whose names are short enough.
-func printTable(w io.Writer, list []letters.Letter) {
+// letterTable lists letters in lines, which are as long as their names make them.
+func letterTable(list []letters.Letter) string {
 	t := table.NewWriter()
 	style := table.StyleDefault
 	style.Options = table.OptionsNoBordersAndSeparators
@@ -162,9 +157,19 @@ func printTable(w io.Writer, list []letters.Letter) {
 		l := &list[i]
 		t.AppendRow(table.Row{l.Place(), short(l.Recorded), codeOf(l.Code), targetOf(l), l.Status, l.Attempts})
 	}
-	for line := range strings.Lines(t.Render() + "\n") {
-		fmt.Fprintln(w, strings.TrimRight(line, " \n"))
+	var b strings.Builder
+	for line := range strings.Lines(t.Render()) {
+		b.WriteString(strings.TrimRight(line, " \n") + "\n")
 	}
+	return b.String()
+}
+
+// times says how often a record was refused.
+func times(n int32) string {
+	if n == 1 {
+		return "tried once"
+	}
+	return fmt.Sprintf("tried %d times", n)
 }
 
 // printMeanings says what the codes of a list mean.
@@ -186,7 +191,7 @@ func printMore(w io.Writer, listed int, all int64, unfiltered bool) {
 	case all == 0:
 		fmt.Fprintln(w, "no such dead letters")
 	case more > 0:
-		printWrapped(w, "", fmt.Sprintf("%s more: take a higher --limit, or filters such as --code; stats counts them", thousands(int(more))))
+		printWrapped(w, "", fmt.Sprintf("%s more: use --limit or filters such as --code; stats counts them", thousands(int(more))))
 	}
 }
 
@@ -432,6 +437,6 @@ func (r *discardReport) print(w io.Writer) {
 	case r.Undo:
 		fmt.Fprintf(w, "%s dead letter(s) are new again\n", thousands(int(r.Done)))
 	default:
-		fmt.Fprintf(w, "%s dead letter(s) discarded: they stay in the table, and --undo makes them new again\n", thousands(int(r.Done)))
+		printWrapped(w, "", fmt.Sprintf("%s dead letter(s) discarded: they stay in the table; --undo makes them new again", thousands(int(r.Done))))
 	}
 }

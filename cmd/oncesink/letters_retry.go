@@ -123,7 +123,7 @@ func (f *retryFlags) run(ctx context.Context, s *session, g letters.Group, filte
 	var asked *letters.Asked
 	if !f.dryRun && r.Letters > 0 {
 		if asked, err = letters.Ask(ctx, s.pool, s.consumer.Group, filter, f.late); err != nil {
-			return err
+			return allOrNone(ctx, err, "are asked for")
 		}
 		r.Asked = asked.Letters
 		if f.wait {
@@ -223,13 +223,13 @@ func (s *session) waiting(ctx context.Context, in map[offsets.Partition]int64) (
 		case i < 0:
 			x.Why, x.unowned = "the group has no position there", true
 		case !read:
-			x.Why, x.unowned = "the configuration does not read its topic", true
+			x.Why, x.unowned = "the configuration does not read the topic", true
 		case rows[i].Halted != "":
 			x.Why = "it has halted: `oncesink status` says why"
 		case rows[i].Paused:
 			x.Why, x.Remedy = "it is paused", offsets.Command("resume", s.consumer.Group, p.Topic, p.Partition)
 		case !alive[rows[i].Instance]:
-			x.Why, x.unowned = "no process owns it now", true
+			x.Why, x.unowned = "no process reads there now: start `oncesink run`, or your program", true
 		default:
 			continue
 		}
@@ -316,7 +316,7 @@ func printWaiting(w io.Writer, all []waitingLetters) {
 				names, n = append(names, x.partition().String()), n+x.Letters
 			}
 		}
-		printWrapped(w, "", fmt.Sprintf("%s wait until `oncesink run`, or your program, runs: %s: %s", thousands(int(n)), some(names, most), why))
+		printWrapped(w, "", fmt.Sprintf("%s wait in %s: %s", thousands(int(n)), some(names, most), why))
 	}
 }
 
@@ -362,6 +362,14 @@ const lettersPoll = 250 * time.Millisecond
 type interruptedError struct{ message string }
 
 func (e *interruptedError) Error() string { return e.message }
+
+// allOrNone says what a command may have done that was stopped while it changed letters: all of them, or none.
+func allOrNone(ctx context.Context, err error, done string) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	return &interruptedError{"interrupted: either all of these letters " + done + " or none; it may be run again"}
+}
 
 // awaitLetters follows letters until none is to be tried any more, or what is left can't be. It puts what became of them into the report.
 func (s *session) awaitLetters(ctx context.Context, g letters.Group, asked *letters.Asked, r *retryReport, stderr io.Writer) error {
