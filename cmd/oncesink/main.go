@@ -164,6 +164,10 @@ func report(w io.Writer, err error) {
 		return
 	}
 	for _, line := range strings.Split(pgerr.Text(err), "\n") {
-		fmt.Fprintf(w, "oncesink: %s\n", line)
+		if isTerminal(w) {
+			printWrapped(w, "", "oncesink: "+line)
+		} else {
+			fmt.Fprintf(w, "oncesink: %s\n", line)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -22,6 +23,7 @@ type narrator struct {
 	stats   func() sink.Stats
 	status  func() []consumer.PartitionStatus
 	display *display
+	every   time.Duration // how often it tells; 0: as often as where it tells asks for
 	log     *slog.Logger
 
 	last   sink.Stats // as of the line before
@@ -39,9 +41,9 @@ const rateOver = 5 * time.Second
 
 // run tells until ctx ends.
 func (n *narrator) run(ctx context.Context) {
-	every := narrateLog
+	every := cmp.Or(n.every, narrateLog)
 	if n.display.terminal {
-		every = narrateShow
+		every = cmp.Or(n.every, narrateShow)
 		defer n.display.end()
 	}
 	tick := time.NewTicker(every)
@@ -90,9 +92,19 @@ func (n *narrator) line(now time.Time) string {
 	if first := n.recent[0]; now.After(first.at) {
 		rate = int64(float64(s.Records-first.records)/now.Sub(first.at).Seconds() + 0.5)
 	}
-	line := fmt.Sprintf("%s records, %s/s, lag %s", thousands(s.Records), thousands(rate), lagOf(n.status()))
+	status := n.status()
+	line := fmt.Sprintf("%s records, %s/s, lag %s", thousands(s.Records), thousands(rate), lagOf(status))
 	if s.DeadLetters > 0 {
 		line += fmt.Sprintf(", dead letters %s", thousands(s.DeadLetters))
+	}
+	halted := 0
+	for _, p := range status {
+		if p.State == consumer.Halted {
+			halted++
+		}
+	}
+	if halted > 0 {
+		line += fmt.Sprintf(", halted %d", halted)
 	}
 	return line
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -243,6 +244,53 @@ func TestNarratorLine(t *testing.T) {
 		if got != want || len(got) > 80 {
 			t.Errorf("after %d s: %q, want %q", i, got, want)
 		}
+	}
+}
+
+// A run is told of for as long as it lasts: in the log, or below it on a terminal.
+func TestNarratorRuns(t *testing.T) {
+	for _, terminal := range []bool{false, true} {
+		var out buffer
+		var n int64
+		d := &display{out: &out, terminal: terminal}
+		told := &narrator{display: d, log: slog.New(slog.NewTextHandler(d, nil)), every: 5 * time.Millisecond,
+			stats: func() sink.Stats { n++; return sink.Stats{Records: n} },
+			status: func() []consumer.PartitionStatus {
+				return []consumer.PartitionStatus{{State: consumer.Halted, Lag: -1}}
+			}}
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { told.run(ctx) })
+		want := "msg=applied records=1 dead_letters=0"
+		if terminal {
+			want = "/s, lag unknown, halted 1"
+		}
+		waitFor(t, "it tells", func() bool { return strings.Contains(out.String(), want) })
+		cancel()
+		running.Wait()
+		after := out.String()
+		if fmt.Fprintln(d, "the last word"); out.String() != after+"the last word\n" {
+			t.Error("something is drawn after the end")
+		}
+	}
+}
+
+// An error is broken between words on a terminal, and left as it is elsewhere.
+func TestReport(t *testing.T) {
+	err := errors.New(strings.Repeat("a few words of an error ", 8) + "\nand another one")
+	var out, lines strings.Builder
+	report(&display{out: &out, terminal: true}, err)
+	report(&lines, err)
+	if got := strings.Split(lines.String(), "\n"); len(got) != 3 || !strings.HasPrefix(got[1], "oncesink: and another") {
+		t.Errorf("elsewhere it says\n%s", lines.String())
+	}
+	for _, line := range strings.Split(out.String(), "\n") {
+		if len(line) > screen {
+			t.Errorf("%d columns: %s", len(line), line)
+		}
+	}
+	if strings.Join(strings.Fields(out.String()), " ") != strings.Join(strings.Fields(lines.String()), " ") {
+		t.Errorf("on a terminal it says\n%s", out.String())
 	}
 }
 
