@@ -26,7 +26,7 @@ func TestMain(m *testing.M) { os.Exit(testpg.Main(m)) }
 const root = ".."
 
 // rules is how many rules docs/semantics.md states.
-const rules = 31
+const rules = 32
 
 func TestEveryRuleHasAHeading(t *testing.T) {
 	var got []int

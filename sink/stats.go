@@ -19,6 +19,8 @@ type Stats struct {
 	Refused     []RefusedStats
 	// Resolved are dead letters whose records were written after all: by a retry, or because they were read again.
 	Resolved int64
+	// Unmatched are records that no table wanted: none's conditions were met.
+	Unmatched int64
 	// Retries are attempts that came to nothing and were made again, by what was in the way: "connection", "conflict" (a deadlock,
 	// a serialization failure), "lock" (one that was not had in time), "timeout" (of a statement), "resources" (a full disk, too many
 	// connections), "server" (it starts, stops, or takes no writes), "parent" (a row that a foreign key asks for is missing), "handler"

@@ -163,6 +163,11 @@ type TableConfig struct {
 	// and offset. Empty: generation and offset alone.
 	Version string
 	Guard   Guard // defaults to GuardEngine
+	// When says which events of the topics are the table's, by what they say at a path: of a field of the value ("type"), of
+	// $key, $key_json, $key.PATH, $header.NAME, $topic or $partition. All conditions have to be met. Empty: every event. A tombstone,
+	// which has no fields, meets conditions on them. An event that no longer meets them leaves the row that it made before as it is.
+	// Children have their parent's.
+	When map[string]Condition
 	// Columns says where a column comes from, where that isn't the field of the
 	// same name.
 	Columns map[string]ColumnConfig
@@ -179,6 +184,17 @@ type TableConfig struct {
 	Accept []string
 	// Create is the statement that `oncesink init` runs if the table is missing.
 	Create string
+}
+
+// Condition is what an event has to say at a path: all that is given has to be met. Texts are compared with the text of a string, a number as it is
+// written, or true or false; no object or array is any of them.
+type Condition struct {
+	// In: it is one of these.
+	In []string `json:",omitempty"`
+	// Not: it is none of these, or there is nothing.
+	Not []string `json:",omitempty"`
+	// Exists: there is something and it isn't null; false: there is nothing, or null. Nil: either.
+	Exists *bool `json:",omitempty"`
 }
 
 // ColumnConfig says where a column comes from.

@@ -236,6 +236,9 @@ func (r *sampleReport) print(w io.Writer) {
 				printWrapped(w, "    ", "columns that no field fills: "+strings.Join(table.NotFilled, ", "))
 			}
 		}
+		if t.Unmatched > 0 {
+			fmt.Fprintf(w, "  no table's `when:` is met: %s\n", thousands(t.Unmatched))
+		}
 		if t.Refused > 0 {
 			fmt.Fprintf(w, "  dead letters: %s\n", thousands(t.Refused))
 		}

@@ -154,6 +154,10 @@ type Table struct {
 	// Guard is engine (two columns in the table, added by init, make a replay change
 	// nothing) or none (exactly once, but no replay in place). Defaults to engine.
 	Guard string `yaml:"guard,omitempty" jsonschema:"enum=engine,enum=none"`
+	// When says which events are the table's, by what they say at a path: a field such as type, $header.NAME, $key,
+	// $key_json, $key.PATH, $topic or $partition. All conditions have to be met. An event that no table wants is counted, and is
+	// no dead letter. A row whose events stop to meet them stays. Defaults to every event.
+	When map[string]Condition `yaml:"when,omitempty"`
 	// Columns says where a column's value comes from, where that isn't the field of
 	// the same name: a path such as customer.id, or $topic, $partition, $offset,
 	// $timestamp, $key, $key_json, $key.PATH, $header.NAME, $value (the whole event). Of children a path
@@ -173,6 +177,20 @@ type Table struct {
 	// Defaults to none: the table has to be there.
 	Create string `yaml:"create,omitempty"`
 }
+
+// Condition is what an event has to say at a path: a value, a list of values of which it is one, or a map. Values are compared as
+// texts: of a string, of a number as it is written, true or false.
+type Condition struct {
+	// In lists values of which it is one.
+	In Values `yaml:"in,omitempty"`
+	// Not lists values of which it is none; what isn't there is none of them.
+	Not Values `yaml:"not,omitempty"`
+	// Exists: there is a value, and it isn't null; false: there is none, or null. Defaults to either.
+	Exists *bool `yaml:"exists,omitempty"`
+}
+
+// Values is a list of values, or one.
+type Values []string
 
 // Column says where a column's value comes from: a text, which is From, or a map.
 type Column struct {

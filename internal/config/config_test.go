@@ -77,6 +77,7 @@ func parse(t *testing.T, doc string) *Config {
 func TestEverything(t *testing.T) {
 	cfg := parse(t, string(read(t, "testdata/valid/everything.yaml")))
 	gotSink := cfg.ToSink()
+	yes := true
 	wantSink := sink.Config{
 		TimeZone: "Europe/Berlin", SearchPath: "shop, public", SynchronousCommit: "off", Rounding: "refuse",
 		StatementTimeout: 90 * time.Second, LockTimeout: 500 * time.Millisecond, IdleTimeout: 10 * time.Second, ForeignKeyWait: time.Minute,
@@ -84,7 +85,7 @@ func TestEverything(t *testing.T) {
 		Tables: []sink.TableConfig{
 			{
 				Name: "shop.orders", Topics: []string{"orders"}, Strategy: sink.Upsert, Key: []string{"order_id"}, Version: "updated_at",
-				Guard: sink.GuardEngine, RecordKey: map[string]string{"order_id": "$key"}, Tombstones: sink.DeleteRows,
+				Guard: sink.GuardEngine, RecordKey: map[string]string{"order_id": "$key"}, Tombstones: sink.DeleteRows, Accept: []string{"volatile-default:created_at"},
 				Columns: map[string]sink.ColumnConfig{
 					"customer_id": {From: "customer.id"}, "placed_at": {From: "$timestamp"}, "trace": {From: "$header.trace-id"},
 					"raw": {From: "$value"}, "ordered_on": {From: "ordered_at", Zone: "Europe/Berlin"}, "signature": {Encoding: "base64"},
@@ -92,8 +93,11 @@ func TestEverything(t *testing.T) {
 					"shipped_at": {From: "shippedAt", Unit: "ms", Rounding: "allow"},
 				},
 			},
+			{Name: "order_lines", Strategy: sink.Children, Parent: "shop.orders", Each: "items", Key: []string{"order_ref", "line"}, ParentKey: map[string]string{"order_ref": "order_id"}},
 			{Name: "order_keys", Topics: []string{"orders", "clicks.v1"}, Key: []string{"tenant", "id"}, Guard: "none", RecordKey: map[string]string{"tenant": "$key.tenant", "id": "$key_json"}},
-			{Name: "clicks", Topics: []string{"clicks.v1"}, Strategy: sink.Append, Create: "create table clicks (at timestamptz)\n"},
+			{Name: "clicks", Topics: []string{"clicks.v1"}, Strategy: sink.Append, Create: "create table clicks (at timestamptz)\n", When: map[string]sink.Condition{
+				"kind": {In: []string{"click"}}, "version": {In: []string{"1", "2"}}, "$header.source": {Not: []string{"bot"}, Exists: &yes}, "deleted": {Not: []string{"true"}},
+			}},
 		},
 	}
 	if !reflect.DeepEqual(gotSink, wantSink) {

@@ -84,6 +84,12 @@ func (t *Table) toSink() sink.TableConfig {
 		Accept: t.Accept,
 		Parent: t.Parent, Each: t.Each, ParentKey: t.ParentKey,
 	}
+	for path, c := range t.When {
+		if out.When == nil {
+			out.When = map[string]sink.Condition{}
+		}
+		out.When[path] = sink.Condition{In: c.In, Not: c.Not, Exists: c.Exists}
+	}
 	for name, c := range t.Columns {
 		if out.Columns == nil {
 			out.Columns = map[string]sink.ColumnConfig{}

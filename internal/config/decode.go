@@ -54,14 +54,23 @@ func (d *decoder) value(path string, n ast.Node, v reflect.Value) {
 		d.values[path] = position(written)
 	}
 	if s, ok := v.Addr().Interface().(scalar); ok {
-		_, column := s.(*Column)
-		_, input := s.(*Input)
+		or := ""
+		switch s.(type) {
+		case *Column, *Input, *Values:
+			or = "map"
+		case *Condition:
+			or = "map"
+			if list, ok := n.(*ast.SequenceNode); ok {
+				d.sequence(path, list, v.FieldByName("In"))
+				return
+			}
+		}
 		if isText {
 			if err := s.set(text); err != nil {
 				d.problem(position(n), path, "%v", err)
 			}
 			return
-		} else if !column && !input {
+		} else if or == "" {
 			d.problem(position(n), path, "must be a single value, and is %s", kindName(n))
 			return
 		}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -49,6 +50,15 @@ func generateSchema(t *testing.T) []byte {
 		Description: input.Description,
 		OneOf:       []*reflection.Schema{{Type: "string", MinLength: ptr(uint64(1))}, &input},
 	}
+	// A condition is a value, a list of them or a map; and a value needs no quotes.
+	value := &reflection.Schema{OneOf: []*reflection.Schema{{Type: "string"}, {Type: "number"}, {Type: "boolean"}}}
+	list := &reflection.Schema{Type: "array", Items: value}
+	condition := *s.Definitions["Condition"]
+	for _, name := range []string{"in", "not"} {
+		p, _ := condition.Properties.Get(name)
+		*p = reflection.Schema{Description: p.Description, OneOf: append(slices.Clone(value.OneOf), list)}
+	}
+	s.Definitions["Condition"] = &reflection.Schema{Description: condition.Description, OneOf: append(slices.Clone(value.OneOf), list, &condition)}
 	// "tls:" alone is a section with its defaults.
 	tls := *s.Definitions["TLS"]
 	s.Definitions["TLS"] = &reflection.Schema{Description: tls.Description, OneOf: []*reflection.Schema{{Type: "null"}, &tls}}

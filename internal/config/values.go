@@ -112,3 +112,9 @@ func (c *Column) set(text string) error { c.From = text; return nil }
 
 // set makes an input's text its Type.
 func (in *Input) set(text string) error { in.Type = text; return nil }
+
+// set makes a text one value.
+func (v *Values) set(text string) error { *v = Values{text}; return nil }
+
+// set makes a text the value that there has to be.
+func (c *Condition) set(text string) error { c.In = Values{text}; return nil }

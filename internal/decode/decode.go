@@ -153,17 +153,30 @@ func (d *decoder) decode(p *Part, sc *scratch) error {
 
 func (d *decoder) rows(p *Part, rec *sink.Record, sc *scratch) *Fault {
 	tombstone := rec.Value == nil
-	if tombstone {
+	wanted, f := d.wants(rec, sc, false)
+	if f != nil {
+		return f
+	}
+	if tombstone || !wanted {
 		clear(sc.values)
 	} else if len(sc.values) > 0 {
 		if r := sc.read(&d.values, rec.Value, rec, sc.values); r != nil {
 			return faultOf("", r)
 		}
 	}
+	if wanted && !tombstone {
+		if wanted, f = d.wants(rec, sc, true); f != nil {
+			return f
+		}
+	}
+	if !wanted {
+		return nil
+	}
 	for i := range d.tables {
 		t := &d.tables[i]
 		var f *Fault
 		switch {
+		case sc.unwanted[i]:
 		case !tombstone || t.Strategy == sink.Append && !t.IgnoreTombstones:
 			f = t.row(p, rec, sc)
 		case !t.IgnoreTombstones:

@@ -28,6 +28,7 @@ type tableDecoder struct {
 	index         int32   // into plan.tables
 	columnAt      []int32 // by column: index of its path; -1 without one
 	keyAt         []int32 // the same of recordKey
+	whenAt        []int32 // the same of conditions
 	childDecoders []childDecoder
 }
 
@@ -36,6 +37,8 @@ type scratch struct {
 	d            *decoder
 	values, keys []event.Value
 	arena        []byte // what a format makes of the record, values and key
+	unwanted     []bool // by table: the record is none of its
+	text         []byte // of a value that is compared
 	keyRead      bool
 	keyRefused   *pgtext.Refusal
 	failed       error // why the record can't be read by anybody, or not yet
@@ -113,6 +116,9 @@ func (d *decoder) compile(m *mapping.Mapping, tables []int32, formats Formats) (
 		for _, src := range t.RecordKey {
 			t.keyAt = append(t.keyAt, place(src))
 		}
+		for i := range t.When {
+			t.whenAt = append(t.whenAt, place(t.When[i].Source))
+		}
 		for bit, child := range t.Children {
 			c := childDecoder{tableDecoder: tableDecoder{Table: child, index: child.Number}, bit: 1 << bit, at: values.add(child.Config.Each)}
 			var elements paths
@@ -140,7 +146,7 @@ func (d *decoder) compile(m *mapping.Mapping, tables []int32, formats Formats) (
 		return err
 	}
 	d.scratches.New = func() any {
-		return &scratch{d: d, values: make([]event.Value, len(values)), keys: make([]event.Value, len(keys))}
+		return &scratch{d: d, values: make([]event.Value, len(values)), keys: make([]event.Value, len(keys)), unwanted: make([]bool, len(d.tables))}
 	}
 	return nil
 }

@@ -86,9 +86,11 @@ func (s *Sink) count(records spans, done attempted) {
 			}
 		}
 	}
+	unmatched := s.unmatched(records)
 	s.stats.Lock()
 	defer s.stats.Unlock()
 	s.stats.Commits++
+	s.stats.Unmatched += unmatched
 	s.stats.TransactionTime += done.took
 	s.stats.CommitTime += done.commit
 	s.stats.Resolved += int64(done.resolved)
@@ -118,6 +120,28 @@ func (s *Sink) count(records spans, done attempted) {
 			slog.String("look_at", "record_key, if rows stay that should go: $key takes the key's bytes as they are, $key_json reads a JSON string"))
 		c.warned, c.unwarned = time.Now(), 0
 	}
+}
+
+// unmatched counts the records that met no table's conditions.
+func (s *Sink) unmatched(records spans) (n int64) {
+	m := s.plan()
+	if !slices.ContainsFunc(m.tables, func(t *table) bool { return len(t.When) > 0 }) {
+		return 0
+	}
+	for _, x := range records {
+		p := x.part
+		row, _ := x.rows()
+		for i := x.lo; i < x.hi; i++ {
+			has := row < len(p.Rows) && p.Rows[row].Record == i
+			for row < len(p.Rows) && p.Rows[row].Record == i {
+				row++
+			}
+			if r := &p.Records[i]; !has && !r.Control && r.Value != nil && (p.Faulty == nil || !p.Faulty[i]) && len(m.Topics[r.Topic]) > 0 {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // countRetry notes an attempt that came to nothing.

@@ -111,31 +111,31 @@ func TestStats(t *testing.T) {
 	p := e.add(0, 0, event(1, ""), event(2, `, "items": [{"v": 1}, {"v": 2}]`), event(2, ""))
 	e.Add(p, sink.Record{Topic: "o", Offset: 3, Control: true})
 	e.write(p)
-	counts("1 0s 0s 3 0 [] 0 map[] 0 [{public.child 0 2 0 0} {public.q 0 3 0 0}]")
+	counts("1 0s 0s 3 0 [] 0 0 map[] 0 [{public.child 0 2 0 0} {public.q 0 3 0 0}]")
 
 	// A COPY that is undone, for a key is there, and then statements.
 	by(byCopy)
 	e.write(e.add(0, 4, event(1, "")))
-	counts("2 0s 0s 4 0 [] 0 map[] 0 [{public.child 0 2 0 0} {public.q 0 4 0 0}]")
+	counts("2 0s 0s 4 0 [] 0 0 map[] 0 [{public.child 0 2 0 0} {public.q 0 4 0 0}]")
 	e.write(e.add(0, 5, event(3, ""), event(4, "")))
-	counts("3 0s 0s 6 0 [] 0 map[] 0 [{public.child 0 2 0 0} {public.q 2 4 0 0}]")
+	counts("3 0s 0s 6 0 [] 0 0 map[] 0 [{public.child 0 2 0 0} {public.q 2 4 0 0}]")
 
 	// One record of the batch is a dead letter; a replay changes no row.
 	by(byStatement)
 	e.write(e.add(0, 7, event(5, ""), event(6, "")[:5], event(6, `, "items": [{"v": 99999999999}]`)))
-	counts("4 0s 0s 9 2 [{{o 22P02  } 1} {{o 22003 public.child v} 1}] 0 map[] 0 [{public.child 0 2 0 0} {public.q 2 5 0 0}]")
+	counts("4 0s 0s 9 2 [{{o 22P02  } 1} {{o 22003 public.child v} 1}] 0 0 map[] 0 [{public.child 0 2 0 0} {public.q 2 5 0 0}]")
 	e.rewind("o", 0, 5)
 	e.write(e.add(0, 5, event(3, ""), event(4, "")))
-	counts("5 0s 0s 11 2 [{{o 22P02  } 1} {{o 22003 public.child v} 1}] 0 map[] 0 [{public.child 0 2 0 0} {public.q 2 5 0 0}]")
+	counts("5 0s 0s 11 2 [{{o 22P02  } 1} {{o 22003 public.child v} 1}] 0 0 map[] 0 [{public.child 0 2 0 0} {public.q 2 5 0 0}]")
 
 	// What is in the way: a handler, a lost answer.
 	refuse.Store(true)
 	e.write(e.add(0, 7, event(5, "")))
-	counts("6 0s 0s 12 2 [{{o 22P02  } 1} {{o 22003 public.child v} 1}] 0 map[handler:1] 0 [{public.child 0 2 0 0} {public.q 2 5 0 0}]")
+	counts("6 0s 0s 12 2 [{{o 22P02  } 1} {{o 22003 public.child v} 1}] 0 0 map[handler:1] 0 [{public.child 0 2 0 0} {public.q 2 5 0 0}]")
 	var once sync.Once
 	wire.cut = func() (c cut) { once.Do(func() { c = cutAfter }); return c }
 	e.write(e.add(0, 8, event(7, "")))
-	counts("7 0s 0s 13 2 [{{o 22P02  } 1} {{o 22003 public.child v} 1}] 1 map[handler:1] 1 [{public.child 0 2 0 0} {public.q 2 6 0 0}]")
+	counts("7 0s 0s 13 2 [{{o 22P02  } 1} {{o 22003 public.child v} 1}] 1 0 map[handler:1] 1 [{public.child 0 2 0 0} {public.q 2 6 0 0}]")
 }
 
 // The words for what is in the way of an attempt.

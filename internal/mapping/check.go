@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -180,6 +181,18 @@ func mapVersion(t *tables.Table, r *catalog.Relation, cfg sink.TableConfig, ps *
 			fmt.Sprintf(`alter table %s alter column %s type %s collate "C"`, r.Qualified(), pgname.Quote(cfg.Version), c.Declared))
 	}
 	t.Version = i
+}
+
+// mapConditions compiles which events are the table's.
+func mapConditions(t *tables.Table, cfg sink.TableConfig, ps *Problems) {
+	for _, path := range slices.Sorted(maps.Keys(cfg.When)) {
+		src, err := source.Parse(path, "")
+		if err != nil {
+			ps.Add(fmt.Sprintf("when %s of %s: %v", path, t.Title(), err), "")
+			continue
+		}
+		t.When = append(t.When, tables.Condition{Source: src, Condition: cfg.When[path]})
+	}
 }
 
 // mapTombstones compiles how a tombstone names its row, and finds the delete memory.

@@ -161,6 +161,7 @@ func (m *Mapping) OpenTable(ctx context.Context, tx pgx.Tx, all *sink.Config, cf
 	mapColumns(t, r, cfg, ps)
 	mapKey(t, r, cfg, ps)
 	mapVersion(t, r, cfg, ps)
+	mapConditions(t, cfg, ps)
 	if err := mapTombstones(ctx, tx, t, cfg, ps); err != nil {
 		return nil, nil, err
 	}

@@ -30,6 +30,9 @@ func Fingerprint(cfg *sink.Config, t *tables.Table) string {
 	if cfg.Rounding == pgtext.RoundingRefuse {
 		list = append(list, "rounding", cfg.Rounding)
 	}
+	if len(t.Config.When) > 0 {
+		list = append(list, "when", t.Config.When)
+	}
 	b, err := json.Marshal(list)
 	if err != nil {
 		panic(err) // strings, maps and lists of strings

@@ -10,10 +10,12 @@ import (
 
 // TableReport says how the events of its topics become rows of a table.
 type TableReport struct {
-	Table    string         `json:"table"`
-	Topics   []string       `json:"topics"`
-	Strategy sink.Strategy  `json:"strategy"`
-	Columns  []ColumnReport `json:"columns"`
+	Table    string        `json:"table"`
+	Topics   []string      `json:"topics"`
+	Strategy sink.Strategy `json:"strategy"`
+	// When are the conditions that an event has to meet.
+	When    map[string]sink.Condition `json:"when,omitempty"`
+	Columns []ColumnReport            `json:"columns"`
 	// Way says how rows get there: by COPY, by upsert, and why.
 	Way string `json:"way"`
 	// Statements are the exact SQL for events that have every field, for
@@ -36,7 +38,7 @@ type ColumnReport struct {
 func Describe(cfg *sink.Config, m *Mapping) []TableReport {
 	var out []TableReport
 	for _, t := range m.Tables {
-		r := TableReport{Table: t.Title(), Topics: t.Topics, Strategy: t.Strategy, Fingerprint: Fingerprint(cfg, t), Way: WayOf(t)}
+		r := TableReport{Table: t.Title(), Topics: t.Topics, Strategy: t.Strategy, When: t.Config.When, Fingerprint: Fingerprint(cfg, t), Way: WayOf(t)}
 		for i := range t.Filled() {
 			c := &t.Columns[i]
 			from := t.Config.Columns[c.Name].From

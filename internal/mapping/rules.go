@@ -190,6 +190,28 @@ func (c *checker) entry(i int) {
 		c.column(name, tc.Columns[name])
 	}
 	c.sameInputs()
+	c.when()
+}
+
+// when checks which events are the table's.
+func (c *checker) when() {
+	if c.table.Strategy == sink.Children && len(c.table.When) > 0 {
+		c.excess("when", "has no meaning for strategy children, which have their parent's", "remove it")
+		return
+	}
+	for _, path := range slices.Sorted(maps.Keys(c.table.When)) {
+		at, cond := "when."+path, c.table.When[path]
+		src, err := source.Parse(path, "")
+		switch {
+		case err != nil:
+			p := c.excess(at, "is nothing that an event can be asked for", "write a path of fields, $key, $key_json, $key.PATH, $header.NAME, $topic or $partition")
+			p.Given = path
+		case src.Meta == source.Offset || src.Meta == source.Timestamp || src.Meta == source.Value:
+			c.excess(at, "can't be compared", "write a path of fields, $key, $key_json, $key.PATH, $header.NAME, $topic or $partition").Given = path
+		case len(cond.In) == 0 && len(cond.Not) == 0 && cond.Exists == nil:
+			c.add(at, "says nothing", "write a value, a list of them, or {not: [...]} or {exists: true}")
+		}
+	}
 }
 
 var topicName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,249}$`)

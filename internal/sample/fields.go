@@ -26,6 +26,11 @@ func takenBy(tables []*tables.Table) *takes {
 			}
 			from = array.elements
 		}
+		for i := range t.When {
+			if src := &t.When[i].Source; src.Meta == source.Field {
+				root.at(src.Path).all = true
+			}
+		}
 		for i := range t.Columns {
 			switch c := &t.Columns[i]; {
 			case c.Computed != nil:

@@ -31,10 +31,12 @@ type Sample struct {
 
 // Topic is what would become of the records of one topic.
 type Topic struct {
-	Topic   string  `json:"topic"`
-	Records int     `json:"records"`
-	Refused int     `json:"refused"` // would be dead letters
-	Tables  []Table `json:"tables"`
+	Topic   string `json:"topic"`
+	Records int    `json:"records"`
+	Refused int    `json:"refused"` // would be dead letters
+	// Unmatched are events that meet no table's conditions.
+	Unmatched int     `json:"unmatched"`
+	Tables    []Table `json:"tables"`
 	// Letters are the dead letters by table, column and code, the most frequent ones first.
 	Letters []Letter `json:"dead_letters"`
 	// NotTaken are fields that no column takes, in the value and one level below it, the most frequent ones first.
@@ -74,6 +76,7 @@ type Field struct {
 // topicSample is a Topic that is being counted.
 type topicSample struct {
 	records, refused int
+	events, wanted   int // without tombstones and what is refused; of these, those that bring a row
 	tables           map[int32]*tableCount
 	letters          map[letterKind]*Letter
 	taken            *takes
@@ -152,12 +155,20 @@ func (t *topicSample) count(p *decode.Part, faults map[int32]decode.Fault) {
 			t.refused++
 			t.letter(r, &f)
 		}
+		if r.Value != nil && !refused {
+			t.events++
+		}
 		if r.Value != nil && (!refused || f.Table != "") { // else it is no JSON
 			t.taken.count(r.Value, t.field)
 		}
 	}
+	last := int32(-1)
 	for i := range p.Rows {
 		row := &p.Rows[i]
+		if _, refused := faults[row.Record]; row.Record != last && !refused && p.Records[row.Record].Value != nil {
+			t.wanted++
+		}
+		last = row.Record
 		n := t.tables[row.Table]
 		if !row.Tombstone {
 			n.events++
@@ -202,7 +213,7 @@ func (t *topicSample) letter(r *sink.Record, f *decode.Fault) {
 func (x *Sample) Report() []Topic {
 	out := make([]Topic, 0, len(x.topics))
 	for name, t := range x.topics {
-		r := Topic{Topic: name, Records: t.records, Refused: t.refused, Tables: []Table{}, Letters: []Letter{}, NotTaken: []Field{}, MoreNotTaken: len(t.more)}
+		r := Topic{Topic: name, Records: t.records, Refused: t.refused, Unmatched: t.events - t.wanted, Tables: []Table{}, Letters: []Letter{}, NotTaken: []Field{}, MoreNotTaken: len(t.more)}
 		for _, i := range x.mapping.Topics[name] {
 			n, table := t.tables[i], x.mapping.Tables[i]
 			s := Table{Table: table.Title(), Rows: n.rows, Deletes: n.deletes, NotFilled: []string{}}

@@ -43,6 +43,9 @@ type Table struct {
 	RecordKey        []source.Source
 	IgnoreTombstones bool
 
+	// When are the conditions that an event has to meet.
+	When []Condition
+
 	// Parent of a table of children, whose columns parentAt are the parent's key; children of a parent.
 	Parent    *Table
 	ParentAt  []int
@@ -69,6 +72,21 @@ type Table struct {
 	CopyRefused string
 	// Lock is the key of the advisory lock between tombstones and upserts.
 	Lock int32
+}
+
+// Condition is a compiled [sink.Condition].
+type Condition struct {
+	Source source.Source
+	sink.Condition
+}
+
+// Met reports whether a text meets the condition, or that there is none; comparable says that what is there has a text.
+func (c *Condition) Met(text []byte, there, comparable bool) bool {
+	if c.Exists != nil && *c.Exists != there {
+		return false
+	}
+	is := func(s string) bool { return there && comparable && string(text) == s }
+	return (c.In == nil || slices.ContainsFunc(c.In, is)) && !slices.ContainsFunc(c.Not, is)
 }
 
 // Engine columns of a guarded target: where its last event stood (rule 10).
