@@ -24,7 +24,7 @@ func TestFloodHalts(t *testing.T) {
 		t.Fatalf("ended with %v", err)
 	}
 	why := r.halted(0)
-	for _, said := range []string{"at offset 0", "22001 in public.events, column v", "JSON objects with the fields id, v"} {
+	for _, said := range []string{"at offset 0", "22001 in public.events, column v"} {
 		if !strings.Contains(why, said) {
 			t.Errorf("said %q, not %q", why, said)
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/oncesink/oncesink/internal/bind"
 	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/looks"
+	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -131,21 +132,24 @@ func (j *job) flooded(err error, records spans) bool {
 func (j *job) tellTooMany(m offsets.TooManyLetters, x span) string {
 	d, c := &j.s.cfg.DeadLetters, x.part.Claim
 	var b strings.Builder
+	b.WriteString(c.Partition.String() + ": ")
 	if m.Rule == "run" {
 		fmt.Fprintf(&b, "too many dead letters: %d records in a row can't be written (max_consecutive: %d)", m.Letters, d.MaxConsecutive)
 	} else {
 		fmt.Fprintf(&b, "too many dead letters: %d of the last %d records can't be written (max_ratio: %v)", m.Letters, m.Of, d.MaxRatio)
 	}
 	letters := j.deadOf(x)
-	if kind, n := mostFrequent(letters); n > 0 {
-		fmt.Fprintf(&b, ", %d of these for %s", n, kind)
+	most, n := mostFrequent(letters)
+	if n > 0 {
+		fmt.Fprintf(&b, ", %d of these for %s", n, most)
 	}
 	const some = 20
 	var values [][]byte
 	for _, l := range letters[:min(some, len(letters))] {
 		values = append(values, l.Entry().Value)
 	}
-	if like := looks.Like(values); like != "" {
+	// Objects of which a column can't take a value are events, as far as one can see.
+	if like := looks.Like(values); like != "" && (!looks.Plain(like) || most.Column == "" || most.Code == pgtext.NoValue) {
 		fmt.Fprintf(&b, ". They look like %s", like)
 	}
 	fmt.Fprintf(&b, ". The position stands before them, at offset %d. Correct the mapping and start again; or the table, and then: %s; or let them be dead letters: %s",
@@ -172,20 +176,28 @@ func (j *job) deadOf(x span) (letters []bind.Letter) {
 	return letters
 }
 
-// mostFrequent names the reason that most of the letters share: code, table and column.
-func mostFrequent(letters []bind.Letter) (kind string, n int) {
-	counts := map[string]int{}
+// reason is what letters have in common.
+type reason struct{ Code, Table, Column string }
+
+func (r reason) String() string {
+	s := r.Code
+	if r.Table != "" {
+		s += " in " + r.Table
+	}
+	if r.Column != "" {
+		s += ", column " + r.Column
+	}
+	return s
+}
+
+// mostFrequent is the reason that most of the letters share.
+func mostFrequent(letters []bind.Letter) (most reason, n int) {
+	counts := map[reason]int{}
 	for _, d := range letters {
-		name := d.Code
-		if d.Table != "" {
-			name += " in " + d.Table
-		}
-		if d.Column != "" {
-			name += ", column " + d.Column
-		}
-		if counts[name]++; counts[name] > n {
-			kind, n = name, counts[name]
+		r := reason{d.Code, d.Table, d.Column}
+		if counts[r]++; counts[r] > n {
+			most, n = r, counts[r]
 		}
 	}
-	return kind, n
+	return most, n
 }

@@ -66,7 +66,7 @@ func TestLetterRatio(t *testing.T) {
 	none := func(int64) bool { return false }
 	tenth := func(i int64) bool { return i%10 == 0 }
 	e.must(e.writeSome(0, 10, all)) // a tenth of a tenth of the window
-	e.wantFlood(e.writeSome(10, 1, all), "11 of the last 11 records", "22001 in public.q", "at offset 10", "JSON objects with the fields id, v",
+	e.wantFlood(e.writeSome(10, 1, all), "11 of the last 11 records", "22001 in public.q", "o/0: too many", "at offset 10",
 		"select oncesink.accept_dead_letters('g', 'o', 0, 11)", "select oncesink.resume('g', 'o', 0)")
 	db.Want("10|10|0", `select next_offset, (select count(*) from oncesink.dead_letters), (select count(*) from q) from oncesink.offsets`)
 
@@ -232,4 +232,28 @@ func TestSift(t *testing.T) {
 	db.Want("1|abc|é€|99.99|kept\n3|éèê|a |-99.99|-\n8|ok|-|-|-\n9|-|-|NaN|-", "select id, v, c, n, w from q order by 1")
 	db.Want("8|ab", "select id, s from k")
 	db.Want("1|22001|v\n3|22001|v\n4|22003|n\n5|22003|n\n6|22001|s\n8|22001|v\n10|22003|n\n11|22001|c", `select "offset", code, column_name from oncesink.dead_letters order by 1`)
+}
+
+// What the records look like is told where the mapping knows nothing of them.
+func TestFloodSaysWhatItLooksLike(t *testing.T) {
+	for _, tt := range []struct{ value, says string }{
+		{`{"before":null,"after":{"id":1},"source":{},"op":"c"}`, "They look like change events of Debezium"},
+		{"\x00\x00\x00\x00\x07\x02\x04", "They look like records of a schema registry"},
+		{`{"order":1,"customer":2}`, "They look like JSON objects with the fields customer, order."},
+		{`{"id":1,"v":"toolong"}`, ""},
+	} {
+		db := newDatabase(t, limitsTable)
+		e := db.open(limited(sink.DeadLetters{Window: 100}))
+		p := &decode.Part{Claim: e.claim("o", 0)}
+		for i := range int64(50) {
+			if _, err := e.Add(p, sink.Record{Topic: "o", Offset: i, Epoch: -1, Value: []byte(tt.value)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		err := e.Write(t.Context(), []*decode.Part{p})[0].Err
+		e.wantFlood(err, tt.says)
+		if tt.says == "" && strings.Contains(err.Error(), "look like") {
+			t.Errorf("said %q", err)
+		}
+	}
 }

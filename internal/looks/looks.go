@@ -48,6 +48,9 @@ func Like(values [][]byte) string {
 	return objects + " with the fields " + strings.Join(common, ", ")
 }
 
+// Plain reports whether that is what Like says of JSON objects that are nothing else it knows.
+func Plain(like string) bool { return strings.HasPrefix(like, objects) }
+
 const (
 	objects   = "JSON objects"
 	mostNames = 8
