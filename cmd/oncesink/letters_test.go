@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -250,6 +252,32 @@ func TestSome(t *testing.T) {
 		}
 		if got := some(names, 5); got != want {
 			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// A file of an export is there when it is complete; what was there before stays until then.
+func TestWriteFile(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "letters.ndjson")
+	if err := os.WriteFile(name, []byte("before"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	stopped := errors.New("stopped")
+	for _, test := range []struct {
+		err  error
+		want string
+	}{{stopped, "before"}, {nil, "after"}} {
+		n, err := writeFile(name, func(w io.Writer) (int64, error) {
+			if _, err := io.WriteString(w, "after"); err != nil {
+				return 0, err
+			}
+			return 7, test.err
+		})
+		text, readErr := os.ReadFile(name)
+		files, dirErr := os.ReadDir(dir)
+		if n != 7 || !errors.Is(err, test.err) || readErr != nil || dirErr != nil || string(text) != test.want || len(files) != 1 {
+			t.Errorf("%d, %v: %q in %d files, want %q", n, err, text, len(files), test.want)
 		}
 	}
 }
