@@ -204,7 +204,7 @@ type ColumnConfig struct {
 	// children a path is one into the element, and there are $element, $index (from 1) and
 	// $event.path, too.
 	From string
-	// Encoding of a bytea column: "base64" or "hex".
+	// Encoding of a bytea column: "base64" or "hex"; "json" of a json or jsonb column whose values may be texts that have JSON in them.
 	Encoding string
 	// Zone in which a date column reads a time.
 	Zone string

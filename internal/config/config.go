@@ -198,8 +198,9 @@ type Column struct {
 	// $timestamp, $key, $key_json, $key.PATH, $header.NAME, $value. Defaults to the field of
 	// the column's name.
 	From string `yaml:"from,omitempty"`
-	// Encoding of a bytea column's text: base64 or hex.
-	Encoding string `yaml:"encoding,omitempty" jsonschema:"enum=base64,enum=hex"`
+	// Encoding of a bytea column's text: base64 or hex. json: a text for a json or jsonb column has JSON in it, which is what the
+	// column takes; what is no text is taken as it is.
+	Encoding string `yaml:"encoding,omitempty" jsonschema:"enum=base64,enum=hex,enum=json"`
 	// Zone in which a date column reads a time, for example Europe/Berlin.
 	Zone string `yaml:"zone,omitempty"`
 	// Unit of a number, or of a text of digits alone, for a date, time, timestamp or interval column:
@@ -223,8 +224,8 @@ type Input struct {
 	From string `yaml:"from,omitempty"`
 	// Type that the expression reads it as, without length and precision, such as bigint.
 	Type string `yaml:"type"`
-	// Encoding of a bytea's text: base64 or hex.
-	Encoding string `yaml:"encoding,omitempty" jsonschema:"enum=base64,enum=hex"`
+	// Encoding of a bytea's text: base64 or hex; or json, as of a column.
+	Encoding string `yaml:"encoding,omitempty" jsonschema:"enum=base64,enum=hex,enum=json"`
 	// Zone in which a date reads a time.
 	Zone string `yaml:"zone,omitempty"`
 	// Unit of a number that is a date, time, timestamp or interval: s, ms, us, ns or days.

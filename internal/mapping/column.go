@@ -30,8 +30,10 @@ func checkColumn(c *tables.Column) error {
 
 func checkEncoding(c *tables.Column) error {
 	switch {
-	case c.Encoding != "" && c.Kind != pgtext.KindBytea:
-		return fmt.Errorf("encoding is for bytea, and the column's type is %s", c.Declared)
+	case c.Encoding == pgtext.EncodingJSON && (c.Kind != pgtext.KindJSON || c.Array):
+		return fmt.Errorf("encoding json is for json and jsonb, and the column's type is %s", c.Declared)
+	case c.Encoding != "" && c.Encoding != pgtext.EncodingJSON && c.Kind != pgtext.KindBytea:
+		return fmt.Errorf("encoding %s is for bytea, and the column's type is %s", c.Encoding, c.Declared)
 	case c.Encoding == "" && c.Kind == pgtext.KindBytea && (!c.Source.Raw() || c.Array):
 		return errors.New(`a bytea column says how its bytes are written: encoding "base64" or "hex" (rule 28)`)
 	}

@@ -88,7 +88,7 @@ func (c *checker) refusedSource(at string, err error) {
 
 // form checks how a value is written.
 func (c *checker) form(at, from, encoding, zone, unit string) {
-	c.oneOf(at+".encoding", encoding, "base64", "hex")
+	c.oneOf(at+".encoding", encoding, "base64", "hex", pgtext.EncodingJSON)
 	switch {
 	case zone == "Local":
 		c.add(at+".zone", "is another one on every host", "name it, as in Europe/Berlin").Given = zone

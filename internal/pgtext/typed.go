@@ -18,6 +18,8 @@ func (c *Type) appendTyped(dst []byte, v *event.Value) ([]byte, *Refusal) {
 	start := len(dst)
 	var err error
 	switch {
+	case c.Kind == KindJSON && c.Encoding == EncodingJSON && v.Kind == event.Text:
+		return c.AppendBytes(dst, v.Raw)
 	case c.Kind == KindJSON && !c.Array:
 		if dst, err = v.AppendJSON(dst); err == nil && hasNUL(dst[start:]) {
 			return dst, Refuse(badEscape, `\u0000 in a JSON value`)

@@ -59,6 +59,9 @@ func (c *Type) AppendValue(dst []byte, v *event.Value) ([]byte, *Refusal) {
 // elements of one that is.
 func (c *Type) appendScalar(dst []byte, v *event.Value) ([]byte, *Refusal) {
 	if c.Kind == KindJSON {
+		if c.Encoding == EncodingJSON && v.Kind == event.String {
+			return c.appendEncoded(dst, v.Raw)
+		}
 		if hasNUL(v.Raw) {
 			return dst, Refuse(badEscape, `\u0000 in a JSON value`)
 		}
@@ -106,6 +109,22 @@ func (c *Type) appendScalar(dst []byte, v *event.Value) ([]byte, *Refusal) {
 		}
 	}
 	return c.fit(dst, start)
+}
+
+// EncodingJSON is of a JSON column whose values may be texts that have JSON in them.
+const EncodingJSON = "json"
+
+// appendEncoded appends the JSON that a JSON string has in it.
+func (c *Type) appendEncoded(dst, raw []byte) ([]byte, *Refusal) {
+	start := len(dst)
+	dst, r := appendString(dst, raw)
+	if r != nil {
+		return dst, r
+	}
+	if hasNUL(dst[start:]) {
+		return dst, Refuse(badEscape, `\u0000 in a JSON value`)
+	}
+	return dst, RefusalOf(c.json.Read(dst[start:], nil, nil, nil))
 }
 
 // isWhole reports whether a JSON number has neither a fraction nor an exponent.
