@@ -6,30 +6,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kgo"
-
 	"github.com/oncesink/oncesink/internal/engine"
-	"github.com/oncesink/oncesink/internal/kafka"
 	"github.com/oncesink/oncesink/internal/sample"
-	"github.com/oncesink/oncesink/internal/wiring"
-	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
 
 // Bounds of a sample.
 const (
-	maxSample   = 100_000          // records of a topic
-	sampleTime  = 60 * time.Second // in all
-	samplePause = 5 * time.Second  // without a record, where the log's last offsets hold none
-	sampleBatch = 2000             // records at a time
+	maxSample  = 100_000          // records of a topic
+	sampleTime = 60 * time.Second // in all
 )
 
 // sampleReport is what would become of the topics' last records.
@@ -43,9 +33,6 @@ type sampleReport struct {
 	Unfinished string `json:"unfinished,omitempty"`
 }
 
-// stretch is a range of a partition's log.
-type stretch struct{ from, to int64 }
-
 // sample reads the last n records of each topic, without a group, and finds out what would become of them.
 func (s *session) sample(ctx context.Context, sk *engine.Sink, n int) (*sampleReport, error) {
 	ctx, cancel := context.WithTimeout(ctx, sampleTime)
@@ -55,8 +42,9 @@ func (s *session) sample(ctx context.Context, sk *engine.Sink, n int) (*sampleRe
 		return nil, s.kafkaError(err)
 	}
 	x, r := sample.New(sk), &sampleReport{Asked: n}
-	if len(stretches) > 0 {
-		err = s.readSample(ctx, x, r, stretches)
+	left, err := s.readStretches(ctx, stretches, func(records []sink.Record) error { return x.Add(ctx, records...) })
+	if left > 0 && ctx.Err() == nil {
+		r.Unfinished = fmt.Sprintf("in %d partition(s), where nothing came for %v: their last offsets may hold no records", left, readPause)
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		r.Unfinished, err = fmt.Sprintf("after %v: with fewer records it is faster", sampleTime), nil
@@ -72,110 +60,6 @@ func (s *session) sample(ctx context.Context, sk *engine.Sink, n int) (*sampleRe
 	}
 	slices.SortFunc(r.Topics, func(a, b sample.Topic) int { return cmp.Compare(a.Topic, b.Topic) })
 	return r, nil
-}
-
-// stretches finds where the last n records of each topic are.
-func (s *session) stretches(ctx context.Context, n int) (map[offsets.Partition]stretch, error) {
-	topics := s.meta.Topics.Names()
-	starts, err := s.admin.ListStartOffsets(ctx, topics...)
-	if err = errors.Join(err, starts.Error()); err != nil {
-		return nil, err
-	}
-	ends, err := s.admin.ListCommittedOffsets(ctx, topics...)
-	if err = errors.Join(err, ends.Error()); err != nil {
-		return nil, err
-	}
-	out := map[offsets.Partition]stretch{}
-	for _, topic := range topics {
-		sizes := map[int32]int64{}
-		ends.Each(func(end kadm.ListedOffset) {
-			start, ok := starts.Lookup(end.Topic, end.Partition)
-			by, assigned := s.consumer.Assign[topic]
-			if end.Topic == topic && ok && (!assigned || slices.Contains(by, end.Partition)) {
-				sizes[end.Partition] = end.Offset - start.Offset
-			}
-		})
-		for p, take := range shares(sizes, int64(n)) {
-			end, _ := ends.Lookup(topic, p)
-			if take > 0 {
-				out[offsets.Partition{Topic: topic, Partition: p}] = stretch{end.Offset - take, end.Offset}
-			}
-		}
-	}
-	return out, nil
-}
-
-// shares says how many of n records each partition gives: the same of each, and what the small ones lack from the others.
-func shares(sizes map[int32]int64, n int64) map[int32]int64 {
-	out := map[int32]int64{}
-	bySize := slices.SortedFunc(maps.Keys(sizes), func(a, b int32) int { return cmp.Or(cmp.Compare(sizes[a], sizes[b]), cmp.Compare(a, b)) })
-	for i, p := range bySize {
-		left := int64(len(bySize) - i)
-		out[p] = min(sizes[p], (n+left-1)/left)
-		n -= out[p]
-	}
-	return out
-}
-
-// readSample reads the stretches and counts what would become of their records. A log may hold no record at its last
-// offsets: it ends as well when nothing more comes.
-func (s *session) readSample(ctx context.Context, x *sample.Sample, r *sampleReport, left map[offsets.Partition]stretch) error {
-	at := map[string]map[int32]kgo.Offset{}
-	for p, str := range left {
-		if at[p.Topic] == nil {
-			at[p.Topic] = map[int32]kgo.Offset{}
-		}
-		at[p.Topic][p.Partition] = kgo.NewOffset().At(str.from)
-	}
-	client, err := kgo.NewClient(append([]kgo.Opt{
-		kgo.SeedBrokers(s.consumer.Brokers...), kgo.ClientID("oncesink"), kgo.ConsumePartitions(at),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), kgo.ConsumeResetOffset(kgo.NoResetOffset()),
-		kgo.FetchMaxBytes(4 << 20), kgo.FetchMaxPartitionBytes(1 << 20), kgo.FetchMaxWait(500 * time.Millisecond),
-	}, s.consumer.ClientOptions...)...)
-	if err != nil {
-		return &environmentError{s.cfg.Scrub("Kafka: " + err.Error() + ": " + wiring.KafkaSection)}
-	}
-	defer client.Close()
-	for last := time.Now(); len(left) > 0 && ctx.Err() == nil; {
-		poll, cancel := context.WithTimeout(ctx, time.Second)
-		fetches := client.PollRecords(poll, sampleBatch)
-		cancel()
-		var failed error
-		fetches.EachPartition(func(f kgo.FetchTopicPartition) {
-			p := offsets.Partition{Topic: f.Topic, Partition: f.Partition}
-			str, open := left[p]
-			switch {
-			case failed != nil || !open:
-				return
-			case f.Err != nil && !errors.Is(f.Err, context.DeadlineExceeded) && !kerr.IsRetriable(f.Err):
-				failed = s.kafkaError(f.Err)
-				return
-			}
-			var records []sink.Record
-			for _, rec := range f.Records {
-				if rec.Offset < str.to {
-					records = append(records, kafka.Record(rec))
-				}
-				if rec.Offset+1 >= str.to {
-					delete(left, p)
-				}
-			}
-			if len(f.Records) > 0 {
-				failed = x.Add(ctx, records...)
-				last = time.Now()
-			}
-		})
-		if failed != nil {
-			return failed
-		}
-		if time.Since(last) > samplePause {
-			break
-		}
-	}
-	if len(left) > 0 && ctx.Err() == nil {
-		r.Unfinished = fmt.Sprintf("in %d partition(s), where nothing came for %v: their last offsets may hold no records", len(left), samplePause)
-	}
-	return nil
 }
 
 // refusedTopics are those of which no record passes.

@@ -94,6 +94,47 @@ func one(v []byte) (like string, fields []string) {
 		}
 		return "single JSON values", nil
 	}
+	if base, change := rows(object); base != nil {
+		return envelope(base, change), nil
+	}
+	for name := range object {
+		fields = append(fields, name)
+	}
+	return objects, fields
+}
+
+// envelope says what an object with its row at a path is.
+func envelope(base []string, change bool) string {
+	switch {
+	case change && len(base) > 1:
+		return "change events of Debezium with their schema: the fields of a row lie in payload.after, as in `from: payload.after.id`"
+	case change:
+		return "change events of Debezium: the fields of a row lie in after, as in `from: after.id`"
+	case base[0] == "data":
+		return "CloudEvents: the fields lie in data, as in `from: data.id`"
+	}
+	return "JSON of Kafka Connect with its schema: the fields lie in payload, as in `from: payload.id`"
+}
+
+// Rows says at which path the fields of a row lie in all of these objects, and whether they are changes, which may have
+// none there. The path is empty if the objects are no envelopes, or differ.
+func Rows(objects [][]byte) (base []string, change bool) {
+	for i, o := range objects {
+		var object map[string]json.RawMessage
+		if json.Unmarshal(o, &object) != nil {
+			return nil, false
+		}
+		b, c := rows(object)
+		if i > 0 && (!slices.Equal(b, base) || c != change) {
+			return nil, false
+		}
+		base, change = b, c
+	}
+	return base, change
+}
+
+// rows is Rows of one object.
+func rows(object map[string]json.RawMessage) (base []string, change bool) {
 	has := func(names ...string) bool {
 		return !slices.ContainsFunc(names, func(n string) bool { _, ok := object[n]; return !ok })
 	}
@@ -101,18 +142,15 @@ func one(v []byte) (like string, fields []string) {
 	case has("schema", "payload"):
 		var payload map[string]json.RawMessage
 		if json.Unmarshal(object["payload"], &payload) == nil && isChange(payload) {
-			return "change events of Debezium with their schema: the fields of a row lie in payload.after, as in `from: payload.after.id`", nil
+			return []string{"payload", "after"}, true
 		}
-		return "JSON of Kafka Connect with its schema: the fields lie in payload, as in `from: payload.id`", nil
+		return []string{"payload"}, false
 	case isChange(object):
-		return "change events of Debezium: the fields of a row lie in after, as in `from: after.id`", nil
-	case has("specversion", "type", "source"):
-		return "CloudEvents: the fields lie in data, as in `from: data.id`", nil
+		return []string{"after"}, true
+	case has("specversion", "type", "source", "data"):
+		return []string{"data"}, false
 	}
-	for name := range object {
-		fields = append(fields, name)
-	}
-	return objects, fields
+	return nil, false
 }
 
 // isChange reports whether an object is an envelope of Debezium.
