@@ -15,6 +15,7 @@ import (
 
 func newDemoCommand() *cobra.Command {
 	var opts demo.Options
+	var servers bool
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "See it work: a crash, a zombie and a replay, on servers of its own",
@@ -24,7 +25,10 @@ batch, freezes the other past its session timeout and wakes it, compares the tab
 a counter with what the topic says, replays the topic from offset zero, and compares again.
 
 It takes about half a minute, needs nothing but PostgreSQL's server binaries (installed,
-or downloaded once), and leaves nothing behind. It exits with 1 if anything differs.`,
+or downloaded once), and leaves nothing behind. It exits with 1 if anything differs.
+
+--servers starts the broker and PostgreSQL alone, empty, and prints how to reach them: a
+place to try a topic of your own.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opts.Orders < demo.MinOrders {
@@ -40,6 +44,9 @@ or downloaded once), and leaves nothing behind. It exits with 1 if anything diff
 				opts.Seed = uint64(rand.Uint32())
 			}
 			opts.Out = cmd.OutOrStdout()
+			if servers {
+				return demo.Servers(cmd.Context(), opts)
+			}
 			if f, ok := opts.Out.(*os.File); ok {
 				opts.Terminal = term.IsTerminal(int(f.Fd()))
 			}
@@ -51,6 +58,7 @@ or downloaded once), and leaves nothing behind. It exits with 1 if anything diff
 	f.Uint64Var(&opts.Seed, "seed", 0, "same orders, and faults at about the same moments (default random)")
 	f.StringVar(&opts.Dir, "dir", "", "work in this empty directory and leave it with its logs (default temporary)")
 	f.BoolVar(&opts.Keep, "keep", false, "at the end, leave servers and workers up until ctrl-C")
+	f.BoolVar(&servers, "servers", false, "start the servers alone and leave them up until ctrl-C")
 	cmd.AddCommand(&cobra.Command{
 		Use:    "worker FILE",
 		Short:  "A worker process of the demo",

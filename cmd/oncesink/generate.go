@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"time"
 
@@ -25,6 +26,7 @@ type generator struct {
 	count      int64
 	seed       uint64
 	check      bool
+	file       string
 }
 
 func newGenerateCommand() *cobra.Command {
@@ -44,23 +46,36 @@ ones that arrive after a newer version, cancellations (tombstones), and orders t
 back after that. updated_at is the version: an order's newest one counts.
 
 The same seed makes the same events. A generator that is started again goes on where the
-topic ends.`,
+topic ends.
+
+With --file it sends the records of a file instead, one a line: the value, or the key, a tab and
+the value, or the key and a tab alone, which is a tombstone.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if g.partitions < 1 || g.rate < 0 || g.count < 0 {
 				return &usageError{errors.New("--partitions must be at least 1, --rate and --count not below 0")}
 			}
+			if brokers := os.Getenv("KAFKA_BROKERS"); brokers != "" && !cmd.Flags().Changed("brokers") {
+				g.brokers = strings.Split(brokers, ",")
+			}
+			if g.file != "" {
+				if g.check || g.count > 0 {
+					return &usageError{errors.New("--file goes without --check and --count: it sends the records that are in the file")}
+				}
+				return g.send(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout())
+			}
 			return g.run(cmd.Context(), cmd.OutOrStdout())
 		},
 	}
 	f := cmd.Flags()
-	f.StringSliceVar(&g.brokers, "brokers", []string{"localhost:9092"}, "addresses to start from")
+	f.StringSliceVar(&g.brokers, "brokers", []string{"localhost:9092"}, "addresses to start from; KAFKA_BROKERS counts, too")
 	f.StringVar(&g.topic, "topic", "orders", "topic to send to")
 	f.Int32Var(&g.partitions, "partitions", 6, "of the topic, if it is created")
 	f.Float64Var(&g.rate, "rate", 50, "events per second; 0 is as fast as possible")
 	f.Int64Var(&g.count, "count", 0, "how many events to send; 0 is without end")
 	f.Uint64Var(&g.seed, "seed", 1, "makes the same events")
 	f.BoolVar(&g.check, "check", false, "send nothing; succeed if the topic is there")
+	f.StringVar(&g.file, "file", "", "send the records of this file; - is the standard input")
 	return cmd
 }
 
