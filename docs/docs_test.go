@@ -211,7 +211,7 @@ func TestNamedFunctionsExist(t *testing.T) {
 	}
 }
 
-// The SQL of the README runs, in its order, as an operator would run it.
+// The SQL of the README and of what it says of monitoring runs, in its order, as an operator would run it.
 func TestSQLExamples(t *testing.T) {
 	ctx, url := t.Context(), testpg.URL(t)
 	conn, err := pgx.Connect(ctx, url)
@@ -406,4 +406,70 @@ func read(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return string(b)
+}
+
+// Each alert of docs/monitoring.md is silent while all is well, and speaks when what it is about has happened.
+func TestAlerts(t *testing.T) {
+	ctx, url := t.Context(), testpg.URL(t)
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(ctx)
+	if err := offsets.Init(ctx, conn); err != nil {
+		t.Fatal(err)
+	}
+	if err := schema.Init(ctx, conn, sink.Config{}); err != nil {
+		t.Fatal(err)
+	}
+	pool, _, err := offsets.NewPool(ctx, url, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	ledger := offsets.New(pool, "orders-sink", offsets.Options{})
+	at := offsets.Partition{Topic: "orders"}
+	if err := ledger.Begin(ctx, []offsets.First{{Partition: at, TopicID: offsets.NewToken(), Offset: 100}}); err != nil {
+		t.Fatal(err)
+	}
+	var alerts []string
+	for _, m := range regexp.MustCompile("(?ms)^```sql\n(.*?);\n```$").FindAllStringSubmatch(read(t, "docs/monitoring.md"), -1) {
+		alerts = append(alerts, m[1])
+	}
+	if len(alerts) != 4 {
+		t.Fatalf("%d alerts in SQL, want 4", len(alerts))
+	}
+	rings := func(alert int) bool {
+		t.Helper()
+		var n int
+		if err := conn.QueryRow(ctx, "select count(*) from ("+alerts[alert]+") alert").Scan(&n); err != nil {
+			t.Fatalf("%v\n%s", err, alerts[alert])
+		}
+		return n > 0
+	}
+	own := func(instance string) string {
+		return "update oncesink.offsets set owner = 'host, pid 1, instance " + instance + "'"
+	}
+	if _, err := conn.Exec(ctx, "set application_name = 'oncesink 12345678'; "+own("12345678")); err != nil {
+		t.Fatal(err)
+	}
+	for i := range alerts {
+		if rings(i) {
+			t.Errorf("alert %d rings, and all is well", i+1)
+		}
+	}
+	for i, happens := range []string{
+		"update oncesink.offsets set halted = 'offsets are missing'",
+		"update oncesink.offsets set halted = null, stuck = 'the disk is full'",
+		`insert into oncesink.dead_letters (sink_group, topic_id, topic, generation, partition, "offset", headers, code, message, recorded_at)
+			values ('orders-sink', gen_random_uuid(), 'orders', 0, 0, 1, '[]', 'ONS01', 'it is broken', now())`,
+		own("87654321"),
+	} {
+		if _, err := conn.Exec(ctx, happens); err != nil {
+			t.Fatal(err)
+		}
+		if !rings(i) {
+			t.Errorf("alert %d is silent after %s", i+1, happens)
+		}
+	}
 }

@@ -38,7 +38,8 @@ func newGenerateCommand() *cobra.Command {
 trying things out. It creates the topic if it is missing. An event looks like
 
   {"order_id": 17, "customer": {"id": 4, "country": "ES"}, "status": "paid",
-   "items": [{"sku": "SKU-0042", "quantity": 2, "price": 9.95}], "amount": 19.90,
+   "items": [{"sku": "SKU-0042", "quantity": 2, "price": 9.95}],
+   "amount": 19.90,
    "placed_at": "2026-01-01T08:00:17Z", "updated_at": "2026-01-01T08:02:03.4Z"}
 
 with the order's id as the record's key. Among the events are updates, repetitions, late

@@ -80,6 +80,7 @@ dead letters, where the command was to tell.`,
 	})
 	root.AddCommand(newNewCommand(), newRunCommand(), newInitCommand(), newCheckCommand(), newStatusCommand(),
 		newDeadLettersCommand(), newReplayCommand(), newRebuildCommand(), newBackfillCommand(), newVerifyCommand(), newRollupCommand(), newDemoCommand(), newGenerateCommand(), newVersionCommand())
+	fitHelp(root)
 	root.InitDefaultHelpCmd()
 	help, _, _ := root.Find([]string{"help"})
 	help.Run = nil

@@ -44,7 +44,7 @@ func newNewCommand() *cobra.Command {
 	var n newcomer
 	cmd := &cobra.Command{
 		Use:   "new",
-		Short: "Look at the records of topics, and write a first configuration and its tables",
+		Short: "Write a first configuration, by what a topic's records look like",
 		Long: `Reads the oldest and the newest records of each partition of the topics and writes two files:
 a configuration, and the statements that create its tables. Columns and types, the key, the
 version and what tombstones delete are chosen by what the records look like; comments say

@@ -243,10 +243,13 @@ func (t *topic) unfit(out *Table) (empty int) {
 		}
 	}
 	say(t.unreadable, "can't be read as JSON, or name a field twice")
-	if t.change {
-		say(noRow, "are changes without a row after them, such as deletes (op: d); the tombstone that follows a delete is what deletes the row")
-	} else {
+	switch {
+	case !t.change:
 		say(noRow, "are JSON without a row in it")
+	case t.tombstones > 0:
+		say(noRow, "are changes without a row after them, such as deletes (op: d); the tombstone that follows a delete is what deletes the row")
+	default:
+		say(noRow, "are changes without a row after them, such as deletes (op: d); what deletes a row is a tombstone, and there was none: see that the connector sends them")
 	}
 	say(noKey, "have no key")
 	say(zero, `hold the character \u0000, which PostgreSQL has in no text`)

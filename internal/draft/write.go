@@ -202,17 +202,10 @@ func (w *writer) create(t *Table) {
 	w.line("create table %s (", quoted(t.Name))
 	names, types := 0, 0
 	for _, c := range t.Columns {
-		names, types = max(names, len(quoted(c.Name))), max(types, len(c.Type))
-	}
-	single := len(t.Key) == 1
-	if single {
-		types = max(types, len(t.Columns[0].Type+" primary key"))
+		names, types = max(names, len(quoted(c.Name))), max(types, len(c.Type+t.constraint(c)))
 	}
 	for i, c := range t.Columns {
-		typ := c.Type
-		if single && c.Name == t.Key[0] {
-			typ += " primary key"
-		}
+		typ := c.Type + t.constraint(c)
 		if i < len(t.Columns)-1 || len(t.Key) > 1 {
 			typ += ","
 		}
@@ -232,6 +225,17 @@ func (w *writer) create(t *Table) {
 	for _, c := range t.Children {
 		w.createChildren(t, c)
 	}
+}
+
+// constraint is what a column's definition says beyond its type.
+func (t *Table) constraint(c Column) string {
+	switch {
+	case len(t.Key) == 1 && c.Name == t.Key[0]:
+		return " primary key"
+	case c.Name == t.Version:
+		return " not null" // an event without it is a dead letter
+	}
+	return ""
 }
 
 func (w *writer) createChildren(t *Table, c Children) {

@@ -47,3 +47,26 @@ func FuzzLike(f *testing.F) {
 		}
 	})
 }
+
+func TestRows(t *testing.T) {
+	for _, tt := range []struct {
+		objects []string
+		base    string
+		change  bool
+	}{
+		{[]string{`{"a":1}`}, "", false},
+		{[]string{`{"before":null,"after":{},"source":{},"op":"c"}`, `{"before":{},"source":{},"op":"d"}`}, "after", true},
+		{[]string{`{"schema":{},"payload":{"after":{},"source":{},"op":"c"}}`}, "payload.after", true},
+		{[]string{`{"schema":{},"payload":{"id":1}}`}, "payload", false},
+		{[]string{`{"specversion":"1.0","type":"x","source":"y","data":{}}`}, "data", false},
+		{[]string{`{"schema":{},"payload":{"id":1}}`, `{"id":1}`}, "", false},
+	} {
+		var objects [][]byte
+		for _, o := range tt.objects {
+			objects = append(objects, []byte(o))
+		}
+		if base, change := looks.Rows(objects); strings.Join(base, ".") != tt.base || change != tt.change {
+			t.Errorf("%q: got %v, %v", tt.objects, base, change)
+		}
+	}
+}
