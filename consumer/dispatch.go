@@ -40,7 +40,7 @@ func (m *member) dispatch(fetches kgo.Fetches) {
 			// Offsets may have holes, but records below the log's start are gone:
 			// if we were to read some of those, somebody deleted them unread.
 			if len(p.Records) > 0 && p.Records[0].Offset > v.next && p.LogStartOffset > v.next {
-				m.halt(l, m.cfg.gap(at, v.next, p.LogStartOffset))
+				m.haltBehind(l, m.cfg.gap(at, v.next, p.LogStartOffset))
 				continue
 			}
 			if bound, ok := m.until[at]; ok {
@@ -127,7 +127,7 @@ func (m *member) fetchError(at offsets.Partition, l *lane, err error) {
 		m.halt(l, &TruncatedError{Partition: at, Group: m.cfg.Group, Position: loss.ConsumedTo, End: loss.ResetTo})
 	case errors.Is(err, errLater): // the client fetches it again
 	case errors.As(err, &large): // the client gives the partition up
-		m.halt(l, &TooLargeError{Partition: at, Group: m.cfg.Group, From: large.Offset, To: large.NextOffset, Limit: m.cfg.MaxDecompressedBytes})
+		m.haltBehind(l, &TooLargeError{Partition: at, Group: m.cfg.Group, From: large.Offset, To: large.NextOffset, Limit: m.cfg.MaxDecompressedBytes})
 	case errors.Is(err, kerr.OffsetOutOfRange):
 		m.suspend(l) // otherwise it comes back thousands of times a second
 		m.spawn(func() { m.outOfRange(l) })
@@ -195,7 +195,7 @@ func (m *member) outOfRange(l *lane) {
 		switch {
 		case v.state != running:
 		case outside != nil:
-			m.halt(l, outside)
+			m.haltBehind(l, outside)
 		default: // a passing state of a leader change: read the ledger and go on
 			m.lose(l)
 		}
@@ -222,6 +222,22 @@ func (m *member) topicGone(l *lane, cause error) {
 		}
 		return
 	}
+}
+
+// haltBehind is halt for what stands behind the records that the lane holds: they are written first. Where they were dropped, the
+// statement that goes past the cause would go past them.
+func (m *member) haltBehind(l *lane, cause error) {
+	turns := l.view().turns
+	if l.written() {
+		m.halt(l, cause)
+		return
+	}
+	m.suspend(l)
+	m.spawn(func() {
+		if l.waitWritten(m.work, turns) {
+			m.halt(l, cause)
+		}
+	})
 }
 
 // halt stops one lane until a person has acted; the others go on.

@@ -189,6 +189,34 @@ func (l *lane) waitIdle(ctx context.Context) {
 	}
 }
 
+// waitWritten waits until all that the lane holds is written. It reports false if the lane leaves its state, or ctx ends, before.
+func (l *lane) waitWritten(ctx context.Context, turns int) bool {
+	wake := context.AfterFunc(ctx, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.changed.Broadcast()
+	})
+	defer wake()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.turns == turns && ctx.Err() == nil && l.holds() {
+		l.changed.Wait()
+	}
+	return l.turns == turns && ctx.Err() == nil
+}
+
+// written reports whether all that the lane was given is written.
+func (l *lane) written() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.holds()
+}
+
+// holds reports whether the lane has records that are not written. It is called under the lane's lock.
+func (l *lane) holds() bool {
+	return l.inFlight || len(l.raw) > 0 || l.decoding > 0 || l.part.Len() > 0
+}
+
 // abort cancels the transaction in flight, if any.
 func (l *lane) abort() {
 	l.mu.Lock()

@@ -172,6 +172,47 @@ func TestGapInAFetch(t *testing.T) {
 	}
 }
 
+// What was fetched before a gap is written before the partition halts: the statement that goes past the gap would go past it, too.
+func TestHaltBehindWhatIsHeld(t *testing.T) {
+	r := newRig(t, testkafka.Fake(t).ListenAddrs(), "orders", 0)
+	m := still(t, nil)
+	m.work, m.endWork = context.WithCancel(t.Context())
+	t.Cleanup(func() { m.endWork() })
+	m.ledger = offsets.New(r.pool, group, offsets.Options{ClusterID: "test"})
+	l := m.runAt(0, 10)
+	fetch := func(logStart int64, records ...*kgo.Record) {
+		m.dispatch(kgo.Fetches{{Topics: []kgo.FetchTopic{{Topic: "orders", Partitions: []kgo.FetchPartition{{LogStartOffset: logStart, Records: records}}}}}})
+	}
+	fetch(0, &kgo.Record{Topic: "orders", Offset: 10}, &kgo.Record{Topic: "orders", Offset: 11})
+	fetch(25, &kgo.Record{Topic: "orders", Offset: 25})
+	if v := l.view(); v.state != running || v.next != 12 {
+		t.Fatalf("state %d, next %d: two records wait to be written", v.state, v.next)
+	}
+	d := *m.decoder
+	d.add = func(p *decode.Part, recs ...sink.Record) (int, error) {
+		p.Records = append(p.Records, recs...)
+		return len(recs), nil
+	}
+	m.spawn(func() { l.decode(&d) })
+	t.Cleanup(func() { l.leave(closed, nil) })
+	var part *decode.Part
+	eventually(t, "the records are decoded", func() bool {
+		part = l.take(func() {})
+		return part != nil
+	})
+	if v := l.view(); part.Len() != 2 || v.state != running {
+		t.Fatalf("%d records, state %d: they are in flight", part.Len(), v.state)
+	}
+	after := part.Claim
+	after.Position.Next = 12
+	l.landed(after, true)
+	eventually(t, "the partition halts", func() bool { return l.view().state == halted })
+	var gap *GapError
+	if v := l.view(); !errors.As(v.cause, &gap) || gap.From != 12 || gap.To != 25 || v.claim.Position.Next != 12 {
+		t.Errorf("halted at %d with %v", v.claim.Position.Next, v.cause)
+	}
+}
+
 // A lane that holds two batches is not fetched further, nor is anything while all
 // lanes together hold more than the buffer limit. It is suspended while its lock is held: the decoder, which
 // resumes it, can't come first.
