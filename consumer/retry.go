@@ -65,71 +65,85 @@ func (m *member) retryLane(ctx context.Context, l *lane) (more bool) {
 		n, done, failed, ok := m.retrySome(ctx, l, min(left, retryRecords))
 		resolved, refused, left = resolved+done, refused+failed, left-n
 		if !ok || n == 0 {
-			return false
+			return !ok
 		}
 	}
 	return true
 }
 
-// retrySome borrows the lane from its writers for letters of one topic id and generation. It returns how many it took, how many were
-// written and how many refused; ok says that there may be more, and that the lane is still ours.
+// retrySome tries some letters again. It returns how many, how many were written and how many refused; ok says that it
+// could, and that the lane is still ours.
 func (m *member) retrySome(ctx context.Context, l *lane, most int) (n, resolved, refused int, ok bool) {
 	txctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	read := l.view().claim
+	requests, parts, err := m.readLetters(txctx, read, most) // the lane goes on meanwhile
+	if err != nil {
+		m.tellRetry(ctx, l, err)
+		return 0, 0, 0, false
+	}
+	if len(requests) == 0 {
+		return 0, 0, 0, true
+	}
 	claim, ok := l.borrow(cancel)
 	if !ok {
 		return 0, 0, 0, false
 	}
-	err := func() error {
-		requests, err := m.sink.Requests(txctx, claim, most, retryBytes)
-		if err != nil {
-			return err
-		}
-		for _, r := range requests {
-			part, err := m.letters(txctx, r)
-			if err != nil {
-				return err
-			}
-			done, failed, err := m.sink.Retry(txctx, part, r.Late)
-			n, resolved, refused = n+len(r.Records), resolved+done, refused+failed
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	}()
+	ok = claim.Fence == read.Fence
+	for i := 0; ok && i < len(requests); i++ {
+		parts[i].Claim.Fence, parts[i].Claim.Position = claim.Fence, claim.Position
+		var done, failed int
+		done, failed, err = m.sink.Retry(txctx, parts[i], requests[i].Late)
+		n, resolved, refused, ok = n+len(requests[i].Records), resolved+done, refused+failed, err == nil
+	}
 	m.settleRetry(ctx, l, claim, err)
-	return n, resolved, refused, err == nil
+	return n, resolved, refused, ok
 }
 
-// settleRetry gives the lane back. An error is what it is after any of its transactions.
+// readLetters returns letters of a claim's partition that are to be tried again, decoded.
+func (m *member) readLetters(ctx context.Context, claim offsets.Claim, most int) ([]engine.Requests, []*decode.Part, error) {
+	requests, err := m.sink.Requests(ctx, claim, most, retryBytes)
+	if err != nil {
+		return nil, nil, err
+	}
+	parts := make([]*decode.Part, len(requests))
+	for i, r := range requests {
+		if parts[i], err = m.letters(ctx, r); err != nil {
+			return nil, nil, err
+		}
+	}
+	return requests, parts, nil
+}
+
+// settleRetry gives the lane back. An error is what it is after any of its transactions, but that what may pass holds nothing up.
 func (m *member) settleRetry(ctx context.Context, l *lane, claim offsets.Claim, err error) {
 	var (
 		fenced *offsets.FencedError
 		config *sink.ConfigError
 		halt   *sink.HaltError
-		schema *decode.MissingSchema
-		unread *decode.SchemaError
 	)
-	switch {
-	case err == nil || ctx.Err() != nil:
-	case errors.As(err, &fenced), errors.As(err, &config), errors.As(err, &halt):
+	if ctx.Err() == nil && (errors.As(err, &fenced) || errors.As(err, &config) || errors.As(err, &halt)) {
 		m.settle(l, engine.Outcome{Claim: claim, Err: err})
 		return
-	case errors.As(err, &schema), errors.As(err, &unread):
-		m.log.Warn("dead letters can't be tried again without their schema", "topic", l.Topic, "partition", l.Partition.Partition, "error", err)
-	case errors.Is(err, context.Canceled): // with the lane
-	default: // the database did not answer, or somebody has damaged a letter by hand
-		if now := time.Now(); now.Sub(l.retryTold) >= unreadableQuiet {
-			l.retryTold = now
-			m.log.Warn("dead letters can't be tried again", "topic", l.Topic, "partition", l.Partition.Partition, "error", err)
-		}
 	}
+	m.tellRetry(ctx, l, err)
 	l.landed(claim, true)
 	if l.waiting() > 0 {
 		m.ready.push(l)
 	}
 	m.claims.wake()
+}
+
+// tellRetry says, seldom, why letters can't be tried: the database or the registry of schemas does not answer, something that should pass
+// does not, or somebody has damaged a letter by hand.
+func (m *member) tellRetry(ctx context.Context, l *lane, err error) {
+	if err == nil || ctx.Err() != nil || errors.Is(err, context.Canceled) { // with the lane
+		return
+	}
+	if now := time.Now(); now.Sub(l.retryTold) >= unreadableQuiet {
+		l.retryTold = now
+		m.log.Warn("dead letters can't be tried again", "topic", l.Topic, "partition", l.Partition.Partition, "error", err)
+	}
 }
 
 // letters decodes letters, and gets the schemas that they need.

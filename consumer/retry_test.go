@@ -1,14 +1,20 @@
 package consumer
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/internal/testkafka"
+	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -56,6 +62,77 @@ func TestRetryByOwner(t *testing.T) {
 	r.verify(map[int32]int64{0: 8, 1: 2})
 	if s := p.Stats(); s.Resolved != 2 || s.Records != 0 {
 		t.Errorf("counted %d resolved, %d records", s.Resolved, s.Records)
+	}
+}
+
+// A letter that can't be tried for the time being, because a handler says that it passes, holds up nothing that comes new, and is
+// written when it has passed.
+func TestRetryHoldsNothingUp(t *testing.T) {
+	r := newRig(t, testkafka.Fake(t).ListenAddrs(), "orders", 1)
+	r.exec(`alter table events alter v type varchar(4)`)
+	r.produceLong(0, 0, 1)
+	var down atomic.Bool
+	down.Store(true)
+	p := r.start(func(_ *Config, s *sink.Config) {
+		s.Handlers = append(s.Handlers, func(_ context.Context, _ pgx.Tx, records []sink.Record) error {
+			if down.Load() && records[0].Offset == 0 {
+				return sink.Transient(errors.New("the other service is down"))
+			}
+			return nil
+		})
+	})
+	eventually(t, "it is refused", func() bool { return r.letters("new") == 1 })
+	r.exec(`alter table events alter v type text`)
+	r.exec(`select oncesink.retry_dead_letters($1, late => true)`, group)
+	for n := range int64(3) {
+		told := int(n) + 1
+		eventually(t, "it was tried", func() bool { return p.Stats().Retries["handler"] >= int64(told) })
+		r.produce(0, int(n)+1, 1)
+		r.waitApplied(n + 1)
+	}
+	if n := r.letters("retry"); n != 1 {
+		t.Errorf("%d letters are to be tried, want 1", n)
+	}
+	if log := p.log.String(); strings.Count(log, "dead letters can't be tried again") == 0 || !strings.Contains(log, "from offset 0 on: handler 1: the other service is down") {
+		t.Errorf("not told:\n%s", log)
+	}
+	down.Store(false)
+	eventually(t, "it is written", func() bool { return r.letters("resolved") == 1 })
+	r.verify(map[int32]int64{0: 4})
+}
+
+// A run until the end does not end before letters that are asked for could be tried.
+func TestUntilEndWaitsForLetters(t *testing.T) {
+	r := newRig(t, testkafka.Fake(t).ListenAddrs(), "orders", 1)
+	r.exec(`alter table events alter v type varchar(4)`)
+	r.produceLong(0, 0, 2)
+	untilEnd := func(c *Config, _ *sink.Config) { c.UntilEnd = true }
+	r.must(r.start(untilEnd).wait(t))
+	r.exec(`alter table events alter v type text`)
+	r.exec(`update oncesink.dead_letters set headers = '5' where "offset" = 0`) // by hand
+	r.exec(`select oncesink.retry_dead_letters($1, late => true)`, group)
+	p := r.start(untilEnd)
+	eventually(t, "it is told", func() bool { return strings.Contains(p.log.String(), "dead letters can't be tried again") })
+	p.mu.Lock()
+	m := p.Consumer.member
+	p.mu.Unlock()
+	for range 3 { // looks at the table
+		m.mu.Lock()
+		m.asked = nil
+		m.mu.Unlock()
+		eventually(t, "the letters are looked at", func() bool {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			return m.asked != nil
+		})
+		if !m.asking(offsets.Partition{Topic: "orders"}) {
+			t.Fatal("nobody waits for the letters")
+		}
+	}
+	r.exec(`update oncesink.dead_letters set headers = '[]' where "offset" = 0`)
+	r.must(p.wait(t))
+	if n := r.letters("resolved"); n != 2 {
+		t.Errorf("%d letters are resolved, want 2", n)
 	}
 }
 

@@ -115,7 +115,8 @@ var errSettled = errors.New("some of the dead letters are no longer to be tried 
 
 // Retry writes dead letters, which the caller has added to a part, under the part's claim, as Write does: an error is one of an
 // Outcome's. Where the outcome of a COMMIT is unknown it is an *offsets.FencedError, too: the partition is claimed again, which waits until
-// the transaction is over, and the letters are read again. It says how many letters were written and how many were refused once more.
+// the transaction is over, and the letters are read again. What is expected to pass is not waited for, since all that comes new would
+// wait as well: the letters are still asked for. It says how many letters were written and how many were refused once more.
 //
 // The caller sees to it that the partition has no other transaction in flight.
 func (s *Sink) Retry(ctx context.Context, p *decode.Part, late bool) (resolved, refused int, err error) {
@@ -168,7 +169,7 @@ func (t *transaction) takeRequests(ctx context.Context) error {
 		}
 		var n int
 		c := x.part.Claim
-		if err := t.tx.QueryRow(ctx, statement.TakeRequests, t.s.ledger.Group(), c.TopicID.String(), c.Partition.Partition, at).Scan(&n); err != nil {
+		if err := t.tx.QueryRow(ctx, statement.TakeRequests, t.s.ledger.Group(), c.TopicID.String(), c.Partition.Partition, at, t.again.late).Scan(&n); err != nil {
 			return &writeError{doing{verb: "lock dead letters"}, err}
 		}
 		if n != len(at) {

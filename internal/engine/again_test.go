@@ -180,6 +180,7 @@ func TestRetryTooLate(t *testing.T) {
 		rows    string // after it was asked for with late
 	}{
 		{name: "a whole event", evs: []ev{{cols: "id=1 v=long w=a"}, {offset: 1, cols: "id=1 v=b w=b"}}, rows: "1|b|b"},
+		{name: "a whole event, the later one is partial", evs: []ev{{cols: "id=1 v=long w=a"}, {offset: 1, cols: "id=1 v=b"}}, rows: "1|b|-"},
 		{name: "a partial event, the row moved on", evs: []ev{{cols: "id=1 v=long"}, {offset: 1, cols: "id=1 v=b w=b"}}, why: "later event has written the row", rows: "1|b|b"},
 		{name: "a partial event, the row did not move", evs: []ev{{offset: 1, cols: "id=1 v=long"}, {offset: 2, cols: "id=2 v=b w=b"}}, rows: "1|long|-\n2|b|b"},
 		{name: "no guard", table: sink.TableConfig{Guard: sink.GuardNone}, evs: []ev{{cols: "id=1 v=long w=a"}, {offset: 1, cols: "id=1 v=b w=b"}}, why: "no guard", rows: "1|long|a"},

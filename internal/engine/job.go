@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sort"
 	"time"
@@ -191,6 +192,12 @@ func (j *job) commit(ctx context.Context, records spans) {
 			j.commit(ctx, left)
 			j.commit(ctx, right)
 			return
+		case j.again != nil && classOf(err) == pgerr.Transient:
+			// What comes new would wait with them. They are still asked for.
+			deadlocked(err)
+			j.s.countRetry(err)
+			first := records[0]
+			j.fail(records, fmt.Errorf("from offset %d on: %s", first.part.Records[first.lo].Offset, describe(err)))
 		case j.orphaned(err), classOf(err) == pgerr.Transient:
 			deadlocked(err)
 			j.delayed(ctx, err, records)

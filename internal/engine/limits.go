@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/oncesink/oncesink/internal/bind"
 	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/looks"
 	"github.com/oncesink/oncesink/internal/pgtext"
+	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -55,6 +58,10 @@ func (t *transaction) lettersBy(ctx context.Context) (all []offsets.Letters, err
 		if len(dead[x.part]) == 0 {
 			continue
 		}
+		known, err := t.knownLetters(ctx, x, dead[x.part], behind[x.part.Claim.Partition])
+		if err != nil {
+			return nil, err
+		}
 		n := offsets.Letters{Partition: x.part.Claim.Partition, From: t.steps[i].Claim.Position.Next, To: t.steps[i].To.Next}
 		for k := x.lo; k < x.hi; k++ {
 			r := &x.part.Records[k]
@@ -62,7 +69,7 @@ func (t *transaction) lettersBy(ctx context.Context) (all []offsets.Letters, err
 				continue
 			}
 			n.Records++
-			if !dead[x.part][k] || r.Offset < behind[n.Partition] {
+			if !dead[x.part][k] || known[r.Offset] {
 				n.Trailing = 0
 				continue
 			}
@@ -78,6 +85,38 @@ func (t *transaction) lettersBy(ctx context.Context) (all []offsets.Letters, err
 		}
 	}
 	return all, nil
+}
+
+// knownLetters are the offsets of the dead records that have a letter already: of those behind which there is one at all.
+func (t *transaction) knownLetters(ctx context.Context, x span, dead map[int32]bool, behind int64) (map[int64]bool, error) {
+	var at []int64
+	for k := range dead {
+		if offset := x.part.Records[k].Offset; offset < behind {
+			at = append(at, offset)
+		}
+	}
+	if len(at) == 0 {
+		return nil, nil
+	}
+	if err := t.send(ctx); err != nil { // what is queued comes first
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, t.s.cfg.StatementTimeout+t.s.slack)
+	defer cancel()
+	c := x.part.Claim
+	rows, err := t.tx.Query(ctx, statement.KnownLetters, t.s.ledger.Group(), c.TopicID.String(), c.Partition.Partition, at)
+	var found []int64
+	if err == nil {
+		found, err = pgx.CollectRows(rows, pgx.RowTo[int64])
+	}
+	if err != nil {
+		return nil, &writeError{doing{verb: "look for dead letters"}, err}
+	}
+	known := make(map[int64]bool, len(found))
+	for _, offset := range found {
+		known[offset] = true
+	}
+	return known, nil
 }
 
 // deadRecords are those of the transaction's records that are known to be dead letters.

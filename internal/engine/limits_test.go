@@ -138,6 +138,24 @@ func TestLettersAccepted(t *testing.T) {
 	e.wantFlood(e.writeSome(0, 50, all))
 }
 
+// A replay that refuses what was written is a flood like any other: what has a letter does not count, and nothing else is let pass because a
+// letter comes behind it.
+func TestFloodOfReplay(t *testing.T) {
+	db := newDatabase(t, limitsTable)
+	e := db.open(limited(sink.DeadLetters{Window: 100}))
+	last := func(i int64) bool { return i == 499 }
+	e.must(e.writeSome(0, 500, last))
+	db.Do("alter table q add check (id < 0) not valid") // which refuses the last one as well, of the rows that are written from now on
+	db.Do("delete from q")
+	e.rewind("o", 0, 495)
+	e.wantFlood(e.writeSome(495, 50, last))
+	e.rewind("o", 0, 0)
+	e.wantFlood(e.writeSome(0, 100, last), "100 of the last 100 records", "23514")
+	db.Do("alter table q drop constraint q_id_check")
+	e.must(e.writeSome(0, 500, last))
+	db.Want("499|22001|1", `select "offset", code, attempts from oncesink.dead_letters`)
+}
+
 // A mapping that refuses every record by the server's word is given up after as many as the limits allow, not after all: whether they are
 // sifted out or searched for.
 func TestFloodIsFoundEarly(t *testing.T) {

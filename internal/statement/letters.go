@@ -39,6 +39,10 @@ const HighestLetters = `select (select max(d."offset") from oncesink.dead_letter
          where d.sink_group = $1::text and d.topic_id = w.topic_id::uuid and d.partition = w.partition)
   from unnest($2::text[], $3::integer[]) with ordinality as w(topic_id, partition, n) order by n`
 
+// KnownLetters are those of a partition's offsets that have a dead letter, whatever became of it.
+const KnownLetters = `select "offset" from oncesink.dead_letters
+ where sink_group = $1::text and topic_id = $2::text::uuid and partition = $3::integer and "offset" = any ($4::bigint[])`
+
 // CountRequests says how many letters of each partition somebody wants to be tried again.
 const CountRequests = `select topic, partition, count(*) from oncesink.dead_letters
  where sink_group = $1::text and status = 'retry' group by topic, partition`
@@ -53,10 +57,10 @@ const ReadRequests = `select topic_id, generation, "offset", recorded, key, valu
  where bytes <= $5::bigint or n = 1
  order by "offset"`
 
-// TakeRequests locks letters that are to be tried again and says how many of them still are.
+// TakeRequests locks letters that are to be tried again and says how many of them still are, as late as the last parameter says.
 const TakeRequests = `select count(*) from (select from oncesink.dead_letters
  where sink_group = $1::text and topic_id = $2::text::uuid and partition = $3::integer and "offset" = any ($4::bigint[])
-   and status = 'retry' order by "offset" for update) l`
+   and status = 'retry' and late = $5::boolean order by "offset" for update) l`
 
 // SourceOf is the number by which guard columns know a partition of a topic of this id and generation; no row if they don't.
 const SourceOf = `select source from oncesink.sources
