@@ -2,6 +2,7 @@
 package docs_test
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -470,6 +471,54 @@ func TestAlerts(t *testing.T) {
 		}
 		if !rings(i) {
 			t.Errorf("alert %d is silent after %s", i+1, happens)
+		}
+	}
+}
+
+// In psql, \\df+ oncesink.* says of each function whether it is for people.
+func TestFunctionsAreDescribed(t *testing.T) {
+	ctx, url := t.Context(), testpg.URL(t)
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(ctx)
+	if err := errors.Join(offsets.Init(ctx, conn), schema.Init(ctx, conn, sink.Config{})); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := conn.Query(ctx, `select proname || ': ' || coalesce(obj_description(oid, 'pg_proc'), '') from pg_proc where pronamespace = 'oncesink'::regnamespace`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	described, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	operators := 0
+	for _, d := range described {
+		switch {
+		case strings.Contains(d, ": For operators: "):
+			operators++
+		case !strings.Contains(d, ": Internal: "):
+			t.Errorf("the function %s is not described as one for operators, nor as internal", d)
+		}
+	}
+	if operators < 9 {
+		t.Errorf("%d functions for operators: nothing is shown", operators)
+	}
+}
+
+// What an operator reads says what to do, and sends nobody to look up a number.
+func TestMessagesCiteNoRules(t *testing.T) {
+	message := regexp.MustCompile("(?m)^[^\n]*[\"`][^\"`\n]*\\(rules? \\d+[^\n]*$")
+	for _, path := range files(t, ".go") {
+		if strings.HasSuffix(path, "_test.go") || strings.HasPrefix(path, "internal/test") {
+			continue
+		}
+		for _, line := range message.FindAllString(read(t, path), -1) {
+			if !strings.HasPrefix(strings.TrimSpace(line), "//") {
+				t.Errorf("%s: %s", path, strings.TrimSpace(line))
+			}
 		}
 	}
 }

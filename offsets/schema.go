@@ -21,6 +21,8 @@ var (
 	stuckSQL string
 	//go:embed sql/5_dead_letters.sql
 	deadLettersSQL string
+	//go:embed sql/6_comments.sql
+	commentsSQL string
 )
 
 // component is the ledger's name in oncesink.schema_version.
@@ -29,7 +31,7 @@ const component = "ledger"
 // ledgerMigrations: the version of a ledger is how many of them it has seen.
 // A released one never changes.
 func ledgerMigrations() []string {
-	return []string{tablesSQL + "\n" + protocolSQL + "\n" + operatorsSQL, stuckSQL, deadLettersSQL}
+	return []string{tablesSQL + "\n" + protocolSQL + "\n" + operatorsSQL, stuckSQL, deadLettersSQL, commentsSQL}
 }
 
 // bootstrap makes the place where versions are kept. It looks first: `if not exists`

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/oncesink/oncesink/internal/config"
+	"github.com/oncesink/oncesink/internal/demo"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -30,6 +31,9 @@ const (
 	exitFound  = 3 // check found something
 	// records were not written: a run to the end left dead letters, a retry's were refused again, or dead letters are new where that is asked for
 	exitLetters = 4
+	// exitInterrupted is what shells have for a program that ctrl-C ended: the demo before its proof. A run that is told to stop
+	// is done.
+	exitInterrupted = 130
 )
 
 func main() {
@@ -141,6 +145,9 @@ func exitCode(err error) int {
 		sample *sampleError
 		dead   *lettersError
 	)
+	if errors.Is(err, demo.ErrInterrupted) {
+		return exitInterrupted
+	}
 	if errors.As(err, &dead) {
 		return exitLetters
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"log/slog"
 	"sync"
@@ -57,7 +56,7 @@ func (p *longWork) tell(at rebuild.Progress) {
 		if at.Phase != p.phase || time.Since(p.logged) >= progressLog {
 			p.phase, p.logged = at.Phase, time.Now()
 			if at.Total > 0 {
-				p.log.Info(at.Phase, "done", at.Done, "of", at.Total, "percent", fmt.Sprintf("%.0f", 100*float64(at.Done)/float64(at.Total)))
+				p.log.Info(at.Phase, "done", at.Done, "of", at.Total, "percent", 100*at.Done/at.Total)
 			} else {
 				p.log.Info(at.Phase)
 			}

@@ -34,6 +34,12 @@ func (f *loadFlags) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.keys, "keys", false, "print the keys of a few rows that differ, which are values of rows")
 }
 
+const verifyHelp = `
+Rows that no topic made differ from the topics, too. It refuses where the topics may not hold
+the whole history, so that right rows would be told as wrong: the log no longer begins at
+offset 0, or rows came from topics or partitions that are gone (partial-history); a topic is
+compacted and the table has a version (compacted). --accept names what is all right.`
+
 const acceptHelp = `
 It refuses where the topics may not hold the whole history: the log no longer begins at
 offset 0, or rows came from topics or partitions that are gone (partial-history), a topic is
@@ -124,7 +130,7 @@ what the table has. It changes nothing, and may run beside oncesink run. It ends
 they agree and with 1 if rows differ: oncesink rebuild corrects them. The memory of deleted rows,
 which decides about events to come, and tables of children are compared with their table.
 With --keys it names a few of the rows that differ.
-` + acceptHelp,
+` + verifyHelp,
 		Args: oneName("table"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.dryRun = true
@@ -238,6 +244,9 @@ func printLoad(w io.Writer, r *rebuild.Result) {
 		what += fmt.Sprintf(", %s up to %s", r.From, r.To)
 	}
 	fmt.Fprintf(w, "%s: %d row(s) %sadded, %d changed, %d deleted\n", what, r.Added, would, r.Changed, r.Deleted)
+	if r.Foreign > 0 {
+		fmt.Fprintf(w, "%d row(s) were made by no topic\n", r.Foreign)
+	}
 	fmt.Fprintf(w, "%d record(s) read in %.1f s; the group's positions were locked for %.2f s\n", r.Records, r.Seconds, r.Frozen)
 	for _, c := range r.Children {
 		fmt.Fprintf(w, "%s: %d row(s) %sadded, %d changed, %d deleted\n", c.Table, c.Added, would, c.Changed, c.Deleted)

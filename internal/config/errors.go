@@ -144,6 +144,9 @@ var quoted = regexp.MustCompile("\"[^\"]*\"?|'[^']*'?|`[^`]*`?")
 
 // quoteless removes from a message of the YAML parser what it quotes.
 func quoteless(message string) string {
-	message = strings.TrimSpace(quoted.ReplaceAllString(message, ""))
-	return strings.Join(strings.Fields(message), " ")
+	message = strings.Join(strings.Fields(quoted.ReplaceAllString(message, "")), " ")
+	if message == "found character that cannot start any token" {
+		return message + ": YAML has no tabs before a key, only spaces; quote a value that begins with @, ` or %"
+	}
+	return message
 }

@@ -142,7 +142,7 @@ func (k *sealing) key() {
 
 func (k *sealing) version() {
 	if k.t.Version >= 0 && !k.r.Tombstone {
-		k.p.KeyText = append(k.p.KeyText, k.canonical(k.t.Version, "the event has no version (rule 11)")...)
+		k.p.KeyText = append(k.p.KeyText, k.canonical(k.t.Version, "the event has no version")...)
 	}
 }
 

@@ -30,7 +30,7 @@ func Servers(ctx context.Context, opts Options) (err error) {
 	fmt.Fprintf(opts.Out, `They stay up until you press ctrl-C. In another terminal:
 
   export KAFKA_BROKERS=%s
-  export DATABASE_URL='%s'
+  export DATABASE_URL=%s
 
 `, strings.Join(s.brokers, ","), s.url)
 	<-ctx.Done()

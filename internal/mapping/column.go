@@ -35,7 +35,7 @@ func checkEncoding(c *tables.Column) error {
 	case c.Encoding != "" && c.Encoding != pgtext.EncodingJSON && c.Kind != pgtext.KindBytea:
 		return fmt.Errorf("encoding %s is for bytea, and the column's type is %s", c.Encoding, c.Declared)
 	case c.Encoding == "" && c.Kind == pgtext.KindBytea && (!c.Source.Raw() || c.Array):
-		return errors.New(`a bytea column says how its bytes are written: encoding "base64" or "hex" (rule 28)`)
+		return errors.New(`a bytea column says how its bytes are written: encoding "base64" or "hex"`)
 	}
 	return nil
 }
@@ -77,7 +77,7 @@ func checkMeta(c *tables.Column) error {
 	case source.Timestamp:
 		name, kinds = "$timestamp", []pgtext.Kind{pgtext.KindDate, pgtext.KindTime, pgtext.KindTimeTZ, pgtext.KindText, pgtext.KindJSON, pgtext.KindOther}
 		if c.Kind == pgtext.KindDate && c.Zone == "" {
-			return errors.New("a date from $timestamp names its zone, as in zone: UTC (rule 28)")
+			return errors.New("a date from $timestamp names its zone, as in zone: UTC")
 		}
 	default:
 		return nil

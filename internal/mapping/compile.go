@@ -70,7 +70,7 @@ func Compile(ctx context.Context, tx pgx.Tx, cfg *sink.Config, stages map[string
 			continue
 		}
 		if titles[t.Title()] {
-			ps.Add("table "+t.Title()+" has two entries", "name both topics in one entry: two mappings of one table would undo each other's columns (rule 10)")
+			ps.Add("table "+t.Title()+" has two entries", "name both topics in one entry: two mappings of one table would undo each other's columns")
 			continue
 		}
 		titles[t.Title()] = true

@@ -110,7 +110,7 @@ func (m *Mapping) lintTable(t *tables.Table, r *catalog.Relation, effects catalo
 	if len(t.Others) > 0 {
 		others := strings.Join(t.Others, " and ")
 		if t.Strategy == sink.Upsert {
-			add(furtherUnique, tables.Changes, "", "of two rows that claim the same value the first one keeps it, and the event of the other is a dead letter (rule 18); when the first has given it up by the time of a replay, that event is written after all. "+
+			add(furtherUnique, tables.Changes, "", "of two rows that claim the same value the first one keeps it, and the event of the other is a dead letter; when the first has given it up by the time of a replay, that event is written after all. "+
 				"To keep to that order the table is written one record at a time, too, which is slow", "drop it, or make it the key; or accept it, if events never claim what another row has", "it has %s besides the key", others)
 		} else {
 			add(furtherUnique, tables.Surprises, "", "of two events that claim the same value the first one to be read is kept and the other is a dead letter: from several partitions that is now this one, now that one",

@@ -129,7 +129,7 @@ func (m *Memory) check(ctx context.Context, tx pgx.Tx, ps *Problems) error {
 		return nil
 	}
 	if f.unlogged {
-		ps.Add(fmt.Sprintf("the %s %s is unlogged", m.what, m.Quoted()), "a crash would empty it and keep the position (rule 21): alter table "+m.Quoted()+" set logged")
+		ps.Add(fmt.Sprintf("the %s %s is unlogged", m.what, m.Quoted()), "a crash would empty it and keep the position: alter table "+m.Quoted()+" set logged")
 	}
 	if len(f.missing) > 0 {
 		ps.lacks(f.missing, m.Quoted(), m.Quoted())

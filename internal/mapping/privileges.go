@@ -137,7 +137,7 @@ func checkOwnTables(ctx context.Context, tx pgx.Tx, ps *Problems) error {
 		ps.Add("function oncesink.retry_dead_letters does not exist: the schema is of an older version", "run `oncesink init`")
 	}
 	if unlogged {
-		ps.Add("table "+deadLetters+" is unlogged", "a crash would lose what is kept there (rule 21): alter table "+deadLetters+" set logged")
+		ps.Add("table "+deadLetters+" is unlogged", "a crash would lose what is kept there: alter table "+deadLetters+" set logged")
 	}
 	if !usable {
 		ps.lacksUsage(ownSchema)

@@ -10,7 +10,7 @@ import (
 // moment, of the reading: in any case, between punctuation, and next to digits.
 var clockWords = [...]string{"now", "today", "tomorrow", "yesterday"}
 
-const clockMessage = "now, today, tomorrow and yesterday would be the wall clock of the day they are read (rule 15)"
+const clockMessage = "now, today, tomorrow and yesterday would be the wall clock of the day they are read"
 
 // checkTime refuses texts whose value depends on when they are read.
 func (c *Type) checkTime(text []byte) *Refusal {
@@ -20,7 +20,7 @@ func (c *Type) checkTime(text []byte) *Refusal {
 	case readsClock(text):
 		return Refuse(badTime, clockMessage)
 	case strings.HasPrefix(c.Base, "time with time zone") && !c.fixedOffset(text):
-		return Refuse(badTime, "a time with time zone needs an offset such as +01:00: what a zone's name says depends on the day it is read (rule 15)")
+		return Refuse(badTime, "a time with time zone needs an offset such as +01:00: what a zone's name says depends on the day it is read")
 	}
 	return nil
 }
@@ -109,7 +109,7 @@ func (c *Type) fitDate(dst []byte, start int) ([]byte, *Refusal) {
 		return dst, nil
 	}
 	if c.Location == nil {
-		return dst, Refuse(badTime, "no date alone: for a time name the column's zone (rule 28)")
+		return dst, Refuse(badTime, "no date alone: for a time name the column's zone")
 	}
 	ts, ok := parseTimestamp(text)
 	if !ok {

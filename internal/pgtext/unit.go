@@ -260,7 +260,7 @@ func (c *Type) UnitProblem(unit string) string {
 	case !e.isTemporal() || e.Base == "time with time zone" || e.Array:
 		return fmt.Sprintf("unit is for numbers of date, time, timestamp and interval, and the column's type is %s", c.Declared)
 	case e.Kind == KindDate && unit != "days" && c.Location == nil:
-		return fmt.Sprintf("a date from a number of %s names its zone, as in zone: UTC (rule 28)", unit)
+		return fmt.Sprintf("a date from a number of %s names its zone, as in zone: UTC", unit)
 	case e.Base == "time without time zone" && unit == "days":
 		return "a time of day is counted in s, ms, us or ns, not in days"
 	}

@@ -33,7 +33,7 @@ func (j *job) cut(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	j.progress("applying", 0, 0)
+	j.progress(applying, 0, 0)
 	wait := backoff.NewExponentialBackOff(backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMaxInterval(3*time.Second), backoff.WithMaxElapsedTime(0))
 	for {
 		if err := j.readFeeds(ctx); err != nil {
@@ -48,7 +48,7 @@ func (j *job) cut(ctx context.Context) error {
 			if err := j.compare(ctx); err != nil {
 				return err
 			}
-			j.progress("applying", 0, 0)
+			j.progress(applying, 0, 0)
 		}
 		err := j.tryCut(ctx, sk, ledger)
 		var later *errLater

@@ -103,12 +103,32 @@ func (j *job) sameMapping(sk *engine.Sink) error {
 
 func (j *job) accepted(what string) bool { return slices.Contains(j.Accept, what) }
 
+// fate is what would become of rows that no event brings back.
+func (j *job) fate() string {
+	if j.Verify {
+		return "told as rows too many"
+	}
+	return "deleted"
+}
+
+// fix is how to go on in spite of something.
+func (j *job) fix(what string) string {
+	switch {
+	case j.Verify:
+		return "compare all the same with --accept " + what
+	case j.DryRun:
+		return "see what that means with --accept " + what
+	}
+	return "see what that means with --dry-run --accept " + what + ", and go on with --accept " + what
+}
+
 // refuse finds out whether the topics hold the table's whole history (rule 22).
 func (j *job) refuse(ctx context.Context) error {
 	var problems []error
+	j.result.Foreign = 0
 	refuse := func(what, problem string) {
 		if !j.accepted(what) {
-			problems = append(problems, &sink.ConfigError{Problem: problem, Fix: "see what that means with --dry-run --accept " + what + ", and go on with --accept " + what})
+			problems = append(problems, &sink.ConfigError{Problem: problem, Fix: j.fix(what)})
 		}
 	}
 	if err := j.rights(ctx); err != nil {
@@ -120,7 +140,7 @@ func (j *job) refuse(ctx context.Context) error {
 	}
 	for _, f := range j.feeds {
 		if start, _ := starts.Lookup(f.Topic, f.Partition.Partition); start.Offset > 0 {
-			refuse(PartialHistory, fmt.Sprintf("%s begins at offset %d: rows that earlier events made would be deleted", f.Partition, start.Offset))
+			refuse(PartialHistory, fmt.Sprintf("%s begins at offset %d: rows that earlier events made would be %s", f.Partition, start.Offset, j.fate()))
 			break
 		}
 	}
@@ -151,11 +171,12 @@ func (j *job) refuse(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if foreign > 0 {
+			j.result.Foreign += foreign
+			if foreign > 0 && !j.Verify { // they are what it looks for
 				refuse(ForeignRows, fmt.Sprintf("%d row(s) of %s were made by no topic (%s is null): they would be deleted, or changed", foreign, j.targets()[i], tables.SourceColumn))
 			}
 			if older > 0 {
-				refuse(PartialHistory, fmt.Sprintf("%d row(s) of %s came from topics or partitions that the group no longer reads: they would be deleted", older, j.targets()[i]))
+				refuse(PartialHistory, fmt.Sprintf("%d row(s) of %s came from topics or partitions that the group no longer reads: they would be %s", older, j.targets()[i], j.fate()))
 			}
 		}
 	}
@@ -212,6 +233,9 @@ func (j *job) strangers(ctx context.Context, table string) (foreign, older int64
 }
 
 func (j *job) progress(phase string, done, total int64) {
+	if j.DryRun && phase == applying {
+		phase = counting
+	}
 	if j.Progress != nil {
 		j.Progress(Progress{phase, done, total})
 	}

@@ -62,6 +62,12 @@ type Options struct {
 // Range is From <= Column < To, in any text that PostgreSQL takes for the column's type.
 type Range struct{ Column, From, To string }
 
+// The last phase, and what it is of a dry run.
+const (
+	applying = "applying"
+	counting = "counting what differs"
+)
+
 // Progress is how far a phase is.
 type Progress struct {
 	Phase string
@@ -84,6 +90,8 @@ type Result struct {
 	// Records is how many were read, DeadLetters how many of them can't be written.
 	Records     int64 `json:"records"`
 	DeadLetters int64 `json:"dead_letters"`
+	// Foreign is how many rows of the tables no topic made. After a verify they are among the differences.
+	Foreign int64 `json:"foreign,omitempty"`
 	// Memory is what was, or would be, done to the delete memory; nil: there is none.
 	Memory *Memory `json:"memory,omitempty"`
 	// Children is what was, or would be, done to each table of children.

@@ -34,6 +34,9 @@ var stampFunction string
 //go:embed sql/4_dead_letters.sql
 var deadLetters string
 
+//go:embed sql/5_comments.sql
+var comments string
+
 // migrations create the sink's own tables. A released one never changes.
 var migrations = []string{`create table oncesink.dead_letters (
 	sink_group text collate "C" not null,
@@ -54,7 +57,7 @@ var migrations = []string{`create table oncesink.dead_letters (
 	status text not null default 'new',
 	recorded_at timestamptz not null default now(),
 	primary key (sink_group, topic_id, partition, "offset")
-);`, textOf, stampFunction, deadLetters}
+);`, textOf, stampFunction, deadLetters, comments}
 
 // Init creates what the sink needs beside the ledger, which must be there: the dead-letter table,
 // missing target tables that have a Create statement, the engine columns of

@@ -858,6 +858,37 @@ insert into oncesink.schema_version (component, version) values ('ledger', 3)
 end if;
 end $oncesink$;
 
+-- ledger, version 4
+do $oncesink$ begin
+if not exists (select from oncesink.schema_version where component = 'ledger' and version >= 4) then
+execute $migration$
+-- What \df+ says of each function: which are for people, and which are the processes' own.
+comment on function oncesink.accept_dead_letters is 'For operators: lets a partition that halted for too many dead letters go on, up to an offset.';
+comment on function oncesink.accept_gap is 'For operators: goes on at a later offset. The records before it are never read; says which.';
+comment on function oncesink.adopt is 'For operators: the topic was made anew; goes on with the one of this id, from its beginning.';
+comment on function oncesink.pause is 'For operators: stops a partition, or all of a topic (partition null), until resume.';
+comment on function oncesink.resume is 'For operators: lets paused or halted partitions go on. The position stays where it is.';
+comment on function oncesink.rewind is 'For operators: moves a position back to an offset, so that records are read again. Partition null: all of the topic.';
+comment on function oncesink.accept_mappings is 'Internal: `oncesink init --accept-mapping`.';
+comment on function oncesink.advance is 'Internal: the fence: moves positions, in the transaction that writes the rows.';
+comment on function oncesink.claim is 'Internal: draws a fence for partitions.';
+comment on function oncesink.count_dead_letters is 'Internal: counts dead letters, and says when there are too many.';
+comment on function oncesink.durable is 'Internal: has a transaction wait for the disk.';
+comment on function oncesink.first_positions is 'Internal: stores where partitions begin.';
+comment on function oncesink.generation_of is 'Internal: the generation of a topic by its id.';
+comment on function oncesink.halt is 'Internal: notes why a partition stands still.';
+comment on function oncesink.hold is 'Internal: locks rows that do not move.';
+comment on function oncesink.lock_rows is 'Internal: locks rows, or says which topics there are.';
+comment on function oncesink.note_stuck is 'Internal: notes what a partition is stuck at.';
+comment on function oncesink.resolve is 'Internal: finds out what became of a commit.';
+comment on function oncesink.set_paused is 'Internal: of pause and resume.';
+comment on function oncesink.source_of is 'Internal: the number that rows have for a topic and partition.';
+$migration$;
+insert into oncesink.schema_version (component, version) values ('ledger', 4)
+    on conflict on constraint schema_version_pkey do update set version = excluded.version;
+end if;
+end $oncesink$;
+
 -- The runtime role makes nothing. It may end stuck sessions of its own role
 -- (pg_terminate_backend), for which it needs no further right.
 grant usage on schema oncesink to "sink ""runtime""";
