@@ -49,6 +49,13 @@ func TestStatementsAreNotBroken(t *testing.T) {
 	if !slices.ContainsFunc(lines, func(line string) bool { return strings.Contains(line, statement+".") }) || len(lines) < 3 {
 		t.Errorf("printed as\n%s", b.String())
 	}
+	for n := range 70 {
+		b.Reset()
+		printWrapped(&b, "", strings.Repeat("x", n+1)+" and then `oncesink run`, or `oncesink check --sample 10`, or a ` alone")
+		if s := b.String(); !strings.Contains(s, "`oncesink run`,") || !strings.Contains(s, "`oncesink check --sample 10`,") {
+			t.Errorf("printed as\n%s", s)
+		}
+	}
 }
 
 // A connection on which nothing is answered does not keep a command from ending.
