@@ -39,24 +39,42 @@ func newScreen(out io.Writer, terminal bool) *screen {
 }
 
 // title writes the first line.
-func (s *screen) title(format string, args ...any) { fmt.Fprintf(s.out, format+"\n\n", args...) }
+func (s *screen) title(format string, args ...any) {
+	fmt.Fprintf(s.out, "%s\n\n", strings.ReplaceAll(s.fit(fmt.Sprintf(format, args...)), "\n"+margin, "\n"))
+}
+
+// margin is where sentences begin; behind it a terminal has room for some.
+const (
+	margin = "          "
+	room   = 80 - len(margin) - 1
+)
+
+// fit breaks a sentence for a terminal of 80 columns, between words.
+func (s *screen) fit(sentence string) string {
+	if !s.terminal {
+		return sentence
+	}
+	return strings.ReplaceAll(text.WrapSoft(sentence, room), "\n", "\n"+margin)
+}
 
 // say writes what happened.
 func (s *screen) say(format string, args ...any) {
-	s.line(fmt.Sprintf("%6.1f s  %s", time.Since(s.began).Seconds(), fmt.Sprintf(format, args...)))
+	s.line(fmt.Sprintf("%6.1f s  %s", time.Since(s.began).Seconds(), s.fit(fmt.Sprintf(format, args...))))
 }
 
 // note writes a detail below what happened.
 func (s *screen) note(format string, args ...any) {
 	for line := range strings.Lines(fmt.Sprintf(format, args...)) {
-		s.line(fmt.Sprintf("%11s%s", "| ", strings.TrimSuffix(line, "\n")))
+		s.line(fmt.Sprintf("%11s%s", "| ", s.fit(strings.TrimSuffix(line, "\n"))))
 	}
 }
 
 // line writes a line, above the bar if there is one.
 func (s *screen) line(line string) {
 	if s.bar != nil {
-		s.bar.Log("%s", line)
+		for part := range strings.Lines(line) {
+			s.bar.Log("%s", strings.TrimSuffix(part, "\n"))
+		}
 		return
 	}
 	fmt.Fprintln(s.out, line)

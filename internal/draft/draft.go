@@ -4,6 +4,7 @@ package draft
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/oncesink/oncesink/internal/event"
@@ -23,6 +24,9 @@ type Table struct {
 	// RecordKey says how a tombstone names its row, in the order of Key.
 	RecordKey []Source
 	Version   string
+	// Without are values of the field Kind by which events are left out: they have no row, and tombstones do what they say.
+	Kind    string
+	Without []string
 	// Children are arrays of objects, which could have tables of their own.
 	Children []Children
 	// KeyWhy, VersionWhy say why; Notes what else is to be known. LeftOut are fields that got no column, with why.
@@ -197,12 +201,41 @@ func (t *topic) rows() int { return t.fields.count }
 
 // notes says what a person should know, and which records will be dead letters.
 func (t *topic) notes(out *Table) {
+	t.without(out)
 	if len(t.base) > 0 {
 		out.Notes = append(out.Notes, fmt.Sprintf("The records are %s: the fields of a row lie in %s.", t.envelope(), path(t.base...)))
 	}
 	empty := t.unfit(out)
 	if empty > 0 {
 		out.Notes = append(out.Notes, fmt.Sprintf("%s of %s records have no row in them, and make one of nulls.", count(empty), count(out.Records)))
+	}
+}
+
+// kinds are what Debezium says of changes that have no row after them: a delete, a truncated table, a message.
+var kinds = []string{"d", "t", "m"}
+
+// without leaves out deletes that tombstones follow: what deletes the row is the tombstone.
+func (t *topic) without(out *Table) {
+	if !t.change || t.tombstones == 0 || len(out.RecordKey) == 0 || out.keyFrom() == "$key" {
+		return
+	}
+	kind := append(t.base[:len(t.base)-1:len(t.base)-1], "op")
+	var met []string
+	for _, r := range t.records {
+		if r.tombstone || !r.readable || r.row != nil {
+			continue
+		}
+		op := said(inside(r.value, kind))
+		if !slices.Contains(kinds, op) { // it is not known what it is
+			return
+		}
+		if !slices.Contains(met, op) {
+			met = append(met, op)
+		}
+	}
+	if len(met) > 0 {
+		slices.Sort(met)
+		out.Kind, out.Without = path(kind...), met
 	}
 }
 
@@ -227,8 +260,9 @@ func (t *topic) unfit(out *Table) (empty int) {
 				noName++
 			}
 		case !r.readable:
-		case r.row == nil && byField:
+		case r.row == nil && byField && out.Kind == "":
 			noRow++
+		case r.row == nil && byField: // left out
 		case out.keyFrom() == "$key" && r.key == nil:
 			noKey++
 		case r.row == nil:
@@ -246,10 +280,8 @@ func (t *topic) unfit(out *Table) (empty int) {
 	switch {
 	case !t.change:
 		say(noRow, "are JSON without a row in it")
-	case t.tombstones > 0:
-		say(noRow, "are changes without a row after them, such as deletes (op: d); the tombstone that follows a delete is what deletes the row")
 	default:
-		say(noRow, "are changes without a row after them, such as deletes (op: d); what deletes a row is a tombstone, and there was none: see that the connector sends them")
+		say(noRow, "are changes without a row after them, such as deletes (op: d); what deletes a row is a tombstone whose key names it: see that the connector sends them")
 	}
 	say(noKey, "have no key")
 	say(zero, `hold the character \u0000, which PostgreSQL has in no text`)

@@ -60,6 +60,10 @@ func (w *writer) table(t *Table, ddl string) {
 	for _, n := range t.Unfit {
 		w.comment(mark, fmt.Sprintf("DEAD LETTERS: of %s records, %s.", count(t.Records), n))
 	}
+	if t.Kind != "" {
+		w.comment(mark, "Changes without a row after them, such as deletes (d), are left out: the tombstone that follows one deletes the row.")
+		w.line(in+"when: {%s: {not: [%s]}}", text(t.Kind), join(t.Without))
+	}
 	w.comment(mark, sentence(t.KeyWhy))
 	if len(t.Key) == 0 {
 		w.line(in + "strategy: append")
