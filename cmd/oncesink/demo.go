@@ -24,7 +24,7 @@ events through two worker processes into a table, kills one worker in the middle
 batch, freezes the other past its session timeout and wakes it, compares the table and
 a counter with what the topic says, replays the topic from offset zero, and compares again.
 
-It takes about half a minute, needs nothing but PostgreSQL's server binaries (installed,
+It takes less than a minute, needs nothing but PostgreSQL's server binaries (installed,
 or downloaded once), and leaves nothing behind. It exits with 1 if anything differs.
 
 --servers starts the broker and PostgreSQL alone, empty, and prints how to reach them: a

@@ -138,13 +138,16 @@ func (d *demo) counter(ctx context.Context) (n int64, err error) {
 // lesson says what the counter is there for.
 func (d *demo) lesson() {
 	d.plain(fmt.Sprintf(`
-Every event counted once, through a crash, a zombie and a replay: proved in %s.
+Every event counted once, through a crash, a zombie and a replay:
+proved in %s.
 
-Why did the counter double? A row says what is true of an order: writing it again changes
-nothing, for it carries its version and its event's place, and an event that is not newer
-writes nothing. A counter says how often something happened. Live it is exact, through the
-crash and the zombie, because it moves in the transaction that moves the positions. A replay
-makes it happen again, and no guard can know better. A handler like that must not be declared
-replay-safe (this demo lied, to show it): oncesink.rewind then refuses. The totals of
-daily_sales did not double: a rollup follows what the rows are, and what they were.`, seconds(time.Since(d.began))))
+Why did the counter double? A row says what is true of an order: writing it
+again changes nothing, for it carries its version and its event's place, and an
+event that is not newer writes nothing. A counter says how often something
+happened. Live it is exact, through the crash and the zombie, because it moves
+in the transaction that moves the positions. A replay makes it happen again, and
+no guard can know better. A handler like that must not be declared replay-safe
+(this demo lied, to show it): oncesink.rewind then refuses. The totals of
+daily_sales did not double: a rollup follows what the rows are, and what they
+were.`, seconds(time.Since(d.began))))
 }

@@ -46,9 +46,10 @@ func (r *report) print(out io.Writer, colors bool) {
 	t.SetOutputMirror(out)
 	t.SetStyle(table.StyleLight)
 	t.Style().Format.Header = text.FormatDefault
-	t.SetColumnConfigs([]table.ColumnConfig{
-		{Number: 2, Align: text.AlignRight, AlignHeader: text.AlignRight},
-		{Number: 3, Align: text.AlignRight, AlignHeader: text.AlignRight},
+	t.SetColumnConfigs([]table.ColumnConfig{ // in 80 columns
+		{Number: 1, WidthMax: 34, WidthMaxEnforcer: text.WrapSoft},
+		{Number: 2, Align: text.AlignRight, AlignHeader: text.AlignRight, WidthMax: 13, WidthMaxEnforcer: text.WrapSoft},
+		{Number: 3, Align: text.AlignRight, AlignHeader: text.AlignRight, WidthMax: 13, WidthMaxEnforcer: text.WrapSoft},
 	})
 	t.AppendHeader(table.Row{"check", "expected", "found", ""})
 	for i, c := range r.checks {

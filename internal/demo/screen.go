@@ -46,7 +46,7 @@ func (s *screen) title(format string, args ...any) {
 // margin is where sentences begin; behind it a terminal has room for some.
 const (
 	margin = "          "
-	room   = 80 - len(margin) - 1
+	room   = 80 - len(margin) - 2
 )
 
 // fit breaks a sentence for a terminal of 80 columns, between words.
@@ -54,7 +54,11 @@ func (s *screen) fit(sentence string) string {
 	if !s.terminal {
 		return sentence
 	}
-	return strings.ReplaceAll(text.WrapSoft(sentence, room), "\n", "\n"+margin)
+	lines := strings.Split(text.WrapSoft(sentence, room), "\n")
+	for i := range lines {
+		lines[i] = strings.TrimRight(lines[i], " ") // it fills them up
+	}
+	return strings.Join(lines, "\n"+margin)
 }
 
 // say writes what happened.
@@ -65,7 +69,7 @@ func (s *screen) say(format string, args ...any) {
 // note writes a detail below what happened.
 func (s *screen) note(format string, args ...any) {
 	for line := range strings.Lines(fmt.Sprintf(format, args...)) {
-		s.line(fmt.Sprintf("%11s%s", "| ", s.fit(strings.TrimSuffix(line, "\n"))))
+		s.line(fmt.Sprintf("%11s%s", "| ", strings.ReplaceAll(s.fit(strings.TrimSuffix(line, "\n")), "\n", "\n ")))
 	}
 }
 
