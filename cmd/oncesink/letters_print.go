@@ -280,6 +280,9 @@ func bytesOf(n *int64) string {
 	if n == nil {
 		return "none"
 	}
+	if *n == 1 {
+		return "1 byte"
+	}
 	return thousands(int(*n)) + " bytes"
 }
 

@@ -208,7 +208,9 @@ func (s *session) waiting(ctx context.Context, in map[offsets.Partition]int64) (
 		return nil, err
 	}
 	alive := map[string]bool{"": false}
+	at := map[offsets.Partition]offsets.Row{}
 	for _, row := range rows {
+		at[row.Partition] = row
 		if _, known := alive[row.Instance]; !known {
 			if alive[row.Instance], err = ledger.Alive(ctx, row.Instance); err != nil {
 				return nil, err
@@ -217,18 +219,18 @@ func (s *session) waiting(ctx context.Context, in map[offsets.Partition]int64) (
 	}
 	for _, p := range partitions {
 		x := waitingLetters{Topic: p.Topic, Partition: p.Partition, Letters: in[p]}
-		i := slices.IndexFunc(rows, func(r offsets.Row) bool { return r.Partition == p })
+		row, known := at[p]
 		_, read := s.consumer.Topics[p.Topic]
 		switch {
-		case i < 0:
+		case !known:
 			x.Why, x.unowned = "the group has no position there", true
 		case !read:
 			x.Why, x.unowned = "the configuration does not read the topic", true
-		case rows[i].Halted != "":
+		case row.Halted != "":
 			x.Why = "it has halted: `oncesink status` says why"
-		case rows[i].Paused:
+		case row.Paused:
 			x.Why, x.Remedy = "it is paused", offsets.Command("resume", s.consumer.Group, p.Topic, p.Partition)
-		case !alive[rows[i].Instance]:
+		case !alive[row.Instance]:
 			x.Why, x.unowned = "no process reads there now: start `oncesink run`, or your program", true
 		default:
 			continue
