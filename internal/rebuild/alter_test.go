@@ -45,7 +45,7 @@ func TestAlteredMeanwhile(t *testing.T) {
 					}
 					return e
 				}
-				r.history(1500, 200, one)
+				r.history(600, 80, one)
 				r.sync()
 				var once sync.Once
 				altered := false

@@ -30,7 +30,7 @@ func TestRule24Backfill(t *testing.T) {
 			if events == "mixed" {
 				one = r.mixed
 			}
-			r.history(3000, 400, one)
+			r.history(1200, 160, one)
 			r.sync()
 			want := r.state()
 			const inside, outside = `placed_at >= '2026-11-05' and placed_at < '2026-11-12'`, `not (placed_at >= '2026-11-05' and placed_at < '2026-11-12')`
@@ -90,7 +90,7 @@ func TestBesideTheLiveGroup(t *testing.T) {
 	}{{"uniform", (*rig).uniform}, {"mixed", (*rig).mixed}} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newRig(t, upserts, ordersTable)
-			r.history(5000, 500, func(id int64) event { return tc.one(r, id) })
+			r.history(2000, 200, func(id int64) event { return tc.one(r, id) })
 			stop := r.live()
 			r.caughtUp()
 			ctx, cancel := context.WithCancel(t.Context())
@@ -100,7 +100,7 @@ func TestBesideTheLiveGroup(t *testing.T) {
 				defer pace.Stop()
 				for ctx.Err() == nil {
 					<-pace.C
-					r.trickle(500, func(id int64) event { return tc.one(r, id) })
+					r.trickle(200, func(id int64) event { return tc.one(r, id) })
 				}
 			})
 			if tc.name == "uniform" {
@@ -184,10 +184,16 @@ func TestWhatComesBeforeTheCut(t *testing.T) {
 	}
 }
 
+// looks is how often a reader looks at the table beside a rebuild.
+const looks = 5 * time.Millisecond
+
 // watchVersions reads all rows again and again: no row's version goes back, and none vanishes.
 func (r *rig) watchVersions(ctx context.Context) {
 	seen := map[int64]int64{}
+	pace := time.NewTicker(looks)
+	defer pace.Stop()
 	for ctx.Err() == nil {
+		<-pace.C
 		rows, err := r.pool.Query(context.Background(), `select order_id, updated_at from orders`)
 		if err != nil {
 			r.Error(err)
@@ -216,7 +222,7 @@ func (r *rig) watchVersions(ctx context.Context) {
 // the table has what lies between.
 func TestRewoundGroupIsWaitedFor(t *testing.T) {
 	r := newRig(t, upserts, ordersTable)
-	r.history(2000, 200, r.uniform)
+	r.history(800, 80, r.uniform)
 	r.sync()
 	want := r.state()
 	r.exec(`select oncesink.rewind($1, 'orders', null, 10)`, group)

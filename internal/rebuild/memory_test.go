@@ -83,7 +83,7 @@ func TestOldVersionsAreForgotten(t *testing.T) {
 // table took since the comparison because its memory was wrong, and the stage did not, doesn't stay.
 func TestDamagedMemory(t *testing.T) {
 	r := newRig(t, upserts, ordersTable)
-	r.history(2000, 200, r.mixed)
+	r.history(800, 80, r.mixed)
 	r.send(1001, r.uniform(1001), nil)
 	r.send(1002, event{"status": "new", "amount": 1, "note": "a", "placed_at": "2026-11-05T00:00:00Z", "updated_at": 50}, nil)
 	r.sync()

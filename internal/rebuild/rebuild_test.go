@@ -30,13 +30,13 @@ func TestRebuildRestores(t *testing.T) {
 		bulk   bool
 	}{
 		{"one version a key", upserts, ordersTable, "uniform", 100_000_000, true},
-		{"many versions a key", upserts, ordersTable, "uniform", 300, true},
-		{"without a version", ordered, ordersTable, "uniform", 300, true},
-		{"tombstones and partial events", upserts, ordersTable, "mixed", 300, false},
-		{"append", appends, `create table orders (order_id bigint, status text, amount numeric, note text, placed_at timestamptz, updated_at bigint)`, "mixed", 300, true},
-		{"a further unique index", upserts, ordersTable + `; create unique index on orders (order_id, note)`, "uniform", 300, false},
+		{"many versions a key", upserts, ordersTable, "uniform", 120, true},
+		{"without a version", ordered, ordersTable, "uniform", 120, true},
+		{"tombstones and partial events", upserts, ordersTable, "mixed", 120, false},
+		{"append", appends, `create table orders (order_id bigint, status text, amount numeric, note text, placed_at timestamptz, updated_at bigint)`, "mixed", 120, true},
+		{"a further unique index", upserts, ordersTable + `; create unique index on orders (order_id, note)`, "uniform", 120, false},
 		{"partitioned", upserts, `create table orders (order_id bigint primary key, status text not null default 'new', amount numeric(12, 2), note text, placed_at timestamptz, updated_at bigint) partition by hash (order_id);
-			create table orders_0 partition of orders for values with (modulus 2, remainder 0); create table orders_1 partition of orders for values with (modulus 2, remainder 1)`, "mixed", 300, false},
+			create table orders_0 partition of orders for values with (modulus 2, remainder 0); create table orders_1 partition of orders for values with (modulus 2, remainder 1)`, "mixed", 120, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -45,7 +45,7 @@ func TestRebuildRestores(t *testing.T) {
 			if tc.events == "mixed" {
 				one = r.mixed
 			}
-			r.history(3000, tc.orders, one)
+			r.history(1200, tc.orders, one)
 			r.sync()
 			want := r.state()
 			if res := r.rebuilt(); res.Differs() || res.Bulk != tc.bulk {

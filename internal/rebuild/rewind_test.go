@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -45,7 +46,7 @@ func TestRewoundBeforeTheCut(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, tc.table, tc.create)
-			r.history(3000, 300, func(id int64) event { return tc.one(r, id) })
+			r.history(1200, 120, func(id int64) event { return tc.one(r, id) })
 			r.sync()
 			var want string
 			var once sync.Once
@@ -59,12 +60,12 @@ func TestRewoundBeforeTheCut(t *testing.T) {
 						if p.Phase == tc.at {
 							once.Do(func() {
 								// The stage stands where the group stood; the group goes on, and back to between both.
-								r.history(900, 300, func(id int64) event { return tc.one(r, id) })
+								r.history(450, 120, func(id int64) event { return tc.one(r, id) })
 								r.sync()
 								want = r.state()
-								r.rewindAll(150)
+								r.rewindAll(70)
 								if tc.twice {
-									r.rewindAll(50)
+									r.rewindAll(20)
 								}
 								if tc.table.Strategy != sink.Append && fmt.Sprintf("%p", tc.one) == fmt.Sprintf("%p", (*rig).uniform) {
 									looking.Go(func() { r.watchVersions(ctx) })
@@ -104,7 +105,7 @@ func TestRewoundBeforeTheCut(t *testing.T) {
 // A claim, a pause and a gap draw new fences as well, and are no rewinds: nothing is waited for.
 func TestFencesThatAreNoRewinds(t *testing.T) {
 	r := newRig(t, upserts, ordersTable)
-	r.history(3000, 300, r.mixed)
+	r.history(1200, 120, r.mixed)
 	r.sync()
 	for _, phase := range []string{"comparing", "applying"} {
 		once := sync.Once{}
@@ -112,11 +113,11 @@ func TestFencesThatAreNoRewinds(t *testing.T) {
 			o.Progress = func(p rebuild.Progress) {
 				if p.Phase == phase {
 					once.Do(func() {
-						r.history(200, 300, r.mixed)
+						r.history(200, 120, r.mixed)
 						r.sync() // claims
 						r.exec(`select oncesink.pause($1, 'orders')`, group)
 						r.exec(`select oncesink.resume($1, 'orders')`, group)
-						r.history(30, 300, r.mixed)
+						r.history(30, 120, r.mixed)
 						r.exec(`select oncesink.accept_gap($1, 'orders', 0, next_offset + 1) from oncesink.offsets where sink_group = $1 and partition = 0`, group)
 					})
 				}
@@ -139,7 +140,7 @@ func TestRewoundAllTheTime(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, table.cfg, table.create)
 			one := r.uniform // so that no row goes back, or vanishes
-			r.history(4000, 300, one)
+			r.history(1600, 120, one)
 			stop := r.live()
 			r.caughtUp()
 			ctx, cancel := context.WithCancel(t.Context())
@@ -153,8 +154,8 @@ func TestRewoundAllTheTime(t *testing.T) {
 				res := r.rebuilt(func(o *rebuild.Options) {
 					o.Progress = func(p rebuild.Progress) {
 						if r.rand.IntN(2) == 0 && p.Phase != "waiting" && p.Phase != "committing" && ctx.Err() == nil { // committing holds the rows
-							r.history(50, 300, one)
-							r.rewindAll(int64(r.rand.IntN(400)))
+							r.history(50, 120, one)
+							r.rewindAll(int64(r.rand.IntN(200)))
 						}
 					}
 				})
@@ -175,7 +176,10 @@ func TestRewoundAllTheTime(t *testing.T) {
 // watchCount reads the number of rows again and again: none vanishes.
 func (r *rig) watchCount(ctx context.Context) {
 	last := 0
+	pace := time.NewTicker(looks)
+	defer pace.Stop()
 	for ctx.Err() == nil {
+		<-pace.C
 		n := value[int](r, `select count(*) from orders`)
 		if n < last {
 			r.Errorf("%d rows vanished", last-n)
@@ -193,7 +197,7 @@ func TestRewoundAtTheLastMoment(t *testing.T) {
 		t.Run(string(table.cfg.Strategy), func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, table.cfg, table.create)
-			r.history(2000, 300, r.mixed)
+			r.history(800, 120, r.mixed)
 			r.sync()
 			var want string
 			var once sync.Once
@@ -204,12 +208,12 @@ func TestRewoundAtTheLastMoment(t *testing.T) {
 					o.Progress = func(p rebuild.Progress) {
 						if p.Phase == "applying" {
 							once.Do(func() {
-								r.history(900, 300, r.mixed)
+								r.history(450, 120, r.mixed)
 								r.sync()
 								want = r.state()
 								tx, err := r.pool.Begin(t.Context())
 								r.must(err)
-								_, err = tx.Exec(t.Context(), `select oncesink.rewind(sink_group, topic, partition, next_offset - 150) from oncesink.offsets where sink_group = $1`, group)
+								_, err = tx.Exec(t.Context(), `select oncesink.rewind(sink_group, topic, partition, next_offset - 70) from oncesink.offsets where sink_group = $1`, group)
 								r.must(err)
 								rewinding <- tx
 							})

@@ -159,7 +159,7 @@ func (r *rig) sink() sink.Config {
 
 func (r *rig) consumer() consumer.Config {
 	return consumer.Config{Brokers: r.brokers, Group: group, Topics: map[string]consumer.Start{"orders": {}}, SessionTimeout: 6 * time.Second,
-		MaxBatchRecords: 250, // so that a key comes in several batches
+		MaxBatchRecords: 100, // so that a key comes in several batches
 		ClientOptions:   []kgo.Opt{kgo.MetadataMinAge(100 * time.Millisecond)}}
 }
 
