@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -16,9 +17,17 @@ import (
 )
 
 var (
-	histories = flag.Int("histories", testenv.Times(40, 400), "random histories of each kind")
+	histories = flag.Int("histories", testenv.Times(manyHistories(), 400), "random histories of each kind")
 	seed      = flag.Uint64("seed", rand.Uint64(), "of the random histories")
 )
+
+// manyHistories is fewer where a route or a version is new, and not the order of events.
+func manyHistories() int {
+	if onRoute() || os.Getenv("ONCESINK_TEST_POSTGRES") != "" {
+		return 10
+	}
+	return 40
+}
 
 // kinds of tables that the random histories are written into.
 var historyTables = []struct {

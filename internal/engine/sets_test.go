@@ -12,6 +12,7 @@ import (
 
 	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/schema"
+	"github.com/oncesink/oncesink/internal/testenv"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -229,7 +230,7 @@ func TestSetHistories(t *testing.T) {
 			for p := range h.partitions {
 				e.claim("o", int32(p))
 			}
-			for round := range uint64(5) {
+			for round := range uint64(testenv.Times(2, 10)) {
 				rnd := rand.New(rand.NewPCG(*seed+round, 16))
 				log := setLog(rnd, h.partitions, h.apart, h.versioned, h.tombstones)
 				for i := range log {
