@@ -37,10 +37,10 @@ type member struct {
 
 	mu       sync.Mutex
 	lanes    map[offsets.Partition]*lane
-	topics   map[string]offsets.Token    // their ids when this life first met them, which the client goes by
-	controls []func()                    // run by the poll loop while rebalances are blocked
-	wakePoll context.CancelFunc          // ends the poll in progress
-	asked    map[offsets.Partition]int64 // dead letters that are still to be tried again; nil: nobody has looked yet
+	topics   map[string]offsets.Token   // their ids when this life first met them, which the client goes by
+	controls []func()                   // run by the poll loop while rebalances are blocked
+	wakePoll context.CancelFunc         // ends the poll in progress
+	asked    map[offsets.Partition]bool // of which dead letters are still to be tried again; nil: nobody has looked yet
 
 	opened chan struct{} // closed when client and admin are set
 	failed chan error    // the first error that ends this life

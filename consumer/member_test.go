@@ -337,7 +337,7 @@ func TestAtEnd(t *testing.T) {
 		name string
 		rows []offsets.Row
 		// dead letters that are to be tried again
-		asked map[offsets.Partition]int64
+		asked map[offsets.Partition]bool
 		own   bool // partition 1 has halted here, and the ledger does not say so yet
 		done  bool
 		why   string
@@ -345,8 +345,8 @@ func TestAtEnd(t *testing.T) {
 		{name: "all there", rows: []offsets.Row{at(p0, 10), at(p1, 25)}, done: true},
 		{name: "one past what the log has", rows: []offsets.Row{at(p0, 10), at(p1, 26)}},
 		{name: "past, and halted", rows: []offsets.Row{at(p0, 10), stoppedPast}, done: true, why: "a lost log"},
-		{name: "all there, letters to be tried", rows: []offsets.Row{at(p0, 10), at(p1, 25)}, asked: map[offsets.Partition]int64{p1: 1}},
-		{name: "halted behind the end, with letters", rows: []offsets.Row{at(p0, 10), stoppedAtEnd}, asked: map[offsets.Partition]int64{p1: 1}, done: true},
+		{name: "all there, letters to be tried", rows: []offsets.Row{at(p0, 10), at(p1, 25)}, asked: map[offsets.Partition]bool{p1: true}},
+		{name: "halted behind the end, with letters", rows: []offsets.Row{at(p0, 10), stoppedAtEnd}, asked: map[offsets.Partition]bool{p1: true}, done: true},
 		{name: "one behind", rows: []offsets.Row{at(p0, 10), at(p1, 19)}},
 		{name: "one without a row", rows: []offsets.Row{at(p0, 10)}},
 		{name: "paused", rows: []offsets.Row{at(p0, 10), paused}, done: true, why: "paused by an operator at offset 5"},
@@ -359,7 +359,7 @@ func TestAtEnd(t *testing.T) {
 			m := still(t, nil)
 			m.asked = test.asked
 			if m.asked == nil {
-				m.asked = map[offsets.Partition]int64{}
+				m.asked = map[offsets.Partition]bool{}
 			}
 			if test.own {
 				m.runAt(1, 5).leave(halted, errors.New("a full disk"))

@@ -138,8 +138,7 @@ func (m *member) atEnd(rows []offsets.Row, ends, now map[offsets.Partition]int64
 func (m *member) asking(p offsets.Partition) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	_, asked := m.asked[p]
-	return asked || m.asked == nil
+	return m.asked[p] || m.asked == nil
 }
 
 // listEnds returns the last stable offset of every partition to be read, where

@@ -33,17 +33,16 @@ type Requests struct {
 // RetryRate is how many letters of a partition are tried again in a second.
 func (s *Sink) RetryRate() int { return s.cfg.DeadLetters.RetryRate }
 
-// Asked returns how many letters of each partition are to be tried again.
-func (s *Sink) Asked(ctx context.Context) (map[offsets.Partition]int64, error) {
-	rows, err := s.pool.Query(ctx, statement.CountRequests, s.ledger.Group())
+// Asked returns the partitions of which letters are to be tried again.
+func (s *Sink) Asked(ctx context.Context) (map[offsets.Partition]bool, error) {
+	rows, err := s.pool.Query(ctx, statement.ListRequests, s.ledger.Group())
 	if err != nil {
 		return nil, fmt.Errorf("look for dead letters to try again: %s", pgerr.Safe(err))
 	}
-	asked := map[offsets.Partition]int64{}
+	asked := map[offsets.Partition]bool{}
 	var p offsets.Partition
-	var n int64
-	if _, err = pgx.ForEachRow(rows, []any{&p.Topic, &p.Partition, &n}, func() error {
-		asked[p] = n
+	if _, err = pgx.ForEachRow(rows, []any{&p.Topic, &p.Partition}, func() error {
+		asked[p] = true
 		return nil
 	}); err != nil {
 		return nil, fmt.Errorf("look for dead letters to try again: %s", pgerr.Safe(err))

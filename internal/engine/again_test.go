@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/oncesink/oncesink/internal/decode"
+	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -258,6 +262,43 @@ func TestReplaySettlesLetters(t *testing.T) {
 	e.rewind("o", 0, 2)
 	e.write(e.received("o", 0, ev{offset: 2, cols: "id=3 v=longerone"}, ev{offset: 3, cols: "id=4 v=long"}))
 	db.Want("0|new|22001|2|\n2|resolved|22001|3|replay\n3|discarded|22001|1|postgres", letters)
+}
+
+// Who looks for requests finds their partitions, in a time that does not grow with the letters; who asks compares no letter with each other
+// one, also where the server has no statistics of them yet, as after a flood.
+func TestAsked(t *testing.T) {
+	db := newDatabase(t, "create table q (id int primary key)")
+	e := db.open(sink.Config{Tables: []sink.TableConfig{{Name: "q", Topics: []string{"o"}, Key: []string{"id"}}}})
+	want := func(want ...string) {
+		t.Helper()
+		asked, err := e.Asked(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for p := range asked {
+			got = append(got, p.String())
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("asked for %q, want %q", got, want)
+		}
+	}
+	want()
+	db.Do(`insert into oncesink.dead_letters (sink_group, topic_id, topic, generation, partition, "offset", headers, message)
+		select g, md5(t)::uuid, t, 0, p, i, '[]', 'm' from unnest('{g,a,z}'::text[]) g, unnest('{b,o,a}'::text[]) t, generate_series(0, 2) p, generate_series(1, 2000) i`)
+	want()
+	db.Do("set statement_timeout = '60s'") // of two seconds' work
+	db.Do("select oncesink.discard_dead_letters('z')")
+	db.Do("select oncesink.retry_dead_letters('a'), oncesink.retry_dead_letters('g', 'b', 1), oncesink.retry_dead_letters('g', 'o', 0), oncesink.retry_dead_letters('g', 'o', 2), oncesink.retry_dead_letters('g', 'a', 0, 7)")
+	want("a/0", "b/1", "o/0", "o/2")
+	db.Do("vacuum analyze oncesink.dead_letters")
+	plan := db.Lines("explain (analyze, costs off, timing off, summary off, buffers off) " + strings.ReplaceAll(statement.ListRequests, "$1::text", "'g'"))
+	for _, rows := range regexp.MustCompile(`actual rows=(\d+)`).FindAllStringSubmatch(plan, -1) {
+		if n, _ := strconv.Atoi(rows[1]); n > 10 {
+			t.Fatalf("it reads %d rows:\n%s", n, plan)
+		}
+	}
 }
 
 // Letters of a topic that was recreated and adopted since are written as what they were: before all that the new one has.

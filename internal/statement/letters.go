@@ -43,9 +43,14 @@ const HighestLetters = `select (select max(d."offset") from oncesink.dead_letter
 const KnownLetters = `select "offset" from oncesink.dead_letters
  where sink_group = $1::text and topic_id = $2::text::uuid and partition = $3::integer and "offset" = any ($4::bigint[])`
 
-// CountRequests says how many letters of each partition somebody wants to be tried again.
-const CountRequests = `select topic, partition, count(*) from oncesink.dead_letters
- where sink_group = $1::text and status = 'retry' group by topic, partition`
+// ListRequests lists the partitions of which letters are to be tried again: from one to the next by the index, however many letters each has.
+const ListRequests = `with recursive p as (
+	(select topic, partition from oncesink.dead_letters where sink_group = $1::text and status = 'retry' order by topic, partition limit 1)
+	union all
+	select n.* from p, lateral (select d.topic, d.partition from oncesink.dead_letters d
+		where d.sink_group = $1::text and d.status = 'retry' and (d.topic, d.partition) > (p.topic, p.partition)
+		order by d.topic, d.partition limit 1) n
+) select topic, partition from p`
 
 // ReadRequests reads the records of such letters of one partition, oldest first, as many as the third parameter says and as the
 // fourth has bytes for; one at least.

@@ -159,9 +159,10 @@ begin
     perform oncesink.durable();
     with picked as (
         select d.topic_id, d.partition, d."offset" from oncesink.dead_letters d
-          join oncesink.pick_dead_letters($1, '{new,retry}', $2, $3, $4, $5, $6, $7, $8) p
-            on p.topic_id = d.topic_id and p.partition = d.partition and p."offset" = d."offset"
-         where d.sink_group = $1 and d.status in ('new', 'retry')
+         where d.sink_group = $1 and d.status in ('new', 'retry') -- as pick_dead_letters does, whose rows can't be locked
+           and ($2 is null or d.topic = $2) and ($3 is null or d.partition = $3) and ($4 is null or d."offset" = $4)
+           and ($5 is null or d.code = $5) and ($6 is null or d.target = $6)
+           and ($7 is null or d.recorded_at >= $7) and ($8 is null or d.recorded_at < $8)
          order by d.topic_id, d.partition, d."offset"
            for update of d
     )
@@ -187,9 +188,10 @@ begin
     perform oncesink.durable();
     with picked as (
         select d.topic_id, d.partition, d."offset" from oncesink.dead_letters d
-          join oncesink.pick_dead_letters($1, from_status, $2, $3, $4, $5, $6, $7, $8) p
-            on p.topic_id = d.topic_id and p.partition = d.partition and p."offset" = d."offset"
-         where d.sink_group = $1 and d.status = any (from_status)
+         where d.sink_group = $1 and d.status = any (from_status) -- as pick_dead_letters does, whose rows can't be locked
+           and ($2 is null or d.topic = $2) and ($3 is null or d.partition = $3) and ($4 is null or d."offset" = $4)
+           and ($5 is null or d.code = $5) and ($6 is null or d.target = $6)
+           and ($7 is null or d.recorded_at >= $7) and ($8 is null or d.recorded_at < $8)
          order by d.topic_id, d.partition, d."offset"
            for update of d
     )
