@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
@@ -47,7 +48,6 @@ func (r *report) print(out io.Writer, colors bool) {
 	t.SetStyle(table.StyleLight)
 	t.Style().Format.Header = text.FormatDefault
 	t.SetColumnConfigs([]table.ColumnConfig{ // in 80 columns
-		{Number: 1, WidthMax: 34, WidthMaxEnforcer: text.WrapSoft},
 		{Number: 2, Align: text.AlignRight, AlignHeader: text.AlignRight, WidthMax: 13, WidthMaxEnforcer: text.WrapSoft},
 		{Number: 3, Align: text.AlignRight, AlignHeader: text.AlignRight, WidthMax: 13, WidthMaxEnforcer: text.WrapSoft},
 	})
@@ -57,14 +57,14 @@ func (r *report) print(out io.Writer, colors bool) {
 			if i > 0 {
 				t.AppendSeparator()
 			}
-			t.AppendRow(table.Row{emphasise(c.what, colors, text.Bold)})
+			t.AppendRow(table.Row{emphasise(wrapped(c.what, ""), colors, text.Bold)})
 			continue
 		}
 		verdict := emphasise("ok", colors, text.FgGreen)
 		if !c.ok() {
 			verdict = emphasise("DIFFERS", colors, text.FgRed, text.Bold)
 		}
-		t.AppendRow(table.Row{"  " + c.what, c.expected, c.found, verdict})
+		t.AppendRow(table.Row{wrapped(c.what, "  "), c.expected, c.found, verdict})
 	}
 	fmt.Fprintln(out)
 	t.Render()
@@ -75,4 +75,14 @@ func emphasise(s string, colors bool, as ...text.Color) string {
 		return s
 	}
 	return text.Colors(as).Sprint(s)
+}
+
+// wrapped breaks what a line is about, and indents all of it.
+func wrapped(what, indent string) string {
+	const width = 34
+	lines := strings.Split(text.WrapSoft(what, width-len(indent)), "\n")
+	for i := range lines {
+		lines[i] = indent + strings.TrimRight(lines[i], " ")
+	}
+	return strings.Join(lines, "\n")
 }
