@@ -256,9 +256,9 @@ func (n *newcomer) write(tables []*draft.Table, seen map[string]*looked) error {
 	for l := range maps.Values(seen) {
 		records += len(l.records)
 	}
-	about := fmt.Sprintf("# Written by `oncesink new` by what %s records of %s look like.\n# A record that comes later may look different: `oncesink check --sample 1000` tells.\n", thousands(records), strings.Join(n.topics, ", "))
-	yaml := about + "\n" + n.head() + "\n" + draft.YAML(tables, filepath.Base(n.ddl()))
-	sql := strings.ReplaceAll(about, "# ", "-- ") + "\n" + draft.SQL(tables)
+	about := draft.Comment(fmt.Sprintf("Written by `oncesink new` by what %s records of %s look like. A record that comes later may look different: `oncesink check --sample 1000` tells.", thousands(records), strings.Join(n.topics, ", ")))
+	yaml := about("#") + "\n" + n.head() + "\n" + draft.YAML(tables, filepath.Base(n.ddl()))
+	sql := about("--") + "\n" + draft.SQL(tables)
 	if err := create(n.file, yaml); err != nil {
 		return err
 	}

@@ -219,7 +219,7 @@ func newMaker(rnd *rand.Rand) *maker {
 	m := &maker{rnd: rnd}
 	m.key = pick(rnd, "none", "id", "id", "json", "object", "connect", "random", "owner")
 	m.envelope = pick(rnd, "", "", "", "debezium", "debezium with schema", "connect", "cloudevents")
-	m.tombstones, m.broken, m.zeros, m.missingKeys = one(rnd, 2), one(rnd, 4), one(rnd, 8), one(rnd, 8)
+	m.tombstones, m.broken, m.zeros, m.missingKeys = one(rnd, 2), one(rnd, 4), one(rnd, 3), one(rnd, 8)
 	names := []string{"id", "order_id", "userId", "User ID", "updated_at", "version", "created_ms", "ts", "user", "order", "größe", "a.b",
 		"a b", "a_b", "xmin", "_oncesink_source", "on", "null", "amount", "paid", "items", "address", "note", "{" + canary + "}", "line", "N", "n", strings.Repeat("long", 14)}
 	rnd.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })

@@ -117,6 +117,32 @@ func TestSaysNoValue(t *testing.T) {
 	}
 }
 
+// It says of which records the table can't keep everything.
+func TestUnfit(t *testing.T) {
+	for name, c := range map[string]struct {
+		records []string
+		want    string
+	}{
+		"a text with a zero":          {[]string{"1", `{"id":1,"a":"x"}`, "2", `{"id":2,"a":"\u0000"}`}, `1 hold the character \u0000, which PostgreSQL has in no text`},
+		"a zero within":               {[]string{"1", `{"id":1,"a":["\u0000"]}`}, `1 hold the character \u0000, which PostgreSQL has in no text`},
+		"none, where JSON is a text":  {[]string{"1", `{"id":1,"a":["\u0000",1e999999]}`}, ""},
+		"no key":                      {[]string{"k", `{"a":1}`, "-", "-"}, "1 are tombstones whose key names no row"},
+		"tombstones without a key":    {[]string{"-", `{"id":1}`, "-", "-"}, ""}, // an event a row, and one for the tombstone
+		"deletes and tombstones":      {[]string{`{"id":1}`, `{"after":{"id":1},"op":"c","source":{}}`, `{"id":1}`, `{"after":null,"op":"d","source":{}}`, `{"id":1}`, "-"}, ""},
+		"deletes without tombstones":  {[]string{`{"id":1}`, `{"after":{"id":1},"op":"c","source":{}}`, `{"id":1}`, `{"after":null,"op":"d","source":{}}`}, "1 are changes without a row after them, such as deletes (op: d); what deletes a row is a tombstone whose key names it: see that the connector sends them"},
+		"an op that nobody knows":     {[]string{`{"id":1}`, `{"after":{"id":1},"op":"c","source":{}}`, `{"id":1}`, `{"after":null,"op":"c4nary","source":{}}`, `{"id":1}`, "-"}, "1 are changes without a row after them, such as deletes (op: d); what deletes a row is a tombstone whose key names it: see that the connector sends them"},
+		"other values than an object": {[]string{"1", `{"id":1}`, "2", "[1]"}, "1 are JSON without a row in it"},
+	} {
+		table := look(t, c.records...)
+		if got := strings.Join(table.Unfit, "; "); got != c.want {
+			t.Errorf("%s: got %q, want %q", name, got, c.want)
+		}
+		if strings.Contains(draft.YAML([]*draft.Table{table}, "x.sql"), "c4nary") {
+			t.Errorf("%s: a value is written", name)
+		}
+	}
+}
+
 func TestUnreadable(t *testing.T) {
 	_, err := draft.Look("t", records("-", "\x00\x00\x00\x00\x07\x02a", "-", "\x00\x00\x00\x00\x07\x04bb"))
 	var unreadable *draft.Unreadable

@@ -33,9 +33,9 @@ type writer struct{ strings.Builder }
 
 func (w *writer) line(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
 
-// comment writes sentences in lines of 100 columns.
+// comment writes sentences in lines of 80 columns.
 func (w *writer) comment(mark, text string) {
-	const width = 100
+	const width = 80
 	line := mark
 	for word := range strings.FieldsSeq(text) {
 		if len(line)+1+len(word) > width && line != mark {
@@ -45,6 +45,15 @@ func (w *writer) comment(mark, text string) {
 		line += " " + word
 	}
 	w.line("%s", line)
+}
+
+// Comment returns what writes sentences as a comment, by the mark that begins one.
+func Comment(sentences string) func(mark string) string {
+	return func(mark string) string {
+		w := &writer{}
+		w.comment(mark, sentences)
+		return w.String()
+	}
 }
 
 // sentence ends a sentence.
