@@ -220,6 +220,22 @@ insert into oncesink.schema_version (component, version) values ('sink', 4)
 end if;
 end $oncesink$;
 
+-- sink, version 5
+do $oncesink$ begin
+if not exists (select from oncesink.schema_version where component = 'sink' and version >= 5) then
+execute $migration$
+-- As of the ledger's functions.
+comment on function oncesink.discard_dead_letters is 'For operators: nobody wants these dead letters written any more; undo makes them new again.';
+comment on function oncesink.retry_dead_letters is 'For operators: has dead letters tried again by the owners of their partitions. Arguments that are null pick all.';
+comment on function oncesink.text_of is 'For operators: bytes as text, or in hex where they are no text.';
+comment on function oncesink.catalog_stamp is 'Internal: changes when one of the tables does.';
+comment on function oncesink.pick_dead_letters is 'Internal: the letters that filters pick.';
+$migration$;
+insert into oncesink.schema_version (component, version) values ('sink', 5)
+    on conflict on constraint schema_version_pkey do update set version = excluded.version;
+end if;
+end $oncesink$;
+
 grant usage on schema oncesink to "nobody";
 grant select, insert, update on oncesink.dead_letters to "nobody";
 grant select on oncesink.dead_letter_stats to "nobody";
