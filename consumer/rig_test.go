@@ -57,7 +57,7 @@ func newRig(t *testing.T, brokers []string, topic string, partitions int32) *rig
 	t.Helper()
 	r := &rig{t: t, brokers: brokers, url: testpg.URL(t), topic: topic}
 	var err error
-	r.client, err = kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.MetadataMinAge(100*time.Millisecond))
+	r.client, err = kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.MetadataMinAge(100*time.Millisecond), kgo.DisableClientMetrics())
 	r.must(err)
 	t.Cleanup(r.client.Close)
 	r.admin = kadm.NewClient(r.client)
@@ -161,7 +161,7 @@ func (r *rig) start(change ...func(*Config, *sink.Config)) *process {
 	cfg := Config{
 		Brokers: r.brokers, Group: group, Topics: map[string]Start{r.topic: {}},
 		SessionTimeout: 6 * time.Second, StopTimeout: 10 * time.Second,
-		ClientOptions: []kgo.Opt{kgo.MetadataMinAge(100 * time.Millisecond), kgo.FetchMaxWait(200 * time.Millisecond)},
+		ClientOptions: []kgo.Opt{kgo.MetadataMinAge(100 * time.Millisecond), kgo.DisableClientMetrics(), kgo.FetchMaxWait(200 * time.Millisecond)},
 	}
 	scfg := r.sinkConfig()
 	p := &process{log: &logBuffer{}, done: make(chan struct{})}

@@ -81,7 +81,7 @@ func newRig(t *testing.T, table sink.TableConfig, create string) *rig {
 		rand: rand.New(rand.NewPCG(seed, 1)), lines: &testLog{t: t, awaits: map[string]chan struct{}{}}}
 	r.log = slog.New(slog.NewTextHandler(r.lines, nil))
 	var err error
-	r.client, err = kgo.NewClient(kgo.SeedBrokers(r.brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	r.client, err = kgo.NewClient(kgo.SeedBrokers(r.brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.DisableClientMetrics())
 	r.must(err)
 	t.Cleanup(r.client.Close)
 	r.admin = kadm.NewClient(r.client)
@@ -160,7 +160,7 @@ func (r *rig) sink() sink.Config {
 func (r *rig) consumer() consumer.Config {
 	return consumer.Config{Brokers: r.brokers, Group: group, Topics: map[string]consumer.Start{"orders": {}}, SessionTimeout: 6 * time.Second,
 		MaxBatchRecords: 100, // so that a key comes in several batches
-		ClientOptions:   []kgo.Opt{kgo.MetadataMinAge(100 * time.Millisecond)}}
+		ClientOptions:   []kgo.Opt{kgo.MetadataMinAge(100 * time.Millisecond), kgo.DisableClientMetrics()}}
 }
 
 // live runs the group until stop, which waits for its end.

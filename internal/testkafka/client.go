@@ -29,7 +29,7 @@ func (k *RealCluster) Name(base string) string {
 // otherwise it produces each record to the partition that the record names.
 func (k *RealCluster) Client(t testing.TB, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
-	client, err := kgo.NewClient(append([]kgo.Opt{
+	client, err := kgo.NewClient(append([]kgo.Opt{kgo.DisableClientMetrics(),
 		kgo.SeedBrokers(k.Brokers...),
 		kgo.MetadataMinAge(100 * time.Millisecond),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
@@ -44,7 +44,7 @@ func (k *RealCluster) Client(t testing.TB, opts ...kgo.Opt) *kgo.Client {
 // admin runs f with a client of its own.
 func (k *RealCluster) admin(t testing.TB, f func(context.Context, *kadm.Client) error) {
 	t.Helper()
-	client, err := kgo.NewClient(kgo.SeedBrokers(k.Brokers...), kgo.MetadataMinAge(50*time.Millisecond))
+	client, err := kgo.NewClient(kgo.SeedBrokers(k.Brokers...), kgo.MetadataMinAge(50*time.Millisecond), kgo.DisableClientMetrics())
 	if err != nil {
 		t.Fatal(err)
 	}
