@@ -1,4 +1,4 @@
-// Package kafka has the words of Kafka as the sink takes them.
+// Package kafka has the words of Kafka as the sink takes them, and looks at what lies ahead of a position.
 package kafka
 
 import (
