@@ -211,21 +211,26 @@ func (a *attempt) take(ctx context.Context) error {
 	}
 	var won []win
 	var begun []beginning
+	said := changes{}
 	for i, r := range a.open {
-		again := !r.lane.view().claim.ID.IsZero()
+		last := r.lane.view().claim.ID
 		ours, err := a.judge(r.lane, claimed[i])
 		ours = ours && !a.m.outlived(claimed[i].Claim)
 		if err != nil {
 			a.failed = append(a.failed, failure{r, err})
 		}
-		if ours && !again {
+		switch looked := a.row[r.lane.Partition]; {
+		case ours && last.IsZero():
 			begun = append(begun, a.beginning(claimed[i].Claim))
+		case ours && looked != nil && looked.ClaimID == last: // nobody else has moved it meanwhile
+			said.addClaimed(r.lane, looked, claimed[i].Claim)
 		}
 		if !r.answer(claimed[i].Claim, ours) && ours {
 			won = append(won, win{r.lane, claimed[i].Claim})
 		}
 	}
 	a.open = nil
+	said.log(a.m.log)
 	tellOfBeginnings(a.m.log, begun)
 	if len(won) > 0 {
 		a.m.control(func() { a.m.begin(won) })

@@ -43,10 +43,11 @@ type lane struct {
 	claim   offsets.Claim // what we hold; its position is the last committed one
 	next    int64         // offset expected from the next poll
 
-	end   int64     // the last stable offset, as last heard; -1 unknown
-	heard bool      // since the ends were last asked for
-	ahead lookAhead // what a look found between the position and the end
-	told  change    // of the row that was told of last
+	end       int64     // the last stable offset, as last heard; -1 unknown
+	heard     bool      // since the ends were last asked for
+	ahead     lookAhead // what a look found between the position and the end
+	told      change    // of the row that was told of last
+	toldSince *known    // the row as it was then; nil once it is claimed
 
 	beyond   bool          // a record past the lane's bound was polled: see wiring.Parts.Until
 	raw      []sink.Record // polled, not decoded
@@ -135,7 +136,7 @@ func (l *lane) hold(c offsets.Claim) {
 	if l.topicID.IsZero() {
 		l.topicID = c.TopicID
 	}
-	l.claim = c
+	l.claim, l.toldSince = c, nil
 }
 
 // start makes the lane run under a claim. It is called before the first fetch of the

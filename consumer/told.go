@@ -105,8 +105,13 @@ func (v view) known() known {
 	if v.state != halted || !v.sight.known || row == nil {
 		return known{v.claim, v.state == halted, v.claim.ID.IsZero()}
 	}
+	return knownOf(row, true)
+}
+
+// knownOf is what a lane knows that looked at its row.
+func knownOf(row *offsets.Row, halted bool) known {
 	return known{claim: offsets.Claim{Partition: row.Partition, ID: row.ClaimID, Fence: row.Fence, Position: row.Position, TopicID: row.TopicID,
-		Generation: row.Generation, Paused: row.Paused}, halted: true}
+		Generation: row.Generation, Paused: row.Paused}, halted: halted}
 }
 
 // changes are what became of rows that somebody changed, an operator mostly: the partitions, by what it is.
@@ -120,16 +125,32 @@ const (
 	movedOn  = "moved forward: what lies between is not read"
 	adopted  = "the topic of the name was adopted"
 	claimed  = "claimed by another process"
-	anew     = "changed by hand"
+	anew     = "a new fence alone: paused and resumed, or changed by hand"
 )
 
 // add notes what was changed in the row of a lane, unless that was told already.
 func (c changes) add(l *lane, was known, row *offsets.Row) {
-	if row == nil || !l.tells(change{row.Fence, row.ClaimID, row.TopicID}) {
+	if row == nil {
 		return
 	}
+	was, news := l.tells(was, row)
+	if !news {
+		return
+	}
+	c.list(l, whatChanged(was, row), was, row)
+}
+
+// addClaimed notes what was changed between the look at a row and its claim.
+func (c changes) addClaimed(l *lane, looked *offsets.Row, claim offsets.Claim) {
+	row := *looked
+	row.Position, row.Paused, row.TopicID, row.Generation = claim.Position, claim.Paused, claim.TopicID, claim.Generation
+	was := knownOf(looked, false)
+	c.list(l, slices.DeleteFunc(whatChanged(was, &row), func(what string) bool { return what == anew }), was, &row)
+}
+
+func (c changes) list(l *lane, kinds []string, was known, row *offsets.Row) {
 	from, to := was.claim.Position.Next, row.Position.Next
-	for _, what := range whatChanged(was, row) {
+	for _, what := range kinds {
 		at := l.Partition.String()
 		switch what {
 		case rewound, movedOn:
@@ -187,15 +208,21 @@ func (c changes) log(log *slog.Logger) {
 // change is by what one change of a row is told from another.
 type change struct{ fence, claim, topic offsets.Token }
 
-// tells reports whether a change has not been told of yet, and notes that it is.
-func (l *lane) tells(c change) bool {
+// tells reports whether a change of the row has not been told of yet, and notes that it is. It returns what the row is compared with:
+// what it was when it was told of last, if the lane has not claimed it since.
+func (l *lane) tells(was known, row *offsets.Row) (known, bool) {
+	c := change{row.Fence, row.ClaimID, row.TopicID}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.told == c {
-		return false
+		return was, false
 	}
-	l.told = c
-	return true
+	if l.toldSince != nil {
+		was = *l.toldSince
+	}
+	now := knownOf(row, was.halted && row.Halted != "")
+	l.told, l.toldSince = c, &now
+	return was, true
 }
 
 // waitingAfter is when a process says that it waits for the group.

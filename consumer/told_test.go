@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/internal/testkafka"
+	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -126,6 +127,44 @@ func TestOperatorsAreTold(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Two changes that come before the owner has claimed the row again are told of one by one.
+func TestChangesBeforeTheClaim(t *testing.T) {
+	l := newLane(offsets.Partition{Topic: "orders"})
+	c := offsets.Claim{Partition: l.Partition, ID: offsets.NewToken(), Fence: offsets.NewToken(), TopicID: offsets.NewToken(), Position: offsets.Position{Next: 10}}
+	l.hold(c)
+	l.start(c)
+	row := offsets.Row{Partition: l.Partition, ClaimID: c.ID, Fence: offsets.NewToken(), TopicID: c.TopicID, Position: c.Position}
+	told := func() string {
+		t.Helper()
+		said := changes{}
+		said.add(l, l.view().known(), &row)
+		return fmt.Sprint(said)
+	}
+	for _, step := range []struct {
+		change func()
+		want   string
+	}{
+		{func() { row.Paused, row.Fence = true, offsets.NewToken() }, "map[paused:[orders/0]]"},
+		{func() {}, "map[]"},
+		{func() { row.Paused, row.Fence = false, offsets.NewToken() }, "map[resumed:[orders/0]]"},
+		{func() { row.Position.Next, row.Fence = 4, offsets.NewToken() }, "map[rewound:[orders/0 from 10 to 4]]"},
+		{func() { row.Fence = offsets.NewToken() }, "map[" + anew + ":[orders/0]]"},
+		{func() {
+			row.TopicID, row.Generation, row.Position.Next, row.Fence = offsets.NewToken(), 1, 0, offsets.NewToken()
+		}, "map[" + adopted + ":[orders/0 from generation 0 to 1, from 4 to 0]]"},
+		{func() { row.ClaimID, row.Fence, row.Owner = offsets.NewToken(), offsets.NewToken(), "somebody" }, "map[" + claimed + ":[orders/0 by somebody]]"},
+		{func() {
+			l.hold(c)
+			row.Paused, row.ClaimID, row.TopicID, row.Generation, row.Position, row.Fence = true, c.ID, c.TopicID, 0, c.Position, offsets.NewToken()
+		}, "map[paused:[orders/0]]"},
+	} {
+		step.change()
+		if got := told(); got != step.want {
+			t.Errorf("told %s, want %s", got, step.want)
+		}
 	}
 }
 
