@@ -38,13 +38,37 @@ func (t *topic) key(out *Table, taken map[string]string) {
 		},
 		t.keyItself,
 	} {
-		if choose(out, taken) {
-			t.orderKey(out)
+		if !choose(out, taken) {
+			continue
+		}
+		if t.streams(out) {
+			out.KeyWhy = "Records have keys (" + list(out.Key) + "), but keys repeat, and no field says which of two events is newer: the key may only choose " +
+				"the partition. So each event has a row of its own, and nothing is lost. If an event says how things stand from then on, write key: [" +
+				strings.Join(out.Key, ", ") + "] instead of strategy: append, and make it the primary key"
+			out.Key, out.RecordKey = nil, nil
 			return
 		}
+		t.orderKey(out)
+		return
 	}
 	out.KeyWhy = "No field and no record key names a row in every event: each event has a row of its own. " +
 		"If a field names what an event is about, write key: [FIELD] instead of strategy: append, and make it the primary key."
+}
+
+// streams reports whether the records' keys seem to say whom an event is about and not which row it makes: they repeat, are not
+// called the table's id, nothing is deleted by them, and no event is newer than another.
+func (t *topic) streams(out *Table) bool {
+	if t.tombstones > 0 || len(out.RecordKey) != 1 || strings.HasPrefix(out.RecordKey[0].From, "$key.") || rank(out.Key[0], out.Name) < 2 || t.versioned(out) >= 0 {
+		return false
+	}
+	met := map[string]bool{}
+	for _, r := range t.records {
+		if r.row != nil && met[string(r.key)] {
+			return true
+		}
+		met[string(r.key)] = true
+	}
+	return false
 }
 
 // usable reports whether every event has a value at a field that can name a row.
@@ -295,7 +319,17 @@ func (t *topic) version(out *Table) {
 		out.VersionWhy = "Change events of a row come in the order of its changes: the later offset counts"
 		return
 	}
-	best := len(versions)
+	if at := t.versioned(out); at >= 0 {
+		out.Version = out.Columns[at].Name
+		out.VersionWhy = fmt.Sprintf("%s is in every event, and by its name says which of two events of a key is newer", t.fieldOf(out.Columns[at]))
+		return
+	}
+	out.VersionWhy = "No field was found that says which of two events of a key is newer: the later offset counts"
+}
+
+// versioned returns the column that says which of two events is newer, -1 if there is none.
+func (t *topic) versioned(out *Table) int {
+	best, at := len(versions), -1
 	for i, c := range out.Columns {
 		name := t.fieldOf(c)
 		f := t.fields.fields[name]
@@ -304,13 +338,10 @@ func (t *topic) version(out *Table) {
 			continue
 		}
 		if n := slices.Index(versions, columnName(name)); n >= 0 && n < best {
-			best, out.Version = n, out.Columns[i].Name
-			out.VersionWhy = fmt.Sprintf("%s is in every event, and by its name says which of two events of a key is newer", name)
+			best, at = n, i
 		}
 	}
-	if out.Version == "" {
-		out.VersionWhy = "No field was found that says which of two events of a key is newer: the later offset counts"
-	}
+	return at
 }
 
 // fieldOf is the field that fills a column.
