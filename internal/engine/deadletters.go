@@ -92,7 +92,11 @@ func (t *transaction) resolveLetters(ctx context.Context) error {
 		return nil
 	}
 	t.w.params.Ranges(t.s.ledger.Group(), ids, partitions, low, high, by)
-	t.w.do(doing{verb: "resolve dead letters", resolves: true}, statement.ResolveLetters)
+	sql := statement.ResolveLetters
+	if t.again != nil {
+		sql = statement.ResolveRequests
+	}
+	t.w.do(doing{verb: "resolve dead letters", resolves: true}, sql)
 	return nil
 }
 

@@ -34,6 +34,12 @@ const ResolveLetters = `update oncesink.dead_letters d
  where d.sink_group = $1::text and d.topic_id = w.topic_id::uuid and d.partition = w.partition
    and d."offset" >= w.low and d."offset" < w.high and d.status in ('new', 'retry')`
 
+// ResolveRequests does it for single letters of one partition, which low has: ranges of one would each be compared with all that are open.
+const ResolveRequests = `update oncesink.dead_letters d
+   set status = 'resolved', late = false, settled_at = now(), settled_by = $6::text
+ where d.sink_group = $1::text and d.topic_id = ($2::text[])[1]::uuid and d.partition = ($3::integer[])[1]
+   and d."offset" = any ($4::bigint[]) and d.status in ('new', 'retry')`
+
 // HighestLetters are the offsets of partitions' last dead letters, whatever became of them, in the partitions' order; null without any.
 const HighestLetters = `select (select max(d."offset") from oncesink.dead_letters d
          where d.sink_group = $1::text and d.topic_id = w.topic_id::uuid and d.partition = w.partition)
