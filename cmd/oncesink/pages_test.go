@@ -71,6 +71,9 @@ func newShell(t *testing.T, dir string) func(commands string) string {
 	t.Setenv("DATABASE_URL", testpg.URL(t))
 	t.Setenv("KAFKA_BROKERS", strings.Join(testkafka.Fake(t).ListenAddrs(), ","))
 	t.Setenv("HOME", dir)
+	for name, value := range map[string]string{"TZ": "UTC", "PGTZ": "UTC", "LC_ALL": "C.UTF-8", "PAGER": "cat"} { // pages are the same everywhere
+		t.Setenv(name, value)
+	}
 	return func(commands string) string {
 		t.Helper()
 		cmd := exec.CommandContext(t.Context(), "bash", "-c", "set -euo pipefail\n"+commands)
