@@ -44,6 +44,8 @@ func LintCodes() []string {
 }
 
 var (
+	// clock is a default that tells the time at which a row is written.
+	clock     = regexp.MustCompile(`(?i)^((now|transaction_timestamp|statement_timestamp|clock_timestamp)\(\)|CURRENT_TIMESTAMP|LOCALTIMESTAMP|CURRENT_DATE)(\(\d\))?$`)
 	sequences = regexp.MustCompile(`(?i)\bnextval\(`)
 	// writes are words by which a trigger's function does more than change its row.
 	writes = regexp.MustCompile(`(?i)\b(insert\s+into|update\s+(only\s+)?\S+\s+((as\s+)?\S+\s+)?set|delete\s+from|merge\s+into|truncate|nextval|setval|notify|pg_notify|dblink\w*|copy|execute)\b`)
@@ -139,11 +141,20 @@ func lintColumns(t *tables.Table, r *catalog.Relation, add addFinding) {
 		}
 		code, why := volatileDefault, "each load gives it another value: a rebuild, a row that is put back, the same topic read into another database"
 		fix := "map it from $timestamp or a field; instead of chance compute a hash of the key, such as hashtextextended(order_id::text, 7); or drop the default"
+		_, named := t.Config.Columns[c.Name]
+		if clock.MatchString(c.DefaultExpr) && !named {
+			from := c.Name + ": $timestamp"
+			if c.DefaultExpr == "CURRENT_DATE" {
+				from = c.Name + ": {from: $timestamp, zone: UTC}"
+			}
+			fix = "take the record's own time: columns: {" + from + "}; or, if the time of loading is meant, accept: [" + volatileDefault + ":" + c.Name + "]; or drop the default"
+		}
 		if c.Identity != "" || sequences.MatchString(c.DefaultExpr) {
 			code, why = sequenceDefault, "numbers are drawn in the order of arrival, and a batch that is tried again draws more: each load gives other ones"
 			fix = "use a key of the event, or drop the default"
 		}
-		switch _, named := t.Config.Columns[c.Name]; {
+		switch {
+		case named && everThere(t, c.Name):
 		case t.IsKey(t.Index(c.Name)) || t.Index(c.Name) == t.Version: // an event without it is a dead letter
 		case named:
 			add(code, tables.Surprises, c.Name, "where an event lacks what the column is mapped from, "+why, fix, "column %s has default %s", c.Name, c.DefaultExpr)
@@ -164,6 +175,17 @@ func lintColumns(t *tables.Table, r *catalog.Relation, add addFinding) {
 		add(keyOrder, tables.Surprises, "", "if events of one row come from several partitions, the highest offset wins, which need not be the last one sent",
 			"name a version; or, if records are keyed by the table's key, say so under record_key", "nothing says that events of one row are in one partition")
 	}
+}
+
+// everThere reports whether a column gets a value of every record, or null: its default then never counts.
+func everThere(t *tables.Table, column string) bool {
+	if i := t.Index(column); i >= 0 {
+		switch t.Columns[i].Source.Meta {
+		case source.Topic, source.Partition, source.Offset, source.Timestamp:
+			return true
+		}
+	}
+	return false
 }
 
 func lintTriggers(triggers []catalog.Trigger, add addFinding) {
