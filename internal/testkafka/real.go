@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -282,6 +283,33 @@ func (k *RealCluster) StopBroker(t testing.TB, i int) {
 	case <-p.Done():
 	case <-time.After(startTimeout):
 		t.Fatalf("stop broker %d: still there after %s", i, startTimeout)
+	}
+}
+
+// Truncate cuts off what a partition's log has behind its first batches, as a broker does that an unclean election makes follow one
+// that lacks them. The node is down.
+func (k *RealCluster) Truncate(t testing.TB, i int, topic string, partition, batches int) {
+	t.Helper()
+	if !k.nodes[i].process().Exited() {
+		t.Fatalf("truncate a log of broker %d: it is running", i)
+	}
+	path := filepath.Join(k.nodes[i].dir, "data", fmt.Sprintf("%s-%d", topic, partition), "00000000000000000000.log")
+	log, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := 0
+	for range batches {
+		if len(log) < end+12 {
+			t.Fatalf("truncate %s: it has fewer than %d batches", path, batches)
+		}
+		end += 12 + int(binary.BigEndian.Uint32(log[end+8:])) // the first offset and the length come before the rest
+	}
+	if end >= len(log) {
+		t.Fatalf("truncate %s: there is nothing behind %d batches", path, batches)
+	}
+	if err := os.Truncate(path, int64(end)); err != nil {
+		t.Fatal(err)
 	}
 }
 
