@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +15,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -37,7 +40,7 @@ func piece(text, secret string) string {
 // commands are all that read a configuration.
 var commands = [][]string{
 	{"check"}, {"check", "--sample", "10"}, {"run"}, {"run", "--until-end", "--log-level", "debug"}, {"status"}, {"status", "--json"}, {"init"}, {"init", "--dry-run"}, {"init", "--print", "--role", "sink"},
-	{"init", "--accept-mapping"}, {"replay", "--from-beginning"}, {"rebuild", "orders"}, {"verify", "orders"}, {"backfill", "orders", "--column", "day", "--from", "2026-01-01", "--to", "2026-01-02"},
+	{"init", "--accept-mapping"}, {"replay"}, {"rebuild", "orders"}, {"verify", "orders"}, {"backfill", "orders", "--column", "day", "--from", "2026-01-01", "--to", "2026-01-02"},
 	{"rollup", "build", "daily"}, {"rollup", "verify", "daily"}, {"rollup", "drop", "daily"}, {"dead-letters", "list"}, {"dead-letters", "retry", "--all"}, {"dead-letters", "stats", "--json"},
 }
 
@@ -48,6 +51,9 @@ func output(t *testing.T, file string, command ...string) (string, int) {
 	defer cancel()
 	var out bytes.Buffer
 	code := run(ctx, append(command, "-c", file), &out, &out)
+	if strings.Contains(out.String(), "unknown flag") || strings.Contains(out.String(), "unknown command") {
+		t.Fatalf("%s is no command:\n%s", command, &out)
+	}
 	return out.String(), code
 }
 
@@ -197,7 +203,7 @@ func TestNoSecretThatAServerRefuses(t *testing.T) {
 			}
 			file := writeConfig(t, c.kafka, c.url)
 			said := false
-			for _, command := range [][]string{{"check"}, {"run", "--log-level", "debug"}, {"status"}, {"init"}, {"replay", "--from-beginning"}, {"rebuild", "orders"}} {
+			for _, command := range [][]string{{"check"}, {"run", "--log-level", "debug"}, {"status"}, {"init"}, {"replay"}, {"rebuild", "orders"}} {
 				out, code := output(t, file, command...)
 				if found := piece(strings.ReplaceAll(out, key, ""), secret); found != "" {
 					t.Fatalf("%s prints the piece %q:\n%s", command, found, out)
@@ -214,6 +220,67 @@ func TestNoSecretThatAServerRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Nor one that a pooler quotes, which refuses a session before there is a server.
+func TestNoSecretOfAPooler(t *testing.T) {
+	const secret = "xQ7w-yV4k-xK9z"
+	for message, says := range map[string]string{
+		"no such user: app":                        "no such user: app: see what the pooler takes",
+		"unsupported startup parameter: timezone":  "unsupported startup parameter: timezone: see what the pooler takes",
+		"bad line: user=app password=" + secret:    "bad line: user=app password=***: see what the pooler takes",
+		"SASL authentication failed for " + secret: "SASL authentication failed for ***: see what the pooler takes",
+	} {
+		pooler := refusing(t, message)
+		for _, address := range []string{"postgres://app:" + secret + "@" + pooler + "/shop?sslmode=disable", "postgres://app:" + url.QueryEscape(secret) + "@" + pooler + "/shop"} {
+			file := writeConfig(t, "brokers: ['127.0.0.1:1']", `"`+address+`"`)
+			for _, command := range commands {
+				if command[len(command)-1] == "sink" { // the script is printed without a connection
+					continue
+				}
+				out, code := output(t, file, command...)
+				if code != exitConfig || piece(out, secret) != "" || !strings.Contains(out, says) {
+					t.Errorf("%s: exit code %d, want %q:\n%s", command, code, says, out)
+				}
+			}
+		}
+	}
+}
+
+// refusing is a pooler that ends every session with a fatal error of its own.
+func refusing(t *testing.T, message string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				backend := pgproto3.NewBackend(c, c)
+				for {
+					start, err := backend.ReceiveStartupMessage()
+					if err != nil {
+						return
+					}
+					if _, asks := start.(*pgproto3.SSLRequest); asks {
+						_, _ = c.Write([]byte("N"))
+						continue
+					}
+					backend.Send(&pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: "08P01", Message: message})
+					_ = backend.Flush()
+					return
+				}
+			}()
+		}
+	}()
+	return l.Addr().String()
 }
 
 // No payload: whatever becomes of records, no command prints a value of one; their dead letters have them.
@@ -278,7 +345,7 @@ func TestNoPayloadOfCommands(t *testing.T) {
 	try(-1, "run", "--until-end", "--log-level", "debug")
 	try(-1, "status")
 	try(-1, "status", "--json")
-	try(-1, "replay", "--from-beginning", "--dry-run")
+	try(-1, "replay", "--dry-run")
 	for _, command := range []string{"list", "list --json", "list --status all --limit 3", "stats", "stats --json", "show orders/0@1", "show orders/0@1 --json", "retry --all --dry-run", "retry --all --dry-run --json",
 		"discard --all --dry-run", "discard orders/0@2 --json", "retry --all", "list --log-level debug"} {
 		try(exitOK, append([]string{"dead-letters"}, strings.Fields(command)...)...)
