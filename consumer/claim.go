@@ -233,9 +233,51 @@ func (a *attempt) take(ctx context.Context) error {
 	said.log(a.m.log)
 	tellOfBeginnings(a.m.log, begun)
 	if len(won) > 0 {
-		a.m.control(func() { a.m.begin(won) })
+		sound, cut := a.compare(ctx, won)
+		a.m.control(func() {
+			a.m.begin(sound)
+			a.m.haltCut(cut)
+		})
 	}
 	return nil
+}
+
+// cutWin is a claim whose position the log does not lead to.
+type cutWin struct {
+	win
+	cause error
+}
+
+// compare asks where the epochs ended in which the last records before the positions were written (KIP-320). The client asks by
+// itself when it is given a partition, and when its leader changes; but it tells once, which is lost on a lane that does not run just then,
+// and not at all of a position that it is moved to later.
+func (a *attempt) compare(ctx context.Context, won []win) (sound []win, cut []cutWin) {
+	rows := make([]offsets.Row, len(won))
+	for i, w := range won {
+		rows[i] = offsets.Row{Partition: w.claim.Partition, Position: w.claim.Position}
+	}
+	ends, err := a.m.truncated(ctx, rows)
+	if err != nil {
+		a.m.log.Debug("compare epochs", "error", err) // the client still does
+	}
+	for _, w := range won {
+		if end, ok := ends[w.claim.Partition]; ok {
+			cut = append(cut, cutWin{w, &TruncatedError{Partition: w.claim.Partition, Group: a.m.cfg.Group, Position: w.claim.Position.Next, End: end}})
+		} else {
+			sound = append(sound, w)
+		}
+	}
+	return sound, cut
+}
+
+// haltCut halts what compare has found. It runs in the poll loop, as begin does.
+func (m *member) haltCut(cut []cutWin) {
+	for _, w := range cut {
+		if m.lane(w.lane.Partition) == w.lane { // not revoked meanwhile
+			w.lane.start(w.claim)
+			m.halt(w.lane, w.cause)
+		}
+	}
 }
 
 // judge looks at one answer: whether the lane is ours. If not, it has halted; an error says that it is to be

@@ -18,12 +18,12 @@ import (
 
 // logMove is something that happens to a topic of which ten events were applied.
 type logMove struct {
-	event  string // its line in docs/log-moves.md
-	when   string // a part of the test's name: what is special
-	config map[string]*string
-	change func(*rig)
-	rows   int64 // in the target at the end, after the remedy if it halts
-	stopped bool // alone: a running process can't meet it
+	event   string // its line in docs/log-moves.md
+	when    string // a part of the test's name: what is special
+	config  map[string]*string
+	change  func(*rig)
+	rows    int64 // in the target at the end, after the remedy if it halts
+	stopped bool  // alone: a running process can't meet it
 	// reading alone: a running process meets it while it reads, and one that starts is refused.
 	reading bool
 	after   func(*rig) // once it goes on, or has halted, and before the rows are counted
@@ -401,6 +401,16 @@ func (r *rig) whyHalted() (why string) {
 	return why
 }
 
+// leaderEpoch is the epoch in which the partition is led; -1 if it is not.
+func (r *rig) leaderEpoch() int32 {
+	r.t.Helper()
+	topics, err := r.admin.ListTopics(r.t.Context(), r.topic)
+	if err != nil || topics[r.topic].Err != nil || topics[r.topic].Partitions[0].Err != nil {
+		return -1
+	}
+	return topics[r.topic].Partitions[0].LeaderEpoch
+}
+
 // TestTheLogIsTruncated: a broker whose log is shorter when it comes back halts the partition below whose position it ends, also when the
 // log has grown past it since; what is printed goes on at the end, where new records come.
 func TestTheLogIsTruncated(t *testing.T) {
@@ -421,9 +431,18 @@ func TestTheLogIsTruncated(t *testing.T) {
 					r.exec(`select oncesink.pause($1, $2)`, r.ownGroup(), r.topic)
 					eventually(t, "the partition is paused", func() bool { return p.states() == r.topic+"/0 paused" })
 				}
+				led := r.leaderEpoch()
 				kafka.KillBroker(t, 0)
 				kafka.Truncate(t, 0, r.topic, 0, 1)
 				kafka.RestartBroker(t, 0)
+				// As after any election: by the epoch a client tells what it has read from what is there now.
+				eventually(t, "the partition is led in a new epoch", func() bool { return r.leaderEpoch() > led })
+				t.Cleanup(func() {
+					if t.Failed() {
+						t.Logf("epoch %d -> %d, %d rows, %s", led, r.leaderEpoch(), r.queryInt(`select count(*) from events`), p.states())
+						t.Logf("position %d, epoch %d", r.queryInt(`select next_offset from oncesink.offsets`), r.queryInt(`select leader_epoch from oncesink.offsets`))
+					}
+				})
 				want := int64(20)
 				if event == regrownLog {
 					r.produce(0, 100, 30)
@@ -447,7 +466,7 @@ func TestTheLogIsTruncated(t *testing.T) {
 				eventually(t, "the rows are there", func() bool {
 					return r.queryInt(`select count(*) from events`) == want && r.queryInt(`select count(*) from oncesink.status where halted is not null`) == 0
 				})
-				_ = p.end(t)
+				r.must(p.end(t))
 			})
 		}
 	}
@@ -465,4 +484,3 @@ func TestSaysAsDocumented(t *testing.T) {
 		t.Error("what goes on does not halt")
 	}
 }
-

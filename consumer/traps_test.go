@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/oncesink/oncesink/internal/testkafka"
@@ -95,6 +96,39 @@ func TestTruncatedLog(t *testing.T) {
 	r.produce(0, 0, 10)
 	r.must(r.start().endAfter(r, 10))
 	r.produce(0, 10, 10)
+	truncateAt(cluster, 4)
+	r.start()
+	if why := r.halted(0); !strings.Contains(why, "truncated") || !strings.Contains(why, "4") {
+		t.Errorf("the reason does not name the range: %s", why)
+	}
+	if got := r.position(0); got != 10 {
+		t.Errorf("position %d, want 10: nothing may be applied after a truncation", got)
+	}
+}
+
+// Silent loss 4: nor is it told of at all where a lane does not run when the client asks, and is moved to its position later: what was
+// truncated while it was paused halts when it is resumed.
+func TestTruncatedWhilePaused(t *testing.T) {
+	cluster := testkafka.Fake(t)
+	r := newRig(t, cluster.ListenAddrs(), "orders", 1)
+	r.produce(0, 0, 10)
+	p := r.start()
+	r.waitApplied(10)
+	r.exec(`select oncesink.pause($1, $2)`, group, r.topic)
+	eventually(t, "the partition is paused", func() bool { return p.states() == "orders/0 paused" })
+	truncateAt(cluster, 4)
+	r.produce(0, 10, 10)
+	r.exec(`select oncesink.resume($1, $2)`, group, r.topic)
+	if why := r.halted(0); !strings.Contains(why, "lies past the log's end 4") {
+		t.Errorf("halted: %s", why)
+	}
+	if got := r.queryInt(`select count(*) from applied`); got != 10 {
+		t.Errorf("%d events applied, want 10: nothing may be applied after a truncation", got)
+	}
+}
+
+// truncateAt has the brokers say that every epoch ended at an offset.
+func truncateAt(cluster *kfake.Cluster, end int64) {
 	cluster.ControlKey(int16(kmsg.OffsetForLeaderEpoch), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		cluster.KeepControl()
 		resp := req.ResponseKind().(*kmsg.OffsetForLeaderEpochResponse)
@@ -103,20 +137,13 @@ func TestTruncatedLog(t *testing.T) {
 			st.Topic = rt.Topic
 			for _, rp := range rt.Partitions {
 				sp := kmsg.NewOffsetForLeaderEpochResponseTopicPartition()
-				sp.Partition, sp.LeaderEpoch, sp.EndOffset = rp.Partition, rp.LeaderEpoch, 4
+				sp.Partition, sp.LeaderEpoch, sp.EndOffset = rp.Partition, rp.LeaderEpoch, end
 				st.Partitions = append(st.Partitions, sp)
 			}
 			resp.Topics = append(resp.Topics, st)
 		}
 		return resp, nil, true
 	})
-	r.start()
-	if why := r.halted(0); !strings.Contains(why, "truncated") || !strings.Contains(why, "4") {
-		t.Errorf("the reason does not name the range: %s", why)
-	}
-	if got := r.position(0); got != 10 {
-		t.Errorf("position %d, want 10: nothing may be applied after a truncation", got)
-	}
 }
 
 // Silent loss 5, rule 12: a topic that was deleted and created again resumes in the
