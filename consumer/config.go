@@ -46,8 +46,8 @@ type Config struct {
 	// BufferBytes bounds the records held in memory beyond the client's own
 	// fetch buffers. Defaults to 16 MiB.
 	BufferBytes int64
-	// MaxDecompressedBytes bounds what one batch of the log becomes when it is decompressed, and what all of them become that
-	// are fetched between two polls: a batch that comes too late for it is fetched again. A partition with a larger
+	// MaxDecompressedBytes bounds what one batch of the log becomes when it is decompressed, and what all those of one broker
+	// become that are fetched between two polls: a batch that comes too late for it is fetched again. A partition with a larger
 	// one halts. Defaults to 64 MiB; at most 2 GiB - 1.
 	MaxDecompressedBytes int
 	// UntilEnd stops at the end that the topics had at the start.

@@ -436,3 +436,24 @@ func TestRetryModel(t *testing.T) {
 		})
 	}
 }
+
+// A letter for which a handler has an error that would halt its partition is refused once more: what comes next in the log does not wait for
+// it.
+func TestRetryHaltsNothing(t *testing.T) {
+	broken := errors.New("the handler is broken")
+	db := newDatabase(t, "create table q (id int primary key, v varchar(3))")
+	e := db.open(sink.Config{Tables: []sink.TableConfig{{Name: "q", Topics: []string{"o"}, Key: []string{"id"}}}, Handlers: []sink.Handler{
+		func(_ context.Context, _ pgx.Tx, records []sink.Record) error {
+			if records[0].Offset == 0 {
+				return broken
+			}
+			return nil
+		}}})
+	e.send("o", 0, ev{offset: 0, cols: "id=1 v=long"})
+	e.send("o", 0, ev{offset: 1, cols: "id=2 v=long"})
+	db.Do("alter table q alter v type varchar(9)")
+	db.Do("select oncesink.retry_dead_letters('g', late => true)")
+	e.want("both", e.retry("o", 0), "1 written, 1 refused")
+	db.Want("0|new|handler 0: the handler is broken\n1|resolved|value too long for type character varying(3)", `select "offset", status, message from oncesink.dead_letters order by 1`)
+	db.Want("2", "select id from q")
+}

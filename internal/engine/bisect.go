@@ -86,6 +86,9 @@ func (t *transaction) arguable(err error) bool {
 		pg      *pgconn.PgError
 		marked  *pgerr.Marked
 	)
+	if t.again != nil && errors.As(err, &handler) && !t.conn.Conn().IsClosed() && classOf(err) == pgerr.Unknown {
+		return true // of a letter, whatever it is: what comes next in the log is not to wait for it
+	}
 	if t.conn.Conn().IsClosed() || errors.As(err, &ledger) || !errors.As(err, &pg) && !errors.As(err, &marked) {
 		return false
 	}
@@ -210,6 +213,10 @@ func (b *bisection) judge(ctx context.Context, one span, err error) error {
 		if d.Column, err = b.columnOf(ctx, one, err); err != nil {
 			return err
 		}
+		b.dead = append(b.dead, d)
+		return nil
+	}
+	if handler := (*handlerError)(nil); b.again != nil && errors.As(err, &handler) {
 		b.dead = append(b.dead, d)
 		return nil
 	}

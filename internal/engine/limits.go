@@ -157,14 +157,16 @@ func (j *job) flooded(err error, records spans) bool {
 	if !errors.As(err, &many) {
 		return false
 	}
+	told := false
 	for _, m := range many.Partitions {
 		for _, x := range records {
 			if x.part.Claim.Partition == (offsets.Partition{Topic: m.Topic, Partition: m.Partition}) {
 				j.fail(spans{x}, &sink.HaltError{Err: errors.New(j.tellTooMany(m, x))})
+				told = true
 			}
 		}
 	}
-	return true
+	return told
 }
 
 // tellTooMany says what is too much, what the records look like and what to do.

@@ -309,22 +309,22 @@ func TestCheckRefusesSources(t *testing.T) {
 		cfg    sink.ColumnConfig
 		want   string
 	}{
-		"unknown source":       {"tx", sink.ColumnConfig{From: "$offsets"}, "$header.NAME"},
-		"header without name":  {"tx", sink.ColumnConfig{From: "$header."}, "is no source"},
-		"empty element":        {"tx", sink.ColumnConfig{From: "a..b"}, "empty field name"},
-		"date of timestamp":    {"d", sink.ColumnConfig{From: "$timestamp"}, "names its zone"},
-		"unknown zone":         {"d", sink.ColumnConfig{Zone: "Mars/Olympus"}, "not a known time zone"},
-		"the host's zone":      {"d", sink.ColumnConfig{Zone: "Local"}, "every host"},
-		"zone of no date":      {"ts", sink.ColumnConfig{Zone: "UTC"}, "zone is for date"},
-		"encoding of no bytea": {"tx", sink.ColumnConfig{Encoding: "hex"}, "encoding hex is for bytea"},
+		"unknown source":           {"tx", sink.ColumnConfig{From: "$offsets"}, "$header.NAME"},
+		"header without name":      {"tx", sink.ColumnConfig{From: "$header."}, "is no source"},
+		"empty element":            {"tx", sink.ColumnConfig{From: "a..b"}, "empty field name"},
+		"date of timestamp":        {"d", sink.ColumnConfig{From: "$timestamp"}, "names its zone"},
+		"unknown zone":             {"d", sink.ColumnConfig{Zone: "Mars/Olympus"}, "not a known time zone"},
+		"the host's zone":          {"d", sink.ColumnConfig{Zone: "Local"}, "every host"},
+		"zone of no date":          {"ts", sink.ColumnConfig{Zone: "UTC"}, "zone is for date"},
+		"encoding of no bytea":     {"tx", sink.ColumnConfig{Encoding: "hex"}, "encoding hex is for bytea"},
 		"encoding json of no JSON": {"tx", sink.ColumnConfig{Encoding: "json"}, "encoding json is for json and jsonb"},
-		"unknown encoding":     {"b", sink.ColumnConfig{Encoding: "base32"}, "base32"},
-		"no encoding":          {"b", sink.ColumnConfig{}, `encoding "base64" or "hex"`},
-		"array of bytea":       {"bs", sink.ColumnConfig{From: "$key"}, `encoding "base64" or "hex"`},
-		"timestamp in int":     {"n", sink.ColumnConfig{From: "$timestamp"}, "$timestamp is nothing for type integer"},
-		"topic in int":         {"n", sink.ColumnConfig{From: "$topic"}, "$topic is nothing for type integer"},
-		"offset in boolean":    {"ok", sink.ColumnConfig{From: "$offset"}, "$offset is nothing for type boolean"},
-		"partition in array":   {"arr", sink.ColumnConfig{From: "$partition"}, "$partition is nothing for type text[]"},
+		"unknown encoding":         {"b", sink.ColumnConfig{Encoding: "base32"}, "base32"},
+		"no encoding":              {"b", sink.ColumnConfig{}, `encoding "base64" or "hex"`},
+		"array of bytea":           {"bs", sink.ColumnConfig{From: "$key"}, `encoding "base64" or "hex"`},
+		"timestamp in int":         {"n", sink.ColumnConfig{From: "$timestamp"}, "$timestamp is nothing for type integer"},
+		"topic in int":             {"n", sink.ColumnConfig{From: "$topic"}, "$topic is nothing for type integer"},
+		"offset in boolean":        {"ok", sink.ColumnConfig{From: "$offset"}, "$offset is nothing for type boolean"},
+		"partition in array":       {"arr", sink.ColumnConfig{From: "$partition"}, "$partition is nothing for type text[]"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			columns := map[string]sink.ColumnConfig{"b": {Encoding: "hex"}, "bs": {Encoding: "hex"}}

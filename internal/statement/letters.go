@@ -17,7 +17,7 @@ select $1::text, l.topic_id::uuid, l.topic, l.generation, l.partition, l."offset
                           is not distinct from (l.code, l.message, l.target, l.column_name, l.constraint_name))
     on conflict (sink_group, topic_id, partition, "offset") do update
    set code = excluded.code,
-       message = case when excluded.code <> 'ONS31' then excluded.message
+       message = case when excluded.code is distinct from 'ONS31' then excluded.message
                       when d.code = 'ONS31' then d.message
                       else concat(excluded.message, '. Before: ', d.code || ' ', d.message) end,
        target = excluded.target, column_name = excluded.column_name,
