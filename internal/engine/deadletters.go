@@ -6,6 +6,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/oncesink/oncesink/internal/bind"
+	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/offsets"
 )
@@ -58,7 +59,6 @@ func (t *transaction) resolveLetters(ctx context.Context) error {
 	if t.again != nil {
 		by = "retry"
 	}
-	dead := t.deadRecords()
 	var behind map[offsets.Partition]int64
 	if t.again == nil {
 		var err error
@@ -66,12 +66,16 @@ func (t *transaction) resolveLetters(ctx context.Context) error {
 			return err
 		}
 	}
+	var dead map[*decode.Part]map[int32]bool
 	var ids []string
 	var partitions, low, high []int64
 	for _, x := range t.records {
 		c := x.part.Claim
 		if t.again == nil && (x.lo == x.hi || x.part.Records[x.lo].Offset >= behind[c.Partition]) {
 			continue
+		}
+		if dead == nil {
+			dead = t.deadRecords()
 		}
 		open := false // the last range goes on
 		for i := x.lo; i < x.hi; i++ {

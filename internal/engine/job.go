@@ -231,7 +231,7 @@ func (j *job) attempt(ctx context.Context, records spans, steps []offsets.Step) 
 	began := time.Now()
 	err := t.run(ctx)
 	j.dead = t.dead
-	j.done = attempted{effects: t.stands, refused: tally(t.dead), letters: len(t.dead), resolved: t.resolved, again: j.again != nil, took: time.Since(began), commit: t.committing}
+	j.done = attempted{effects: t.stands, resolved: t.resolved, again: j.again != nil, took: time.Since(began), commit: t.committing}
 	return err
 }
 
@@ -239,8 +239,9 @@ func (j *job) attempt(ctx context.Context, records spans, steps []offsets.Step) 
 func (j *job) committed(records spans) {
 	if j.again != nil {
 		j.again.Resolved += j.done.resolved
-		j.again.Refused += j.done.letters
+		j.again.Refused += len(j.dead)
 	}
+	j.done.refused = tally(j.dead)
 	j.done.effects.teach()
 	j.s.count(records, j.done)
 }
@@ -265,12 +266,7 @@ func (m *plan) meet(claims *claims, records spans) {
 func stepsOf(records spans) []offsets.Step {
 	steps := make([]offsets.Step, len(records))
 	for i, x := range records {
-		to := x.part.To
-		if int(x.hi) < len(x.part.Records) {
-			r := &x.part.Records[x.hi-1]
-			to = offsets.Position{Next: r.Offset + 1, Epoch: r.Epoch, Time: r.Timestamp}
-		}
-		steps[i] = offsets.Step{Claim: x.part.Claim, To: to}
+		steps[i] = offsets.Step{Claim: x.part.Claim, To: x.to()}
 	}
 	return steps
 }

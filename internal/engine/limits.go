@@ -182,7 +182,13 @@ func (j *job) tellTooMany(m offsets.TooManyLetters, x span) string {
 	letters := j.deadOf(x)
 	most, n := mostFrequent(letters)
 	if n > 0 {
-		fmt.Fprintf(&b, ", %d of these for %s", n, most)
+		fmt.Fprintf(&b, ", %d of these for %s", n, most.Code)
+		if most.Table != "" {
+			b.WriteString(" in " + most.Table)
+		}
+		if most.Column != "" {
+			b.WriteString(", column " + most.Column)
+		}
 	}
 	const some = 20
 	var values [][]byte
@@ -195,16 +201,8 @@ func (j *job) tellTooMany(m offsets.TooManyLetters, x span) string {
 	}
 	fmt.Fprintf(&b, ". The position stands before them, at offset %d. Correct the mapping and start again; or the table, and then: %s; or let them be dead letters: %s",
 		c.Position.Next, offsets.Command("resume", j.s.ledger.Group(), c.Topic, c.Partition.Partition),
-		offsets.Command("accept_dead_letters", j.s.ledger.Group(), c.Topic, c.Partition.Partition, x.to()))
+		offsets.Command("accept_dead_letters", j.s.ledger.Group(), c.Topic, c.Partition.Partition, x.to().Next))
 	return b.String()
-}
-
-// to is the position behind the span.
-func (x span) to() int64 {
-	if int(x.hi) < len(x.part.Records) {
-		return x.part.Records[x.hi-1].Offset + 1
-	}
-	return x.part.To.Next
 }
 
 // deadOf are the letters that the last attempt had for the records.
@@ -217,27 +215,13 @@ func (j *job) deadOf(x span) (letters []bind.Letter) {
 	return letters
 }
 
-// reason is what letters have in common.
-type reason struct{ Code, Table, Column string }
-
-func (r reason) String() string {
-	s := r.Code
-	if r.Table != "" {
-		s += " in " + r.Table
-	}
-	if r.Column != "" {
-		s += ", column " + r.Column
-	}
-	return s
-}
-
-// mostFrequent is the reason that most of the letters share.
-func mostFrequent(letters []bind.Letter) (most reason, n int) {
-	counts := map[reason]int{}
-	for _, d := range letters {
-		r := reason{d.Code, d.Table, d.Column}
-		if counts[r]++; counts[r] > n {
-			most, n = r, counts[r]
+// mostFrequent is the kind that most of the letters are of, the first one of several.
+func mostFrequent(letters []bind.Letter) (most sink.Refusal, n int) {
+	counts := map[sink.Refusal]int{}
+	for i := range letters {
+		kind := kindOf(&letters[i])
+		if counts[kind]++; counts[kind] > n {
+			most, n = kind, counts[kind]
 		}
 	}
 	return most, n

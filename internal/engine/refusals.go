@@ -41,6 +41,11 @@ func (at refusedAt) before(other refusedAt) bool {
 	return cmp.Or(cmp.Compare(at.Partition.Partition, other.Partition.Partition), cmp.Compare(at.offset, other.offset)) < 0
 }
 
+// kindOf is what is told apart.
+func kindOf(d *bind.Letter) sink.Refusal {
+	return sink.Refusal{Topic: d.Entry().Topic, Code: d.Code, Table: d.Table, Column: d.Column}
+}
+
 // tally counts dead letters by their kinds.
 func tally(letters []bind.Letter) map[sink.Refusal]tallied {
 	if len(letters) == 0 {
@@ -50,7 +55,7 @@ func tally(letters []bind.Letter) map[sink.Refusal]tallied {
 	for i := range letters {
 		d := &letters[i]
 		r := d.Entry()
-		kind := sink.Refusal{Topic: r.Topic, Code: d.Code, Table: d.Table, Column: d.Column}
+		kind := kindOf(d)
 		x := kinds[kind]
 		x.letters++
 		at := refusedAt{offsets.Partition{Topic: r.Topic, Partition: r.Partition}, r.Offset, reasonOf(d), d.Constraint}

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/oncesink/oncesink/internal/decode"
+	"github.com/oncesink/oncesink/offsets"
 )
 
 // span is a range of a part's records.
@@ -50,4 +51,13 @@ func (x span) rows() (int, int) {
 		return i
 	}
 	return at(x.lo), at(x.hi)
+}
+
+// to is the position behind the span.
+func (x span) to() offsets.Position {
+	if int(x.hi) == len(x.part.Records) {
+		return x.part.To
+	}
+	r := &x.part.Records[x.hi-1]
+	return offsets.Position{Next: r.Offset + 1, Epoch: r.Epoch, Time: r.Timestamp}
 }

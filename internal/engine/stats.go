@@ -69,7 +69,6 @@ const rowlessPause = time.Minute
 type attempted struct {
 	effects      effects
 	refused      map[sink.Refusal]tallied
-	letters      int           // that were refused
 	resolved     int           // letters whose records were written after all
 	again        bool          // the records are letters: they were counted before
 	took, commit time.Duration // all of it, and its COMMIT
