@@ -177,21 +177,20 @@ func (l *lane) landed(c offsets.Claim, ok bool) {
 
 // waitIdle waits until no transaction is in flight, or ctx ends.
 func (l *lane) waitIdle(ctx context.Context) {
-	wake := context.AfterFunc(ctx, func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.changed.Broadcast()
-	})
-	defer wake()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for l.inFlight && ctx.Err() == nil {
-		l.changed.Wait()
-	}
+	l.waitWhile(ctx, func() bool { return l.inFlight })
 }
 
 // waitWritten waits until all that the lane holds is written. It reports false if the lane leaves its state, or ctx ends, before.
-func (l *lane) waitWritten(ctx context.Context, turns int) bool {
+func (l *lane) waitWritten(ctx context.Context, turns int) (ours bool) {
+	l.waitWhile(ctx, func() bool {
+		ours = l.turns == turns && ctx.Err() == nil
+		return ours && l.holds()
+	})
+	return ours
+}
+
+// waitWhile waits while busy, which is called under the lock and at least once, reports true, and ctx has not ended.
+func (l *lane) waitWhile(ctx context.Context, busy func() bool) {
 	wake := context.AfterFunc(ctx, func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -200,10 +199,9 @@ func (l *lane) waitWritten(ctx context.Context, turns int) bool {
 	defer wake()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.turns == turns && ctx.Err() == nil && l.holds() {
+	for busy() && ctx.Err() == nil {
 		l.changed.Wait()
 	}
-	return l.turns == turns && ctx.Err() == nil
 }
 
 // written reports whether all that the lane was given is written.
