@@ -9,6 +9,8 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/progress"
 	"golang.org/x/term"
+
+	"github.com/oncesink/oncesink/internal/bar"
 )
 
 // display is where log lines go while a line below them shows how far a run is, if that is a terminal.
@@ -16,10 +18,10 @@ type display struct {
 	out      io.Writer
 	terminal bool
 
-	mu       sync.Mutex
-	bar      progress.Writer // nil: nothing is shown
-	tracker  *progress.Tracker
-	rendered chan struct{} // closed when the bar has drawn its last
+	mu      sync.Mutex
+	bar     progress.Writer // nil: nothing is shown
+	tracker *progress.Tracker
+	stop    func() // of its drawing
 }
 
 func newDisplay(w io.Writer) *display { return &display{out: w, terminal: isTerminal(w)} }
@@ -70,11 +72,7 @@ func (s *display) begin() {
 	}
 	s.tracker = &progress.Tracker{}
 	s.bar.AppendTracker(s.tracker)
-	s.rendered = make(chan struct{})
-	go func(bar progress.Writer) {
-		defer close(s.rendered)
-		bar.Render()
-	}(s.bar)
+	s.stop = bar.Draw(s.bar)
 }
 
 // fromColumnOne begins whatever is drawn in the first column: a terminal shows ^C where the cursor stands.
@@ -93,20 +91,6 @@ func (s *display) end() {
 		return
 	}
 	s.tracker.MarkAsDone()
-	stopBar(s.bar, s.rendered)
+	s.stop()
 	s.bar = nil
-}
-
-// stopBar stops a bar. One that has not begun yet does not hear of a stop.
-func stopBar(bar progress.Writer, rendered <-chan struct{}) {
-	again := time.NewTicker(10 * time.Millisecond)
-	defer again.Stop()
-	for {
-		bar.Stop()
-		select {
-		case <-rendered:
-			return
-		case <-again.C:
-		}
-	}
 }

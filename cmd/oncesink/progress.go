@@ -8,6 +8,7 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/progress"
 
+	"github.com/oncesink/oncesink/internal/bar"
 	"github.com/oncesink/oncesink/internal/rebuild"
 )
 
@@ -19,7 +20,7 @@ type longWork struct {
 	log *slog.Logger
 	bar progress.Writer // nil: log lines
 
-	rendered chan struct{} // closed when the bar has drawn its last
+	stop func() // of the bar's drawing
 
 	mu      sync.Mutex
 	phase   string
@@ -40,11 +41,7 @@ func newProgress(w io.Writer, log *slog.Logger) *longWork {
 	p.bar.Style().Visibility.ETA = true
 	p.bar.Style().Visibility.ETAOverall = false
 	p.bar.Style().Visibility.TrackerOverall = false
-	p.rendered = make(chan struct{})
-	go func() {
-		defer close(p.rendered)
-		p.bar.Render()
-	}()
+	p.stop = bar.Draw(p.bar)
 	return p
 }
 
@@ -91,5 +88,5 @@ func (p *longWork) end(err error) {
 	} else {
 		p.done()
 	}
-	stopBar(p.bar, p.rendered)
+	p.stop()
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/progress"
 	"github.com/jedib0t/go-pretty/v6/text"
+
+	"github.com/oncesink/oncesink/internal/bar"
 )
 
 // What a person sees: one line for each thing that happened, with the seconds since
@@ -29,9 +31,9 @@ type screen struct {
 	sent  *atomic.Int64 // how much there is to apply by now; nil: all
 	shown time.Time     // the last plain line of progress
 
-	bar      progress.Writer // nil: there is none
-	tracker  *progress.Tracker
-	rendered chan struct{} // closed when the bar has drawn its last
+	bar     progress.Writer // nil: there is none
+	tracker *progress.Tracker
+	stop    func() // of the bar's drawing
 }
 
 func newScreen(out io.Writer, terminal bool) *screen {
@@ -110,11 +112,7 @@ func (s *screen) track(label string, total int64, sent *atomic.Int64) {
 	// A bar that is full stays, for the lines above it are written only while there is one.
 	s.tracker = &progress.Tracker{Message: s.message(0), Total: total, AutoStopDisabled: true}
 	s.bar.AppendTracker(s.tracker)
-	s.rendered = make(chan struct{})
-	go func(bar progress.Writer, rendered chan<- struct{}) {
-		defer close(rendered)
-		bar.Render()
-	}(s.bar, s.rendered)
+	s.stop = bar.Draw(s.bar)
 }
 
 // message is what stands before the bar.
@@ -146,17 +144,7 @@ func (s *screen) end() {
 	if s.bar == nil {
 		return
 	}
-	// A bar that has not begun yet does not hear of a stop.
-	again := time.NewTicker(10 * time.Millisecond)
-	defer again.Stop()
-	for stopped := false; !stopped; {
-		s.bar.Stop()
-		select {
-		case <-s.rendered:
-			stopped = true
-		case <-again.C:
-		}
-	}
+	s.stop()
 	s.bar = nil
 	fmt.Fprint(s.out, text.CursorUp.Sprint(), text.EraseLine.Sprint())
 }
