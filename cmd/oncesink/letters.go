@@ -1,16 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -297,179 +292,11 @@ the newest topic first.`,
 // maxShown bounds the incarnations of a topic that are shown.
 const maxShown = 1000
 
-func newLettersDiscardCommand() *cobra.Command {
-	var f letterFlags
-	var all, dry, undo, asJSON bool
-	cmd := &cobra.Command{
-		Use:   "discard [TOPIC/PARTITION@OFFSET]",
-		Short: "Say that nobody wants dead letters written any more",
-		Long: `Discards the open dead letters that the filters pick: nobody wants their
-records written any more. They stay in the table, with who discarded them, and
-a replay leaves them discarded. --undo makes discarded letters new again.
-
-It says first which letters they are. Without a filter it wants --all.`,
-		Args: onePlace,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := f.named(cmd, args); err != nil {
-				return err
-			}
-			if f.all() && !all {
-				return errNoFilter("discard")
-			}
-			from := letters.Open
-			if undo {
-				from = []string{letters.Discarded}
-			}
-			return f.withLetters(cmd, func(ctx context.Context, s *session, g letters.Group, filter letters.Filter) error {
-				r := discardReport{Group: s.consumer.Group, DryRun: dry, Undo: undo}
-				var err error
-				if r.Kinds, err = g.Kinds(ctx, filter, from); err != nil {
-					return err
-				}
-				if !asJSON {
-					r.printPlan(cmd.OutOrStdout())
-				}
-				if r.Letters = sumOf(r.Kinds); !dry && r.Letters > 0 {
-					if r.Done, err = g.Discard(ctx, filter, undo); err != nil {
-						return allOrNone(ctx, err, "are settled")
-					}
-				}
-				if asJSON {
-					return printJSON(cmd.OutOrStdout(), r)
-				}
-				r.print(cmd.OutOrStdout())
-				return nil
-			})
-		},
-	}
-	f.add(cmd)
-	cmd.Flags().BoolVar(&all, "all", false, "all open letters of the group")
-	cmd.Flags().BoolVar(&undo, "undo", false, "make discarded letters new again")
-	cmd.Flags().BoolVar(&dry, "dry-run", false, "say which letters they are, and change nothing")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	return cmd
-}
-
 func errNoFilter(verb string) error {
 	return &usageError{fmt.Errorf("%s which? Name a letter, use a filter such as --topic, or --all for all open letters of the group", verb)}
-}
-
-func newLettersStatsCommand() *cobra.Command {
-	var f letterFlags
-	var fail, asJSON bool
-	cmd := &cobra.Command{
-		Use:   "stats",
-		Short: "Count dead letters by what refused them",
-		Long: `Counts the dead letters of the group by topic, code, table, column and what
-became of them, with when the first was kept and when the last was tried (UTC).
-
-With --fail-if-new it ends with 4 if any of them is new: for a scheduler, or
-CI.`,
-		Args: noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			statuses, err := f.statuses()
-			if err != nil {
-				return err
-			}
-			return f.withLetters(cmd, func(ctx context.Context, s *session, g letters.Group, filter letters.Filter) error {
-				kinds, err := g.Kinds(ctx, filter, statuses)
-				if err != nil {
-					return err
-				}
-				r := statsReport{s.consumer.Group, kinds}
-				if asJSON {
-					err = printJSON(cmd.OutOrStdout(), r)
-				} else {
-					r.print(cmd.OutOrStdout(), f.all() && f.status == "all")
-				}
-				if n := r.count(letters.New); err == nil && fail && n > 0 {
-					return &lettersError{fmt.Sprintf("%d dead letter(s) are new", n)}
-				}
-				return err
-			})
-		},
-	}
-	f.add(cmd)
-	f.addStatus(cmd, "all")
-	cmd.Flags().BoolVar(&fail, "fail-if-new", false, "end with 4 if any is new")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	return cmd
 }
 
 // lettersError ends a command that found records which are not written.
 type lettersError struct{ message string }
 
 func (e *lettersError) Error() string { return e.message }
-
-func newLettersExportCommand() *cobra.Command {
-	var f letterFlags
-	var output string
-	cmd := &cobra.Command{
-		Use:   "export",
-		Short: "Write dead letters and their records as JSON lines",
-		Long: `Writes the open dead letters that the filters pick as JSON, one object a line,
-whole, by topic, partition and offset: the place, the record's time, key, value
-and headers in base64 (null where there is none), the error's code, message,
-table and column, what became of the letter and how often it was refused. It
-changes nothing. However many there are, one at a time is in memory.
-
-With --output the file is there when it is complete, and not before; only its
-owner may read it.`,
-		Args: noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			statuses, err := f.statuses()
-			if err != nil {
-				return err
-			}
-			return f.withLetters(cmd, func(ctx context.Context, _ *session, g letters.Group, filter letters.Filter) error {
-				write := func(w io.Writer) (n int64, err error) {
-					out := bufio.NewWriter(w)
-					enc := json.NewEncoder(out)
-					enc.SetEscapeHTML(false)
-					err = g.Each(ctx, filter, statuses, func(l *letters.Letter) error {
-						n++
-						return enc.Encode(exported(l))
-					})
-					return n, errors.Join(err, out.Flush())
-				}
-				if output == "" || output == "-" {
-					_, err := write(cmd.OutOrStdout())
-					return err
-				}
-				n, err := writeFile(output, write)
-				if err == nil {
-					fmt.Fprintf(cmd.OutOrStdout(), "%d dead letter(s) in %s\n", n, output)
-				}
-				return err
-			})
-		},
-	}
-	f.add(cmd)
-	f.addStatus(cmd, "open")
-	cmd.Flags().StringVarP(&output, "output", "o", "", "write this file (default standard output)")
-	return cmd
-}
-
-// writeFile writes a file beside the one that is named, whose name it gets when it is complete. Records are nobody else's to read.
-func writeFile(name string, write func(io.Writer) (int64, error)) (n int64, err error) {
-	file, err := os.CreateTemp(filepath.Dir(name), ".oncesink-export-*")
-	if err != nil {
-		return 0, err
-	}
-	defer func() {
-		if err != nil {
-			_ = file.Close() // it is closed, or about to be removed
-			_ = os.Remove(file.Name())
-		}
-	}()
-	if n, err = write(file); err != nil {
-		return n, err
-	}
-	if err = file.Sync(); err != nil {
-		return n, err
-	}
-	if err = file.Close(); err != nil {
-		return n, err
-	}
-	return n, os.Rename(file.Name(), name)
-}
