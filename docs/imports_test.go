@@ -15,9 +15,9 @@ const module = "github.com/oncesink/oncesink/"
 
 // foreign says which packages of others are kept out, by the packages that they are kept out of.
 var foreign = []struct{ packages, never string }{
-	{"offsets sink internal/event internal/fields internal/schemaid internal/connect internal/protobuf internal/pgerr internal/pgname internal/pgtext internal/source internal/catalog internal/tables internal/statement internal/mapping internal/decode internal/bind internal/schema internal/engine internal/sample internal/rehearse internal/rollup", "github.com/twmb/franz-go"},
-	{"internal/event internal/fields internal/schemaid internal/connect internal/protobuf internal/source internal/decode", "github.com/jackc/pgx"},
-	{"internal/event internal/fields internal/schemaid internal/connect internal/protobuf internal/source internal/pgname internal/pgtext internal/tables internal/statement internal/mapping internal/decode sink", "net/http"},
+	{"offsets sink internal/event internal/fields internal/schemaid internal/connect internal/avro internal/protobuf internal/pgerr internal/pgname internal/pgtext internal/source internal/catalog internal/tables internal/statement internal/mapping internal/decode internal/bind internal/schema internal/engine internal/sample internal/rehearse internal/rollup", "github.com/twmb/franz-go"},
+	{"internal/event internal/fields internal/schemaid internal/connect internal/avro internal/protobuf internal/source internal/decode", "github.com/jackc/pgx"},
+	{"internal/event internal/fields internal/schemaid internal/connect internal/avro internal/protobuf internal/source internal/pgname internal/pgtext internal/tables internal/statement internal/mapping internal/decode sink", "net/http"},
 }
 
 // TestImports: packages import what lies below them in the picture of CONTRIBUTING.md, and nothing else of ours.

@@ -8,10 +8,14 @@ import (
 // Format reads payloads of one kind: values of records, or their keys. It is safe for concurrent use.
 type Format interface {
 	// Plan compiles paths: names of fields separated by dots, in which a dot is written \. and a backslash \\.
-	// The path "" is the document as a whole. Paths may repeat, and one may lead through another. An error is the
+	// The path "" is the document as a whole, and [SchemaName] no field. Paths may repeat, and one may lead through another. An error is the
 	// configuration's fault.
 	Plan(paths []string) (Plan, error)
 }
+
+// SchemaName is the path of the name of the type that a value was written with, which tells several types of one topic apart: the full
+// name of Avro's record or of Protobuf's message. It is Absent in formats that have none. No field has this path.
+const SchemaName = ".schema"
 
 // Plan reads what stands at the paths it was compiled from. It is safe for concurrent use, and immutable but for
 // what it learns.

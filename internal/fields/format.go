@@ -12,8 +12,11 @@ type JSON struct{}
 // Plan compiles paths as [New] does, with "" for the document as a whole.
 func (JSON) Plan(paths []string) (event.Plan, error) {
 	s, err := compile(paths, func(path string) ([]string, error) {
-		if path == "" {
+		switch path {
+		case "":
 			return nil, nil
+		case event.SchemaName:
+			return []string{"\xff"}, nil // which is in no document
 		}
 		return Split(path)
 	})

@@ -10,16 +10,17 @@ import (
 
 // TestJSON: JSON behind the seam of formats.
 func TestJSON(t *testing.T) {
-	plan, err := JSON{}.Plan([]string{"a.b", "", "a"})
+	plan, err := JSON{}.Plan([]string{"a.b", "", "a", event.SchemaName})
 	if err != nil {
 		t.Fatal(err)
 	}
-	values, arena := make([]event.Value, 3), []byte("kept")
+	values, arena := make([]event.Value, 4), []byte("kept")
 	for doc, want := range map[string]string{
-		` {"a":{"b":1}} `:       `3:1|5:{"a":{"b":1}}|5:{"b":1}`,
-		`{"\u0061":{"b":"\n"}}`: `4:"\n"|5:{"\u0061":{"b":"\n"}}|5:{"b":"\n"}`,
-		` "ann" `:               `-|4:"ann"|-`,
-		`null`:                  `-|1:null|-`,
+		` {"a":{"b":1}} `:          `3:1|5:{"a":{"b":1}}|5:{"b":1}|-`,
+		`{"\u0061":{"b":"\n"}}`:    `4:"\n"|5:{"\u0061":{"b":"\n"}}|5:{"b":"\n"}|-`,
+		` "ann" `:                  `-|4:"ann"|-|-`,
+		`{".schema":1,"\u00ff":2}`: `-|5:{".schema":1,"\u00ff":2}|-|-`,
+		`null`:                     `-|1:null|-|-`,
 	} {
 		if err := plan.Read([]byte(doc), nil, values, &arena); err != nil || render(values) != want {
 			t.Errorf("%s: got %s, %v, want %s", doc, render(values), err, want)
