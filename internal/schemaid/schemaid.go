@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/oncesink/oncesink/internal/event"
@@ -22,36 +23,42 @@ const (
 
 // ID is a [event.SchemaRef] that takes no memory of its own: it may be made for each record, and compared.
 type ID struct {
-	space  string // one of the constants
+	space  uint8 // into spaces, 0 if there is no id
 	number uint64
 	guid   [16]byte
 }
 
+var spaces = [...]string{isConfluent: Confluent, isGUID: GUID, isContent: Content, isGlobal: Global}
+
+const (
+	isConfluent = iota + 1
+	isGUID
+	isContent
+	isGlobal
+)
+
 // Ref returns the reference that people and sources of schemas read.
 func (id ID) Ref() event.SchemaRef {
-	if id.space == GUID {
+	if id.space == isGUID {
 		g := hex.EncodeToString(id.guid[:])
 		return event.SchemaRef{Space: GUID, ID: g[:8] + "-" + g[8:12] + "-" + g[12:16] + "-" + g[16:20] + "-" + g[20:]}
 	}
-	return event.SchemaRef{Space: id.space, ID: strconv.FormatUint(id.number, 10)}
+	return event.SchemaRef{Space: spaces[id.space], ID: strconv.FormatUint(id.number, 10)}
 }
 
 // Of is what Ref was made of.
 func Of(ref event.SchemaRef) (id ID, err error) {
-	switch ref.Space {
-	case GUID:
+	id.space = uint8(max(slices.Index(spaces[:], ref.Space), 0))
+	switch id.space {
+	case isGUID:
 		if g := ref.ID; len(g) == 36 && g[8] == '-' && g[13] == '-' && g[18] == '-' && g[23] == '-' {
 			var b []byte
 			if b, err = hex.DecodeString(g[:8] + g[9:13] + g[14:18] + g[19:23] + g[24:]); err == nil {
-				return ID{space: GUID, guid: [16]byte(b)}, nil
+				id.guid = [16]byte(b)
+				return id, nil
 			}
 		}
-	case Confluent, Content, Global:
-		for _, space := range []string{Confluent, Content, Global} { // the constant, not a copy: quick to compare
-			if space == ref.Space {
-				id.space = space
-			}
-		}
+	case isConfluent, isContent, isGlobal:
 		if id.number, err = strconv.ParseUint(ref.ID, 10, 64); err == nil {
 			return id, nil
 		}
@@ -86,15 +93,15 @@ func Cut(doc []byte, h event.Headers, key bool) (id ID, payload, rest []byte, in
 		id, rest, err = confluentHeader(n.confluent, v)
 		return id, doc, rest, true, err
 	}
-	id.space = Content
+	id.space = isContent
 	v, ok := h.Header(n.content)
 	if !ok {
-		id.space = Global
+		id.space = isGlobal
 		v, ok = h.Header(n.global)
 	}
 	if ok {
 		if len(v) != 8 {
-			return ID{}, nil, nil, false, refuse(fmt.Sprintf("the header of Apicurio's registry with the %s has %d bytes, not 8", id.space, len(v)))
+			return ID{}, nil, nil, false, refuse(fmt.Sprintf("the header of Apicurio's registry with the %s has %d bytes, not 8", spaces[id.space], len(v)))
 		}
 		if e, ok := h.Header(n.encoding); ok && string(e) == "JSON" {
 			return ID{}, nil, nil, false, refuse("header " + n.encoding + " says that it is encoded as JSON, not in binary")
@@ -118,9 +125,9 @@ func Split(doc []byte, h event.Headers, key bool) (ref event.SchemaRef, payload,
 func confluentHeader(name string, v []byte) (id ID, rest []byte, err error) {
 	switch {
 	case len(v) >= 17 && v[0] == 1:
-		return ID{space: GUID, guid: [16]byte(v[1:17])}, v[17:], nil
+		return ID{space: isGUID, guid: [16]byte(v[1:17])}, v[17:], nil
 	case len(v) >= 5 && v[0] == 0:
-		return ID{space: Confluent, number: uint64(binary.BigEndian.Uint32(v[1:]))}, v[5:], nil
+		return ID{space: isConfluent, number: uint64(binary.BigEndian.Uint32(v[1:]))}, v[5:], nil
 	}
 	return ID{}, nil, refuse(fmt.Sprintf("header %s is no schema id: it has %d bytes, and neither 01 and a GUID nor 00 and four bytes", name, len(v)))
 }
@@ -148,11 +155,11 @@ func prefix(doc []byte) (id ID, payload []byte, err error) {
 		return ID{}, nil, refuse(fmt.Sprintf("no schema id: a zero byte comes first, and only %d bytes after it", len(doc)-1))
 	}
 	if number := binary.BigEndian.Uint32(doc[1:]); number != 0 {
-		return ID{space: Confluent, number: uint64(number)}, doc[5:], nil
+		return ID{space: isConfluent, number: uint64(number)}, doc[5:], nil
 	}
 	if len(doc) >= 9 {
 		if number := binary.BigEndian.Uint32(doc[5:]); number != 0 {
-			return ID{space: Global, number: uint64(number)}, doc[9:], nil
+			return ID{space: isGlobal, number: uint64(number)}, doc[9:], nil
 		}
 	}
 	return ID{}, nil, refuse("no schema id: it would be 0, which no registry hands out")
