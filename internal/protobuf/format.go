@@ -99,6 +99,7 @@ type top struct {
 	name    string
 	initial []event.Value
 	whole   *jsonMessage // nil if nobody wants it
+	wants   []int32      // the paths that want it
 }
 
 // Read fills the values.
@@ -147,19 +148,8 @@ func (p *plan) find(doc []byte, headers event.Headers) (s *schema, m *top, paylo
 }
 
 func (p *plan) read(m *top, payload []byte, values []event.Value, arena *[]byte) error {
-	copy(values, m.initial)
 	sc := p.scratches.Get().(*scratch)
-	sc.values, sc.arena, sc.start = values, arena, len(*arena)
-	err := sc.read(m.message, payload, 0, 1)
-	if err == nil && m.whole != nil {
-		start := len(*arena)
-		if err = sc.json(m.whole, payload, 0, 1); err == nil {
-			raw := (*arena)[start:len(*arena):len(*arena)]
-			for _, path := range p.root.wants {
-				values[path] = fields.Document(raw)
-			}
-		}
-	}
+	err := sc.top(m, payload, values, arena)
 	sc.release()
 	p.scratches.Put(sc)
 	if p.options.Placeholder != nil {
@@ -170,6 +160,25 @@ func (p *plan) read(m *top, payload []byte, values []event.Value, arena *[]byte)
 		}
 	}
 	return err
+}
+
+// top reads the message that a record is.
+func (s *scratch) top(m *top, payload []byte, values []event.Value, arena *[]byte) error {
+	copy(values, m.initial)
+	s.values, s.arena, s.start = values, arena, len(*arena)
+	err := s.read(m.message, payload, 0, 1)
+	if err != nil || m.whole == nil {
+		return err
+	}
+	start := len(*arena)
+	if err = s.json(m.whole, payload, 0, 1); err != nil {
+		return err
+	}
+	v := fields.Document((*arena)[start:len(*arena):len(*arena)])
+	for _, path := range m.wants {
+		values[path] = v
+	}
+	return nil
 }
 
 // Learn compiles a schema.

@@ -163,7 +163,7 @@ func (p *plan) top(s *schema, md protoreflect.MessageDescriptor) (*top, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &top{message: m, name: string(md.FullName()), initial: make([]event.Value, p.n)}
+	t := &top{message: m, name: string(md.FullName()), wants: p.root.wants, initial: make([]event.Value, p.n)}
 	for _, v := range m.set {
 		t.initial[v.path] = v.value
 	}
