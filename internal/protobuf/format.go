@@ -46,7 +46,12 @@ func (f Format) Plan(paths []string) (event.Plan, error) {
 	p := &plan{options: f.options, n: len(paths)}
 	for i, path := range paths {
 		at := &p.root
-		if path != "" {
+		switch path {
+		case "":
+		case event.SchemaName:
+			p.named = append(p.named, int32(i))
+			continue
+		default:
 			names, err := fields.Split(path)
 			if err != nil {
 				return nil, fmt.Errorf("parse path %q: %w", path, err)
@@ -78,6 +83,7 @@ type plan struct {
 	options   Options
 	n         int
 	root      node
+	named     []int32     // paths that want the message's name
 	own       *schema     // of all records, if not nil
 	bare      schemaid.ID // of all records, if it is one
 	scratches sync.Pool

@@ -167,6 +167,9 @@ func (p *plan) top(s *schema, md protoreflect.MessageDescriptor) (*top, error) {
 	for _, v := range m.set {
 		t.initial[v.path] = v.value
 	}
+	for _, path := range p.named {
+		t.initial[path] = event.Value{Kind: event.Text, Raw: []byte(t.name)}
+	}
 	if len(p.root.wants) > 0 {
 		t.whole = s.types.json(md)
 	}

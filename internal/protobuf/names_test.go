@@ -262,6 +262,22 @@ func TestBare(t *testing.T) {
 	}
 }
 
+// TestSchemaName: a message's full name tells several of one topic apart.
+func TestSchemaName(t *testing.T) {
+	p, err := New(Options{}).Plan([]string{event.SchemaName, "n", event.SchemaName})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Learn(event.SchemaRef{Space: "id", ID: "7"}, event.Schema{Text: many}); err != nil {
+		t.Fatal(err)
+	}
+	for indexes, want := range map[string]string{"\x00": `"a.b.First" i5 "a.b.First"`, "\x04\x02\x00": `"a.b.Second.Inner" i5 "a.b.Second.Inner"`} {
+		if got, err := show(t, p, 3, framed(7, indexes, enc(1, 5)), headers{}); err != nil || got != want {
+			t.Errorf("got %s, %v, want %s", got, err, want)
+		}
+	}
+}
+
 // TestPlaceholder: what the source withheld is unavailable, and neither null nor a text.
 func TestPlaceholder(t *testing.T) {
 	placeholder, err := connect.NewPlaceholder(connect.DefaultPlaceholder)
