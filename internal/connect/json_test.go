@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/oncesink/oncesink/internal/event"
@@ -113,6 +115,13 @@ func TestEnvelopes(t *testing.T) {
 				t.Fatalf("event %d: %v", i, err)
 			}
 			op[got[len(columns)]]++
+			// Where after is null its columns are absent, and what a deletion tells is typed, too.
+			if kind := got[len(columns)]; kind == `"d"` || kind == `"t"` {
+				before := got[slices.Index(paths, "before.id")]
+				if got[slices.Index(paths, "after.n")] != "-" || got[slices.Index(paths, "after")] != "null" || kind == `"d"` && before == "-" || kind == `"t"` && before != "-" {
+					t.Errorf("event %d, %s: got %s", i, kind, got)
+				}
+			}
 			if got[len(columns)] != `"u"` || i > 2 {
 				continue
 			}
@@ -158,6 +167,18 @@ func TestEnvelopes(t *testing.T) {
 	}
 }
 
+// TestFlattened: what ExtractNewRecordState makes of the same events is JSON, with what was withheld.
+func TestFlattened(t *testing.T) {
+	placeholder, _ := NewPlaceholder(DefaultPlaceholder)
+	p := plans(t, JSON{Placeholder: placeholder}, "id", "n", "ts", "big", "bigj", "bigb", "__op", "__deleted")
+	for i, want := range []string{"", `1|"AeJA"|1767323045678901|?|?|?|"u"|"false"`, `1|"AeJA"|1767323045678901|null|?|?|"u"|"false"`, `2|"/w=="|null|null|null|null|"c"|"false"`, `2|"AlQL4/8="|null|null|null|null|"u"|"false"`, `2|null|null|null|null|null|"d"|"true"`} {
+		got, err := readAll(p, envelopes(t, "flattened")[i], 8)
+		if err != nil || want != "" && strings.Join(got, "|") != want {
+			t.Errorf("event %d: got %s, %v, want %s", i, strings.Join(got, "|"), err, want)
+		}
+	}
+}
+
 // TestShapes: what is an envelope, and what only looks like one.
 func TestShapes(t *testing.T) {
 	const s = `{"type":"struct","fields":[{"type":"int32","name":"io.debezium.time.Date","field":"d"},{"type":"bytes","field":"b"}]}`
@@ -178,6 +199,7 @@ func TestShapes(t *testing.T) {
 		`{"schema":` + s + `,"payload":{"d":1}},"x":{}}`: "", `{"payload":{"d":1}}`: "", `{"d":1,"b":"AP8="}`: "", `null`: "", `{}`: "", ``: "", `{`: "", "\x00\x00\x00\x00\x01": "",
 		`{"schema":` + s + `,"payload":{"d":1}`: "", `{"schema":` + s + `,"payload":}`: "", `{"schema":` + s + `,"payload":{"d":1}}}`: "", `{"schema":` + s + `,"payload":{"d":1},"payload":{"d":1}}`: "",
 		`{"schema":{"type":"struct","fields":[{"type":"odd","field":"a"}]},"payload":{"d":1}}`: "",
+		`{"schema":` + s + `,"payload":{"d":1}]`:                                               "", `{"schema":` + s + `,"payload":17`: "", `{"schema":` + s + `,"payl_ad":{"d":1}}`: "",
 	} {
 		for range 2 {
 			got, err := readAll(p, doc, 5)
@@ -209,6 +231,7 @@ func TestContainers(t *testing.T) {
 		{`{"type":"array","items":{"type":"int32","name":"io.debezium.time.Date"}}`, `[95,95,100,101,98,101,122,105,117,109,95,117,110,97,118,97,105,108,97,98,108,101,95,118,97,108,117,101]`, `?`},
 		{`{"type":"map","keys":{"type":"string"},"values":` + decimals + `}`, `{"a\"b":"BNI=","c":null}`, `{"a\"b":12.34,"c":null}`},
 		{`{"type":"map","keys":{"type":"int32","name":"io.debezium.time.Date"},"values":` + decimals + `}`, `[[0,"BNI="],[1,null]]`, `[["1970-01-01",12.34],["1970-01-02",null]]`},
+		{`{"type":"map","keys":{"type":"int32","name":"io.debezium.time.Date"},"values":{"type":"int32"}}`, `[[0,7]]`, `[["1970-01-01",7]]`},
 		{`{"type":"map","keys":{"type":"int32"},"values":{"type":"int32"}}`, `[[0, 1]]`, `[[0, 1]]`},
 		{`{"type":"struct","fields":[{"type":"string","name":"io.debezium.data.Json","field":"j"},{"type":"int64","name":"io.debezium.time.MicroTimestamp","field":"t"}]}`, `{"j":"__debezium_unavailable_value","t":0,"x":1.50}`, `{"j":"__debezium_unavailable_value","t":"1970-01-01T00:00:00","x":1.50}`},
 		{`{"type":"struct","fields":[{"type":"struct","name":"io.debezium.data.VariableScaleDecimal","fields":[{"type":"int32","field":"scale"},{"type":"bytes","field":"value"}],"field":"n"},{"type":"int64","name":"io.debezium.time.MicroTimestamp","field":"t"}]}`, `{"n":{"scale":3,"value":"BNI="},"t":9223372036825200000}`, `{"n":1.234,"t":"infinity"}`},
@@ -220,6 +243,101 @@ func TestContainers(t *testing.T) {
 		}
 		if got[0] != tt.want {
 			t.Errorf("%s of %s: got %s, want %s", tt.payload, tt.schema, got[0], tt.want)
+		}
+	}
+}
+
+// TestManySchemas: schemas that alternate are all kept, up to a bound, and readers of one plan do not disturb each other.
+func TestManySchemas(t *testing.T) {
+	p := plans(t, JSON{}, "d").(*plan)
+	doc := func(n int) string {
+		return fmt.Sprintf(`{"schema":{"type":"struct","fields":[{"type":"int32","name":"io.debezium.time.Date","field":"d"},{"type":"string","field":"f%d"}]},"payload":{"d":%d}}`, n, n%365)
+	}
+	var wg sync.WaitGroup
+	for reader := range 4 {
+		wg.Go(func() {
+			values, arena := make([]event.Value, 1), []byte(nil)
+			for n := range 3 * maxSchemas {
+				n = (n * (2*reader + 1)) % (2 * maxSchemas)
+				if err := p.Read([]byte(doc(n)), none{}, values, &arena); err != nil || values[0].Kind != event.Date || values[0].N != int64(n%365) {
+					t.Errorf("schema %d: got %s, %v", n, say(values[0]), err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	list := *p.schemas.Load()
+	if len(list) != maxSchemas {
+		t.Errorf("%d schemas are kept, want %d", len(list), maxSchemas)
+	}
+	texts := map[string]bool{}
+	for _, c := range list {
+		texts[string(c.text)] = true
+	}
+	if len(texts) != len(list) {
+		t.Errorf("of %d schemas %d are different", len(list), len(texts))
+	}
+	long := strings.Replace(doc(1), `"f1"`, `"`+strings.Repeat("x", maxSchemaText)+`"`, 1)
+	if got, err := readAll(p, long, 1); err != nil || got[0] != "date 1970-01-02" {
+		t.Errorf("a long schema: got %s, %v", got, err)
+	}
+	for _, c := range *p.schemas.Load() {
+		if len(c.text) > maxSchemaText {
+			t.Error("a long schema is kept")
+		}
+	}
+}
+
+// TestNothingAllocated: in the steady state a record costs no memory.
+func TestNothingAllocated(t *testing.T) {
+	placeholder, _ := NewPlaceholder(DefaultPlaceholder)
+	var paths []string
+	for _, c := range columns {
+		paths = append(paths, "after."+c)
+	}
+	for _, form := range []string{"plain", "schema"} {
+		p := plans(t, JSON{Placeholder: placeholder}, paths...)
+		doc := []byte(envelopes(t, form)[1])
+		values, arena := make([]event.Value, len(paths)), make([]byte, 0, 1<<14)
+		read := func() {
+			arena = arena[:0]
+			if err := p.Read(doc, none{}, values, &arena); err != nil {
+				t.Fatal(err)
+			}
+		}
+		read()
+		if n := testing.AllocsPerRun(100, read); n != 0 {
+			t.Errorf("%s: %v allocations", form, n)
+		}
+	}
+}
+
+// TestMemoryOfDocuments: a schema that is kept is none of its document's memory, which is used again.
+func TestMemoryOfDocuments(t *testing.T) {
+	p := plans(t, JSON{}, "d")
+	const doc = `{"schema":{"type":"struct","fields":[{"type":"int32","name":"io.debezium.time.Date","field":"d"}]},"payload":{"d":1}}`
+	memory := []byte(doc)
+	values, arena := make([]event.Value, 1), []byte(nil)
+	for range 2 {
+		if err := p.Read(memory, none{}, values, &arena); err != nil || say(values[0]) != "date 1970-01-02" {
+			t.Errorf("got %s, %v", say(values[0]), err)
+		}
+		copy(memory, strings.Repeat("x", len(doc)))
+		if list := *p.(*plan).schemas.Load(); len(list) != 1 || !strings.Contains(doc, string(list[0].text)) {
+			t.Errorf("%d schemas are kept, the first is %s", len(list), list[0].text)
+		}
+		copy(memory, doc)
+	}
+}
+
+// TestLearn: nobody brings a schema.
+func TestLearn(t *testing.T) {
+	if err := plans(t, JSON{}, "a").Learn(event.SchemaRef{}, event.Schema{}); err == nil {
+		t.Error("a schema is learnt")
+	}
+	for _, path := range []string{"a..b", `a\b`} {
+		if _, err := (JSON{}).Plan([]string{path}); err == nil {
+			t.Errorf("path %s is taken", path)
 		}
 	}
 }

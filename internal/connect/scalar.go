@@ -37,7 +37,7 @@ func text(v *event.Value, arena *[]byte) (b []byte, ok bool) {
 		return v.Raw, true
 	case event.String:
 		if bytes.IndexByte(v.Raw, '\\') < 0 {
-			return v.Raw[1 : len(v.Raw)-1], true
+			return v.Raw[1 : len(v.Raw)-1 : len(v.Raw)-1], true
 		}
 		start := len(*arena)
 		var err error
@@ -57,9 +57,10 @@ func bytesOf(v *event.Value, arena *[]byte) ([]byte, error) {
 	if v.Kind != event.String {
 		return nil, misfit("bytes", v)
 	}
+	encoded, ok := text(v, arena) // some escape the slash
 	start := len(*arena)
-	b, err := strict.AppendDecode(*arena, v.Raw[1:len(v.Raw)-1])
-	if err != nil || bytes.IndexByte(v.Raw, '\\') >= 0 { // an escape would be a line's end
+	b, err := strict.AppendDecode(*arena, encoded)
+	if !ok || err != nil || bytes.ContainsAny(encoded, "\r\n") {
 		return nil, refuse(badText, "not base64, where the schema has bytes")
 	}
 	*arena = b

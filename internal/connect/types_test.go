@@ -33,6 +33,7 @@ func TestTypes(t *testing.T) {
 		{"org.apache.kafka.connect.data.Decimal", "2", `""`, "!a decimal without a byte"},
 		{"org.apache.kafka.connect.data.Decimal", "2", `"BN"`, "!22P02"},
 		{"org.apache.kafka.connect.data.Decimal", "2", `"BN\nI="`, "!22P02"},
+		{"org.apache.kafka.connect.data.Decimal", "2", `"\/w=="`, "decimal -0.01"},
 		{"org.apache.kafka.connect.data.Decimal", "2", `"BNJ="`, "!22P02"},
 		{"org.apache.kafka.connect.data.Decimal", "2", `true`, "!22P02"},
 		{"org.apache.kafka.connect.data.Date", "", `20455`, "date 2026-01-02"},
