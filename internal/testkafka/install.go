@@ -52,6 +52,10 @@ type installation struct{ java, libs string }
 // where Maven puts them the first time. It returns their directory.
 func Install(ctx context.Context) (string, error) {
 	in, err := install(ctx)
+	if err != nil {
+		return "", err
+	}
+	_, err = in.checkpoint(ctx)
 	return in.libs, err
 }
 
@@ -96,6 +100,35 @@ func (in installation) command(ctx context.Context, heap, class string, args ...
 		"-cp", filepath.Join(in.libs, "*"), class,
 	}, args...)...)
 	return cmd
+}
+
+// checkpointName is the file in which a storage that was formatted has the levels of all features.
+const checkpointName = "bootstrap.checkpoint"
+
+// checkpoint returns that file of this version. Kafka writes it once, into the user's cache directory: its Java takes a second of a
+// processor. A storage without it would have the level of the metadata alone, and none of the new protocol of groups.
+func (in installation) checkpoint(ctx context.Context) ([]byte, error) {
+	cache, err := localserver.CacheDir()
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(cache, "kafka-"+Version+"-storage")
+	err = localserver.FillOnce(dir, func(tmp string) error {
+		properties := filepath.Join(tmp, "server.properties")
+		settings := "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:9093\n" +
+			"listeners=PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093\ncontroller.listener.names=CONTROLLER\nlog.dirs=" + tmp + "\n"
+		if err := os.WriteFile(properties, []byte(settings), 0o644); err != nil {
+			return fmt.Errorf("write settings: %w", err)
+		}
+		if out, err := in.command(ctx, "128m", "kafka.tools.StorageTool", "format", "-t", newUUID(), "-c", properties).CombinedOutput(); err != nil {
+			return fmt.Errorf("format storage: %w\n%s", err, localserver.LastLines(out))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("format a storage of Kafka: %w", err)
+	}
+	return os.ReadFile(filepath.Join(dir, checkpointName))
 }
 
 // javas returns where a java may be: JAVA_HOME's, the PATH's, and those where Linux distributions keep them.

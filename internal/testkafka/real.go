@@ -139,19 +139,14 @@ func (k *RealCluster) launch(ctx context.Context, nodes int) error {
 		k.nodes = append(k.nodes, n)
 		k.Brokers = append(k.Brokers, fmt.Sprintf("127.0.0.1:%d", n.broker))
 	}
-	var uuid [16]byte
-	rand.Read(uuid[:])
-	cluster := base64.RawURLEncoding.EncodeToString(uuid[:])
-	if strings.HasPrefix(cluster, "-") {
-		cluster = "A" + cluster[1:] // it would be read as an option
+	checkpoint, err := k.in.checkpoint(ctx)
+	if err != nil {
+		return err
 	}
+	cluster := newUUID()
 	for _, n := range k.nodes {
-		if err := os.WriteFile(n.properties(), []byte(k.settings(n)), 0o644); err != nil {
-			return fmt.Errorf("write settings: %w", err)
-		}
-		out, err := k.in.command(ctx, "128m", "kafka.tools.StorageTool", "format", "-t", cluster, "-c", n.properties()).CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("format storage: %w\n%s", err, localserver.LastLines(out))
+		if err := n.format(cluster, k.settings(n), checkpoint); err != nil {
+			return fmt.Errorf("format storage: %w", err)
 		}
 	}
 	for _, n := range k.nodes {
@@ -160,6 +155,28 @@ func (k *RealCluster) launch(ctx context.Context, nodes int) error {
 		}
 	}
 	return k.waitReady(ctx)
+}
+
+// newUUID is an id as Kafka writes them.
+func newUUID() string {
+	var uuid [16]byte
+	rand.Read(uuid[:])
+	uuid[0] &= 0x3f // none of those that Kafka keeps for itself, and no hyphen at its beginning, as of an option
+	uuid[15] |= 1
+	return base64.RawURLEncoding.EncodeToString(uuid[:])
+}
+
+// format lays out a node's storage, as `kafka-storage.sh format` does by a Java of its own for each. checkpoint is what it says of
+// features, which is the same for all nodes of a version.
+func (n *node) format(cluster, settings string, checkpoint []byte) error {
+	data := filepath.Join(n.dir, "data")
+	meta := fmt.Sprintf("version=1\ncluster.id=%s\nnode.id=%d\ndirectory.id=%s\n", cluster, n.id, newUUID())
+	return errors.Join(
+		os.WriteFile(n.properties(), []byte(settings), 0o644),
+		os.Mkdir(data, 0o755),
+		os.WriteFile(filepath.Join(data, "meta.properties"), []byte(meta), 0o644),
+		os.WriteFile(filepath.Join(data, checkpointName), checkpoint, 0o644),
+	)
 }
 
 func (n *node) properties() string { return filepath.Join(n.dir, "server.properties") }

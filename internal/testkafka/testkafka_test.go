@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/oncesink/oncesink/internal/testkafka"
 )
@@ -99,6 +100,22 @@ func TestRealShared(t *testing.T) {
 	first := testkafka.Real(t)
 	if second := testkafka.Real(t); second != first {
 		t.Errorf("got clusters at %s and %s", first.Brokers, second.Brokers)
+	}
+}
+
+// A cluster has the features of its version, as one that people format: the new protocol of groups, and that of transactions.
+func TestFeatures(t *testing.T) {
+	client := testkafka.Real(t).Client(t)
+	resp, err := kmsg.NewPtrApiVersionsRequest().RequestWith(t.Context(), client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	levels := map[string]int16{}
+	for _, f := range resp.FinalizedFeatures {
+		levels[f.Name] = f.MaxVersionLevel
+	}
+	if levels["group.version"] < 1 || levels["transaction.version"] < 2 {
+		t.Errorf("levels %v", levels)
 	}
 }
 
