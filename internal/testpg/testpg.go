@@ -145,9 +145,11 @@ func template(t testing.TB, name string, fill func(context.Context, *pgx.Conn) e
 // database creates a copy of a database, until the test ends.
 func database(t testing.TB, template string) (url string) {
 	t.Helper()
-	shared.Lock()
-	srv, n := server(t)
-	shared.Unlock()
+	srv, n := func() (*pgserver.Server, int) {
+		shared.Lock()
+		defer shared.Unlock() // also if the server can't be had, which ends this test
+		return server(t)
+	}()
 	name := fmt.Sprintf("t%d_%s", n, plain(t.Name()))
 	execute(t, t.Context(), "create database "+name+" template "+template+"")
 	t.Cleanup(func() { execute(t, context.Background(), "drop database if exists "+name+" with (force)") })
