@@ -25,7 +25,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	kafka := testkafka.Real(t)
 	topic := kafka.CreateTopic(t, "orders", 6)
 	db := newDatabase(t, topic)
-	const records, size = 240_000, 1000
+	const records, size = 120_000, 2000
 	client, err := kgo.NewClient(kgo.SeedBrokers(kafka.Brokers...), kgo.DefaultProduceTopic(topic),
 		kgo.ProducerBatchCompression(kgo.NoCompression())) // so that what is read can be told from outside
 	db.must(err)
@@ -47,10 +47,13 @@ postgres: {url: "${DATABASE_URL}", lock_timeout: 60s, idle_timeout: 60s}
 tables: [{name: events, topic: %s, key: [id]}]
 `, kafka.Brokers[0], topic, topic), 0o600))
 
-	// Nobody can write the table for now.
+	// Nobody can write the table for now. No lock of the table: the start would wait for it, when it has its statements explained.
+	_, err = db.pool.Exec(t.Context(), `create function wait() returns trigger language plpgsql as $$ begin perform pg_advisory_xact_lock_shared(1); return null; end $$;
+		create trigger wait before insert on events for each statement execute function wait()`)
+	db.must(err)
 	stall, err := db.pool.Begin(t.Context())
 	db.must(err)
-	_, err = stall.Exec(t.Context(), `lock table events in share row exclusive mode`)
+	_, err = stall.Exec(t.Context(), `select pg_advisory_xact_lock(1)`)
 	db.must(err)
 	cmd := exec.Command(binary(t), "run", "--until-end", "-c", config)
 	cmd.Env = append(os.Environ(), "DATABASE_URL="+db.url)
