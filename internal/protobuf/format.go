@@ -43,7 +43,7 @@ func New(options Options) event.Format { return Format{options} }
 
 // Plan compiles paths. They name fields as the schema does, or as JSON does where this is no other field's name.
 func (f Format) Plan(paths []string) (event.Plan, error) {
-	p := &plan{options: f.options, n: len(paths)}
+	p := &plan{options: f.options, n: len(paths), limit: maxJSON}
 	for i, path := range paths {
 		at := &p.root
 		switch path {
@@ -82,6 +82,7 @@ func (f Format) Plan(paths []string) (event.Plan, error) {
 type plan struct {
 	options   Options
 	n         int
+	limit     int // maxJSON, but for tests
 	root      node
 	named     []int32     // paths that want the message's name
 	own       *schema     // of all records, if not nil
@@ -155,6 +156,7 @@ func (p *plan) find(doc []byte, headers event.Headers) (s *schema, m *top, paylo
 
 func (p *plan) read(m *top, payload []byte, values []event.Value, arena *[]byte) error {
 	sc := p.scratches.Get().(*scratch)
+	sc.limit = p.limit
 	err := sc.top(m, payload, values, arena)
 	sc.release()
 	p.scratches.Put(sc)

@@ -48,9 +48,6 @@ func (s *scratch) json(m *jsonMessage, b []byte, at, depth int) error {
 		return errDepth
 	}
 	dst := s.arena
-	if len(*dst)-s.start > maxJSON {
-		return errLarge
-	}
 	switch {
 	case m.is.isScalar():
 		var v event.Value
@@ -167,7 +164,7 @@ func (s *scratch) jsonList(field *jsonField, b []byte, first int32, depth int) (
 	*dst = append(*dst, '[')
 	open := len(*dst)
 	for at := first; at >= 0; at = s.seen[at].next {
-		if len(*dst)-s.start > maxJSON {
+		if len(*dst)-s.start > s.limit {
 			return errLarge
 		}
 		it := s.seen[at]
@@ -177,7 +174,7 @@ func (s *scratch) jsonList(field *jsonField, b []byte, first int32, depth int) (
 				if i, err = field.scalar.unpack(b[:it.hi], i, &t); err != nil {
 					return err
 				}
-				if len(*dst)-s.start > maxJSON {
+				if len(*dst)-s.start > s.limit {
 					return errLarge
 				}
 				if len(*dst) > open {
@@ -242,6 +239,9 @@ func (s *scratch) jsonMap(field *jsonField, b []byte, first int32, depth int) er
 	for i := base; i < end; i++ {
 		if i+1 < end && compareKeys(&s.entries[i].key, &s.entries[i+1].key) == 0 {
 			continue
+		}
+		if len(*dst)-s.start > s.limit {
+			return errLarge
 		}
 		if len(*dst) > open {
 			*dst = append(*dst, ',')
@@ -355,8 +355,6 @@ func (s *scratch) any(m *jsonMessage, b []byte, at, depth int) error {
 	case of.is != ordinary:
 		*dst = append(*dst, `,"value":`...)
 		err = s.json(of, b[:value.hi], value.lo, depth+1)
-	case depth == maxDepth:
-		err = errDepth
 	default:
 		if len(of.fields) > 0 {
 			*dst = append(*dst, ',')

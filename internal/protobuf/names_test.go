@@ -60,6 +60,7 @@ func TestNames(t *testing.T) {
 		{"pinned, in a header", "a.b.Fourth", doc, confluent("\x00"), "i5"},
 		{"pinned, in a header without indexes", "a.b.Fourth", doc, confluent(""), "i5"},
 		{"pinned, in Apicurio's header", "Fourth", doc, headers{"apicurio.value.contentId": {0, 0, 0, 0, 0, 0, 0, 7}}, "i5"},
+		{"what is no reference of Apicurio's", "", framed(7, "\x07\x0a\x06First", doc), nil, badBytes},
 		{"pinned, with Apicurio's reference", "Other", framed(7, delimited(ref("Gone")), doc), nil, "i3"},
 
 		{"out of range", "", framed(7, "\x02\x06", doc), nil, badIndex},
@@ -106,6 +107,17 @@ func TestNames(t *testing.T) {
 
 // TestKeys: keys have headers of their own.
 func TestKeys(t *testing.T) {
+	none := headers{"apicurio.key.contentId": {0, 0, 0, 0, 0, 0, 0, 7}, "apicurio.protobuf.type": []byte("First"), "apicurio.protobuf.type.key": []byte("Fourth")}
+	apicurio, err := New(Options{Key: true}).Plan([]string{"n"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := apicurio.Learn(event.SchemaRef{Space: "contentId", ID: "7"}, event.Schema{Text: many}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := show(t, apicurio, 1, enc(5, 5), none); err != nil || got != "i5" {
+		t.Errorf("a key with Apicurio's headers: got %s, %v", got, err)
+	}
 	h := headers{"__key_schema_id": {0, 0, 0, 0, 8, 0}, "__value_schema_id": {0, 0, 0, 0, 7, 0}}
 	for key, want := range map[bool]string{true: "id 8", false: "id 7"} {
 		p, err := New(Options{Key: key}).Plan([]string{"n"})

@@ -10,6 +10,7 @@ type scratch struct {
 	arena  *[]byte
 	start  int // of what the record has made in the arena
 	joined int // bytes that were put together
+	limit  int // of either
 	// slots are those of the messages that are being read, one within the other: see frame. seen are the fields in their chains.
 	slots   []int32
 	seen    []seen
@@ -88,7 +89,7 @@ func (s *scratch) message(b []byte, first int32) ([]byte, int, error) {
 	}
 	var all []byte
 	for at := first; at >= 0; at = s.seen[at].next {
-		if s.joined += s.seen[at].hi - s.seen[at].lo; s.joined > maxJSON {
+		if s.joined += s.seen[at].hi - s.seen[at].lo; s.joined > s.limit {
 			return nil, 0, errLarge
 		}
 		all = append(all, b[s.seen[at].lo:s.seen[at].hi]...)

@@ -162,7 +162,7 @@ func (s *scratch) give(field *field, v event.Value) error {
 	for _, path := range field.wants {
 		s.values[path] = v
 	}
-	if field.inner == nil || v.Kind != event.Object {
+	if field.inner == nil {
 		return nil
 	}
 	for len(s.inner) < field.inner.Len() {
