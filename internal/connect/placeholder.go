@@ -24,6 +24,8 @@ type Placeholder struct {
 	strings, arrays []string
 	object          string
 	texts           []string
+	// lengths has a bit for the length of each form, modulo 64: nearly all values are told apart by it.
+	lengths uint64
 }
 
 // NewPlaceholder compiles the placeholder of a text, or of the bytes behind "hex:": Debezium's unavailable.value.placeholder.
@@ -47,6 +49,11 @@ func NewPlaceholder(text string) (*Placeholder, error) {
 	p.strings = []string{quoted, base64ed, quote(object), quote(uuid)}
 	p.texts = []string{plain, object, uuid}
 	p.arrays = []string{"[" + quoted + "]", "[" + base64ed + "]", "[" + quote(uuid) + "]", numbers(b, false), numbers(b, true)}
+	for _, forms := range [][]string{p.strings, p.texts, p.arrays, {p.bytes, p.object}} {
+		for _, form := range forms {
+			p.lengths |= 1 << (len(form) & 63)
+		}
+	}
 	return p, nil
 }
 
@@ -78,9 +85,10 @@ func numbers(b string, signed bool) string {
 // Is reports whether a value is the placeholder in one of its forms: of a value as its format reads it, before a [Type] makes
 // something else of it.
 func (p *Placeholder) Is(v *event.Value) bool {
-	if p == nil {
-		return false
-	}
+	return p != nil && p.lengths>>(len(v.Raw)&63)&1 != 0 && p.is(v)
+}
+
+func (p *Placeholder) is(v *event.Value) bool {
 	var forms []string
 	switch v.Kind {
 	case event.String:
