@@ -1,7 +1,10 @@
 package protobuf
 
 import (
+	"fmt"
 	"testing"
+
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/oncesink/oncesink/internal/event"
 	"github.com/oncesink/oncesink/internal/fields"
@@ -76,5 +79,47 @@ func TestNoMemory(t *testing.T) {
 		sc.release()
 	}); n >= 1 {
 		t.Errorf("%v allocations a record", n)
+	}
+}
+
+// BenchmarkEnvelope reads a change event with a row of 33 columns.
+func BenchmarkEnvelope(b *testing.B) {
+	text := `syntax = "proto3"; import "google/protobuf/timestamp.proto"; message Envelope { Row before = 1; Row after = 2; Source source = 3; string op = 4; int64 ts_ms = 5; } message Source { int64 lsn = 1; string table = 2; int64 ts_ms = 3; } message Row {`
+	row, paths := []byte{}, []string{"op", "source.lsn"}
+	for i := range 33 {
+		num := protowire.Number(i + 1)
+		typ, field := "int64", enc(num, 1<<40)
+		switch i % 3 {
+		case 1:
+			typ, field = "string", enc(num, "a text of a few words")
+		case 2:
+			typ, field = "google.protobuf.Timestamp", enc(num, join(enc(1, 1767323045), enc(2, 678901000)))
+		}
+		text += fmt.Sprintf(" optional %s c%d = %d;", typ, i, num)
+		row = append(row, field...)
+		paths = append(paths, fmt.Sprintf("after.c%d", i))
+	}
+	schema := event.Schema{Text: text + "}"}
+	p := own(b, schema, "Envelope", paths...)
+	record := join(enc(2, row), enc(3, join(enc(1, 22242176), enc(2, "orders"), enc(3, 1767323045678))), enc(4, "u"), enc(5, 1767323045678))
+	values := make([]event.Value, len(paths))
+	var arena []byte
+	b.ReportAllocs()
+	b.SetBytes(int64(len(record)))
+	for b.Loop() {
+		arena = arena[:0]
+		if err := p.Read(record, nil, values, &arena); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkLearn compiles a schema with what it imports.
+func BenchmarkLearn(b *testing.B) {
+	schema := shop(b)
+	for b.Loop() {
+		if _, err := New(Options{Schema: &schema, Message: "Order"}).Plan(orderPaths); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
