@@ -62,6 +62,8 @@ type Handler func(ctx context.Context, tx pgx.Tx, records []Record) error
 // Config says what a Sink writes.
 type Config struct {
 	Tables []TableConfig
+	// Topics says how the records of topics are read. One that is not in it has JSON, and rows without an envelope.
+	Topics map[string]TopicConfig
 	// Handlers run after the tables, in order.
 	Handlers []Handler
 	// HandlersReplaySafe declares that running the handlers again for records that
@@ -150,6 +152,28 @@ const (
 	IgnoreTombstones Tombstones = "ignore"
 )
 
+// Otherwise says what an event does that does not meet a table's conditions.
+type Otherwise string
+
+// What events do that do not meet the conditions.
+const (
+	// OtherwiseIgnore leaves the table as it is.
+	OtherwiseIgnore Otherwise = "ignore"
+	// OtherwiseDelete deletes the row that the event's key names, as a deletion with the event's version.
+	OtherwiseDelete Otherwise = "delete"
+)
+
+// Truncates says what an event does that tells that all rows of the source are gone.
+type Truncates string
+
+// What such events do.
+const (
+	// RefuseTruncates makes them dead letters.
+	RefuseTruncates Truncates = "refuse"
+	// IgnoreTruncates does nothing.
+	IgnoreTruncates Truncates = "ignore"
+)
+
 // TableConfig maps topics to one target table.
 type TableConfig struct {
 	// Name of the table, "table" or "schema.table".
@@ -164,10 +188,22 @@ type TableConfig struct {
 	Version string
 	Guard   Guard // defaults to GuardEngine
 	// When says which events of the topics are the table's, by what they say at a path: of a field of the value ("type"), of
-	// $key, $key_json, $key.PATH, $header.NAME, $topic or $partition. All conditions have to be met. Empty: every event. A tombstone,
-	// which has no fields, meets conditions on them. An event that no longer meets them leaves the row that it made before as it is.
+	// $envelope.PATH, $key, $key_json, $key.PATH, $header.NAME, $topic or $partition. All conditions have to be met. Empty: every event. A
+	// tombstone, which has no fields, meets conditions on them, and so does the deletion of a row in an envelope, which has no row.
 	// Children have their parent's.
 	When map[string]Condition
+	// Otherwise says what an event does that does not meet them. Defaults to OtherwiseIgnore: the row that an earlier event of its key made stays as
+	// it is.
+	Otherwise Otherwise `json:",omitempty"`
+	// DeleteWhen says which events delete their row, by conditions as those of When, all of which have to be met: {"deleted": {In: {"true"}}}. The
+	// row is found by the event's own fields, or by RecordKey. Empty: none.
+	DeleteWhen map[string]Condition `json:",omitempty"`
+	// SoftDelete has columns that say that a row is deleted, and where an event that deletes it has their values: {"deleted_at": "$timestamp"}. The
+	// row stays. An event that writes the row sets them to null. Tombstones are ignored then, unless they are to
+	// delete. Empty: deleted rows go.
+	SoftDelete map[string]string `json:",omitempty"`
+	// Truncate says what an event does that tells that all rows are gone. Defaults to RefuseTruncates.
+	Truncate Truncates `json:",omitempty"`
 	// Columns says where a column comes from, where that isn't the field of the
 	// same name.
 	Columns map[string]ColumnConfig
@@ -199,8 +235,8 @@ type Condition struct {
 
 // ColumnConfig says where a column comes from.
 type ColumnConfig struct {
-	// From is a path of field names separated by dots ("customer.id"), or
-	// $topic, $partition, $offset, $timestamp, $key, $key_json, $key.path, $header.NAME, $value. Of
+	// From is a path of field names separated by dots ("customer.id"), which leads into the row where the topic has an envelope, or
+	// $envelope.path (of the event), $topic, $partition, $offset, $timestamp, $key, $key_json, $key.path, $header.NAME, $value. Of
 	// children a path is one into the element, and there are $element, $index (from 1) and
 	// $event.path, too.
 	From string

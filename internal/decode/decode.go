@@ -152,42 +152,66 @@ func (d *decoder) decode(p *Part, sc *scratch) error {
 }
 
 func (d *decoder) rows(p *Part, rec *sink.Record, sc *scratch) *Fault {
-	tombstone := rec.Value == nil
-	wanted, f := d.wants(rec, sc, false)
+	op := upserts
+	if rec.Value == nil {
+		op = tombstone
+	}
+	wanted, f := d.wants(rec, sc, false, op)
 	if f != nil {
 		return f
 	}
-	if tombstone || !wanted {
+	if op == tombstone || !wanted {
 		clear(sc.values)
 	} else if len(sc.values) > 0 {
 		if r := sc.read(&d.values, rec.Value, rec, sc.values); r != nil {
 			return faultOf("", r)
 		}
+		sc.withhold()
 	}
-	if wanted && !tombstone {
-		if wanted, f = d.wants(rec, sc, true); f != nil {
-			return f
+	if wanted && op != tombstone {
+		var unknown *Fault
+		op, unknown = sc.operation()
+		if wanted, f = d.wants(rec, sc, true, op); f == nil && wanted {
+			f = unknown
 		}
 	}
-	if !wanted {
-		return nil
+	if f != nil || !wanted || op == nothing {
+		return f
 	}
 	for i := range d.tables {
 		t := &d.tables[i]
-		var f *Fault
-		switch {
-		case sc.unwanted[i]:
-		case !tombstone || t.Strategy == sink.Append && !t.IgnoreTombstones:
-			f = t.row(p, rec, sc)
-		case !t.IgnoreTombstones:
-			f = t.tombstone(p, rec, sc)
-		}
+		f := t.take(p, rec, sc, op, sc.unwanted[i])
 		if f != nil {
 			f.Table = cmp.Or(f.Table, t.Title()) // one of its children's may be there
 			return f
 		}
 	}
 	return nil
+}
+
+// take appends what a record does to a table.
+func (t *tableDecoder) take(p *Part, rec *sink.Record, sc *scratch, op operation, unwanted bool) *Fault {
+	switch {
+	case unwanted && !t.Otherwise, op == tombstone && t.IgnoreTombstones:
+		return nil
+	case t.Strategy == sink.Append:
+		return t.row(p, rec, sc)
+	case op == tombstone:
+		return t.tombstone(p, rec, sc)
+	case op == truncates && (unwanted || t.IgnoreTruncates):
+		return nil
+	case op == truncates:
+		return &Fault{Code: refusedTruncate, Message: "the event says that all rows of the source are gone: `truncate: ignore` of the table leaves them", Plain: true}
+	case op == deletes, unwanted:
+		return t.gone(p, rec, sc)
+	}
+	switch deletes, r := sc.meetsAll(t.DeleteWhen, t.deleteAt, rec); {
+	case r != nil:
+		return faultOf("", r)
+	case deletes:
+		return t.gone(p, rec, sc)
+	}
+	return t.row(p, rec, sc)
 }
 
 // row appends what an event becomes in a table.
@@ -198,6 +222,10 @@ func (t *tableDecoder) row(p *Part, rec *sink.Record, sc *scratch) *Fault {
 		c := &t.Columns[i]
 		if c.Computed != nil {
 			p.Cells = append(p.Cells, Cell{})
+			continue
+		}
+		if len(t.Soft) > 0 && t.IsSoft(i) {
+			p.Cells = append(p.Cells, Cell{Len: CellNull})
 			continue
 		}
 		x, r := readCell(c, p, rec, t.columnAt[i], sc)
@@ -260,7 +288,7 @@ func readCell(c *tables.Column, p *Part, rec *sink.Record, at int32, sc *scratch
 	start := len(p.Text)
 	var r *pgtext.Refusal
 	switch src := &c.Source; {
-	case src.Meta == source.Field:
+	case src.Meta == source.Field || src.Meta == source.Envelope:
 		return readValue(c, p, &sc.values[at])
 	case src.Meta == source.Key && src.Path != "":
 		if rec.Key == nil {

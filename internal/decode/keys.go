@@ -141,7 +141,7 @@ func (k *sealing) key() {
 }
 
 func (k *sealing) version() {
-	if k.t.Version >= 0 && !k.r.Tombstone {
+	if k.t.Version >= 0 && (!k.r.Tombstone || k.r.Versioned) {
 		k.p.KeyText = append(k.p.KeyText, k.canonical(k.t.Version, "the event has no version")...)
 	}
 }

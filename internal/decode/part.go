@@ -44,7 +44,8 @@ type Row struct {
 	Record    int32 // index into Part.records
 	Table     int32 // index into plan.tables
 	First     int32 // index into Part.cells of the first column's cell
-	Tombstone bool  // only the key columns' cells are set
+	Tombstone bool  // the row goes: only the key columns' cells are set
+	Versioned bool  // of a tombstone: its version is set, too, and counts (rule 11)
 	// Arrays has a bit for each table of children whose array the event has. Their rows follow.
 	Arrays uint16
 }

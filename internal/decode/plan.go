@@ -18,6 +18,7 @@ import (
 type decoder struct {
 	Limit        int    // maxRecordBytes, but for tests
 	values, keys reader // of the tables' paths into values and into record keys
+	envelope     envelope
 	tables       []tableDecoder
 	scratches    sync.Pool // of *scratch
 }
@@ -28,7 +29,10 @@ type tableDecoder struct {
 	index         int32   // into plan.tables
 	columnAt      []int32 // by column: index of its path; -1 without one
 	keyAt         []int32 // the same of recordKey
-	whenAt        []int32 // the same of conditions
+	beforeAt      []int32 // of the key's columns in the row as it was, in an envelope
+	whenAt        []int32 // of conditions
+	deleteAt      []int32 // of those by which events delete
+	softAt        []int32 // of soft columns
 	childDecoders []childDecoder
 }
 
@@ -86,6 +90,7 @@ func Compile(m *mapping.Mapping, formats Formats, schemas *Schemas) (*Plan, erro
 			values: reader{topic: topic, schemas: schemas},
 			keys:   reader{topic: topic, key: true, schemas: schemas},
 		}
+		d.envelope.Envelope = m.Read[topic].Envelope
 		if err := d.compile(m, tables, formats); err != nil {
 			return nil, err
 		}
@@ -99,6 +104,8 @@ func (d *decoder) compile(m *mapping.Mapping, tables []int32, formats Formats) (
 	place := func(src source.Source) int32 {
 		switch {
 		case src.Meta == source.Field:
+			return values.add(d.envelope.row(src.Path))
+		case src.Meta == source.Envelope:
 			return values.add(src.Path)
 		case src.Meta == source.Key && src.Path != "":
 			return keys.add(src.Path)
@@ -116,18 +123,29 @@ func (d *decoder) compile(m *mapping.Mapping, tables []int32, formats Formats) (
 		for _, src := range t.RecordKey {
 			t.keyAt = append(t.keyAt, place(src))
 		}
+		for _, k := range t.Key {
+			if path, ok := d.envelope.before(&t.Columns[k].Source); ok {
+				t.beforeAt = append(t.beforeAt, values.add(path))
+			}
+		}
 		for i := range t.When {
 			t.whenAt = append(t.whenAt, place(t.When[i].Source))
 		}
+		for i := range t.DeleteWhen {
+			t.deleteAt = append(t.deleteAt, place(t.DeleteWhen[i].Source))
+		}
+		for i := range t.Soft {
+			t.softAt = append(t.softAt, place(t.Soft[i].Source))
+		}
 		for bit, child := range t.Children {
-			c := childDecoder{tableDecoder: tableDecoder{Table: child, index: child.Number}, bit: 1 << bit, at: values.add(child.Config.Each)}
+			c := childDecoder{tableDecoder: tableDecoder{Table: child, index: child.Number}, bit: 1 << bit, at: values.add(d.envelope.row(child.Config.Each))}
 			var elements paths
 			c.placeColumns(func(src source.Source) int32 {
 				switch src.Meta {
 				case source.Field:
 					return elements.add(src.Path)
 				case source.Event:
-					return values.add(src.Path)
+					return values.add(d.envelope.row(src.Path))
 				}
 				return place(src)
 			})
@@ -138,6 +156,7 @@ func (d *decoder) compile(m *mapping.Mapping, tables []int32, formats Formats) (
 		}
 		d.tables = append(d.tables, t)
 	}
+	d.envelope.compile(&values)
 	ofValues, ofKeys := formats(d.values.topic)
 	if d.values.plan, err = ofValues.Plan(values); err != nil {
 		return err

@@ -12,9 +12,9 @@ import (
 	"github.com/oncesink/oncesink/sink"
 )
 
-// wants finds out which tables want the record, and reports whether any does: by the conditions on fields of its value, or, before
+// wants finds out which tables want the record, and reports whether any does something about it: by the conditions on its value, or, before
 // the value is read, by all others. So a record that only its headers tell from others need not be in the format of these.
-func (d *decoder) wants(rec *sink.Record, sc *scratch, ofValue bool) (any bool, f *Fault) {
+func (d *decoder) wants(rec *sink.Record, sc *scratch, ofValue bool, op operation) (any bool, f *Fault) {
 	for i := range d.tables {
 		t := &d.tables[i]
 		if !ofValue {
@@ -22,7 +22,7 @@ func (d *decoder) wants(rec *sink.Record, sc *scratch, ofValue bool) (any bool, 
 		}
 		for k := range t.When {
 			c := &t.When[k]
-			if sc.unwanted[i] || (c.Source.Meta == source.Field) != ofValue {
+			if sc.unwanted[i] || ofTheValue(&c.Source) != ofValue || op != upserts && !d.envelope.tells(op, &c.Source) {
 				continue
 			}
 			met, r := sc.meets(c, t.whenAt[k], rec)
@@ -31,15 +31,29 @@ func (d *decoder) wants(rec *sink.Record, sc *scratch, ofValue bool) (any bool, 
 			}
 			sc.unwanted[i] = !met
 		}
-		any = any || !sc.unwanted[i]
+		any = any || !sc.unwanted[i] || t.Otherwise
 	}
 	return any, nil
+}
+
+func ofTheValue(src *source.Source) bool {
+	return src.Meta == source.Field || src.Meta == source.Envelope
+}
+
+// meetsAll reports whether there are conditions, and the record meets them all.
+func (sc *scratch) meetsAll(conditions []tables.Condition, at []int32, rec *sink.Record) (bool, *pgtext.Refusal) {
+	for k := range conditions {
+		if met, r := sc.meets(&conditions[k], at[k], rec); r != nil || !met {
+			return false, r
+		}
+	}
+	return len(conditions) > 0, nil
 }
 
 // meets reports whether the record meets a condition; at is the place of its path.
 func (sc *scratch) meets(c *tables.Condition, at int32, rec *sink.Record) (bool, *pgtext.Refusal) {
 	switch src := &c.Source; {
-	case src.Meta == source.Field:
+	case ofTheValue(src):
 		return sc.valueMeets(c, &sc.values[at]), nil
 	case src.Meta == source.Topic:
 		sc.text = append(sc.text[:0], rec.Topic...)
@@ -65,15 +79,24 @@ func (sc *scratch) valueMeets(c *tables.Condition, v *event.Value) bool {
 	switch v.Kind {
 	case event.Absent, event.Null, event.Unavailable:
 		return c.Met(nil, false, false)
-	case event.String:
-		if bytes.IndexByte(v.Raw, '\\') < 0 {
-			return c.Met(v.Raw[1:len(v.Raw)-1], true, true)
-		}
-		text, err := fields.AppendString(sc.text[:0], v.Raw)
-		sc.text = text
-		return c.Met(text, true, err == nil)
 	}
-	text, err := v.AppendText(sc.text[:0])
+	text, ok := sc.textOf(v)
+	return c.Met(text, true, ok)
+}
+
+// textOf is the text that a value is compared by, good until the next one; ok is false where it has none.
+func (sc *scratch) textOf(v *event.Value) (text []byte, ok bool) {
+	var err error
+	switch {
+	case v.Kind == event.Absent || v.Kind == event.Null || v.Kind == event.Unavailable:
+		return nil, false
+	case v.Kind == event.String && bytes.IndexByte(v.Raw, '\\') < 0:
+		return v.Raw[1 : len(v.Raw)-1], true
+	case v.Kind == event.String:
+		text, err = fields.AppendString(sc.text[:0], v.Raw)
+	default:
+		text, err = v.AppendText(sc.text[:0])
+	}
 	sc.text = text
-	return c.Met(text, true, err == nil)
+	return text, err == nil
 }

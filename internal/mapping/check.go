@@ -1,14 +1,10 @@
 package mapping
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/oncesink/oncesink/internal/catalog"
 	"github.com/oncesink/oncesink/internal/pgname"
@@ -181,38 +177,6 @@ func mapVersion(t *tables.Table, r *catalog.Relation, cfg sink.TableConfig, ps *
 			fmt.Sprintf(`alter table %s alter column %s type %s collate "C"`, r.Qualified(), pgname.Quote(cfg.Version), c.Declared))
 	}
 	t.Version = i
-}
-
-// mapConditions compiles which events are the table's.
-func mapConditions(t *tables.Table, cfg sink.TableConfig, ps *Problems) {
-	for _, path := range slices.Sorted(maps.Keys(cfg.When)) {
-		src, err := source.Parse(path, "")
-		if err != nil {
-			ps.Add(fmt.Sprintf("when %s of %s: %v", path, t.Title(), err), "")
-			continue
-		}
-		t.When = append(t.When, tables.Condition{Source: src, Condition: cfg.When[path]})
-	}
-}
-
-// mapTombstones compiles how a tombstone names its row, and finds the delete memory.
-func mapTombstones(ctx context.Context, tx pgx.Tx, t *tables.Table, cfg sink.TableConfig, ps *Problems) error {
-	if len(cfg.RecordKey) == 0 {
-		return nil
-	}
-	for _, k := range t.Key {
-		src, err := source.Parse(cfg.RecordKey[t.Columns[k].Name], "")
-		if err != nil {
-			ps.Add(fmt.Sprintf("record_key %s of %s: %v", t.Columns[k].Name, t.Title(), err), "")
-		}
-		t.RecordKey = append(t.RecordKey, src)
-	}
-	if !Remembers(&cfg) || t.Bulk() {
-		return nil
-	}
-	m := DeleteMemory(t.Schema, t.Name, &cfg)
-	t.Memory = m.Quoted()
-	return m.check(ctx, tx, ps)
 }
 
 // checkGuard checks the engine columns (rule 10).

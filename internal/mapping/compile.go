@@ -23,8 +23,9 @@ import (
 // Mapping is the configuration, compiled against the catalog of one moment. It is immutable.
 type Mapping struct {
 	Tables []*tables.Table
-	Topics map[string][]int32 // topic -> indexes of its tables
-	ByName []int              // indexes of tables in the order of their names
+	Topics map[string][]int32          // topic -> indexes of its tables
+	Read   map[string]sink.TopicConfig // how topics are read
+	ByName []int                       // indexes of tables in the order of their names
 	// Order in which tables are written, the referenced ones first.
 	Order []int
 	// References: one of the tables has a foreign key to another one, or to itself. Deferrable: one can be
@@ -49,7 +50,7 @@ func Compile(ctx context.Context, tx pgx.Tx, cfg *sink.Config, stages map[string
 		return nil, err
 	}
 	var err error
-	m := &Mapping{Topics: make(map[string][]int32)}
+	m := &Mapping{Topics: make(map[string][]int32), Read: cfg.Topics}
 	// The stamp first: what changes while the catalog is read makes the first transaction read it again.
 	var unread error
 	if len(ps.Errs) == 0 {
@@ -161,8 +162,8 @@ func (m *Mapping) OpenTable(ctx context.Context, tx pgx.Tx, all *sink.Config, cf
 	mapColumns(t, r, cfg, ps)
 	mapKey(t, r, cfg, ps)
 	mapVersion(t, r, cfg, ps)
-	mapConditions(t, cfg, ps)
-	if err := mapTombstones(ctx, tx, t, cfg, ps); err != nil {
+	mapConditions(t, all, cfg, ps)
+	if err := mapTombstones(ctx, tx, t, all, cfg, ps); err != nil {
 		return nil, nil, err
 	}
 	if err := mapComputed(ctx, tx, t, r, ps); err != nil {
@@ -179,7 +180,7 @@ func (m *Mapping) OpenTable(ctx context.Context, tx pgx.Tx, all *sink.Config, cf
 		}
 	}
 	checkGuard(t, r, ps)
-	checkPrivileges(t, r, ps)
+	checkPrivileges(all, t, r, ps)
 	checkCopy(t, r)
 	return t, r, nil
 }

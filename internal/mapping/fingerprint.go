@@ -33,6 +33,27 @@ func Fingerprint(cfg *sink.Config, t *tables.Table) string {
 	if len(t.Config.When) > 0 {
 		list = append(list, "when", t.Config.When)
 	}
+	if len(t.Config.DeleteWhen) > 0 {
+		list = append(list, "delete_when", t.Config.DeleteWhen)
+	}
+	if len(t.Config.SoftDelete) > 0 {
+		list = append(list, "soft_delete", t.Config.SoftDelete)
+	}
+	if t.Otherwise {
+		list = append(list, "otherwise", t.Config.Otherwise)
+	}
+	if t.IgnoreTruncates {
+		list = append(list, "truncate", t.Config.Truncate)
+	}
+	topics := map[string]sink.TopicConfig{}
+	for _, topic := range t.Topics {
+		if how := cfg.Topics[topic]; how != (sink.TopicConfig{}) && how != (sink.TopicConfig{Format: sink.JSON}) {
+			topics[topic] = how
+		}
+	}
+	if len(topics) > 0 {
+		list = append(list, "topics", topics)
+	}
 	b, err := json.Marshal(list)
 	if err != nil {
 		panic(err) // strings, maps and lists of strings

@@ -215,10 +215,10 @@ func (m *Mapping) lintForeignKeys(t *tables.Table, keys []catalog.ForeignKey, ad
 		case own:
 		case k.Incoming:
 			severity := tables.Surprises
-			if k.Deletes && len(t.RecordKey) > 0 && !t.IgnoreTombstones {
+			if k.Deletes && t.Deletes {
 				severity = tables.Changes
 			}
-			add(cascadeOut, severity, k.Name, "when a tombstone or a rebuild deletes a row, rows of "+k.Other+" change with it, and reading this topic again does not bring them back",
+			add(cascadeOut, severity, k.Name, "when an event or a rebuild deletes a row, rows of "+k.Other+" change with it, and reading this topic again does not bring them back",
 				"let the foreign key restrict, or be deferrable and without action; or make "+k.Other+" a table of children", "%s of %s changes that table %s", k.Name, k.Other, k.Actions)
 		default:
 			severity := tables.Surprises

@@ -23,6 +23,7 @@ type Memory struct {
 	schema, table string // of the target
 	key           []string
 	version       string // "" without
+	versioned     bool   // deletions may carry a version
 	privileges    []string
 	Fill          string // a query of what it holds to begin with; "" for nothing
 }
@@ -43,9 +44,9 @@ func MemoryName(schema, table string) string {
 }
 
 // DeleteMemory is that of a table with tombstones.
-func DeleteMemory(schema, name string, tc *sink.TableConfig) Memory {
+func DeleteMemory(cfg *sink.Config, schema, name string, tc *sink.TableConfig) Memory {
 	return Memory{what: "delete memory", name: MemoryName(schema, name), schema: schema, table: name,
-		key: tc.Key, version: tc.Version, privileges: deleteMemoryPrivileges}
+		key: tc.Key, version: tc.Version, versioned: versionedDeletes(cfg, tc), privileges: deleteMemoryPrivileges}
 }
 
 // memoryRepair gives the columns of a memory the types of the target's: MEMORY, TARGET and COLUMNS are to be put in.
@@ -82,6 +83,13 @@ end $init$`, pgname.Literal(name), name, strings.Join(pgname.QuoteAll(m.columns(
 		columns = append(columns, pgname.Literal(c))
 	}
 	repair := strings.NewReplacer("MEMORY", pgname.Literal(name), "TARGET", pgname.Literal(quoted), "COLUMNS", strings.Join(columns, ", ")).Replace(memoryRepair)
+	if m.versioned { // older memories are without, and deletions in them have no version
+		return []string{create, repair, fmt.Sprintf(`do $init$ begin
+	if not exists (select from pg_attribute where attrelid = %s::regclass and attname = '%s' and not attisdropped) then
+		alter table %s add column %s boolean not null default false;
+	end if;
+end $init$`, pgname.Literal(name), tables.VersionedColumn, name, tables.VersionedColumn)}
+	}
 	return []string{create, repair}
 }
 
@@ -91,6 +99,7 @@ func (m *Memory) Grant(role string) string { return grant(m.privileges, m.Quoted
 // found is what there is of a memory.
 type found struct {
 	Exists, unlogged bool
+	versioned        bool     // it can tell which deletions had a version
 	missing          []string // privileges
 	Differ           []string // columns of another type than the target's
 	key              []string
@@ -106,9 +115,10 @@ func (m *Memory) Find(ctx context.Context, tx pgx.Tx) (f found, err error) {
 		                                   and (a.atttypid, a.atttypmod, a.attcollation) = (t.atttypid, t.atttypmod, t.attcollation))
 		              order by t.attnum),
 		       array(select a.attname::text from pg_index i join pg_attribute a on a.attrelid = c.oid and a.attnum = any (i.indkey::int2[])
-		              where i.indrelid = c.oid and i.indisprimary)
+		              where i.indrelid = c.oid and i.indisprimary),
+		       exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = $6 and not a.attisdropped)
 		  from pg_class c join pg_namespace n on n.oid = c.relnamespace
-		 where n.nspname = 'oncesink' and c.relname = $1`, m.name, m.privileges, m.schema, m.table, m.columns()).Scan(&f.Exists, &f.unlogged, &f.missing, &f.Differ, &f.key)
+		 where n.nspname = 'oncesink' and c.relname = $1`, m.name, m.privileges, m.schema, m.table, m.columns(), tables.VersionedColumn).Scan(&f.Exists, &f.unlogged, &f.missing, &f.Differ, &f.key, &f.versioned)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return found{}, nil
 	}
@@ -138,6 +148,8 @@ func (m *Memory) check(ctx context.Context, tx pgx.Tx, ps *Problems) error {
 	case !SameSet(f.key, m.key):
 		ps.Add(fmt.Sprintf("the %s %s has the key (%s), and the rows of %s.%s have the key (%s)", m.what, m.Quoted(), strings.Join(f.key, ", "), m.schema, m.table, strings.Join(m.key, ", ")),
 			"what it remembers is of other rows: drop table "+m.Quoted()+" and run `oncesink init`")
+	case m.versioned && !f.versioned:
+		ps.later(fmt.Sprintf("the %s %s does not tell which deletions had a version", m.what, m.Quoted()), "run `oncesink init`")
 	case len(f.Differ) > 0:
 		ps.later(fmt.Sprintf("column %s of the %s %s has another type than that of %s.%s", strings.Join(f.Differ, ", "), m.what, m.Quoted(), m.schema, m.table), "run `oncesink init`")
 	}

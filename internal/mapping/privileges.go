@@ -19,7 +19,7 @@ import (
 // looked for at the start. Package offsets does so for the ledger.
 
 // Privileges are those that a target needs. The entry has its defaults.
-func Privileges(tc *sink.TableConfig) []string {
+func Privileges(cfg *sink.Config, tc *sink.TableConfig) []string {
 	switch {
 	case tc.Strategy == sink.Children:
 		return []string{"SELECT", "INSERT", "DELETE"}
@@ -27,7 +27,7 @@ func Privileges(tc *sink.TableConfig) []string {
 		return []string{"INSERT"}
 	case tc.Strategy == sink.Append:
 		return []string{"SELECT", "INSERT"}
-	case deletes(tc):
+	case deletes(cfg, tc):
 		return []string{"SELECT", "INSERT", "UPDATE", "DELETE"}
 	}
 	return []string{"SELECT", "INSERT", "UPDATE"}
@@ -39,14 +39,6 @@ var (
 	deleteMemoryPrivileges = []string{"SELECT", "INSERT", "UPDATE"}
 	setMemoryPrivileges    = []string{"SELECT", "INSERT", "UPDATE", "DELETE"}
 )
-
-// deletes reports whether tombstones delete rows of the table.
-func deletes(tc *sink.TableConfig) bool {
-	return tc.Strategy == sink.Upsert && len(tc.RecordKey) > 0 && tc.Tombstones == sink.DeleteRows
-}
-
-// Remembers reports whether a table has a delete memory.
-func Remembers(tc *sink.TableConfig) bool { return deletes(tc) && tc.Guard != sink.GuardNone }
 
 const (
 	ownSchema       = "oncesink"
@@ -61,11 +53,11 @@ func GrantOwn(role string) []string {
 
 // GrantTarget grants a role what it needs of a target. Schema public is everybody's to use, unless its owner has
 // decided otherwise.
-func GrantTarget(schema, name string, tc *sink.TableConfig, role string) (grants []string) {
+func GrantTarget(cfg *sink.Config, schema, name string, tc *sink.TableConfig, role string) (grants []string) {
 	if schema != "public" {
 		grants = append(grants, grantUsage(schema, role))
 	}
-	return append(grants, grant(Privileges(tc), pgx.Identifier{schema, name}.Sanitize(), role))
+	return append(grants, grant(Privileges(cfg, tc), pgx.Identifier{schema, name}.Sanitize(), role))
 }
 
 func grant(privileges []string, on, role string) string {
@@ -95,12 +87,12 @@ func (p *Problems) lacksUsage(schema string) {
 	}
 }
 
-func checkPrivileges(t *tables.Table, r *catalog.Relation, ps *Problems) {
+func checkPrivileges(cfg *sink.Config, t *tables.Table, r *catalog.Relation, ps *Problems) {
 	if !r.SchemaUsable {
 		ps.lacksUsage(r.Schema)
 	}
 	var missing []string
-	for _, p := range Privileges(&t.Config) {
+	for _, p := range Privileges(cfg, &t.Config) {
 		if !slices.Contains(r.Missing, p) {
 			continue
 		}

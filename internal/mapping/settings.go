@@ -105,11 +105,16 @@ func WithDefaults(c sink.Config) sink.Config {
 	}
 	c.Tables = slices.Clone(c.Tables)
 	for i := range c.Tables {
-		if c.Tables[i].Strategy == "" {
-			c.Tables[i].Strategy = sink.Upsert
+		t := &c.Tables[i]
+		t.Strategy = cmp.Or(t.Strategy, sink.Upsert)
+		if t.Tombstones == "" {
+			t.Tombstones = sink.DeleteRows
+			if len(t.SoftDelete) > 0 {
+				t.Tombstones = sink.IgnoreTombstones // it comes after the event that says when
+			}
 		}
-		if c.Tables[i].Tombstones == "" {
-			c.Tables[i].Tombstones = sink.DeleteRows
+		if len(t.RecordKey) == 0 {
+			t.RecordKey = deriveRecordKey(&c, t)
 		}
 	}
 	return c

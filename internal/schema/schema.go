@@ -181,14 +181,14 @@ func InitSQL(cfg sink.Config, role string) string {
 				continue
 			}
 		}
-		memories := memoriesOf(schema, name, tc, parentSchema, parentName, parent)
+		memories := memoriesOf(cfg, schema, name, tc, parentSchema, parentName, parent)
 		for _, s := range tableScript(schema, name, tc, memories) {
 			b.WriteString(s + ";\n")
 		}
 		if role == "" {
 			continue
 		}
-		for _, g := range mapping.GrantTarget(schema, name, &tc, role) {
+		for _, g := range mapping.GrantTarget(&cfg, schema, name, &tc, role) {
 			b.WriteString(g + ";\n")
 		}
 		for _, m := range memories {
@@ -212,10 +212,10 @@ func computes(cfg sink.Config) bool {
 }
 
 // memoriesOf are the engine's tables beside a target.
-func memoriesOf(schema, name string, tc sink.TableConfig, parentSchema, parentName string, parent *sink.TableConfig) []mapping.Memory {
+func memoriesOf(cfg sink.Config, schema, name string, tc sink.TableConfig, parentSchema, parentName string, parent *sink.TableConfig) []mapping.Memory {
 	switch {
-	case mapping.Remembers(&tc):
-		return []mapping.Memory{mapping.DeleteMemory(schema, name, &tc)}
+	case mapping.Remembers(&cfg, &tc):
+		return []mapping.Memory{mapping.DeleteMemory(&cfg, schema, name, &tc)}
 	case tc.Strategy == sink.Children && parent != nil:
 		return []mapping.Memory{mapping.SetMemory(schema, name, &tc, parentSchema, parentName, parent)}
 	}
@@ -226,7 +226,7 @@ func memoriesOf(schema, name string, tc sink.TableConfig, parentSchema, parentNa
 func memoriesIn(ctx context.Context, tx pgx.Tx, r *catalog.Relation, cfg sink.Config, tc sink.TableConfig) ([]mapping.Memory, error) {
 	parent := mapping.ParentOf(cfg.Tables, &tc)
 	if parent == nil {
-		return memoriesOf(r.Schema, r.Name, tc, "", "", nil), nil
+		return memoriesOf(cfg, r.Schema, r.Name, tc, "", "", nil), nil
 	}
 	schema, name, err := pgname.Split(parent.Name)
 	if err != nil {
@@ -236,7 +236,7 @@ func memoriesIn(ctx context.Context, tx pgx.Tx, r *catalog.Relation, cfg sink.Co
 	if err != nil {
 		return nil, err
 	}
-	return memoriesOf(r.Schema, r.Name, tc, p.Schema, p.Name, parent), nil
+	return memoriesOf(cfg, r.Schema, r.Name, tc, p.Schema, p.Name, parent), nil
 }
 
 // tableScript is what init does to one target table and its memories. Each statement is idempotent.

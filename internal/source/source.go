@@ -23,7 +23,7 @@ func (e *Error) Error() string { return fmt.Sprintf("%q %s: %s", e.Text, e.Probl
 
 // ofRecord and ofChild are the sources of any table, and what children have besides.
 var (
-	ofRecord = []string{"$topic", "$partition", "$offset", "$timestamp", "$key", "$key_json", "$key.PATH", "$header.NAME", "$value"}
+	ofRecord = []string{"$topic", "$partition", "$offset", "$timestamp", "$key", "$key_json", "$key.PATH", "$header.NAME", "$value", "$envelope.PATH"}
 	ofChild  = []string{"$element", "$index", "$event.PATH"}
 )
 
@@ -63,6 +63,9 @@ func Parse(from, def string) (Source, error) {
 	if path, ok := strings.CutPrefix(from, "$key."); ok {
 		return Source{Meta: Key, Path: path}, CheckPath(path)
 	}
+	if path, ok := strings.CutPrefix(from, "$envelope."); ok {
+		return Source{Meta: Envelope, Path: path}, CheckPath(path)
+	}
 	if name, ok := strings.CutPrefix(from, "$header."); ok && name != "" {
 		return Source{Meta: Header, Header: name}, nil
 	}
@@ -101,9 +104,10 @@ const (
 	Partition
 	Offset
 	Timestamp
-	Event   // of children: a field of the event, not of the element
-	Element // the element
-	Index   // its number, from 1
+	Envelope // a field of the event, not of the row in it
+	Event    // of children: a field of the event, not of the element
+	Element  // the element
+	Index    // its number, from 1
 )
 
 // ParseChild compiles where a column of children comes from.

@@ -26,13 +26,14 @@ func TestParseSource(t *testing.T) {
 		{"$key", "id", Source{Meta: Key}},
 		{"$key.customer.id", "id", Source{Meta: Key, Path: "customer.id"}},
 		{"$header.trace.id", "id", Source{Meta: Header, Header: "trace.id"}},
+		{"$envelope.source.lsn", "id", Source{Meta: Envelope, Path: "source.lsn"}},
 	} {
 		got, err := Parse(tt.from, tt.def)
 		if err != nil || got != tt.want {
 			t.Errorf("Parse(%q, %q) = %+v, %v, want %+v", tt.from, tt.def, got, err, tt.want)
 		}
 	}
-	for _, from := range []string{"$", "$Topic", "$offset.x", "$value.x", "$key.", "$key..a", "$header", "$header.", "a.", `a\`, "."} {
+	for _, from := range []string{"$", "$Topic", "$offset.x", "$value.x", "$key.", "$key..a", "$header", "$header.", "$envelope", "$envelope.", "a.", `a\`, "."} {
 		if got, err := Parse(from, "id"); err == nil {
 			t.Errorf("Parse(%q) = %+v, want an error", from, got)
 		}

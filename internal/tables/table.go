@@ -43,8 +43,18 @@ type Table struct {
 	RecordKey        []source.Source
 	IgnoreTombstones bool
 
-	// When are the conditions that an event has to meet.
-	When []Condition
+	// When are the conditions that an event has to meet; where Otherwise is set one that does not deletes its row.
+	When      []Condition
+	Otherwise bool
+	// DeleteWhen are conditions that events meet that delete their row; none: no event does by what it says.
+	DeleteWhen []Condition
+	// Soft are columns that say that a row is deleted. With any of them events that delete it set these, and the row stays.
+	Soft            []Soft
+	IgnoreTruncates bool
+	// Deletes: rows may be deleted.
+	Deletes bool
+	// VersionedDeletes: a deletion may carry a version (rule 11), and the delete memory knows which did.
+	VersionedDeletes bool
 
 	// Parent of a table of children, whose columns parentAt are the parent's key; children of a parent.
 	Parent    *Table
@@ -74,6 +84,12 @@ type Table struct {
 	Lock int32
 }
 
+// Soft is a column of [sink.TableConfig.SoftDelete].
+type Soft struct {
+	Column int // index into columns
+	Source source.Source
+}
+
 // Condition is a compiled [sink.Condition].
 type Condition struct {
 	Source source.Source
@@ -93,6 +109,8 @@ func (c *Condition) Met(text []byte, there, comparable bool) bool {
 const (
 	SourceColumn = "_oncesink_source"
 	OffsetColumn = "_oncesink_offset"
+	// VersionedColumn of a delete memory: the deletion that is remembered had a version.
+	VersionedColumn = "_oncesink_versioned"
 )
 
 // Severity says how bad a finding is.
@@ -150,6 +168,11 @@ func IsEngine(column string) bool { return strings.HasPrefix(column, "_oncesink_
 func (t *Table) Filled() []Column { return t.Columns[:len(t.Columns)-t.Inputs] }
 
 func (t *Table) Quoted() string { return pgx.Identifier{t.Schema, t.Name}.Sanitize() }
+
+// IsSoft reports whether column i says that the row is deleted.
+func (t *Table) IsSoft(i int) bool {
+	return slices.ContainsFunc(t.Soft, func(s Soft) bool { return s.Column == i })
+}
 
 func (t *Table) IsKey(i int) bool {
 	for _, k := range t.Key {

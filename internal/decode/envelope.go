@@ -1,0 +1,217 @@
+package decode
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/oncesink/oncesink/internal/event"
+	"github.com/oncesink/oncesink/internal/fields"
+	"github.com/oncesink/oncesink/internal/pgtext"
+	"github.com/oncesink/oncesink/internal/source"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// envelope is what a topic's events have around a row: paths into the row are made paths into the event, and what stands at the
+// operation's path tells what has happened.
+type envelope struct {
+	*sink.Envelope         // nil: the event is the row
+	opAt           int32   // the operation's place among the paths into the value; -1 without one
+	within         []int32 // places of paths into the row, where a value may be withheld
+	unavailable    placeholder
+}
+
+// row is the path into the event for one into the row.
+func (e *envelope) row(path string) string {
+	if e.Envelope == nil {
+		return path
+	}
+	return join(e.After, path)
+}
+
+// before is the path into the event for a column of the key in the row as it was.
+func (e *envelope) before(src *source.Source) (path string, ok bool) {
+	if e.Envelope == nil || e.Before == "" || src.Meta != source.Field {
+		return "", false
+	}
+	return join(e.Before, src.Path), true
+}
+
+func join(prefix, path string) string {
+	if prefix == "" {
+		return path
+	}
+	if path == "" {
+		return prefix
+	}
+	return prefix + "." + path
+}
+
+// compile finds the operation's place, when all other paths have theirs.
+func (e *envelope) compile(values *paths) {
+	e.opAt = -1
+	if e.Envelope == nil {
+		return
+	}
+	if e.Unavailable != "" {
+		e.unavailable = placeholder(e.Unavailable)
+		for i, path := range *values {
+			if e.After == "" || path == e.After || strings.HasPrefix(path, e.After+".") {
+				e.within = append(e.within, int32(i))
+			}
+		}
+	}
+	if e.Op != "" {
+		e.opAt = values.add(e.Op)
+	}
+}
+
+// trusted reports whether what an event that deletes has at a source is what it says there.
+func (e *envelope) trusted(src *source.Source) bool {
+	if e.Envelope == nil || !e.KeyOnly || src.Meta != source.Field {
+		return true
+	}
+	names, err := fields.Split(src.Path)
+	return err == nil && e.Prefix != "" && strings.HasPrefix(names[0], e.Prefix)
+}
+
+// tells reports whether an event has anything to say at a source: tombstones have no fields, and deletions not always those of a row.
+func (e *envelope) tells(op operation, src *source.Source) bool {
+	switch {
+	case src.Meta == source.Field:
+		return op == upserts || op == nothing || op == deletes && e.trusted(src)
+	case src.Meta == source.Envelope:
+		return op != tombstone
+	}
+	return true
+}
+
+// operation is what an event does to its row.
+type operation uint8
+
+const (
+	upserts operation = iota
+	deletes
+	truncates
+	nothing
+	tombstone // a record without a value: its key alone says which row goes
+)
+
+// unknownOperation is the code of an event that does not say what has happened in one of the ways that its envelope has, and
+// refusedTruncate that of one which empties a table that does not want that.
+const (
+	unknownOperation = "ONS40"
+	refusedTruncate  = "ONS41"
+)
+
+// operation is what has happened, once the values are read.
+func (sc *scratch) operation() (operation, *Fault) {
+	e := &sc.d.envelope
+	if e.opAt < 0 {
+		return upserts, nil
+	}
+	v := &sc.values[e.opAt]
+	text, there := sc.textOf(v)
+	is := func(s string) bool { return there && s == string(text) }
+	switch {
+	case slices.ContainsFunc(e.Upsert, is):
+		return upserts, nil
+	case slices.ContainsFunc(e.Delete, is):
+		return deletes, nil
+	case slices.ContainsFunc(e.Ignore, is):
+		return nothing, nil
+	case slices.ContainsFunc(e.Truncate, is):
+		return truncates, nil
+	case len(e.Upsert) == 0:
+		return upserts, nil
+	case v.Kind == event.Absent:
+		return 0, &Fault{Code: unknownOperation, Message: "the event has no field " + e.Op + ", which says in its envelope what has happened to the row", Plain: true}
+	}
+	return 0, &Fault{Code: unknownOperation, Message: "the field " + e.Op + " says of the row what the envelope does not know", Plain: true}
+}
+
+// withhold marks the values that the source did not send.
+func (sc *scratch) withhold() {
+	e := &sc.d.envelope
+	for _, i := range e.within {
+		if v := &sc.values[i]; v.Kind > event.Null && e.unavailable.is(v) {
+			*v = event.Value{Kind: event.Unavailable}
+		}
+	}
+}
+
+// gone appends what an event that deletes its row becomes in a table: only its key has values, and its version, where it has one.
+func (t *tableDecoder) gone(p *Part, rec *sink.Record, sc *scratch) *Fault {
+	first := len(p.Cells)
+	for range t.Columns {
+		p.Cells = append(p.Cells, Cell{Len: CellAbsent})
+	}
+	for i, k := range t.Key {
+		x, r := t.keyOfGone(i, p, rec, sc)
+		if r != nil {
+			return faultOf(t.Columns[k].Name, r)
+		}
+		p.Cells[first+k] = x
+	}
+	row := Row{text: p.Began.text, Record: int32(len(p.Records) - 1), Table: t.index, First: int32(first), Tombstone: true}
+	if t.Version >= 0 && sc.d.envelope.trusted(&t.Columns[t.Version].Source) {
+		x, r := readCell(&t.Columns[t.Version], p, rec, t.columnAt[t.Version], sc)
+		if r != nil {
+			return faultOf(t.Columns[t.Version].Name, r)
+		}
+		if x.Len >= 0 {
+			p.Cells[first+t.Version] = x
+			row.Versioned = t.VersionedDeletes
+		}
+	}
+	if len(t.Soft) > 0 {
+		row.Tombstone, row.Versioned = false, false
+		for i := range t.Soft {
+			c := t.Columns[t.Soft[i].Column]
+			c.Source = t.Soft[i].Source
+			x, r := readCell(&c, p, rec, t.softAt[i], sc)
+			if r == nil && x.Len < 0 {
+				r = pgtext.Refuse(pgtext.NoValue, "the event that deletes the row has no value for this column, which says that it is deleted")
+			}
+			if r != nil {
+				return faultOf(c.Name, r)
+			}
+			p.Cells[first+t.Soft[i].Column] = x
+		}
+	}
+	return p.AddRow(t.Table, row, sc.d.Limit)
+}
+
+// keyOfGone is the i-th column of the key of a row that an event deletes: what the record's key says, if it is to, else what the event
+// says, or the row as it was.
+func (t *tableDecoder) keyOfGone(i int, p *Part, rec *sink.Record, sc *scratch) (Cell, *pgtext.Refusal) {
+	k := t.Key[i]
+	c := t.Columns[k]
+	for n := range 3 {
+		at := t.columnAt[k]
+		switch {
+		case n == 0 && (len(t.RecordKey) == 0 || rec.Key == nil), n == 2 && len(t.beforeAt) != len(t.Key):
+			continue
+		case n == 0:
+			c.Source, at = t.RecordKey[i], t.keyAt[i]
+		case n == 1:
+			c.Source = t.Columns[k].Source
+		case n == 2:
+			at = t.beforeAt[i]
+		}
+		x, r := readCell(&c, p, rec, at, sc)
+		if x.Len == cellUnavailable {
+			x, r = t.withheld(k)
+		}
+		if r != nil || x.Len >= 0 {
+			return x, r
+		}
+	}
+	return Cell{}, pgtext.Refuse(pgtext.NoValue, "nothing in the event that deletes the row, or in the record's key, has a value for this column of the key")
+}
+
+// placeholder is what stands in the place of a value that the source has and did not send.
+type placeholder string
+
+func (p placeholder) is(v *event.Value) bool {
+	return v.Kind == event.String && len(v.Raw) == len(p)+2 && string(v.Raw[1:len(v.Raw)-1]) == string(p)
+}
