@@ -121,7 +121,7 @@ func (p *Params) flags(events []Event, n int) {
 		at := len(b)
 		b = append(b, make([]byte, size)...)
 		for i := range n {
-			if events[k].Cell(i).Len != decode.CellAbsent {
+			if events[k].Cell(i).Given() {
 				b[at+i/8] |= 1 << (i % 8)
 			}
 		}
@@ -252,9 +252,16 @@ func (e *Event) Version() []byte {
 // Arrays are the tables of children whose array the event has.
 func (e *Event) Arrays() uint16 { return e.Part.Rows[e.Row].Arrays }
 
+// Tombstone reports whether the event has a key alone, and perhaps a version: its row goes.
 func (e *Event) Tombstone() bool { return e.Part.Rows[e.Row].Tombstone }
 
-// Deletes reports whether the event is a tombstone that deletes its row of the table.
+// Versioned reports of a tombstone whether it has a version that counts.
+func (e *Event) Versioned() bool { return e.Part.Rows[e.Row].Versioned }
+
+// Withheld reports whether the source withheld values of the event, which therefore needs a row.
+func (e *Event) Withheld() bool { return e.Part.Rows[e.Row].Withheld }
+
+// Deletes reports whether the event deletes its row of the table.
 func (e *Event) Deletes(t *tables.Table) bool { return t.Strategy == sink.Upsert && e.Tombstone() }
 
 func (e *Event) Offset() int64 { return e.Part.Records[e.Part.Rows[e.Row].Record].Offset }

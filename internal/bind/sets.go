@@ -12,9 +12,12 @@ import (
 // reused: what it returned is good until the next Split or Forget.
 type Sets struct{ groups map[string]*[]Event }
 
-// Tombstones is the name of the set of those that delete their row. The other sets are named by a mark for each column:
-// see [statement.ShapeOf].
-const Tombstones = "-"
+// Names of the sets of events that delete their row, without a version of their own and with one. The other sets are named by a mark for
+// each column: see [statement.ShapeOf].
+const (
+	Tombstones       = "-"
+	VersionedDeletes = "="
+)
 
 // maxGroups bounds the sets whose buffers are kept.
 const maxGroups = 32
@@ -32,10 +35,17 @@ func (s *Sets) Split(t *tables.Table, events []Event) {
 		name := marks
 		if events[i].Deletes(t) {
 			name = []byte(Tombstones)
+			if events[i].Versioned() {
+				name = []byte(VersionedDeletes)
+			}
 		} else {
 			for k := range marks {
-				marks[k] = statement.Present
-				if events[i].Cell(k).Len == decode.CellAbsent {
+				switch x := events[i].Cell(k); {
+				case x.Given():
+					marks[k] = statement.Present
+				case x.Len == decode.CellUnavailable:
+					marks[k] = statement.Withheld
+				default:
 					marks[k] = statement.Absent
 				}
 			}
@@ -49,11 +59,11 @@ func (s *Sets) Split(t *tables.Table, events []Event) {
 	}
 }
 
-// Names returns the sets that have events, without that of tombstones: the fullest first, always in the same order.
+// Names returns the sets that have events, without those that delete: the fullest first, always in the same order.
 func (s *Sets) Names() []string {
 	var names []string
 	for name, group := range s.groups {
-		if name != Tombstones && len(*group) > 0 {
+		if name != Tombstones && name != VersionedDeletes && len(*group) > 0 {
 			names = append(names, name)
 		}
 	}

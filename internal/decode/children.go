@@ -53,7 +53,7 @@ func (c *childDecoder) rows(p *Part, rec *sink.Record, sc *scratch, parent *Row)
 				continue
 			}
 			x, r := c.cell(p, rec, i, n, &element, values, sc, parent)
-			if x.Len == cellUnavailable {
+			if x.Len == CellUnavailable {
 				x, r = c.withheld(i)
 			}
 			if r != nil {

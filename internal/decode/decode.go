@@ -218,6 +218,7 @@ func (t *tableDecoder) take(p *Part, rec *sink.Record, sc *scratch, op operation
 func (t *tableDecoder) row(p *Part, rec *sink.Record, sc *scratch) *Fault {
 	first := len(p.Cells)
 	p.Cells = room(p.Cells, len(t.Columns))
+	withheld := false
 	for i := range t.Columns {
 		c := &t.Columns[i]
 		if c.Computed != nil {
@@ -229,8 +230,9 @@ func (t *tableDecoder) row(p *Part, rec *sink.Record, sc *scratch) *Fault {
 			continue
 		}
 		x, r := readCell(c, p, rec, t.columnAt[i], sc)
-		if x.Len == cellUnavailable {
+		if x.Len == CellUnavailable {
 			x, r = t.withheld(i)
+			withheld = true
 		}
 		if r != nil {
 			return faultOf(c.Name, r)
@@ -242,7 +244,7 @@ func (t *tableDecoder) row(p *Part, rec *sink.Record, sc *scratch) *Fault {
 	}
 	Compute(t.Table, p.Cells[first:])
 	own := len(p.Rows)
-	if f := p.AddRow(t.Table, Row{text: p.Began.text, Record: int32(len(p.Records) - 1), Table: t.index, First: int32(first)}, sc.d.Limit); f != nil {
+	if f := p.AddRow(t.Table, Row{text: p.Began.text, Record: int32(len(p.Records) - 1), Table: t.index, First: int32(first), Withheld: withheld}, sc.d.Limit); f != nil {
 		return f
 	}
 	for i := range t.childDecoders {
@@ -268,7 +270,7 @@ func (t *tableDecoder) tombstone(p *Part, rec *sink.Record, sc *scratch) *Fault 
 		c := t.Columns[k]
 		c.Source = t.RecordKey[i]
 		x, r := readCell(&c, p, rec, t.keyAt[i], sc)
-		if x.Len == cellUnavailable {
+		if x.Len == CellUnavailable {
 			x, r = t.withheld(k)
 		}
 		if r == nil && x.Len < 0 {
@@ -331,7 +333,7 @@ func readValue(c *tables.Column, p *Part, v *event.Value) (Cell, *pgtext.Refusal
 	case event.Null: // in jsonb, too
 		return Cell{Len: CellNull}, nil
 	case event.Unavailable:
-		return Cell{Len: cellUnavailable}, nil
+		return Cell{Len: CellUnavailable}, nil
 	}
 	start := len(p.Text)
 	var r *pgtext.Refusal
@@ -340,13 +342,13 @@ func readValue(c *tables.Column, p *Part, v *event.Value) (Cell, *pgtext.Refusal
 }
 
 // withheld is what a value becomes that is there and that the source withheld. The column stays as it is, as if the event
-// lacked it (rule 16), which a row that is made for the event can't do: such a record is refused, where that is known
-// here. In an upsert table an event may still make a row, in which the column has its default.
+// lacked it (rule 16), which a row that is made for the event can't do: such a record is refused, here where that is known
+// here, and else by the statement that finds no row.
 func (t *tableDecoder) withheld(i int) (Cell, *pgtext.Refusal) {
 	if t.Strategy != sink.Upsert || i == t.Version || slices.Contains(t.Key, i) {
-		return Cell{}, pgtext.Refuse(unavailable, "the event does not have the value: its source withheld it (unavailable)")
+		return Cell{}, pgtext.Refuse(Unavailable, "the event does not have the value: its source withheld it (unavailable)")
 	}
-	return Cell{Len: CellAbsent}, nil
+	return Cell{Len: CellUnavailable}, nil
 }
 
 // rawBytes returns what a raw source gives; ok is false if the record has no such
@@ -369,7 +371,7 @@ func Compute(t *tables.Table, cells []Cell) {
 			continue
 		}
 		cells[i] = Cell{}
-		if slices.ContainsFunc(c.Inputs, func(k int) bool { return cells[k].Len == CellAbsent }) {
+		if slices.ContainsFunc(c.Inputs, func(k int) bool { return !cells[k].Given() }) {
 			cells[i].Len = CellAbsent
 		}
 	}

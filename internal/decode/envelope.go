@@ -199,7 +199,7 @@ func (t *tableDecoder) keyOfGone(i int, p *Part, rec *sink.Record, sc *scratch) 
 			at = t.beforeAt[i]
 		}
 		x, r := readCell(&c, p, rec, at, sc)
-		if x.Len == cellUnavailable {
+		if x.Len == CellUnavailable {
 			x, r = t.withheld(k)
 		}
 		if r != nil || x.Len >= 0 {

@@ -46,6 +46,7 @@ type Row struct {
 	First     int32 // index into Part.cells of the first column's cell
 	Tombstone bool  // the row goes: only the key columns' cells are set
 	Versioned bool  // of a tombstone: its version is set, too, and counts (rule 11)
+	Withheld  bool  // the source withheld values: the row has to be there
 	// Arrays has a bit for each table of children whose array the event has. Their rows follow.
 	Arrays uint16
 }
@@ -110,12 +111,15 @@ const (
 	CellNull   = -1 // SQL NULL
 	CellAbsent = -2 // the event does not have the field: the column stays as it is
 
-	// cellUnavailable is a value that the source withheld. No part holds it: see tableDecoder.withheld.
-	cellUnavailable = -3
+	// CellUnavailable is a value that the source has and withheld: the column stays as it is, and there has to be a row.
+	CellUnavailable = -3
 )
 
-// unavailable is the code of a record that lacks a value which its source withheld, and can't do without.
-const unavailable = "ONS30"
+// Given reports whether the event says what the column is: a text, or null.
+func (x Cell) Given() bool { return x.Len >= CellNull }
+
+// Unavailable is the code of a record that lacks a value which its source withheld, and can't do without.
+const Unavailable = "ONS30"
 
 // Fault says why a record can't become rows: it goes to the dead letters whole.
 type Fault struct {

@@ -212,7 +212,7 @@ func (t *transaction) mayBeLate(p *decode.Part, record int32) bool {
 
 // lacks reports whether an event has not all the columns that events fill.
 func lacks(tb *table, p *decode.Part, r *decode.Row) bool {
-	return slices.ContainsFunc(p.Cells[r.First:int(r.First)+len(tb.Columns)], func(c decode.Cell) bool { return c.Len == decode.CellAbsent })
+	return slices.ContainsFunc(p.Cells[r.First:int(r.First)+len(tb.Columns)], func(c decode.Cell) bool { return !c.Given() })
 }
 
 // inTime returns a *lateError, marked as the record's fault, if what is being applied is one record and comes too late.

@@ -161,9 +161,9 @@ func (how reading) reads(tb *table, r *decode.Row, i int, x decode.Cell) bool {
 	case r.Tombstone && !tb.IsKey(i):
 		return false
 	case c.Computed != nil:
-		return x.Len != decode.CellAbsent
+		return x.Given()
 	case x.Len >= 0:
 		return true
 	}
-	return how.nulls && (x.Len == decode.CellNull || x.Len == decode.CellAbsent && !c.HasDefault)
+	return how.nulls && (x.Len == decode.CellNull || !x.Given() && !c.HasDefault)
 }

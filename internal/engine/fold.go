@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/oncesink/oncesink/internal/bind"
-	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -21,7 +20,7 @@ import (
 //   - The one that wins replaces the other if it has all its fields; otherwise it
 //     starts the next round, over what the other wrote (rule 16).
 //   - A tombstone waits for the events before it, whose version it keeps, and the
-//     events after it wait for the tombstone.
+//     events after it wait for the tombstone. So does a deletion with a version.
 //   - With a delete memory, events of different partitions stay apart: which of
 //     them a remembered tombstone holds back is a question for each alone.
 func (t *table) fold(events []bind.Event, rounds [][]bind.Event) [][]bind.Event {
@@ -79,7 +78,7 @@ const (
 func (t *table) merge(last, e *bind.Event) merged {
 	same := last.Part.Claim.Source == e.Part.Claim.Source
 	if last.Tombstone() || e.Tombstone() {
-		if last.Tombstone() && e.Tombstone() && same {
+		if last.Tombstone() && e.Tombstone() && same && last.Versioned() == e.Versioned() && (!e.Versioned() || t.order(last, e) < 0) {
 			return covers
 		}
 		return follows
@@ -97,7 +96,7 @@ func (t *table) merge(last, e *bind.Event) merged {
 		return loses
 	}
 	for i := range t.Filled() {
-		if e.Cell(i).Len == decode.CellAbsent && last.Cell(i).Len != decode.CellAbsent {
+		if !e.Cell(i).Given() && last.Cell(i).Given() {
 			return follows
 		}
 	}
@@ -107,7 +106,7 @@ func (t *table) merge(last, e *bind.Event) merged {
 	return covers
 }
 
-// order compares two upserts of a key by the order of the guard. Without engine
+// order compares two events of a key that have their versions by the order of the guard. Without engine
 // columns the order of arrival decides between equal versions.
 func (t *table) order(last, e *bind.Event) int {
 	if t.Version >= 0 {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/oncesink/oncesink/internal/bind"
-	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/sink"
@@ -116,8 +115,11 @@ func (t *table) route(n int) route {
 
 // whole reports whether the event alone can make a row.
 func whole(t *tables.Table, e *bind.Event) bool {
+	if e.Withheld() {
+		return false
+	}
 	for _, i := range t.Required {
-		if e.Cell(i).Len == decode.CellAbsent {
+		if !e.Cell(i).Given() {
 			return false
 		}
 	}

@@ -35,7 +35,7 @@ func (t *table) uniform(events []bind.Event) error {
 			return &NotUniformError{t.Title(), "an event deletes"}
 		}
 		for k := range t.Filled() {
-			if (e.Cell(k).Len == decode.CellAbsent) == (t.Stage.Set[k] == statement.Present) {
+			if !e.Cell(k).Given() == (t.Stage.Set[k] == statement.Present) {
 				return &NotUniformError{t.Title(), fmt.Sprintf("some events have a value for %s and some don't", t.Columns[k].Name)}
 			}
 		}
@@ -47,7 +47,7 @@ func (t *table) uniform(events []bind.Event) error {
 func (w *writer) noteFilled(t *table, events []bind.Event) {
 	names := make([]string, 0, len(t.Columns))
 	for k := range t.Filled() {
-		if slices.ContainsFunc(events, func(e bind.Event) bool { return !e.Tombstone() && e.Cell(k).Len != decode.CellAbsent }) {
+		if slices.ContainsFunc(events, func(e bind.Event) bool { return !e.Tombstone() && e.Cell(k).Given() }) {
 			names = append(names, t.Columns[k].Name)
 		}
 	}
@@ -145,7 +145,7 @@ func (s *Sink) StageSet(entry string, r sink.Record) string {
 		}
 		set := []byte(strings.Repeat(string(statement.Absent), len(t.Filled())))
 		for k := range set {
-			if p.Cells[int(row.First)+k].Len != decode.CellAbsent {
+			if p.Cells[int(row.First)+k].Given() {
 				set[k] = statement.Present
 			}
 		}

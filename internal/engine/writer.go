@@ -132,7 +132,7 @@ func (w *writer) locks(m *plan) {
 	}
 }
 
-// tombstones applies those among events of distinct keys, which are sorted.
+// tombstones applies those among events of distinct keys, which are sorted: all that delete.
 func (w *writer) tombstones(t *table, events []bind.Event) {
 	if !slices.ContainsFunc(events, func(e bind.Event) bool { return e.Deletes(t.Table) }) {
 		return
@@ -142,8 +142,11 @@ func (w *writer) tombstones(t *table, events []bind.Event) {
 	if t.Memory != "" {
 		sql = statement.Remember
 	}
-	gone := w.sets.Of(bind.Tombstones)
-	w.run(doing{verb: "write", table: t, gone: len(gone)}, sql, statement.Shape{Columns: t.Key}, gone)
+	gone, versioned := w.sets.Of(bind.Tombstones), w.sets.Of(bind.VersionedDeletes)
+	w.run(doing{verb: "write", table: t, gone: len(gone)}, sql, statement.DeleteShape(t.Table, false), gone)
+	if len(versioned) > 0 {
+		w.run(doing{verb: "write", table: t, gone: len(versioned)}, sql, statement.DeleteShape(t.Table, true), versioned)
+	}
 }
 
 // round writes events of distinct keys, which are sorted, without the tombstones among them.
@@ -151,27 +154,61 @@ func (w *writer) round(t *table, events []bind.Event) {
 	w.sets.Split(t.Table, events)
 	sets := w.sets.Names()
 	if len(sets) > maxSets || len(sets) > 1 && t.learn.ordered.Load() {
-		s := statement.Shape{Columns: flagged(t.Table, sets), Flagged: true}
-		rest := events[:0:0]
-		for i := range events {
-			if !events[i].Tombstone() {
-				rest = append(rest, events[i])
-			}
-		}
-		w.statement(t, statement.Update, s, rest)
-		w.statement(t, statement.InsertRest, s, rest)
-		w.statement(t, statement.Update, s, rest)
+		w.flagged(t, events, sets)
 		return
 	}
 	for _, set := range sets {
-		s := statement.ShapeOf(t.Table, set)
+		s, events := statement.ShapeOf(t.Table, set), w.sets.Of(set)
 		if statement.Complete(t.Table, s) {
 			s.Winning = w.winning
-			w.statement(t, statement.Upsert, s, w.sets.Of(set))
+			w.statement(t, statement.Upsert, s, events)
 			continue
 		}
-		w.statement(t, statement.Update, s, w.sets.Of(set))
-		w.statement(t, statement.InsertRest, s, w.sets.Of(set))
+		w.require(t, s, events)
+		w.statement(t, statement.Update, s, events)
+		w.insertRest(t, s, events)
+	}
+}
+
+// flagged writes events of many sets in one form of statement.
+func (w *writer) flagged(t *table, events []bind.Event, sets []string) {
+	s := statement.Shape{Columns: flagged(t.Table, sets), Flagged: true}
+	var rest, whole []bind.Event
+	for i := range events {
+		if !events[i].Tombstone() {
+			rest = append(rest, events[i])
+			if !events[i].Withheld() {
+				whole = append(whole, events[i])
+			}
+		}
+	}
+	for _, set := range sets {
+		w.require(t, statement.ShapeOf(t.Table, set), w.sets.Of(set))
+	}
+	w.statement(t, statement.Update, s, rest)
+	w.statement(t, statement.InsertRest, s, whole)
+	for _, set := range sets {
+		if s := statement.ShapeOf(t.Table, set); len(s.Withheld) > 0 {
+			w.insertRest(t, s, w.sets.Of(set))
+		}
+	}
+	w.statement(t, statement.Update, s, rest)
+}
+
+// require lets the events of a set fail that have no row to leave as it is what their source withheld. What they need to update is looked for
+// afterwards, so that it is not missed.
+func (w *writer) require(t *table, s statement.Shape, events []bind.Event) {
+	if len(s.Withheld) > 0 {
+		looks := statement.LookShape(t.Table)
+		looks.Withheld = s.Withheld
+		w.statement(t, statement.Require, looks, events)
+	}
+}
+
+// insertRest inserts events of a set that have no row. Those that need one have it by now, but in a stage, where it is made of what the table has.
+func (w *writer) insertRest(t *table, s statement.Shape, events []bind.Event) {
+	if len(s.Withheld) == 0 || t.Stage != nil {
+		w.statement(t, statement.InsertRest, s, events)
 	}
 }
 

@@ -278,7 +278,7 @@ func (s *stage) config(j *job) (sink.Config, map[string]*tables.Stage) {
 			continue
 		}
 		t.Name, t.Create = s.quoted(), ""
-		stages[t.Name] = &tables.Stage{Filled: s.filled, Set: s.about.Bulk, Bulk: s.about.Bulk != ""}
+		stages[t.Name] = &tables.Stage{Live: j.layout.Quoted(), Filled: s.filled, Set: s.about.Bulk, Bulk: s.about.Bulk != ""}
 		c.Tables = append(c.Tables, t)
 	}
 	return c, stages

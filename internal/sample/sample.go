@@ -173,7 +173,7 @@ func (t *topicSample) count(p *decode.Part, faults map[int32]decode.Fault) {
 		if !row.Tombstone {
 			n.events++
 			for k := range n.filled {
-				if p.Cells[int(row.First)+k].Len != decode.CellAbsent {
+				if p.Cells[int(row.First)+k].Given() {
 					n.filled[k]++
 				}
 			}

@@ -117,13 +117,23 @@ func (a *attempt) partial(ctx context.Context, topic *topicSample, s statement.S
 				there = append(there, events[i])
 				continue
 			}
-			missing := a.of.Required[slices.IndexFunc(a.of.Required, func(i int) bool { return !slices.Contains(s.Columns, i) })]
-			a.refuse(&events[i], decode.Fault{Table: a.of.Title(), Column: a.of.Columns[missing].Name, Code: notNullViolation,
-				Message: "the event lacks it, and there is no row of its key yet", Plain: true})
+			a.refuse(&events[i], a.noRow(s))
 		}
 		events = events[n:]
 	}
 	return a.some(ctx, a.lax, s, there)
+}
+
+// noRow is the fault of an event that needs a row, and has none.
+func (a *attempt) noRow(s statement.Shape) decode.Fault {
+	f := decode.Fault{Table: a.of.Title(), Plain: true}
+	if len(s.Withheld) > 0 {
+		f.Column, f.Code, f.Message = a.of.Columns[s.Withheld[0]].Name, decode.Unavailable, "the source withheld it, and there is no row of its key yet"
+		return f
+	}
+	missing := a.of.Required[slices.IndexFunc(a.of.Required, func(i int) bool { return !slices.Contains(s.Columns, i) })]
+	f.Column, f.Code, f.Message = a.of.Columns[missing].Name, notNullViolation, "the event lacks it, and there is no row of its key yet"
+	return f
 }
 
 const notNullViolation = "23502"

@@ -37,6 +37,9 @@ var deadLetters string
 //go:embed sql/5_comments.sql
 var comments string
 
+//go:embed sql/6_withheld.sql
+var withheld string
+
 // migrations create the sink's own tables. A released one never changes.
 var migrations = []string{`create table oncesink.dead_letters (
 	sink_group text collate "C" not null,
@@ -57,7 +60,7 @@ var migrations = []string{`create table oncesink.dead_letters (
 	status text not null default 'new',
 	recorded_at timestamptz not null default now(),
 	primary key (sink_group, topic_id, partition, "offset")
-);`, textOf, stampFunction, deadLetters, comments}
+);`, textOf, stampFunction, deadLetters, comments, withheld}
 
 // Init creates what the sink needs beside the ledger, which must be there: the dead-letter table,
 // missing target tables that have a Create statement, the engine columns of

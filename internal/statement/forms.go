@@ -59,15 +59,22 @@ func Forms(t *tables.Table) []Form {
 	add("upsert winners", Upsert(t, winners), t, winners)
 	add("update", Update(t, all), t, all)
 	add("insert rest", InsertRest(t, all), t, all)
+	add("require", Require(t, LookShape(t)), t, LookShape(t))
 	add("update flagged", Update(t, flagged), t, flagged)
 	add("insert rest flagged", InsertRest(t, flagged), t, flagged)
 	switch {
 	case t.Memory != "":
 		lock := []int32{LockClass, t.Lock}
 		add("remember", Remember(t, keys), t, keys)
+		if t.VersionedDeletes {
+			add("remember version", Remember(t, DeleteShape(t, true)), t, DeleteShape(t, true))
+		}
 		forms = append(forms, Form{Name: "lock", SQL: Lock(t, false), Keys: lock}, Form{Name: "lock alone", SQL: Lock(t, true), Keys: lock})
-	case len(t.RecordKey) > 0 && !t.IgnoreTombstones:
+	case t.Deletes:
 		add("delete", Delete(t, keys), t, keys)
+		if t.VersionedDeletes {
+			add("delete version", Delete(t, DeleteShape(t, true)), t, DeleteShape(t, true))
+		}
 	}
 	return forms
 }

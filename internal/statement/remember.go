@@ -2,44 +2,46 @@ package statement
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/tables"
 )
 
-// Remember applies tombstones to a table with a delete memory (rule 13). A
-// tombstone that is the latest of its key is remembered. It deletes the row if it
-// comes after the row's event and is not an old one seen again; the offset order
-// within a partition always stands. The memory takes the deleted row's version
-// (rule 11), and nothing lowers what it holds. A set of children is deleted with the row, or if
-// it comes before the tombstone as a deleted row would. The transaction holds the table's advisory lock
+// DeleteShape has the columns that a deletion has values for: those of the key, and its version if it carries one.
+func DeleteShape(t *tables.Table, versioned bool) Shape {
+	s := Shape{Columns: t.Key}
+	if versioned {
+		s.Columns = append(slices.Clone(t.Key), t.Version)
+	}
+	return s
+}
+
+// versioned reports whether a shape of deletions has their version.
+func versioned(t *tables.Table, s Shape) bool {
+	return t.Version >= 0 && slices.Contains(s.Columns, t.Version)
+}
+
+// Remember applies deletions to a table with a delete memory (rule 13): tombstones, or those that carry a version. A
+// set of children is deleted with the row, or if
+// it comes before the deletion as a deleted row would. The transaction holds the table's advisory lock
 // alone, so that what the snapshot shows cannot change underneath.
 //
-// It answers with one row: how many tombstones did something, and how many of those met no row.
+// It answers with one row: how many deletions did something, and how many of those met no row.
 func Remember(t *tables.Table, s Shape) string {
+	r := tombstone(t)
+	if versioned(t, s) {
+		r = versionedDelete(t)
+	}
 	key := pgname.Quote(t.Columns[t.Key[0]].Name)
-	version, deleted, value, raised := "", "", "", ""
-	if t.Version >= 0 {
-		v := pgname.Quote(t.Columns[t.Version].Name)
-		version = v + ", "
-		deleted = "t." + v + " as _oncesink_version,\n         "
-		value = "case when s.deletes then s._oncesink_version end, "
-		raised = fmt.Sprintf("%s = greatest(m.%s, excluded.%s),\n       ", v, v, v)
-	}
-	latest := fmt.Sprintf("m.%s is null or (%s) > (%s)", key, Place("e", false), Place("m", true))
-	// deletes is whether a tombstone comes after the event that wrote a row of the target, or brought a set.
-	deletes := func(r string) string {
-		return fmt.Sprintf("%s.%s is not null and (%s) > (%s)\n         and (%s or e.%s = %s.%s)",
-			r, key, Place("e", false), Place(r, true), latest, tables.SourceColumn, r, tables.SourceColumn)
-	}
 	var b, joins strings.Builder
 	b.WriteString("with e as materialized ")
 	eventRows(t, &b, s, true)
-	fmt.Fprintf(&b, ", s as materialized (\n  select e.*, %st.%s is null as rowless,\n         %s as latest,\n         %s as deletes", deleted, key, latest, deletes("t"))
+	fmt.Fprintf(&b, ", s as materialized (\n  select e.*, %st.%s is null as rowless,\n         %s as latest,\n         %s as deletes", r.carried, key, r.latest, r.deletes("t"))
 	for i, c := range t.Children {
 		set := fmt.Sprintf("s%d", i+1)
-		fmt.Fprintf(&b, ",\n         %s as deletes_%s", deletes(set), set)
+		fmt.Fprintf(&b, ",\n         %s as deletes_%s", r.deletes(set), set)
 		fmt.Fprintf(&joins, "\n    left join %s %s on %s", c.SetsTable, set, SameKey(t, set, "e"))
 	}
 	fmt.Fprintf(&b, "\n    from e left join %s t on %s left join %s m on %s%s\n", t.Quoted(), SameKey(t, "t", "e"), t.Memory, SameKey(t, "m", "e"), joins.String())
@@ -49,12 +51,71 @@ func Remember(t *tables.Table, s Shape) string {
 		fmt.Fprintf(&b, ", d%d as (\n  delete from %s c using s where %s and %s\n)", i+1, c.Quoted(), goes, ofParent(c, "c", "s"))
 		fmt.Fprintf(&b, ", s%d as (\n  delete from %s m using s where %s and %s\n)", i+1, c.SetsTable, goes, SameKey(t, "m", "s"))
 	}
-	fmt.Fprintf(&b, ", m as (\n  insert into %s as m (%s, %s%s, %s)\n", t.Memory, keyList(t, ""), version, tables.SourceColumn, tables.OffsetColumn)
-	fmt.Fprintf(&b, "  select %s, %ss.%s, s.%s\n    from s where s.latest or s.deletes order by s._oncesink_n\n", keyList(t, "s"), value, tables.SourceColumn, tables.OffsetColumn)
-	later := fmt.Sprintf("(%s) > (%s)", Place("excluded", false), Place("m", true))
-	fmt.Fprintf(&b, "      on conflict (%s) do update set %s", keyList(t, ""), raised)
-	fmt.Fprintf(&b, "%s = case when %s then excluded.%s else m.%s end,\n       ", tables.SourceColumn, later, tables.SourceColumn, tables.SourceColumn)
-	fmt.Fprintf(&b, "%s = case when %s then excluded.%s else m.%s end\n)\n", tables.OffsetColumn, later, tables.OffsetColumn, tables.OffsetColumn)
-	b.WriteString("select count(*), count(*) filter (where s.rowless) from s where s.latest or s.deletes")
+	names, values, sets := "", "", ""
+	if t.Version >= 0 {
+		v := pgname.Quote(t.Columns[t.Version].Name)
+		names, values = v+", ", r.version+", "
+		sets = fmt.Sprintf("%s = greatest(m.%s, excluded.%s),\n       ", v, v, v)
+	}
+	fmt.Fprintf(&b, ", m as (\n  insert into %s as m (%s, %s%s, %s%s)\n", t.Memory, keyList(t, ""), names, tables.SourceColumn, tables.OffsetColumn, r.flagName)
+	fmt.Fprintf(&b, "  select %s, %ss.%s, s.%s%s\n    from s where s.latest or s.deletes order by s._oncesink_n\n", keyList(t, "s"), values, tables.SourceColumn, tables.OffsetColumn, r.flag)
+	fmt.Fprintf(&b, "      on conflict (%s) do update set %s", keyList(t, ""), sets)
+	fmt.Fprintf(&b, "%s = case when %s then excluded.%s else m.%s end,\n       ", tables.SourceColumn, r.later, tables.SourceColumn, tables.SourceColumn)
+	fmt.Fprintf(&b, "%s = case when %s then excluded.%s else m.%s end", tables.OffsetColumn, r.later, tables.OffsetColumn, tables.OffsetColumn)
+	if t.VersionedDeletes {
+		fmt.Fprintf(&b, ",\n       %s = case when %s then excluded.%s else m.%s end", tables.VersionedColumn, r.later, tables.VersionedColumn, tables.VersionedColumn)
+	}
+	b.WriteString("\n)\nselect count(*), count(*) filter (where s.rowless) from s where s.latest or s.deletes")
 	return b.String()
+}
+
+// remembering is what a kind of deletion does to a row, a set and the memory, as conditions and expressions of the statement.
+type remembering struct {
+	carried  string                // columns that s has besides
+	latest   string                // the memory takes it, whatever becomes of the row
+	deletes  func(r string) string // it comes after the event that wrote a row of the target, or brought a set
+	version  string                // that the memory takes
+	later    string                // its place comes instead of the one that the memory has
+	flagName string
+	flag     string
+}
+
+// tombstone: a tombstone that is the latest of its key is remembered. It deletes the row if it
+// comes after the row's event and is not an old one seen again; the offset order
+// within a partition always stands. The memory takes the deleted row's version
+// (rule 11), and nothing lowers what it holds.
+func tombstone(t *tables.Table) (r remembering) {
+	key := pgname.Quote(t.Columns[t.Key[0]].Name)
+	if t.Version >= 0 {
+		r.carried = "t." + pgname.Quote(t.Columns[t.Version].Name) + " as _oncesink_version,\n         "
+		r.version = "case when s.deletes then s._oncesink_version end"
+	}
+	r.latest = fmt.Sprintf("m.%s is null or (%s) > (%s)", key, Place("e", false), Place("m", true))
+	r.deletes = func(row string) string {
+		return fmt.Sprintf("%s.%s is not null and (%s) > (%s)\n         and (%s or e.%s = %s.%s)",
+			row, key, Place("e", false), Place(row, true), r.latest, tables.SourceColumn, row, tables.SourceColumn)
+	}
+	r.later = fmt.Sprintf("(%s) > (%s)", Place("excluded", false), Place("m", true))
+	if t.VersionedDeletes {
+		r.flagName, r.flag = ", "+tables.VersionedColumn, ", false"
+	}
+	return r
+}
+
+// versionedDelete: a deletion with a version is decided as an upsert would be. Where the row stays, it need not be remembered: the row is a
+// later one than whatever comes before the deletion; but for sets, which the row does not stand for. What is remembered without a
+// version keeps its place, if that is a later one: it holds back what came before it in its partition.
+func versionedDelete(t *tables.Table) (r remembering) {
+	key := pgname.Quote(t.Columns[t.Key[0]].Name)
+	r.latest = fmt.Sprintf("(m.%s is null or %s)", key, newer(t, "e", "m"))
+	if len(t.Children) == 0 {
+		r.latest += fmt.Sprintf(" and t.%s is null", key)
+	}
+	r.deletes = func(row string) string {
+		return fmt.Sprintf("%s.%s is not null and %s", row, key, newer(t, "e", row))
+	}
+	r.version = "s." + pgname.Quote(t.Columns[t.Version].Name)
+	r.later = fmt.Sprintf("m.%s and %s or (%s) > (%s)", tables.VersionedColumn, newer(t, "excluded", "m"), Place("excluded", false), Place("m", true))
+	r.flagName, r.flag = ", "+tables.VersionedColumn, ", true"
+	return r
 }

@@ -25,6 +25,8 @@ type Shape struct {
 	Columns []int // indexes into the table's columns, ascending
 	Flagged bool  // columns that are not the key or the version are present by flag
 	Winning bool  // the events are known, or expected, to win: no look before the write
+	// Withheld are columns whose values the source has and did not send: the events need a row (see [Require]), and are none.
+	Withheld []int
 }
 
 // castType is the type that texts of a column are cast to. The length of text and
@@ -111,11 +113,15 @@ func prefix(alias string) string {
 	return alias + "."
 }
 
-// remembered is the condition that no remembered tombstone comes after the
-// event: neither in the order of the guard, nor in the event's own partition.
+// remembered is the condition that no remembered deletion comes after the
+// event: neither in the order of the guard, nor, if it has no version, in the event's own partition.
 func remembered(t *tables.Table) string {
-	return fmt.Sprintf("(select %s and (e.%s <> m.%s or e.%s > m.%s)\n         from %s m where %s) is not false",
-		newer(t, "e", "m"), tables.SourceColumn, tables.SourceColumn, tables.OffsetColumn, tables.OffsetColumn, t.Memory, SameKey(t, "m", "e"))
+	versioned := ""
+	if t.VersionedDeletes {
+		versioned = "m." + tables.VersionedColumn + " or "
+	}
+	return fmt.Sprintf("(select %s and (%se.%s <> m.%s or e.%s > m.%s)\n         from %s m where %s) is not false",
+		newer(t, "e", "m"), versioned, tables.SourceColumn, tables.SourceColumn, tables.OffsetColumn, tables.OffsetColumn, t.Memory, SameKey(t, "m", "e"))
 }
 
 // notOutdone are the conditions of an insert: look before you write, so that events that are
@@ -149,6 +155,7 @@ func insertHead(t *tables.Table, b *strings.Builder, s Shape) {
 			names = append(names, pgname.Quote(t.Columns[i].Name))
 		}
 	}
+	names = append(names, s.withheldNames(t)...)
 	if t.Guarded {
 		names = append(names, tables.SourceColumn, tables.OffsetColumn)
 	}
@@ -174,6 +181,9 @@ func valueList(t *tables.Table, s Shape) string {
 			} // without one the cell is null
 		}
 		out = append(out, v)
+	}
+	for _, name := range s.withheldNames(t) {
+		out = append(out, fmt.Sprintf("(select l.%s from %s l where %s)", name, t.Stage.Live, SameKey(t, "l", "e")))
 	}
 	if t.Guarded {
 		out = append(out, "e."+tables.SourceColumn, "e."+tables.OffsetColumn)
@@ -276,13 +286,48 @@ func InsertRest(t *tables.Table, s Shape) string {
 	return b.String()
 }
 
-// Delete applies tombstones to a table without a guard.
+// Require fails where there is no row for an event of which the source withheld values; but for those that a remembered deletion holds back. In
+// a stage the row may be the table's own, whose values an insert then takes: what was withheld is what the table has.
+func Require(t *tables.Table, s Shape) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "select oncesink.withheld(%s)\n  from ", pgname.Literal(strings.Join(namesOf(t, s.Withheld), ", ")))
+	eventRows(t, &b, s, false)
+	conds := []string{fmt.Sprintf("not exists (select from %s t where %s)", t.Quoted(), SameKey(t, "t", "e"))}
+	if t.Stage != nil {
+		conds = append(conds, fmt.Sprintf("not exists (select from %s l where %s)", t.Stage.Live, SameKey(t, "l", "e")))
+	}
+	if t.Memory != "" {
+		conds = append(conds, remembered(t))
+	}
+	b.WriteString(" e" + where(conds))
+	return b.String()
+}
+
+// withheldNames are the quoted names of columns that an insert into a stage takes from the table.
+func (s *Shape) withheldNames(t *tables.Table) []string {
+	if t.Stage == nil {
+		return nil
+	}
+	return pgname.QuoteAll(namesOf(t, s.Withheld))
+}
+
+func namesOf(t *tables.Table, columns []int) (names []string) {
+	for _, i := range columns {
+		names = append(names, t.Columns[i].Name)
+	}
+	return names
+}
+
+// Delete applies deletions to a table without a guard; those with a version where the row's is not higher.
 func Delete(t *tables.Table, s Shape) string {
 	var b strings.Builder
 	b.WriteString("with e as materialized ")
 	eventRows(t, &b, s, true)
 	b.WriteString(lockedRows(t))
 	fmt.Fprintf(&b, "delete from %s t\n using e join locked using (_oncesink_n)\n where %s", t.Quoted(), SameKey(t, "t", "e"))
+	if n := newer(t, "e", "t"); versioned(t, s) && n != "true" {
+		fmt.Fprintf(&b, "\n   and %s", n)
+	}
 	return b.String()
 }
 
@@ -344,8 +389,9 @@ func Copy(t *tables.Table, s Shape, options string) string {
 
 // Marks of a set of present fields: a text with a mark for each column of a table, in their order.
 const (
-	Present = '1'
-	Absent  = '0'
+	Present  = '1'
+	Absent   = '0'
+	Withheld = '?'
 )
 
 // ShapeOf has the columns that are present in a set. A row of an append table may have none: without the guard's columns
@@ -353,8 +399,11 @@ const (
 func ShapeOf(t *tables.Table, set string) Shape {
 	var s Shape
 	for i := range set {
-		if set[i] == Present {
+		switch set[i] {
+		case Present:
 			s.Columns = append(s.Columns, i)
+		case Withheld:
+			s.Withheld = append(s.Withheld, i)
 		}
 	}
 	if len(s.Columns) == 0 && t.Strategy == sink.Append && !t.Guarded {
@@ -367,7 +416,7 @@ func ShapeOf(t *tables.Table, set string) Shape {
 
 // Complete reports whether an insert of these columns can succeed.
 func Complete(t *tables.Table, s Shape) bool {
-	return !slices.ContainsFunc(t.Required, func(i int) bool { return !slices.Contains(s.Columns, i) })
+	return len(s.Withheld) == 0 && !slices.ContainsFunc(t.Required, func(i int) bool { return !slices.Contains(s.Columns, i) })
 }
 
 // Options of COPY.

@@ -139,6 +139,8 @@ type Finding struct {
 // Stage says of an entry that its table is the stage of another one, which is loaded anew beside that; it lies in
 // schema oncesink.
 type Stage struct {
+	// Live is the quoted name of the table that it is the stage of, whose values stand where the source withheld them.
+	Live string
 	// Bulk: the stage has no index yet: every event becomes a row by COPY, and which row of a
 	// key counts is found afterwards. That is right as long as every event
 	// fills the same columns and none deletes.
