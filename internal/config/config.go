@@ -122,6 +122,40 @@ type Topic struct {
 	// Start is where this topic's partitions begin that have no position yet.
 	// Defaults to the start at the top level.
 	Start Start `yaml:"start,omitempty"`
+	// Format of the values: json; connect-json, which Kafka Connect's JsonConverter writes, with schemas or without; avro or protobuf, with
+	// schemas of a registry. Defaults to json; with the envelopes debezium and flattened to connect-json.
+	Format string `yaml:"format,omitempty" jsonschema:"enum=json,enum=connect-json,enum=avro,enum=protobuf"`
+	// KeyFormat is that of the record keys, where a table reads fields of them. Defaults to json; with the envelopes
+	// debezium and flattened to the format of the values.
+	KeyFormat string `yaml:"key_format,omitempty" jsonschema:"enum=json,enum=connect-json,enum=avro,enum=protobuf"`
+	// Message is the name of the Protobuf message that values are. Defaults to the one that each value's message index says.
+	Message string `yaml:"message,omitempty"`
+	// Envelope around the rows: debezium, flattened (what Debezium's ExtractNewRecordState leaves), maxwell, goldengate, or a map that
+	// describes another. Paths of columns lead into the row, and $envelope.PATH into the event. Defaults to none: an event is a row.
+	Envelope *Envelope `yaml:"envelope,omitempty"`
+}
+
+// Envelope is what events have around a row: a name of one that is known, or a map.
+type Envelope struct {
+	// After is the path of the row as the event leaves it. Defaults to the event itself.
+	After string `yaml:"after,omitempty"`
+	// Before is the path of the row as it was, where a deleted row's key is looked for last. Defaults to nowhere.
+	Before string `yaml:"before,omitempty"`
+	// Op is the path of what has happened. Defaults to none: every event writes its row.
+	Op string `yaml:"op,omitempty"`
+	// Upsert is what op has where the row was written. Defaults to whatever no other list has.
+	Upsert Values `yaml:"upsert,omitempty"`
+	// Delete is what op has where the row was deleted.
+	Delete Values `yaml:"delete,omitempty"`
+	// Ignore is what op has where nothing happened to a row.
+	Ignore Values `yaml:"ignore,omitempty"`
+	// Truncate is what op has where all rows are gone.
+	Truncate Values `yaml:"truncate,omitempty"`
+	// Unavailable is what stands in the place of a value that the source has and did not send: the column stays as it
+	// is. Defaults to none; of debezium and flattened it is __debezium_unavailable_value.
+	Unavailable string `yaml:"unavailable,omitempty"`
+	// Like is a known envelope that this one is, but for what is given: debezium, flattened, maxwell or goldengate. Defaults to none.
+	Like string `yaml:"like,omitempty" jsonschema:"enum=debezium,enum=flattened,enum=maxwell,enum=goldengate"`
 }
 
 // Table maps topics to one target table.
@@ -154,19 +188,30 @@ type Table struct {
 	// Guard is engine (two columns in the table, added by init, make a replay change
 	// nothing) or none (exactly once, but no replay in place). Defaults to engine.
 	Guard string `yaml:"guard,omitempty" jsonschema:"enum=engine,enum=none"`
-	// When says which events are the table's, by what they say at a path: a field such as type, $header.NAME, $key,
-	// $key_json, $key.PATH, $topic or $partition. All conditions have to be met. An event that no table wants is counted, and is
-	// no dead letter. A row whose events stop to meet them stays. Defaults to every event.
+	// When says which events are the table's, by what they say at a path: a field such as type, $envelope.PATH, $schema (the name of the
+	// type that Avro or Protobuf wrote), $header.NAME, $key, $key_json, $key.PATH, $topic or $partition. All conditions have to be met. An event
+	// that no table wants is counted, and is no dead letter. Defaults to every event.
 	When map[string]Condition `yaml:"when,omitempty"`
+	// Otherwise is what an event does that does not meet when: ignore (the row that an earlier event made stays) or delete (it goes, as by a
+	// deletion with the event's version). Defaults to ignore.
+	Otherwise string `yaml:"otherwise,omitempty" jsonschema:"enum=ignore,enum=delete"`
+	// DeleteWhen says which events delete their row, such as {deleted: true}: conditions as in when, all of which have to be
+	// met. Defaults to none.
+	DeleteWhen map[string]Condition `yaml:"delete_when,omitempty"`
+	// SoftDelete maps columns to what an event that deletes the row has for them, such as {deleted_at: $timestamp}: the row stays, and they are
+	// null until then. Tombstones are ignored, unless they are to delete. Defaults to none: deleted rows go.
+	SoftDelete map[string]string `yaml:"soft_delete,omitempty"`
+	// Truncate is what an event does that tells that all rows of the source are gone: refuse (a dead letter) or ignore. Defaults to refuse.
+	Truncate string `yaml:"truncate,omitempty" jsonschema:"enum=refuse,enum=ignore"`
 	// Columns says where a column's value comes from, where that isn't the field of
-	// the same name: a path such as customer.id, or $topic, $partition, $offset,
-	// $timestamp, $key, $key_json, $key.PATH, $header.NAME, $value (the whole event). Of children a path
+	// the same name: a path such as customer.id, which leads into the row where the topic has an envelope, or $topic, $partition, $offset,
+	// $timestamp, $key, $key_json, $key.PATH, $header.NAME, $value (the whole event), $envelope.PATH (a field of the event, not of its row), $schema. Of children a path
 	// leads into the element, and there are $element (the whole), $index (its number, from 1) and
 	// $event.PATH (a field of the event).
 	Columns map[string]Column `yaml:"columns,omitempty"`
 	// RecordKey says how a tombstone names its row: key column to $key (the record key as it is), $key_json
 	// (what it says as JSON: ann, where the key is "ann" with its quotes) or $key.PATH.
-	// Defaults to none: a tombstone becomes a dead letter.
+	// Defaults to none: a tombstone becomes a dead letter. Of topics with the envelope debezium or flattened it is the fields of the key.
 	RecordKey map[string]string `yaml:"record_key,omitempty"`
 	// Tombstones is delete or ignore. Defaults to delete; an append table has a row for each, unless it ignores them.
 	Tombstones string `yaml:"tombstones,omitempty" jsonschema:"enum=delete,enum=ignore"`
@@ -195,7 +240,7 @@ type Values []string
 // Column says where a column's value comes from: a text, which is From, or a map.
 type Column struct {
 	// From is a path such as customer.id, or $topic, $partition, $offset,
-	// $timestamp, $key, $key_json, $key.PATH, $header.NAME, $value. Defaults to the field of
+	// $timestamp, $key, $key_json, $key.PATH, $header.NAME, $value, $envelope.PATH, $schema. Defaults to the field of
 	// the column's name.
 	From string `yaml:"from,omitempty"`
 	// Encoding of a bytea column's text: base64 or hex. json: a text for a json or jsonb column has JSON in it, which is what the

@@ -67,6 +67,16 @@ func (c *Config) ToSink() sink.Config {
 		ForeignKeyWait:    time.Duration(p.ForeignKeyWait),
 		DeadLetters:       sink.DeadLetters(c.DeadLetters),
 	}
+	for name, t := range c.Topics {
+		how := t.toSink()
+		if how == (sink.TopicConfig{}) {
+			continue
+		}
+		if out.Topics == nil {
+			out.Topics = map[string]sink.TopicConfig{}
+		}
+		out.Topics[name] = how
+	}
 	for i := range c.Tables {
 		t := c.Tables[i].toSink()
 		if t.Parent != "" {
@@ -84,12 +94,8 @@ func (t *Table) toSink() sink.TableConfig {
 		Accept: t.Accept,
 		Parent: t.Parent, Each: t.Each, ParentKey: t.ParentKey,
 	}
-	for path, c := range t.When {
-		if out.When == nil {
-			out.When = map[string]sink.Condition{}
-		}
-		out.When[path] = sink.Condition{In: c.In, Not: c.Not, Exists: c.Exists}
-	}
+	out.When, out.DeleteWhen = conditions(t.When), conditions(t.DeleteWhen)
+	out.Otherwise, out.SoftDelete, out.Truncate = sink.Otherwise(t.Otherwise), t.SoftDelete, sink.Truncates(t.Truncate)
 	for name, c := range t.Columns {
 		if out.Columns == nil {
 			out.Columns = map[string]sink.ColumnConfig{}
@@ -102,6 +108,50 @@ func (t *Table) toSink() sink.TableConfig {
 			column.Inputs[input] = sink.InputConfig(in)
 		}
 		out.Columns[name] = column
+	}
+	return out
+}
+
+func conditions(from map[string]Condition) map[string]sink.Condition {
+	if from == nil {
+		return nil
+	}
+	out := map[string]sink.Condition{}
+	for path, c := range from {
+		out[path] = sink.Condition{In: c.In, Not: c.Not, Exists: c.Exists}
+	}
+	return out
+}
+
+// envelopes are those that have a name.
+var envelopes = map[string]func() *sink.Envelope{"debezium": sink.Debezium, "flattened": sink.Flattened, "maxwell": sink.Maxwell, "goldengate": sink.GoldenGate}
+
+func (t *Topic) toSink() sink.TopicConfig {
+	out := sink.TopicConfig{Format: sink.Format(t.Format), KeyFormat: sink.Format(t.KeyFormat), Message: t.Message}
+	e := t.Envelope
+	if e == nil {
+		return out
+	}
+	out.Envelope = &sink.Envelope{}
+	if known := envelopes[e.Like]; known != nil {
+		out.Envelope = known()
+	}
+	x := out.Envelope
+	for _, text := range []struct {
+		given string
+		to    *string
+	}{{e.After, &x.After}, {e.Before, &x.Before}, {e.Op, &x.Op}, {e.Unavailable, &x.Unavailable}} {
+		if text.given != "" {
+			*text.to = text.given
+		}
+	}
+	for _, list := range []struct {
+		given Values
+		to    *[]string
+	}{{e.Upsert, &x.Upsert}, {e.Delete, &x.Delete}, {e.Ignore, &x.Ignore}, {e.Truncate, &x.Truncate}} {
+		if list.given != nil {
+			*list.to = list.given
+		}
 	}
 	return out
 }

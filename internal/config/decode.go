@@ -56,7 +56,7 @@ func (d *decoder) value(path string, n ast.Node, v reflect.Value) {
 	if s, ok := v.Addr().Interface().(scalar); ok {
 		or := ""
 		switch s.(type) {
-		case *Column, *Input, *Values:
+		case *Column, *Input, *Values, *Envelope:
 			or = "map"
 		case *Condition:
 			or = "map"

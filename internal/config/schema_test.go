@@ -59,6 +59,14 @@ func generateSchema(t *testing.T) []byte {
 		*p = reflection.Schema{Description: p.Description, OneOf: append(slices.Clone(value.OneOf), list)}
 	}
 	s.Definitions["Condition"] = &reflection.Schema{Description: condition.Description, OneOf: append(slices.Clone(value.OneOf), list, &condition)}
+	// An envelope is the name of one or a map, whose lists may be one value.
+	envelope := *s.Definitions["Envelope"]
+	for _, name := range []string{"upsert", "delete", "ignore", "truncate"} {
+		p, _ := envelope.Properties.Get(name)
+		*p = reflection.Schema{Description: p.Description, OneOf: append(slices.Clone(value.OneOf), list)}
+	}
+	named, _ := envelope.Properties.Get("like")
+	s.Definitions["Envelope"] = &reflection.Schema{Description: envelope.Description, OneOf: []*reflection.Schema{{Type: "string", Enum: named.Enum}, &envelope}}
 	// "tls:" alone is a section with its defaults.
 	tls := *s.Definitions["TLS"]
 	s.Definitions["TLS"] = &reflection.Schema{Description: tls.Description, OneOf: []*reflection.Schema{{Type: "null"}, &tls}}

@@ -133,6 +133,7 @@ func (v *validator) topics() {
 		if !slices.Contains(known, topic) {
 			v.keyProblem("topics."+topic, "feeds no table%s", Suggest(topic, known))
 		}
+		v.envelope("topics."+topic+".envelope", v.cfg.Topics[topic].Envelope)
 	}
 	for _, topic := range slices.Sorted(maps.Keys(v.cfg.Kafka.Assign)) {
 		path, partitions := "kafka.assign."+topic, v.cfg.Kafka.Assign[topic]
@@ -148,6 +149,17 @@ func (v *validator) topics() {
 			}
 		}
 	}
+}
+
+// envelope checks the name of a known one.
+func (v *validator) envelope(path string, e *Envelope) {
+	if e == nil || e.Like == "" || envelopes[e.Like] != nil {
+		return
+	}
+	if v.given(path + ".like") {
+		path += ".like"
+	}
+	v.problem(path, "is no envelope that is known%s", Suggest(e.Like, slices.Sorted(maps.Keys(envelopes))))
 }
 
 func (v *validator) limits(l *Limits) {

@@ -118,3 +118,6 @@ func (v *Values) set(text string) error { *v = Values{text}; return nil }
 
 // set makes a text the value that there has to be.
 func (c *Condition) set(text string) error { c.In = Values{text}; return nil }
+
+// set makes a text the name of a known envelope.
+func (e *Envelope) set(text string) error { e.Like = text; return nil }

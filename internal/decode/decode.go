@@ -166,7 +166,6 @@ func (d *decoder) rows(p *Part, rec *sink.Record, sc *scratch) *Fault {
 		if r := sc.read(&d.values, rec.Value, rec, sc.values); r != nil {
 			return faultOf("", r)
 		}
-		sc.withhold()
 	}
 	if wanted && op != tombstone {
 		var unknown *Fault
@@ -290,7 +289,7 @@ func readCell(c *tables.Column, p *Part, rec *sink.Record, at int32, sc *scratch
 	start := len(p.Text)
 	var r *pgtext.Refusal
 	switch src := &c.Source; {
-	case src.Meta == source.Field || src.Meta == source.Envelope:
+	case src.OfValue():
 		return readValue(c, p, &sc.values[at])
 	case src.Meta == source.Key && src.Path != "":
 		if rec.Key == nil {

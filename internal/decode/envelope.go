@@ -14,10 +14,8 @@ import (
 // envelope is what a topic's events have around a row: paths into the row are made paths into the event, and what stands at the
 // operation's path tells what has happened.
 type envelope struct {
-	*sink.Envelope         // nil: the event is the row
-	opAt           int32   // the operation's place among the paths into the value; -1 without one
-	within         []int32 // places of paths into the row, where a value may be withheld
-	unavailable    placeholder
+	*sink.Envelope       // nil: the event is the row
+	opAt           int32 // the operation's place among the paths into the value; -1 without one
 }
 
 // row is the path into the event for one into the row.
@@ -52,14 +50,6 @@ func (e *envelope) compile(values *paths) {
 	if e.Envelope == nil {
 		return
 	}
-	if e.Unavailable != "" {
-		e.unavailable = placeholder(e.Unavailable)
-		for i, path := range *values {
-			if e.After == "" || path == e.After || strings.HasPrefix(path, e.After+".") {
-				e.within = append(e.within, int32(i))
-			}
-		}
-	}
 	if e.Op != "" {
 		e.opAt = values.add(e.Op)
 	}
@@ -79,7 +69,7 @@ func (e *envelope) tells(op operation, src *source.Source) bool {
 	switch {
 	case src.Meta == source.Field:
 		return op == upserts || op == nothing || op == deletes && e.trusted(src)
-	case src.Meta == source.Envelope:
+	case src.OfValue():
 		return op != tombstone
 	}
 	return true
@@ -127,16 +117,6 @@ func (sc *scratch) operation() (operation, *Fault) {
 		return 0, &Fault{Code: unknownOperation, Message: "the event has no field " + e.Op + ", which says in its envelope what has happened to the row", Plain: true}
 	}
 	return 0, &Fault{Code: unknownOperation, Message: "the field " + e.Op + " says of the row what the envelope does not know", Plain: true}
-}
-
-// withhold marks the values that the source did not send.
-func (sc *scratch) withhold() {
-	e := &sc.d.envelope
-	for _, i := range e.within {
-		if v := &sc.values[i]; v.Kind > event.Null && e.unavailable.is(v) {
-			*v = event.Value{Kind: event.Unavailable}
-		}
-	}
 }
 
 // gone appends what an event that deletes its row becomes in a table: only its key has values, and its version, where it has one.
@@ -207,11 +187,4 @@ func (t *tableDecoder) keyOfGone(i int, p *Part, rec *sink.Record, sc *scratch) 
 		}
 	}
 	return Cell{}, pgtext.Refuse(pgtext.NoValue, "nothing in the event that deletes the row, or in the record's key, has a value for this column of the key")
-}
-
-// placeholder is what stands in the place of a value that the source has and did not send.
-type placeholder string
-
-func (p placeholder) is(v *event.Value) bool {
-	return v.Kind == event.String && len(v.Raw) == len(p)+2 && string(v.Raw[1:len(v.Raw)-1]) == string(p)
 }

@@ -77,9 +77,6 @@ type Plan struct {
 // Formats are the formats of a topic's values and of its record keys.
 type Formats func(topic string) (values, keys event.Format)
 
-// JSON are the formats of topics whose values are JSON, and whose keys are where a table reads them.
-func JSON(string) (values, keys event.Format) { return fields.JSON{}, fields.JSON{} }
-
 // Compile makes the decoder of each topic. The schemas are those that plans before it have learnt, and those after it
 // will.
 func Compile(m *mapping.Mapping, formats Formats, schemas *Schemas) (*Plan, error) {
@@ -109,6 +106,8 @@ func (d *decoder) compile(m *mapping.Mapping, tables []int32, formats Formats) (
 			return values.add(src.Path)
 		case src.Meta == source.Key && src.Path != "":
 			return keys.add(src.Path)
+		case src.Meta == source.Schema:
+			return values.add(event.SchemaName)
 		case src.Meta == source.KeyJSON:
 			return keys.add("") // the document as a whole
 		}

@@ -22,7 +22,7 @@ func (d *decoder) wants(rec *sink.Record, sc *scratch, ofValue bool, op operatio
 		}
 		for k := range t.When {
 			c := &t.When[k]
-			if sc.unwanted[i] || ofTheValue(&c.Source) != ofValue || op != upserts && !d.envelope.tells(op, &c.Source) {
+			if sc.unwanted[i] || c.Source.OfValue() != ofValue || op != upserts && !d.envelope.tells(op, &c.Source) {
 				continue
 			}
 			met, r := sc.meets(c, t.whenAt[k], rec)
@@ -53,7 +53,7 @@ func (sc *scratch) meetsAll(conditions []tables.Condition, at []int32, rec *sink
 // meets reports whether the record meets a condition; at is the place of its path.
 func (sc *scratch) meets(c *tables.Condition, at int32, rec *sink.Record) (bool, *pgtext.Refusal) {
 	switch src := &c.Source; {
-	case ofTheValue(src):
+	case src.OfValue():
 		return sc.valueMeets(c, &sc.values[at]), nil
 	case src.Meta == source.Topic:
 		sc.text = append(sc.text[:0], rec.Topic...)

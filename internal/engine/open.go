@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/oncesink/oncesink/internal/decode"
+	"github.com/oncesink/oncesink/internal/formats"
 	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/offsets"
@@ -25,7 +26,7 @@ func Open(ctx context.Context, pool *pgxpool.Pool, ledger *offsets.Ledger, cfg s
 type Options struct {
 	// Stages among the tables, by the names of their entries.
 	Stages map[string]*tables.Stage
-	// Formats of the topics. Nil: JSON.
+	// Formats of the topics. Nil: what the configuration says.
 	Formats decode.Formats
 }
 
@@ -36,7 +37,7 @@ func OpenWith(ctx context.Context, pool *pgxpool.Pool, ledger *offsets.Ledger, c
 	}
 	cfg = mapping.WithDefaults(cfg)
 	if o.Formats == nil {
-		o.Formats = decode.JSON
+		o.Formats = formats.Of(cfg.Topics)
 	}
 	s := &Sink{
 		pool: pool, ledger: ledger, cfg: cfg, stages: o.Stages, formats: o.Formats, schemas: &decode.Schemas{}, log: cfg.Logger, compiled: &compiled{},

@@ -61,6 +61,7 @@ func Check(cfg *sink.Config, stages map[string]*tables.Stage) []Problem {
 	c.oneOf("rounding", cfg.Rounding, pgtext.RoundingAllow, pgtext.RoundingRefuse)
 	c.oneOf("postgres.synchronous_commit", cfg.SynchronousCommit, "on", "off")
 	c.letters(&cfg.DeadLetters)
+	c.topicsRead()
 	first := map[string]int{} // entry of each table
 	for i := range cfg.Tables {
 		tc := &cfg.Tables[i]
@@ -149,6 +150,7 @@ func (c *checker) entry(i int) {
 	given := map[string]bool{
 		"topics": len(tc.Topics) > 0, "key": len(tc.Key) > 0, "version": tc.Version != "", "record_key": len(tc.RecordKey) > 0,
 		"parent": tc.Parent != "", "each": tc.Each != "", "parent_key": len(tc.ParentKey) > 0, "guard": tc.Guard != "", "tombstones": tc.Tombstones != "",
+		"when": len(tc.When) > 0, "otherwise": tc.Otherwise != "", "delete_when": len(tc.DeleteWhen) > 0, "soft_delete": len(tc.SoftDelete) > 0, "truncate": tc.Truncate != "",
 	}
 	refuse := func(text, fix string, keys ...string) {
 		for _, key := range keys {
@@ -159,11 +161,12 @@ func (c *checker) entry(i int) {
 	}
 	switch tc.Strategy {
 	case sink.Children:
-		refuse("has no meaning for strategy children, whose parent's event decides", "remove it", "topics", "version", "record_key", "tombstones", "guard")
+		refuse("has no meaning for strategy children, whose parent's event decides", "remove it", "topics", "version", "record_key", "tombstones", "guard",
+			"when", "otherwise", "delete_when", "soft_delete", "truncate")
 		c.children(i)
 	case sink.Append:
 		c.topics()
-		refuse("has no meaning for strategy append, which keeps one row for each event", "remove it", "key", "version", "record_key")
+		refuse("has no meaning for strategy append, which keeps one row for each event", "remove it", "key", "version", "record_key", "otherwise", "delete_when", "soft_delete", "truncate")
 		if tc.Tombstones == sink.DeleteRows {
 			c.add("tombstones", "has no meaning for strategy append, which deletes no row", "remove it, or ignore them")
 		}
@@ -190,28 +193,7 @@ func (c *checker) entry(i int) {
 		c.column(name, tc.Columns[name])
 	}
 	c.sameInputs()
-	c.when()
-}
-
-// when checks which events are the table's.
-func (c *checker) when() {
-	if c.table.Strategy == sink.Children && len(c.table.When) > 0 {
-		c.excess("when", "has no meaning for strategy children, which have their parent's", "remove it")
-		return
-	}
-	for _, path := range slices.Sorted(maps.Keys(c.table.When)) {
-		at, cond := "when."+path, c.table.When[path]
-		src, err := source.Parse(path, "")
-		switch {
-		case err != nil:
-			p := c.excess(at, "is nothing that an event can be asked for", "write a path of fields, $key, $key_json, $key.PATH, $header.NAME, $topic or $partition")
-			p.Given = path
-		case src.Meta == source.Offset || src.Meta == source.Timestamp || src.Meta == source.Value:
-			c.excess(at, "can't be compared", "write a path of fields, $key, $key_json, $key.PATH, $header.NAME, $topic or $partition").Given = path
-		case len(cond.In) == 0 && len(cond.Not) == 0 && cond.Exists == nil:
-			c.add(at, "says nothing", "write a value, a list of them, or {not: [...]} or {exists: true}")
-		}
-	}
+	c.deletions()
 }
 
 var topicName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,249}$`)
@@ -258,9 +240,9 @@ func (c *checker) key() {
 func (c *checker) recordKey() {
 	tc := c.table
 	switch {
-	case tc.Tombstones == sink.IgnoreTombstones && len(tc.RecordKey) > 0:
+	case tc.Tombstones == sink.IgnoreTombstones && len(tc.RecordKey) > 0 && !eventsMayDelete(c.cfg, tc):
 		c.add("record_key", "has no meaning with tombstones: ignore", "")
-	case tc.Tombstones == sink.DeleteRows && len(tc.RecordKey) == 0:
+	case tc.Tombstones == sink.DeleteRows && len(tc.RecordKey) == 0 && deriveRecordKey(c.cfg, tc) == nil:
 		column := "id"
 		if len(tc.Key) > 0 {
 			column = tc.Key[0]

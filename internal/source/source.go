@@ -23,7 +23,7 @@ func (e *Error) Error() string { return fmt.Sprintf("%q %s: %s", e.Text, e.Probl
 
 // ofRecord and ofChild are the sources of any table, and what children have besides.
 var (
-	ofRecord = []string{"$topic", "$partition", "$offset", "$timestamp", "$key", "$key_json", "$key.PATH", "$header.NAME", "$value", "$envelope.PATH"}
+	ofRecord = []string{"$topic", "$partition", "$offset", "$timestamp", "$key", "$key_json", "$key.PATH", "$header.NAME", "$value", "$envelope.PATH", "$schema"}
 	ofChild  = []string{"$element", "$index", "$event.PATH"}
 )
 
@@ -57,6 +57,8 @@ func Parse(from, def string) (Source, error) {
 		return Source{Meta: Value}, nil
 	case "$key":
 		return Source{Meta: Key}, nil
+	case "$schema":
+		return Source{Meta: Schema}, nil
 	case "$key_json":
 		return Source{Meta: KeyJSON}, nil
 	}
@@ -78,6 +80,11 @@ func CheckPath(path string) error {
 		return &Error{Text: path, Problem: "is no path of fields (" + err.Error() + ")", Fix: "write a path such as customer.id"}
 	}
 	return nil
+}
+
+// OfValue reports whether the source gives what a format has read of the value.
+func (s *Source) OfValue() bool {
+	return s.Meta == Field || s.Meta == Envelope || s.Meta == Schema
 }
 
 // Raw reports whether the source gives bytes rather than a JSON value.
@@ -105,6 +112,7 @@ const (
 	Offset
 	Timestamp
 	Envelope // a field of the event, not of the row in it
+	Schema   // the name of the type that the value was written with
 	Event    // of children: a field of the event, not of the element
 	Element  // the element
 	Index    // its number, from 1

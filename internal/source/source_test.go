@@ -26,6 +26,7 @@ func TestParseSource(t *testing.T) {
 		{"$key", "id", Source{Meta: Key}},
 		{"$key.customer.id", "id", Source{Meta: Key, Path: "customer.id"}},
 		{"$header.trace.id", "id", Source{Meta: Header, Header: "trace.id"}},
+		{"$schema", "id", Source{Meta: Schema}},
 		{"$envelope.source.lsn", "id", Source{Meta: Envelope, Path: "source.lsn"}},
 	} {
 		got, err := Parse(tt.from, tt.def)
