@@ -126,9 +126,11 @@ func (e *engine) claim(topic string, partition int32) offsets.Claim {
 // ev is an event as the decoder would hand it over: texts by column.
 type ev struct {
 	offset int64
-	cols   string // "id=1 qty=null name=x": an absent column is not named
+	cols   string // "id=1 qty=null name=x": an absent column is not named; of one that is ? the source withheld the value
 	table  string // of several; default: the first
 	gone   bool   // a tombstone
+	// versioned: a deletion with a version.
+	versioned bool
 	fault  *decode.Fault
 }
 
@@ -183,9 +185,13 @@ func (e *engine) part(topic string, partition int32, evs ...ev) *decode.Part {
 			name, value, _ := strings.Cut(f, "=")
 			values[name] = strings.ReplaceAll(value, "_", " ")
 		}
+		withheld := false
 		for _, col := range e.tables[ti].Columns {
 			value, ok := values[col.Name]
 			switch {
+			case value == "?":
+				part.Cells = append(part.Cells, decode.Cell{Len: decode.CellUnavailable})
+				withheld = true
 			case !ok:
 				part.Cells = append(part.Cells, decode.Cell{Len: decode.CellAbsent})
 			case value == "null":
@@ -198,7 +204,7 @@ func (e *engine) part(topic string, partition int32, evs ...ev) *decode.Part {
 		if !v.gone {
 			decode.Compute(e.tables[ti].Table, part.Cells[first:])
 		}
-		if f := part.AddRow(e.tables[ti].Table, decode.Row{Record: record, Table: int32(ti), First: int32(first), Tombstone: v.gone}, decode.MaxRecordBytes); f != nil {
+		if f := part.AddRow(e.tables[ti].Table, decode.Row{Record: record, Table: int32(ti), First: int32(first), Tombstone: v.gone, Versioned: v.versioned, Withheld: withheld}, decode.MaxRecordBytes); f != nil {
 			part.Truncate()
 			part.Faults = append(part.Faults, *f)
 		}

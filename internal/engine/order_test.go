@@ -43,8 +43,15 @@ var historyTables = []struct {
 	{"versioned, not null", true, 2, false, sink.TableConfig{Version: "v", RecordKey: map[string]string{"id": "$key"}}},
 	{"versioned with memory, flagged", false, 1, true, sink.TableConfig{Version: "v", RecordKey: map[string]string{"id": "$key"}}},
 	{"unversioned, not null, flagged", true, 2, true, sink.TableConfig{RecordKey: map[string]string{"id": "$key"}}},
+	{"deletions with a version", false, 1, false, sink.TableConfig{Version: "v", DeleteWhen: deleteWhen}},
+	{"deletions with a version, keys from several partitions", false, 3, false, sink.TableConfig{Version: "v", DeleteWhen: deleteWhen}},
+	{"deletions with a version, and tombstones", false, 1, false, sink.TableConfig{Version: "v", DeleteWhen: deleteWhen, RecordKey: map[string]string{"id": "$key"}}},
+	{"deletions with a version, and tombstones, flagged", true, 1, true, sink.TableConfig{Version: "v", DeleteWhen: deleteWhen, RecordKey: map[string]string{"id": "$key"}}},
 	{"versioned without tombstones", false, 2, false, sink.TableConfig{Version: "v", Tombstones: "ignore"}},
 }
+
+// deleteWhen makes the table one that has deletions with a version: the events of a history say by themselves which these are.
+var deleteWhen = map[string]sink.Condition{"x": {In: []string{"1"}}}
 
 // Rules 11, 13 and 16: whatever the batch borders, a history leaves the table
 // that applying its events one by one leaves, as a model in Go says; and replays
@@ -105,15 +112,18 @@ type happening struct {
 	offset    int64
 	id        int
 	gone      bool
-	fields    map[string]string // v, a, b, c; absent ones are not there
+	fields    map[string]string // v, a, b, c; absent ones are not there. One that is gone has a version or none
 }
+
+// versioned reports whether it is a deletion with a version.
+func (h happening) versioned() bool { return h.gone && h.fields["v"] != "" }
 
 func (h happening) ev() ev {
 	cols := fmt.Sprintf("id=%d", h.id)
 	for _, f := range slices.Sorted(maps.Keys(h.fields)) {
 		cols += " " + f + "=" + h.fields[f]
 	}
-	return ev{offset: h.offset, cols: cols, gone: h.gone}
+	return ev{offset: h.offset, cols: cols, gone: h.gone, versioned: h.versioned()}
 }
 
 // run writes one random history and returns what is wrong with it.
@@ -135,7 +145,7 @@ func (r *historyRig) run(seed uint64, partitions int32) string {
 			r.e.claim(topic, int32(p))
 		}
 	}
-	m := &model{versioned: r.e.tables[0].Version >= 0, memory: memory != "", notNull: r.notNull, rows: map[int]*modelRow{}, graves: map[int]*grave{}}
+	m := &model{versioned: r.e.tables[0].Version >= 0, versionedDeletes: r.e.tables[0].VersionedDeletes, memory: memory != "", notNull: r.notNull, rows: map[int]*modelRow{}, graves: map[int]*grave{}}
 	var story []string
 	step := func(parts []*decode.Part, batches [][]happening) {
 		r.e.write(parts...)
@@ -216,11 +226,17 @@ func (r *historyRig) random(rnd *rand.Rand, partition int32, offset int64) happe
 		return h
 	}
 	h.fields["v"] = fmt.Sprint(rnd.IntN(5))
+	if r.e.tables[0].VersionedDeletes && rnd.IntN(5) == 0 {
+		h.gone = true
+		return h
+	}
 	for _, f := range []string{"a", "b", "c"} {
-		switch rnd.IntN(5) {
-		case 0, 1, 2:
+		switch rnd.IntN(20) {
+		case 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11:
 			h.fields[f] = fmt.Sprint(rnd.IntN(1000))
-		case 3:
+		case 12:
+			h.fields[f] = "?"
+		case 13, 14, 15:
 			if !r.notNull || f != "c" {
 				h.fields[f] = "null"
 			}
@@ -228,6 +244,9 @@ func (r *historyRig) random(rnd *rand.Rand, partition int32, offset int64) happe
 	}
 	if !r.notNull && rnd.IntN(2) == 0 { // whole events are the rule
 		h.fields["a"], h.fields["b"], h.fields["c"] = "1", "2", "3"
+		if rnd.IntN(8) == 0 {
+			h.fields["b"] = "?"
+		}
 	}
 	return h
 }
@@ -269,6 +288,9 @@ func (r *historyRig) dump(more string) string {
 		if t.Version >= 0 {
 			v = "v"
 		}
+		if t.VersionedDeletes {
+			more += "_oncesink_versioned, "
+		}
 		s += "\nmemory\n" + r.e.db.Lines("select "+more+"id, "+v+", _oncesink_source, _oncesink_offset from "+t.Memory+" order by id")
 	}
 	return s
@@ -276,7 +298,7 @@ func (r *historyRig) dump(more string) string {
 
 // model applies events one by one, as rule 11 says.
 type model struct {
-	versioned, memory, notNull bool
+	versioned, versionedDeletes, memory, notNull bool
 	rows                       map[int]*modelRow
 	graves                     map[int]*grave
 	refused                    int
@@ -289,8 +311,9 @@ type modelRow struct {
 }
 
 type grave struct {
-	v  string // "" null
-	at place3
+	v         string // "" null
+	at        place3
+	versioned bool // of a deletion with a version
 }
 
 // place3 is generation, offset, source.
@@ -301,7 +324,7 @@ func (p place3) after(q place3) bool { return slices.Compare(p[:], q[:]) > 0 }
 func (m *model) apply(h happening, source int32) {
 	at := place3{int64(source) >> offsets.SourceBits, h.offset, int64(source)}
 	row, g := m.rows[h.id], m.graves[h.id]
-	if h.gone {
+	if h.gone && !h.versioned() {
 		m.bury(h, at, row, g)
 		return
 	}
@@ -314,11 +337,33 @@ func (m *model) apply(h happening, source int32) {
 	if row != nil && !newer(row.v, row.at) {
 		return
 	}
-	if g != nil && (!newer(g.v, g.at) || g.at[2] == at[2] && h.offset < g.at[1]) {
+	if h.versioned() {
+		switch wins := g == nil || newer(g.v, g.at); {
+		case row == nil && !wins:
+		case g == nil:
+			m.graves[h.id] = &grave{h.fields["v"], at, true}
+		default:
+			if g.versioned && wins || at.after(g.at) {
+				g.at, g.versioned = at, true
+			}
+			g.v = max(g.v, h.fields["v"])
+		}
+		delete(m.rows, h.id)
 		return
 	}
+	if g != nil && (!newer(g.v, g.at) || !g.versioned && g.at[2] == at[2] && h.offset < g.at[1]) {
+		return
+	}
+	withheld := false
+	for f, v := range h.fields {
+		if v == "?" {
+			withheld = true
+			delete(h.fields, f)
+			defer func() { h.fields[f] = v }()
+		}
+	}
 	if row == nil {
-		if _, ok := h.fields["c"]; m.notNull && !ok {
+		if _, ok := h.fields["c"]; withheld || m.notNull && !ok {
 			m.refused++
 			return
 		}
@@ -337,7 +382,7 @@ func (m *model) bury(h happening, at place3, row *modelRow, g *grave) {
 		m.graves[h.id] = g
 	}
 	if latest {
-		g.at = at
+		g.at, g.versioned = at, false
 	}
 	if deletes {
 		delete(m.rows, h.id)
@@ -366,7 +411,11 @@ func (m *model) dump(memory bool) string {
 			if !m.versioned {
 				v = ""
 			}
-			lines = append(lines, fmt.Sprintf("%d|%s|%d|%d", id, null(v), g.at[2], g.at[1]))
+			line := fmt.Sprintf("%d|%s|%d|%d", id, null(v), g.at[2], g.at[1])
+			if m.versionedDeletes {
+				line = fmt.Sprintf("%.1s|", fmt.Sprint(g.versioned)) + line
+			}
+			lines = append(lines, line)
 		}
 		s += "\nmemory\n" + strings.Join(lines, "\n")
 	}
