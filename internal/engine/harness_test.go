@@ -131,7 +131,7 @@ type ev struct {
 	gone   bool   // a tombstone
 	// versioned: a deletion with a version.
 	versioned bool
-	fault  *decode.Fault
+	fault     *decode.Fault
 }
 
 // json is the event as a document: it is decoded again when a table is altered.

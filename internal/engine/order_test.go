@@ -299,9 +299,9 @@ func (r *historyRig) dump(more string) string {
 // model applies events one by one, as rule 11 says.
 type model struct {
 	versioned, versionedDeletes, memory, notNull bool
-	rows                       map[int]*modelRow
-	graves                     map[int]*grave
-	refused                    int
+	rows                                         map[int]*modelRow
+	graves                                       map[int]*grave
+	refused                                      int
 }
 
 type modelRow struct {

@@ -72,8 +72,9 @@ type Layout struct {
 	Key     []string
 	Version string
 	Guarded bool
-	// Memory is the delete memory's quoted name; empty without one.
-	Memory string
+	// Memory is the delete memory's quoted name; empty without one. VersionedDeletes: it tells which deletions had a version.
+	Memory           string
+	VersionedDeletes bool
 	// Sets is the quoted name of the set memory of a table of children.
 	Sets string
 	// Others are unique indexes and exclusion constraints besides the key.
@@ -96,7 +97,7 @@ func (s *Sink) Layout(entry string) (Layout, bool) {
 	t := m.tables[i]
 	l := Layout{
 		Schema: t.Schema, Name: t.Name, Strategy: t.Strategy, Key: slices.Clone(t.Config.Key), Version: t.Config.Version, Guarded: t.Guarded,
-		Memory: t.Memory, Others: t.Others, Topics: t.Topics, Lock: t.Lock,
+		Memory: t.Memory, VersionedDeletes: t.VersionedDeletes, Others: t.Others, Topics: t.Topics, Lock: t.Lock,
 	}
 	for k := range t.Filled() {
 		l.Columns = append(l.Columns, t.Columns[k].Name)

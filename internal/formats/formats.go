@@ -7,31 +7,16 @@ import (
 	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/event"
 	"github.com/oncesink/oncesink/internal/fields"
+	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/protobuf"
 	"github.com/oncesink/oncesink/sink"
 )
-
-// All are the names of the formats that there are.
-var All = []string{string(sink.JSON), string(sink.ConnectJSON), string(sink.Avro), string(sink.Protobuf)}
 
 // Of returns the formats of topics that a configuration, which was found right, has something to say of, and of all others.
 func Of(topics map[string]sink.TopicConfig) decode.Formats {
 	return func(topic string) (values, keys event.Format) {
 		t := topics[topic]
-		format := t.Format
-		if format == "" {
-			format = sink.JSON
-			if t.Envelope != nil && t.Envelope.RecordKey { // Debezium's, which Kafka Connect writes
-				format = sink.ConnectJSON
-			}
-		}
-		keyFormat := t.KeyFormat
-		if keyFormat == "" {
-			keyFormat = sink.JSON
-			if format == sink.ConnectJSON || format == sink.Avro && t.Envelope != nil && t.Envelope.RecordKey {
-				keyFormat = format
-			}
-		}
+		format, keyFormat := mapping.FormatsOf(t)
 		var withheld *connect.Placeholder
 		if t.Envelope != nil && t.Envelope.Unavailable != "" {
 			withheld, _ = connect.NewPlaceholder(t.Envelope.Unavailable) // the configuration was checked

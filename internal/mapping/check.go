@@ -40,7 +40,7 @@ func checkRelation(r *catalog.Relation, cfg *sink.Config, stage *tables.Stage, p
 
 // mapColumns decides which columns events fill: every one that is not generated
 // or the engine's, from the field of its name unless the configuration says otherwise.
-func mapColumns(t *tables.Table, r *catalog.Relation, cfg sink.TableConfig, ps *Problems) {
+func mapColumns(t *tables.Table, r *catalog.Relation, all *sink.Config, cfg sink.TableConfig, ps *Problems) {
 	for name := range cfg.Columns {
 		switch c := r.Column(name); {
 		case tables.IsEngine(name): // refused by Check
@@ -70,6 +70,9 @@ func mapColumns(t *tables.Table, r *catalog.Relation, cfg sink.TableConfig, ps *
 			continue
 		}
 		c.Encoding, c.Zone, c.Unit = from.Encoding, from.Zone, from.Unit
+		if c.Encoding == "" {
+			c.Encoding = defaultEncoding(&c, all, cfg.Topics)
+		}
 		c.Strict = from.Rounding == pgtext.RoundingRefuse || from.Rounding == "" && t.Strict
 		if from.SQL != "" { // expressions are compiled when all columns are there
 		} else if err := errors.Join(checkColumn(&c), checkRounding(&c, from.Rounding)); err != nil {

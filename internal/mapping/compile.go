@@ -159,7 +159,7 @@ func (m *Mapping) OpenTable(ctx context.Context, tx pgx.Tx, all *sink.Config, cf
 		OID: r.OID, Schema: r.Schema, Name: r.Name, Strategy: cfg.Strategy, Guarded: cfg.Guard != sink.GuardNone, Version: -1,
 		Stage: stage, Strict: all.Rounding == pgtext.RoundingRefuse, IgnoreTombstones: cfg.Tombstones == sink.IgnoreTombstones, Topics: cfg.Topics, Config: cfg, Lock: pgname.LockKey(r.Qualified()),
 	}
-	mapColumns(t, r, cfg, ps)
+	mapColumns(t, r, all, cfg, ps)
 	mapKey(t, r, cfg, ps)
 	mapVersion(t, r, cfg, ps)
 	mapConditions(t, all, cfg, ps)

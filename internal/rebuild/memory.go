@@ -23,6 +23,9 @@ func (j *job) memoryColumns() (key, state []string) {
 	if j.layout.Version != "" {
 		state = append(state, j.layout.Version)
 	}
+	if j.layout.VersionedDeletes {
+		state = append(state, tables.VersionedColumn)
+	}
 	return j.layout.Key, append(state, tables.SourceColumn, tables.OffsetColumn)
 }
 
