@@ -236,6 +236,21 @@ insert into oncesink.schema_version (component, version) values ('sink', 5)
 end if;
 end $oncesink$;
 
+-- sink, version 6
+do $oncesink$ begin
+if not exists (select from oncesink.schema_version where component = 'sink' and version >= 6) then
+execute $migration$
+-- withheld raises what a record is refused for that needs a row: its source withheld the values of these columns.
+create function oncesink.withheld(columns text) returns boolean language plpgsql as $$ begin
+	raise exception 'the source withheld the value of %, and there is no row of the event''s key', columns using errcode = 'ONS30', column = split_part(columns, ', ', 1);
+end $$;
+comment on function oncesink.withheld is 'Internal: refuses an event whose source withheld values, where there is no row.';
+$migration$;
+insert into oncesink.schema_version (component, version) values ('sink', 6)
+    on conflict on constraint schema_version_pkey do update set version = excluded.version;
+end if;
+end $oncesink$;
+
 grant usage on schema oncesink to "nobody";
 grant select, insert, update on oncesink.dead_letters to "nobody";
 grant select on oncesink.dead_letter_stats to "nobody";
