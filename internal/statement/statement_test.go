@@ -33,6 +33,8 @@ var goldens = []struct {
 		sink.TableConfig{Key: []string{"id"}, RecordKey: map[string]string{"id": "$key"}}},
 	{"versioned", `create table t (id bigint primary key, version int, note text)`,
 		sink.TableConfig{Key: []string{"id"}, Version: "version"}},
+	{"versioned_deletes", `create table t (id bigint primary key, version int, note text)`,
+		sink.TableConfig{Key: []string{"id"}, Version: "version", DeleteWhen: map[string]sink.Condition{"deleted": {In: []string{"true"}}}, RecordKey: map[string]string{"id": "$key"}}},
 	{"unguarded", `create table t (id bigint primary key, version int, note text)`,
 		sink.TableConfig{Key: []string{"id"}, Version: "version", Guard: "none", RecordKey: map[string]string{"id": "$key"}}},
 	{"keys_only", `create table t (a int, b int, primary key (a, b))`,

@@ -56,6 +56,14 @@ select e."id", e."sample", e."n", e._oncesink_source, e._oncesink_offset
     on conflict ("id") do update set "sample" = excluded."sample", "n" = excluded."n", _oncesink_source = excluded._oncesink_source, _oncesink_offset = excluded._oncesink_offset
  where (excluded._oncesink_source >> 20, excluded._oncesink_offset, excluded._oncesink_source) > (coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1));
 
+-- require
+select oncesink.withheld('')
+  from (
+  select a.c1::bigint as "id", a.source as _oncesink_source, a."offset" as _oncesink_offset
+  from unnest($1::text[], $2::integer[], $3::bigint[]) as a(c1, source, "offset")
+) e
+ where not exists (select from "public"."t" t where t."id" = e."id");
+
 -- update flagged
 with e as materialized (
   select v.*, (case when id % 2 = 0 then 'A' else 'B' end)::text as "sample"

@@ -58,6 +58,14 @@ select e."ID", e."a""b", e._oncesink_source, e._oncesink_offset
     on conflict ("ID") do update set "a""b" = excluded."a""b", _oncesink_source = excluded._oncesink_source, _oncesink_offset = excluded._oncesink_offset
  where (excluded._oncesink_source >> 20, excluded._oncesink_offset, excluded._oncesink_source) > (coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1));
 
+-- require
+select oncesink.withheld('')
+  from (
+  select a.c1::bigint as "ID", a.source as _oncesink_source, a."offset" as _oncesink_offset
+  from unnest($1::text[], $2::integer[], $3::bigint[]) as a(c1, source, "offset")
+) e
+ where not exists (select from "public"."T x" t where t."ID" = e."ID");
+
 -- update flagged
 with e as materialized (
   select a.c1::bigint as "ID", a.c2::bpchar as "a""b", a.has as _oncesink_has, a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n

@@ -64,6 +64,16 @@ select e."id", e."at", e."day", e._oncesink_source, e._oncesink_offset
     on conflict ("id") do update set "at" = excluded."at", "day" = excluded."day", _oncesink_source = excluded._oncesink_source, _oncesink_offset = excluded._oncesink_offset
  where (excluded._oncesink_source >> 20, excluded._oncesink_offset, excluded._oncesink_source) > (coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1));
 
+-- require
+select oncesink.withheld('')
+  from (
+  select a.c1::bigint as "id", a.source as _oncesink_source, a."offset" as _oncesink_offset
+  from unnest($1::text[], $2::integer[], $3::bigint[]) as a(c1, source, "offset")
+) e
+ where not exists (select from "public"."t" t where t."id" = e."id")
+   and (select (e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1)) and (e._oncesink_source <> m._oncesink_source or e._oncesink_offset > m._oncesink_offset)
+         from "oncesink"."public.t deletes" m where m."id" = e."id") is not false;
+
 -- update flagged
 with e as materialized (
   select v.*, (to_timestamp(ms / 1000.0))::timestamp with time zone as "at", (date '2000-01-01' + days)::date as "day"

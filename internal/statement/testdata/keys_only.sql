@@ -37,6 +37,14 @@ select e."a", e."b"
  where (select false from "public"."t" t where t."a" = e."a" and t."b" = e."b") is not false
     on conflict ("a", "b") do nothing;
 
+-- require
+select oncesink.withheld('')
+  from (
+  select a.c1::integer as "a", a.c2::integer as "b"
+  from unnest($1::text[], $2::text[]) as a(c1, c2)
+) e
+ where not exists (select from "public"."t" t where t."a" = e."a" and t."b" = e."b");
+
 -- insert rest flagged
 insert into "public"."t" as t ("a", "b")
 select e."a", e."b"

@@ -72,6 +72,16 @@ select e."id", e."doc", e._oncesink_source, e._oncesink_offset
     on conflict ("id") do update set "doc" = excluded."doc", _oncesink_source = excluded._oncesink_source, _oncesink_offset = excluded._oncesink_offset
  where (excluded._oncesink_source >> 20, excluded._oncesink_offset, excluded._oncesink_source) > (coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1));
 
+-- require
+select oncesink.withheld('')
+  from (
+  select a.c1::uuid as "id", a.source as _oncesink_source, a."offset" as _oncesink_offset
+  from unnest($1::text[], $2::integer[], $3::bigint[]) as a(c1, source, "offset")
+) e
+ where not exists (select from "public"."t" t where t."id" = e."id")
+   and (select (e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1)) and (e._oncesink_source <> m._oncesink_source or e._oncesink_offset > m._oncesink_offset)
+         from "oncesink"."public.t deletes" m where m."id" = e."id") is not false;
+
 -- update flagged
 with e as materialized (
   select a.c1::uuid as "id", a.c2::jsonb as "doc", a.has as _oncesink_has, a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n

@@ -53,6 +53,14 @@ select e."id", e."version", e."note"
     on conflict ("id") do update set "version" = excluded."version", "note" = excluded."note"
  where (t."version" is null or excluded."version" >= t."version");
 
+-- require
+select oncesink.withheld('')
+  from (
+  select a.c1::bigint as "id", a.c2::integer as "version"
+  from unnest($1::text[], $2::text[]) as a(c1, c2)
+) e
+ where not exists (select from "public"."t" t where t."id" = e."id");
+
 -- update flagged
 with e as materialized (
   select a.c1::bigint as "id", a.c2::integer as "version", a.c3::text as "note", a.has as _oncesink_has, a.n as _oncesink_n

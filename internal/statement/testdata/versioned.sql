@@ -55,6 +55,14 @@ select e."id", e."version", e."note", e._oncesink_source, e._oncesink_offset
     on conflict ("id") do update set "version" = excluded."version", "note" = excluded."note", _oncesink_source = excluded._oncesink_source, _oncesink_offset = excluded._oncesink_offset
  where (t."version" is null or (excluded."version", excluded._oncesink_source >> 20, excluded._oncesink_offset, excluded._oncesink_source) > (t."version", coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1)));
 
+-- require
+select oncesink.withheld('')
+  from (
+  select a.c1::bigint as "id", a.c2::integer as "version", a.source as _oncesink_source, a."offset" as _oncesink_offset
+  from unnest($1::text[], $2::text[], $3::integer[], $4::bigint[]) as a(c1, c2, source, "offset")
+) e
+ where not exists (select from "public"."t" t where t."id" = e."id");
+
 -- update flagged
 with e as materialized (
   select a.c1::bigint as "id", a.c2::integer as "version", a.c3::text as "note", a.has as _oncesink_has, a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n

@@ -72,6 +72,16 @@ select e."id", e."region", e."updated_at", e."amount", e."note", e._oncesink_sou
     on conflict ("id", "region") do update set "updated_at" = excluded."updated_at", "amount" = excluded."amount", "note" = excluded."note", _oncesink_source = excluded._oncesink_source, _oncesink_offset = excluded._oncesink_offset
  where (t."updated_at" is null or (excluded."updated_at", excluded._oncesink_source >> 20, excluded._oncesink_offset, excluded._oncesink_source) > (t."updated_at", coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1)));
 
+-- require
+select oncesink.withheld('')
+  from (
+  select a.c1::bigint as "id", a.c2::character varying as "region", a.c3::timestamp(3) without time zone as "updated_at", a.source as _oncesink_source, a."offset" as _oncesink_offset
+  from unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::bigint[]) as a(c1, c2, c3, source, "offset")
+) e
+ where not exists (select from "public"."t" t where t."id" = e."id" and t."region" = e."region")
+   and (select (m."updated_at" is null or (e."updated_at", e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (m."updated_at", coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1))) and (e._oncesink_source <> m._oncesink_source or e._oncesink_offset > m._oncesink_offset)
+         from "oncesink"."public.t deletes" m where m."id" = e."id" and m."region" = e."region") is not false;
+
 -- update flagged
 with e as materialized (
   select a.c1::bigint as "id", a.c2::character varying as "region", a.c3::timestamp(3) without time zone as "updated_at", a.c4::numeric as "amount", a.c5::text as "note", a.has as _oncesink_has, a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
