@@ -55,6 +55,7 @@ type rig struct {
 	admin   *kadm.Client
 	pool    *pgxpool.Pool
 	tables  []sink.TableConfig
+	topics  map[string]sink.TopicConfig
 	log     *slog.Logger
 	lines   *testLog
 	rand    *rand.Rand
@@ -154,7 +155,7 @@ func value[T any](r *rig, sql string, args ...any) (v T) {
 }
 
 func (r *rig) sink() sink.Config {
-	return sink.Config{Tables: r.tables, ForeignKeyWait: time.Second}
+	return sink.Config{Tables: r.tables, Topics: r.topics, ForeignKeyWait: time.Second}
 }
 
 func (r *rig) consumer() consumer.Config {
