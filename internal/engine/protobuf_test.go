@@ -12,8 +12,6 @@ import (
 
 	"github.com/oncesink/oncesink/internal/decode"
 	payload "github.com/oncesink/oncesink/internal/event"
-	"github.com/oncesink/oncesink/internal/fields"
-	"github.com/oncesink/oncesink/internal/protobuf"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -82,10 +80,10 @@ func TestProtobufValues(t *testing.T) {
 	db := newDatabase(t, `create type status as enum ('NEW', 'SHIPPED')`,
 		`create table o (id bigint primary key, name text default 'd', status status, amount numeric, at timestamptz, took interval, day date, opens time, raw bytea, big numeric(20), ratio float4, maybe int, paid bool, tags text[], labels jsonb, env text, attrs jsonb, color text, mail text, phone text, gone text default 'd')`,
 		"create table lines (order_id bigint, sku text, count int, due timestamptz, primary key (order_id, sku))")
-	e := db.openWith(sink.Config{Tables: []sink.TableConfig{
+	e := db.openWith(sink.Config{Topics: map[string]sink.TopicConfig{"o": {Format: sink.Protobuf}}, Tables: []sink.TableConfig{
 		{Name: "o", Topics: []string{"o"}, Key: []string{"id"}, Columns: map[string]sink.ColumnConfig{"name": {From: "customer.name"}, "env": {From: "labels.env"}, "color": {From: "attrs.color"}, "raw": {Encoding: "hex"}}},
 		{Name: "lines", Strategy: sink.Children, Parent: "o", Each: "lines", Key: []string{"order_id", "sku"}, ParentKey: map[string]string{"order_id": "id"}},
-	}}, Options{Formats: func(string) (values, keys payload.Format) { return protobuf.New(protobuf.Options{}), fields.JSON{} }})
+	}}, Options{})
 	full := message(t, 0, "Order", "\x02\x02", `id: 1 customer { name: "Zoë" } status: SHIPPED amount { value: "\373\056" scale: 2 } at { seconds: 1767323045 nanos: 678901000 } took { seconds: -90061 nanos: -500000000 }
 		day { year: 2026 month: 2 day: 28 } opens { hours: 9 minutes: 30 } raw: "\000\377" big: 18446744073709551615 ratio: 0.1 maybe { value: 0 } paid: true tags: "a" tags: "b,\"c" labels { key: "env" value: "prod" }
 		attrs { fields { key: "color" value { string_value: "red" } } } lines { sku: "s1" count: 0 due { seconds: 1 } } lines { sku: "s2" } mail: "m@x"`)
