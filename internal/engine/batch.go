@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/offsets"
 )
@@ -52,40 +54,8 @@ func (t *transaction) send(ctx context.Context) error {
 	results := t.conn.Conn().PgConn().ExecBatch(ctx, w.batch)
 	done := 0
 	for results.NextResult() {
-		rows := results.ResultReader()
-		d := w.doing[done]
-		var x removed
-		for (d.asks || d.gone > 0) && rows.NextRow() {
-			if d.asks {
-				w.answers = append(w.answers, rows.Values()[0]...)
-			} else {
-				x = removedBy(rows.Values())
-			}
-		}
-		tag, err := rows.Close()
-		switch {
-		case err == nil && d.resolves:
-			t.resolved += int(tag.RowsAffected())
-		case err != nil || d.table == nil:
-		case tag.Insert():
-			t.trying.of(d.table).changed += int(tag.RowsAffected())
-		case d.gone > 0 && tag.Delete():
-			x = removed{int64(d.gone), int64(d.gone) - tag.RowsAffected()}
-			fallthrough
-		case d.gone > 0:
-			e := t.trying.of(d.table)
-			e.changed += int(x.tombstones)
-			e.removed = e.removed.plus(x)
-		}
-		if err != nil {
+		if t.result(results.ResultReader(), w.doing[done]) != nil {
 			break
-		}
-		if d.table != nil && !tag.Select() {
-			e := t.trying.of(d.table)
-			e.rows += int(tag.RowsAffected())
-			if !d.beside && (tag.Insert() || tag.Update()) {
-				e.upserts += int(tag.RowsAffected())
-			}
 		}
 		done++
 		alive()
@@ -102,4 +72,39 @@ func (t *transaction) send(ctx context.Context) error {
 	}
 	w.reset()
 	return nil
+}
+
+// result reads what a statement has done to its table, and what it answers.
+func (t *transaction) result(rows *pgconn.ResultReader, d doing) error {
+	var x removed
+	for (d.asks || d.gone > 0) && rows.NextRow() {
+		if d.asks {
+			t.w.answers = append(t.w.answers, rows.Values()[0]...)
+		} else {
+			x = removedBy(rows.Values())
+		}
+	}
+	tag, err := rows.Close()
+	switch {
+	case err == nil && d.resolves:
+		t.resolved += int(tag.RowsAffected())
+	case err != nil || d.table == nil:
+	case tag.Insert():
+		t.trying.of(d.table).changed += int(tag.RowsAffected())
+	case d.gone > 0 && tag.Delete():
+		x = removed{int64(d.gone), int64(d.gone) - tag.RowsAffected()}
+		fallthrough
+	case d.gone > 0:
+		e := t.trying.of(d.table)
+		e.changed += int(x.tombstones)
+		e.removed = e.removed.plus(x)
+	}
+	if err == nil && d.table != nil && !tag.Select() {
+		e := t.trying.of(d.table)
+		e.rows += int(tag.RowsAffected())
+		if !d.beside && (tag.Insert() || tag.Update()) {
+			e.upserts += int(tag.RowsAffected())
+		}
+	}
+	return err
 }

@@ -3,7 +3,9 @@ package engine
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/sink"
@@ -61,37 +63,59 @@ func BenchmarkWrite(b *testing.B) {
 }
 
 // BenchmarkPoison writes parts of 5,000 rows of which the server refuses none, one, or one in a hundred: how much of the
-// throughput is left.
+// throughput is left, by what it refuses.
 func BenchmarkPoison(b *testing.B) {
 	const rows = 5000
-	db := newDatabase(b, benchTable)
-	e := db.open(sink.Config{Tables: []sink.TableConfig{{Name: "orders", Topics: []string{"o"}, Key: []string{"order_id"}, Version: "updated_at"}},
-		DeadLetters: sink.DeadLetters{MaxRatio: 1, MaxConsecutive: -1}})
-	offset := int64(0)
-	part := func(poisons int) *decode.Part {
-		evs := make([]ev, rows)
-		for i := range evs {
-			currency := "EUR"
-			if poisons > 0 && i%(rows/poisons) == rows/poisons/2 {
-				currency = "EURO"
+	for _, kind := range []struct{ name, constraint, bad string }{
+		{"too long", "", "currency=EURO"},
+		{"check", ", check (items > 0)", "items=0"},
+		{"null", "", "status=null"},
+		{"absent", "", "status"},
+		{"foreign key", ", foreign key (customer_id) references customers", "customer_id=-1"},
+		{"unique", ", unique (note)", "note=taken"},
+		{"date", "", "placed_at=2026-02-30T03:04:05Z"},
+	} {
+		db := newDatabase(b, "create table customers (id bigint primary key)", "insert into customers select generate_series(0, 19999)",
+			strings.TrimSuffix(benchTable, ")")+kind.constraint+")")
+		e := db.open(sink.Config{Tables: []sink.TableConfig{{Name: "orders", Topics: []string{"o"}, Key: []string{"order_id"}, Version: "updated_at"}},
+			ForeignKeyWait: time.Microsecond, DeadLetters: sink.DeadLetters{MaxRatio: 1, MaxConsecutive: -1}})
+		offset := int64(0)
+		bad, value, given := strings.Cut(kind.bad, "=")
+		part := func(poisons int) *decode.Part {
+			evs := make([]ev, rows)
+			for i := range evs {
+				cols := fmt.Sprintf("order_id=%d customer_id=%d status=shipped amount=%d.50 currency=EUR items=3 placed_at=2026-01-02T03:04:05.678901Z note=between_ten_and_twenty_bytes%d updated_at=2026-01-02_03:04:05Z",
+					offset, offset%20000, offset%500, offset)
+				if poisons > 0 && i%(rows/poisons) == rows/poisons/2 {
+					at := strings.Index(cols, bad+"=")
+					end := at + strings.Index(cols[at:], " ")
+					put := ""
+					if given {
+						put = bad + "=" + value
+					}
+					cols = cols[:at] + put + cols[end:]
+				}
+				evs[i] = ev{offset: offset, cols: cols}
+				offset++
 			}
-			evs[i] = ev{offset: offset, cols: fmt.Sprintf("order_id=%d customer_id=%d status=shipped amount=%d.50 currency=%s items=3 placed_at=2026-01-02_03:04:05.678901Z note=between_ten_and_twenty_bytes%d updated_at=2026-01-02_03:04:05Z",
-				offset, offset%20000, offset%500, currency, offset%100)}
-			offset++
+			return e.part("o", 0, evs...)
 		}
-		return e.part("o", 0, evs...)
-	}
-	for _, poisons := range []int{0, 1, rows / 100} {
-		b.Run(fmt.Sprintf("of5000=%d", poisons), func(b *testing.B) {
-			n := 0
-			for b.Loop() {
-				b.StopTimer()
-				p := part(poisons)
-				b.StartTimer()
-				e.write(p)
-				n += rows
-			}
-			b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "rows/s")
-		})
+		if kind.name == "unique" {
+			e.write(e.part("o", 0, ev{offset: 0, cols: "order_id=-1 customer_id=1 status=s amount=1 currency=EUR items=3 placed_at=2026-01-02T03:04:05Z note=taken updated_at=2026-01-02_03:04:05Z"}))
+			offset = 1
+		}
+		for _, poisons := range []int{0, 1, rows / 100} {
+			b.Run(fmt.Sprintf("%s/of5000=%d", kind.name, poisons), func(b *testing.B) {
+				n := 0
+				for b.Loop() {
+					b.StopTimer()
+					p := part(poisons)
+					b.StartTimer()
+					e.write(p)
+					n += rows
+				}
+				b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "rows/s")
+			})
+		}
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/oncesink/oncesink/internal/bind"
-	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/pgerr"
 )
 
@@ -26,19 +25,36 @@ import (
 
 // applyOrBisect writes the rows of the records and runs the handlers over them. What a record is to blame for
 // becomes a dead letter: all it would have written, in every table, or nothing.
-func (t *transaction) applyOrBisect(ctx context.Context, records spans) error {
-	err := t.apply(ctx, records)
-	if suspects := t.suspects(records, err); len(suspects) > 0 {
-		if records, err = t.sift(ctx, records, suspects, err); err != nil || len(records) == 0 {
+func (t *transaction) applyOrBisect(ctx context.Context, records spans) (err error) {
+	if t.again == nil {
+		if records, err = t.siftKept(ctx, records); err != nil || len(records) == 0 {
 			return err
 		}
+	}
+	ill := slices.ContainsFunc(t.m.tables, func(tb *table) bool { return t.single(tb) && tb.learn.isSick() })
+	if !ill {
 		err = t.apply(ctx, records)
+		if records, err = t.siftRefused(ctx, records, err); err == nil || len(records) == 0 {
+			return err
+		}
+		if !t.single(tableOf(err)) || pgerr.Classify(err) != pgerr.Data {
+			if err = t.bySaferRoutes(ctx, records, err); err == nil || !t.arguable(err) {
+				return err
+			}
+		}
+		if err := t.rollback(ctx); err != nil {
+			return err
+		}
+		ill = t.single(tableOf(err)) && pgerr.Classify(err) == pgerr.Data
 	}
-	if err = t.bySaferRoutes(ctx, records, err); err == nil || !t.arguable(err) {
-		return err
-	}
-	if err := t.rollback(ctx); err != nil {
-		return err
+	if ill {
+		var shared *sharedError
+		if err = t.oneByOne(ctx, records); err == nil || !t.arguable(err) || errors.As(err, &shared) {
+			return err
+		}
+		if err := t.rollback(ctx); err != nil {
+			return err
+		}
 	}
 	t.most = byStatement
 	if err := t.altered(ctx); err != nil {
@@ -205,7 +221,7 @@ func (b *bisection) passed() {
 
 // judge decides about a record that fails alone.
 func (b *bisection) judge(ctx context.Context, one span, err error) error {
-	d := refused(b.m, one.part, one.lo, err)
+	d := refusedBy(b.m, one, err)
 	if pgerr.Classify(err) == pgerr.Data {
 		if pgerr.SQLState(err) == pgerr.ForeignKeyViolation && !b.orphansAreData {
 			return err
@@ -225,7 +241,7 @@ func (b *bisection) judge(ctx context.Context, one span, err error) error {
 		return fault
 	}
 	if cause != nil {
-		d = refused(b.m, one.part, one.lo, cause)
+		d = refusedBy(b.m, one, cause)
 		d.Table, d.Column = tableOf(err).Title(), column
 		b.dead = append(b.dead, d)
 		return nil
@@ -259,9 +275,9 @@ func tableOf(err error) *table {
 	return nil
 }
 
-// refused is the dead letter of a record that the tables or a handler refuse.
-func refused(m *plan, p *decode.Part, record int32, err error) bind.Letter {
-	d := bind.Letter{Part: p, Record: record, Code: pgerr.SQLState(err)}
+// refusedBy is the dead letter of a record that the tables or a handler refuse.
+func refusedBy(m *plan, one span, err error) bind.Letter {
+	d := bind.Letter{Part: one.part, Record: one.lo, Code: pgerr.SQLState(err)}
 	var w *writeError
 	if errors.As(err, &w) && w.doing.table != nil {
 		d.Table = w.doing.table.Title()

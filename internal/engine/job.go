@@ -198,7 +198,12 @@ func (j *job) commit(ctx context.Context, records spans) {
 			j.s.countRetry(err)
 			first := records[0]
 			j.fail(records, fmt.Errorf("from offset %d on: %s", first.part.Records[first.lo].Offset, describe(err)))
-		case j.orphaned(err), classOf(err) == pgerr.Transient:
+		case j.orphaned(err):
+			if !j.orphans {
+				j.delayed(ctx, err, records)
+				j.wait(ctx)
+			}
+		case classOf(err) == pgerr.Transient:
 			deadlocked(err)
 			j.delayed(ctx, err, records)
 			j.wait(ctx)

@@ -46,6 +46,9 @@ type learner struct {
 	rest  int // batches to be upserted before the next look
 	pause int // how many the next rest has
 
+	sieves []*sieve // why rows were refused lately
+	ill    int      // for how many batches to come the records are written one by one, since one was refused
+
 	// inText is for how many COPYs to come the rows go in text, since one had a value that Go does not read.
 	inText atomic.Int32
 	// ordered: writers of the table deadlocked, because each set of present
@@ -122,6 +125,23 @@ func (l *learner) wrote(n, changed int) {
 	if n >= leastRows && changed < n/2 {
 		l.rest, l.pause = 0, 0
 	}
+}
+
+// sick learns whether a batch of a table that is written one record at a time had any that were refused.
+func (l *learner) sick(refused bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ill--; refused {
+		l.ill = patientFor
+	}
+	l.ill = max(0, l.ill)
+}
+
+// isSick reports whether there was one lately.
+func (l *learner) isSick() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ill > 0
 }
 
 // table is a target table that is written.

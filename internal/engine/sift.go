@@ -3,38 +3,227 @@ package engine
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/oncesink/oncesink/internal/bind"
+	"github.com/oncesink/oncesink/internal/catalog"
 	"github.com/oncesink/oncesink/internal/pgerr"
 )
 
-// Most values that the server refuses and the decoder does not are too long for their column, or have too many digits. Whoever has met
-// one finds the others of a batch by counting, once the server has said of the first one alone that it refuses it: so no half of the batch is
-// written again and again for hundreds of them.
+// Most values that the server refuses and the decoder does not break a constraint, are missing, or have more characters or digits than their
+// column takes. Whoever has met one finds the others of a batch all at once, and tries each of them alone: so no half of
+// the batch is written again and again for hundreds of them. Only who is refused alone, for the same reason, is left out. For some batches to
+// come the reason is looked for before they are written.
 
-// suspect is a record that brings a column more than it takes.
-type suspect struct {
-	record span
-	column int
+// siftKept sifts out what the tables have refused lately. Nothing of the records is written yet.
+func (t *transaction) siftKept(ctx context.Context, records spans) (spans, error) {
+	locked := false
+	for _, tb := range t.m.tables {
+		for _, s := range tb.learn.kept() {
+			if !locked { // what is tried may look into a delete memory
+				t.w.gather(t.m, records)
+				t.w.locks(t.m)
+				locked = true
+			}
+			rest, err := t.sift(ctx, records, tb, s)
+			if err != nil || len(rest) == 0 {
+				return nil, err
+			}
+			tb.learn.sifted(s, rest.records() < records.records())
+			records = rest
+		}
+	}
+	return records, nil
 }
 
-// sift is called when the records failed with err. It undoes what they did, makes dead letters of those suspects whose column refuses
-// the first of them in the same way when it reads its value alone, and returns the others: there may be none.
-func (t *transaction) sift(ctx context.Context, records spans, suspects []suspect, err error) (spans, error) {
-	code, tb := pgerr.SQLState(err), refusing(err)
-	if err := t.rollback(ctx); err != nil {
+// siftRefused is called when the records failed with err. It sifts out what is refused for that reason, and applies the others,
+// as often as there is another reason.
+func (t *transaction) siftRefused(ctx context.Context, records spans, err error) (spans, error) {
+	var met []*sieve
+	for {
+		tb, s := refusing(err), sieveOf(err)
+		switch {
+		case s == nil, slices.ContainsFunc(met, s.is), !s.tooMuch() && (t.again != nil || t.single(tb)):
+			return records, err
+		case s.code == pgerr.ForeignKeyViolation && !t.orphansAreData && !t.m.References:
+			return records, err // it is waited for
+		}
+		met = append(met, s)
+		if err := t.rollback(ctx); err != nil {
+			return nil, err
+		}
+		if !s.tooMuch() {
+			if s.Constraint, err = t.constraint(ctx, tb, err); err != nil {
+				return nil, err
+			}
+		}
+		rest, fault := t.sift(ctx, records, tb, s)
+		if fault != nil {
+			return nil, fault
+		}
+		refused := (*copyRefused)(nil)
+		switch {
+		case rest.records() < records.records():
+			tb.learn.keep(s)
+		case errors.As(err, &refused):
+			t.saferThan(refused)
+		}
+		if records = rest; len(records) == 0 {
+			return nil, nil
+		}
+		err = t.apply(ctx, records)
+	}
+}
+
+// constraint reads that which an error is about.
+func (t *transaction) constraint(ctx context.Context, tb *table, err error) (catalog.Constraint, error) {
+	var pg *pgconn.PgError
+	errors.As(err, &pg)
+	ctx, cancel := context.WithTimeout(ctx, t.s.cfg.StatementTimeout+t.s.slack)
+	defer cancel()
+	c, err := catalog.ReadConstraint(ctx, t.tx, tb.OID, pg.SchemaName, pg.TableName, pg.ConstraintName)
+	if err != nil {
+		return c, &writeError{doing{verb: "read constraints", table: tb}, err}
+	}
+	return c, nil
+}
+
+// sift finds those of the records that a table refuses for a reason, makes dead letters of them, and returns the others: there may be none.
+// Nothing of the records is written before or afterwards.
+func (t *transaction) sift(ctx context.Context, records spans, tb *table, s *sieve) (spans, error) {
+	if s.tooMuch() {
+		return t.siftTooMuch(ctx, records, tb, s)
+	}
+	parents := s.code == pgerr.ForeignKeyViolation && t.m.References
+	if parents {
+		if written, err := t.writeParents(ctx, records, tb); err != nil || !written {
+			return records, err
+		}
+	}
+	suspects, err := t.suspects(ctx, records, tb, s)
+	if err != nil {
 		return nil, err
+	}
+	refused, err := t.refuseAlone(ctx, suspects, tb, s)
+	if err != nil {
+		return nil, err
+	}
+	if parents {
+		if err := t.rollback(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return records.without(refused), nil
+}
+
+// refuseAlone tries the suspects, and makes dead letters of those that the table refuses for the reason. It gives up when of many none is.
+func (t *transaction) refuseAlone(ctx context.Context, suspects []suspect, tb *table, s *sieve) (refused spans, err error) {
+	var rest spans
+	for _, x := range suspects {
+		rest = append(rest, x.record)
+	}
+	waits := s.code == pgerr.ForeignKeyViolation && !t.orphansAreData
+	for first := true; len(rest) > 0; first = false {
+		ahead := rest.ahead()
+		if waits && first {
+			ahead = ahead[:1] // one is enough to wait
+		}
+		rest = rest[len(ahead):]
+		errs, err := t.tryAlone(ctx, ahead)
+		if err != nil {
+			return nil, err
+		}
+		before := len(refused)
+		for i, err := range errs {
+			if !s.refuses(tb, err) {
+				continue
+			}
+			if len(refused) == 0 {
+				if err := t.altered(ctx); err != nil {
+					return nil, err
+				}
+			}
+			if waits {
+				return nil, err
+			}
+			refused = append(refused, ahead[i])
+			t.dead = append(t.dead, refusedBy(t.m, ahead[i], err))
+			if err := t.tryLimits(ctx); err != nil {
+				return nil, err
+			}
+		}
+		if len(refused) == before && len(ahead) > 1 {
+			break
+		}
+	}
+	return refused, nil
+}
+
+// refuses reports whether an error of a table has the reason.
+func (s *sieve) refuses(tb *table, err error) bool {
+	other := (*sieve)(nil)
+	if err != nil {
+		other = sieveOf(err)
+	}
+	return other != nil && refusing(err) == tb && s.is(other)
+}
+
+// writeParents writes the rows of the tables before one, under a savepoint, if none of them is to be deleted again.
+func (t *transaction) writeParents(ctx context.Context, records spans, tb *table) (written bool, err error) {
+	if tb.Parent != nil {
+		tb = t.m.tables[tb.Parent.Number]
+	}
+	for _, p := range t.m.tables {
+		if slices.ContainsFunc(t.m.allEventsOf(records, p), func(e bind.Event) bool { return e.Tombstone() }) {
+			return false, nil
+		}
+	}
+	w, most, trying := t.w, t.most, t.trying
+	t.most, t.trying = byStatement, effects{}
+	defer func() { t.most, t.trying = most, trying }()
+	w.gather(t.m, records)
+	w.exec("savepoint", nil, "savepoint oncesink")
+	for _, i := range t.m.Order {
+		if t.m.tables[i] == tb {
+			break
+		}
+		for n := range t.turns(i) {
+			if err = errors.Join(err, t.upserts(ctx, i, n)); err != nil {
+				break
+			}
+		}
+	}
+	if err == nil {
+		err = t.send(ctx)
+	}
+	switch {
+	case err == nil:
+		return true, nil
+	case t.conn.Conn().IsClosed() || classOf(err) == pgerr.Transient:
+		return false, err
+	}
+	return false, t.rollback(ctx) // they have an error of their own
+}
+
+// siftTooMuch sifts out those that have more characters or digits than a column takes, once the column has refused the value of the
+// first one of them in the same way.
+func (t *transaction) siftTooMuch(ctx context.Context, records spans, tb *table, s *sieve) (spans, error) {
+	suspects := suspectsAmong(t.m.eventsOf(records, tb), func(e *bind.Event) int { return tooMuchFor(tb, e) })
+	if len(suspects) == 0 {
+		return records, nil
 	}
 	if err := t.altered(ctx); err != nil {
 		return nil, err
 	}
 	b := &bisection{transaction: t}
 	causes := map[int]error{} // by column; nil: it refuses no such value
+	var all spans
 	for _, x := range suspects {
 		cause, known := causes[x.column]
 		if !known {
-			column, refused, fault := b.read(ctx, x.record, tb, reading{assigned: true, same: func(got *pgconn.PgError) bool { return got.Code == code }})
+			column, refused, fault := b.read(ctx, x.record, tb, reading{assigned: true, same: func(got *pgconn.PgError) bool { return got.Code == s.code }})
 			if fault != nil {
 				return nil, fault
 			}
@@ -46,15 +235,15 @@ func (t *transaction) sift(ctx context.Context, records spans, suspects []suspec
 		if cause == nil {
 			continue
 		}
-		d := refused(t.m, x.record.part, x.record.lo, cause)
+		d := refusedBy(t.m, x.record, cause)
 		d.Table, d.Column = tb.Title(), tb.Columns[x.column].Name
 		t.dead = append(t.dead, d)
-		records = records.without(x.record)
+		all = append(all, x.record)
 		if err := t.tryLimits(ctx); err != nil {
 			return nil, err
 		}
 	}
-	return records, nil
+	return records.without(all), nil
 }
 
 // refusing is the table that refuses what an error is about; nil if it is none.
@@ -63,50 +252,4 @@ func refusing(err error) *table {
 		return refused.table
 	}
 	return tableOf(err)
-}
-
-// suspects are the records that bring the table which refused them a value of more characters or digits than its column takes, if it is
-// that which it says.
-func (t *transaction) suspects(records spans, err error) (found []suspect) {
-	tb := refusing(err)
-	if code := pgerr.SQLState(err); tb == nil || code != "22001" && code != "22003" {
-		return nil
-	}
-	for _, x := range records {
-		p := x.part
-		from, to := x.rows()
-		last := int32(-1)
-		for i := from; i < to; i++ {
-			r := &p.Rows[i]
-			if t.m.tables[r.Table] != tb || r.Tombstone || r.Record == last || p.Faulty != nil && p.Faulty[r.Record] {
-				continue
-			}
-			for k := range tb.Columns {
-				c, cell := &tb.Columns[k], p.Cells[int(r.First)+k]
-				if cell.Len > 0 && c.Computed == nil && c.TooMuch(p.TextOf(r, cell)) {
-					found, last = append(found, suspect{span{p, r.Record, r.Record + 1}, k}), r.Record
-					break
-				}
-			}
-		}
-	}
-	return found
-}
-
-// without leaves out a record.
-func (s spans) without(one span) spans {
-	for i, x := range s {
-		if x.part != one.part || one.lo < x.lo || one.lo >= x.hi {
-			continue
-		}
-		out := append(spans{}, s[:i]...)
-		if x.lo < one.lo {
-			out = append(out, span{x.part, x.lo, one.lo})
-		}
-		if one.hi < x.hi {
-			out = append(out, span{x.part, one.hi, x.hi})
-		}
-		return append(out, s[i+1:]...)
-	}
-	return s
 }

@@ -44,6 +44,37 @@ func (s spans) halve() (spans, spans) {
 	return s, nil
 }
 
+// each are the records one by one.
+func (s spans) each() spans {
+	each := make(spans, 0, s.records())
+	for _, x := range s {
+		for i := x.lo; i < x.hi; i++ {
+			each = append(each, span{x.part, i, i + 1})
+		}
+	}
+	return each
+}
+
+// without leaves out single records, which are in the order of s.
+func (s spans) without(single spans) spans {
+	if len(single) == 0 {
+		return s
+	}
+	var out spans
+	for _, x := range s {
+		for len(single) > 0 && single[0].part == x.part && single[0].lo < x.hi && single[0].lo >= x.lo {
+			if x.lo < single[0].lo {
+				out = append(out, span{x.part, x.lo, single[0].lo})
+			}
+			x.lo, single = single[0].hi, single[1:]
+		}
+		if x.lo < x.hi {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
 // rows returns the range of the part's rows that belong to the span.
 func (x span) rows() (int, int) {
 	at := func(record int32) int {

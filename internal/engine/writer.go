@@ -23,6 +23,7 @@ type writer struct {
 	answers            []byte       // of the last look
 	copyText           []byte
 
+	aside  *[]waiting // where statements go that are not for the batch
 	batch  *pgconn.Batch
 	doing  []doing // what each statement of the batch does
 	queued int     // bytes of the batch's parameters
@@ -87,6 +88,16 @@ func (w *writer) exec(verb string, t *table, sql string) {
 
 func (w *writer) do(d doing, sql string) {
 	p := &w.params
+	if w.aside != nil {
+		d.sql, d.oids = sql, slices.Clone(p.OIDs)
+		s := waiting{doing: d, formats: slices.Clone(p.Formats[:len(p.Values)])}
+		for _, v := range p.Values {
+			s.values = append(s.values, slices.Clone(v))
+		}
+		*w.aside = append(*w.aside, s)
+		p.Reset()
+		return
+	}
 	for _, v := range p.Values {
 		w.queued += len(v)
 	}

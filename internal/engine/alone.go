@@ -1,0 +1,258 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/oncesink/oncesink/internal/pgerr"
+)
+
+// Records by themselves, many of them in one round trip: suspects, which are tried and undone, and the records of tables that are written one
+// record at a time, each under a savepoint of its own. Each has the statements that it would have alone, and an error of its own.
+
+// What bounds the records that are on their way to the server before one of them is judged; the bytes are of their values.
+const (
+	maxAhead      = 128
+	maxAheadBytes = 4 << 20
+)
+
+// ahead are the next of single records that go together.
+func (s spans) ahead() spans {
+	n, size := 0, 0
+	for n < min(len(s), maxAhead) && (n == 0 || size < maxAheadBytes) {
+		size += len(s[n].part.Records[s[n].lo].Value)
+		n++
+	}
+	return s[:n]
+}
+
+// waiting is a statement that is not sent yet.
+type waiting struct {
+	doing
+	values  [][]byte
+	formats []int16
+}
+
+// alone are the statements that write the rows of one record, and nothing else.
+func (t *transaction) alone(ctx context.Context, one span) ([]waiting, error) {
+	w := t.w
+	send, most, trying := w.send, t.most, t.trying
+	var all []waiting
+	w.send, w.aside, t.most, t.trying = nil, &all, byStatement, effects{}
+	w.gather(t.m, spans{one})
+	if t.m.Deferrable {
+		w.exec("set constraints", nil, "set constraints all deferred")
+	}
+	err := t.rows(ctx)
+	if t.m.Deferrable {
+		w.exec("check deferred constraints", nil, "set constraints all immediate")
+	}
+	w.send, w.aside, t.most, t.trying = send, nil, most, trying
+	return all, err
+}
+
+// say is a statement without parameters.
+func say(verb, sql string) waiting { return waiting{doing: doing{verb: verb, sql: sql}} }
+
+// sections executes groups of statements in one round trip, and returns the error of each group: the first one that it
+// met. A group that fails does not keep the next from being sent. The last result is an error that is none of a group's.
+func (t *transaction) sections(ctx context.Context, all [][]waiting) ([]error, error) {
+	if err := t.send(ctx); err != nil { // what is queued comes first
+		return nil, err
+	}
+	ctx, alive, stop := t.watch(ctx)
+	defer stop()
+	p := t.conn.Conn().PgConn().StartPipeline(ctx)
+	names := prepare(p, all)
+	for _, section := range all {
+		for i := range section {
+			if s, name := &section[i], names[section[i].sql]; name != "" {
+				p.SendQueryPrepared(name, s.values, s.formats, nil)
+			} else {
+				p.SendQueryParams(s.sql, s.values, s.oids, s.formats, nil)
+			}
+		}
+		p.SendPipelineSync()
+	}
+	for _, name := range names { // a session that others get has none of ours
+		p.SendDeallocate(name)
+	}
+	if err := p.Sync(); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	errs := make([]error, len(all)+2)
+	at, done := 0, 0
+	sum := t.trying
+	defer func() { t.trying = sum }()
+	t.trying = effects{} // of a group
+	for at < len(errs) {
+		result, err := p.GetResults()
+		switch r := result.(type) {
+		case *pgconn.PipelineSync:
+			if errs[at] == nil {
+				sum.merge(t.trying)
+			}
+			clear(t.trying)
+			at, done = at+1, 0
+			alive()
+			continue
+		case *pgconn.ResultReader:
+			if err = t.result(r, all[at-1][done].doing); err == nil {
+				done++
+			}
+		}
+		pg := (*pgconn.PgError)(nil)
+		switch {
+		case err == nil && result == nil:
+			return nil, errors.Join(errors.New("the server has answered less than it was asked"), p.Close())
+		case err == nil:
+		case !errors.As(err, &pg):
+			return nil, errors.Join(err, p.Close())
+		case at == 0 || at > len(all):
+			errs[at] = &writeError{doing{verb: "prepare statements"}, err}
+		case errs[at] == nil:
+			errs[at] = &writeError{all[at-1][min(done, len(all[at-1])-1)].doing, err}
+		}
+	}
+	return errs[1 : len(all)+1], errors.Join(errs[0], errs[len(all)+1], p.Close())
+}
+
+// prepare prepares the statements that come again and again, and returns their names: to plan one takes longer than to execute it for one record.
+func prepare(p *pgconn.Pipeline, all [][]waiting) map[string]string {
+	counts, names := map[string]int{}, map[string]string{}
+	for _, section := range all {
+		for i := range section {
+			s := &section[i]
+			if counts[s.sql]++; counts[s.sql] == 2 && len(s.oids) > 0 {
+				names[s.sql] = fmt.Sprintf("oncesink_%d", len(names))
+				p.SendPrepare(names[s.sql], s.sql, s.oids)
+			}
+		}
+	}
+	p.SendPipelineSync()
+	return names
+}
+
+// tryAlone applies each of the records, of which there are few, by itself to what the tables have now, undoes it, and returns its error.
+func (t *transaction) tryAlone(ctx context.Context, records spans) ([]error, error) {
+	first := []waiting{say("savepoint", "savepoint oncesink"), say("plan", "set local plan_cache_mode = force_generic_plan"),
+		say("set constraints", "set constraints all immediate"), say("savepoint", "savepoint oncesink_one")}
+	all := [][]waiting{first}
+	undo := say("roll back", "rollback to savepoint oncesink_one")
+	for _, one := range records {
+		statements, err := t.alone(ctx, one)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, append([]waiting{undo}, statements...))
+	}
+	all = append(all, []waiting{say("roll back", "rollback to savepoint oncesink"), say("release savepoint", "release savepoint oncesink")})
+	trying := t.trying
+	t.trying = effects{}
+	errs, err := t.sections(ctx, all)
+	t.trying = trying
+	if err != nil {
+		return nil, err
+	}
+	last := len(errs) - 1
+	for i, err := range errs {
+		if err != nil && (i == 0 || i == last || classOf(err) == pgerr.Transient) {
+			return nil, err
+		}
+	}
+	return errs[1:last], nil
+}
+
+// single reports whether the records are to be written one by one because the table that refuses some is written so anyway (rule 18).
+// Handlers are called for batches: where there are any, it is left to the bisection.
+func (t *transaction) single(tb *table) bool {
+	return t.again == nil && len(t.s.cfg.Handlers) == 0 && tb != nil && tb.Parent == nil && !tb.InTurn()
+}
+
+// oneByOne applies the records one by one, in their order, each under a savepoint, and makes dead letters of those that the tables refuse.
+// On any other error it undoes all of it.
+func (t *transaction) oneByOne(ctx context.Context, records spans) error {
+	dead := len(t.dead)
+	clear(t.trying)
+	w := t.w
+	w.gather(t.m, records)
+	w.locks(t.m)
+	w.exec("savepoint", nil, "savepoint oncesink")
+	w.exec("plan", nil, "set local plan_cache_mode = force_generic_plan")
+	w.exec("set constraints", nil, "set constraints all immediate")
+	b := &bisection{transaction: t}
+	rest := records.each()
+	for len(rest) > 0 {
+		ahead := rest.ahead()
+		var all [][]waiting
+		for _, one := range ahead {
+			statements, err := t.alone(ctx, one)
+			if err != nil {
+				return err
+			}
+			statements = slices.Insert(statements, 0, say("savepoint", "savepoint oncesink_one"))
+			all = append(all, append(statements, say("release savepoint", "release savepoint oncesink_one")))
+		}
+		errs, err := t.sections(ctx, all)
+		if err != nil {
+			return err
+		}
+		failed := slices.IndexFunc(errs, func(err error) bool { return err != nil })
+		if failed < 0 {
+			rest = rest[len(ahead):]
+			continue
+		}
+		if err := b.refuse(ctx, ahead[failed], errs[failed], len(t.dead) == dead); err != nil {
+			t.dead = t.dead[:dead]
+			return err
+		}
+		rest = rest[failed+1:]
+	}
+	for tb := range t.trying {
+		tb.learn.sick(len(t.dead) > dead)
+	}
+	w.exec("plan", nil, "set local plan_cache_mode to default")
+	w.exec("set constraints", nil, "set constraints all deferred")
+	w.exec("release savepoint", nil, "release savepoint oncesink")
+	t.queueStamp(false)
+	if err := t.send(ctx); err != nil {
+		return err
+	}
+	if err := t.sameStamp(t.m.Stamp.Shallow); err != nil {
+		return err
+	}
+	t.stands.merge(t.trying)
+	return nil
+}
+
+// refuse makes a dead letter of a record that failed alone, in its turn, or returns what is to be done about its error.
+func (b *bisection) refuse(ctx context.Context, one span, err error, first bool) error {
+	t := b.transaction
+	if t.conn.Conn().IsClosed() || classOf(err) == pgerr.Transient {
+		return err
+	}
+	t.w.exec("roll back", nil, "rollback to savepoint oncesink_one")
+	t.w.exec("release savepoint", nil, "release savepoint oncesink_one")
+	if err := t.send(ctx); err != nil {
+		return err
+	}
+	if first {
+		if err := t.altered(ctx); err != nil {
+			return err
+		}
+		if err := t.shared(ctx, err); err != nil {
+			return err
+		}
+	}
+	if pgerr.Classify(err) != pgerr.Data || !t.arguable(err) {
+		return err
+	}
+	if err := b.judge(ctx, one, err); err != nil {
+		return err
+	}
+	return t.tryLimits(ctx)
+}
