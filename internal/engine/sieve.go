@@ -15,6 +15,7 @@ import (
 	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/pgerr"
+	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/sink"
@@ -99,6 +100,8 @@ type suspect struct {
 // suspects are the records that a table may refuse for a reason. What is asked of the server must not change anything.
 func (t *transaction) suspects(ctx context.Context, records spans, tb *table, s *sieve) (found []suspect, err error) {
 	switch {
+	case s.tooMuch():
+		found = suspectsAmong(t.m.eventsOf(records, tb), func(e *bind.Event) int { return tooMuchFor(tb, e, s.code) })
 	case s.Replaced || tb.Bulk():
 		return nil, nil // what is written may be something else
 	case s.code == "23502":
@@ -113,7 +116,7 @@ func (t *transaction) suspects(ctx context.Context, records spans, tb *table, s 
 	default:
 		found, err = t.askFor(ctx, records, tb, s)
 	}
-	return t.m.inAnyTurn(records, tb, found), err
+	return t.m.inAnyTurn(records, tb, found, !s.tooMuch()), err
 }
 
 // askFor asks the server which of the events break a constraint by their own values. Those that lack one of its columns are not asked about.
@@ -237,10 +240,11 @@ func recordOf(e *bind.Event) span {
 	return span{e.Part, record, record + 1}
 }
 
-// tooMuchFor is the column for which an event has more characters or digits than it takes; -1 if there is none.
-func tooMuchFor(tb *table, e *bind.Event) int {
+// tooMuchFor is the column for which an event has more characters than it takes, or more digits: what the code says; -1 if there is none.
+func tooMuchFor(tb *table, e *bind.Event, code string) int {
 	for k := range tb.Columns {
-		if c, cell := &tb.Columns[k], e.Cell(k); cell.Len > 0 && c.Computed == nil && c.TooMuch(e.Text(cell)) {
+		c, cell := &tb.Columns[k], e.Cell(k)
+		if digits := c.Kind == pgtext.KindNumeric; digits == (code == "22003") && cell.Len > 0 && c.Computed == nil && c.TooMuch(e.Text(cell)) {
 			return k
 		}
 	}
@@ -248,8 +252,9 @@ func tooMuchFor(tb *table, e *bind.Event) int {
 }
 
 // inAnyTurn are those of the suspects for which it is the same whether they are tried in their turn or before the others: what an event
-// finds of its key then and now makes no difference to whether it is written, and what with. (If it is a good one, it is written in its turn.)
-func (m *plan) inAnyTurn(records spans, tb *table, suspects []suspect) []suspect {
+// finds of its key then and now makes no difference to whether it is written, and what with, if that matters. (If it is a good one, it is written
+// in its turn.)
+func (m *plan) inAnyTurn(records spans, tb *table, suspects []suspect, whole bool) []suspect {
 	if tb.Parent != nil {
 		tb = m.tables[tb.Parent.Number]
 	}
@@ -273,7 +278,9 @@ func (m *plan) inAnyTurn(records spans, tb *table, suspects []suspect) []suspect
 		if !ok {
 			continue
 		}
-		if x := recordOf(e); suspected[x] && slices.ContainsFunc(earlier, func(last bind.Event) bool { return !tb.wins(&last, e) }) {
+		if x := recordOf(e); suspected[x] && slices.ContainsFunc(earlier, func(last bind.Event) bool {
+			return !tb.wins(&last, e) || whole && lacks(tb, e.Part, &e.Part.Rows[e.Row])
+		}) {
 			delete(suspected, x)
 		}
 		before[string(e.Key)] = append(earlier, *e)
@@ -281,9 +288,9 @@ func (m *plan) inAnyTurn(records spans, tb *table, suspects []suspect) []suspect
 	return slices.DeleteFunc(suspects, func(x suspect) bool { return !suspected[x.record] })
 }
 
-// wins reports whether e, which comes after last, is written whatever becomes of last, and with nothing of what that leaves.
+// wins reports whether e, which comes after last, is written whatever becomes of last, if it would be written without it.
 func (t *table) wins(last, e *bind.Event) bool {
-	if e.Tombstone() || last.Part.Claim.Source != e.Part.Claim.Source || lacks(t, e.Part, &e.Part.Rows[e.Row]) {
+	if e.Tombstone() || last.Part.Claim.Source != e.Part.Claim.Source {
 		return false
 	}
 	return last.Tombstone() || t.order(last, e) <= 0

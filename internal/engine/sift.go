@@ -93,9 +93,6 @@ func (t *transaction) constraint(ctx context.Context, tb *table, err error) (cat
 // sift finds those of the records that a table refuses for a reason, makes dead letters of them, and returns the others: there may be none.
 // Nothing of the records is written before or afterwards.
 func (t *transaction) sift(ctx context.Context, records spans, tb *table, s *sieve) (spans, error) {
-	if s.tooMuch() {
-		return t.siftTooMuch(ctx, records, tb, s)
-	}
 	parents := s.code == pgerr.ForeignKeyViolation && t.m.References
 	if parents {
 		if written, err := t.writeParents(ctx, records, tb); err != nil || !written {
@@ -121,8 +118,10 @@ func (t *transaction) sift(ctx context.Context, records spans, tb *table, s *sie
 // refuseAlone tries the suspects, and makes dead letters of those that the table refuses for the reason. It gives up when of many none is.
 func (t *transaction) refuseAlone(ctx context.Context, suspects []suspect, tb *table, s *sieve) (refused spans, err error) {
 	var rest spans
+	columns := make(map[span]int, len(suspects))
 	for _, x := range suspects {
 		rest = append(rest, x.record)
+		columns[x.record] = x.column
 	}
 	waits := s.code == pgerr.ForeignKeyViolation && !t.orphansAreData
 	for first := true; len(rest) > 0; first = false {
@@ -149,7 +148,11 @@ func (t *transaction) refuseAlone(ctx context.Context, suspects []suspect, tb *t
 				return nil, err
 			}
 			refused = append(refused, ahead[i])
-			t.dead = append(t.dead, refusedBy(t.m, ahead[i], err))
+			d := refusedBy(t.m, ahead[i], err)
+			if s.tooMuch() {
+				d.Column = tb.Columns[columns[ahead[i]]].Name
+			}
+			t.dead = append(t.dead, d)
 			if err := t.tryLimits(ctx); err != nil {
 				return nil, err
 			}
@@ -205,45 +208,6 @@ func (t *transaction) writeParents(ctx context.Context, records spans, tb *table
 		return false, err
 	}
 	return false, t.rollback(ctx) // they have an error of their own
-}
-
-// siftTooMuch sifts out those that have more characters or digits than a column takes, once the column has refused the value of the
-// first one of them in the same way.
-func (t *transaction) siftTooMuch(ctx context.Context, records spans, tb *table, s *sieve) (spans, error) {
-	suspects := suspectsAmong(t.m.eventsOf(records, tb), func(e *bind.Event) int { return tooMuchFor(tb, e) })
-	if len(suspects) == 0 {
-		return records, nil
-	}
-	if err := t.altered(ctx); err != nil {
-		return nil, err
-	}
-	b := &bisection{transaction: t}
-	causes := map[int]error{} // by column; nil: it refuses no such value
-	var all spans
-	for _, x := range suspects {
-		cause, known := causes[x.column]
-		if !known {
-			column, refused, fault := b.read(ctx, x.record, tb, reading{assigned: true, same: func(got *pgconn.PgError) bool { return got.Code == s.code }})
-			if fault != nil {
-				return nil, fault
-			}
-			if column == tb.Columns[x.column].Name {
-				cause = refused
-			}
-			causes[x.column] = cause
-		}
-		if cause == nil {
-			continue
-		}
-		d := refusedBy(t.m, x.record, cause)
-		d.Table, d.Column = tb.Title(), tb.Columns[x.column].Name
-		t.dead = append(t.dead, d)
-		all = append(all, x.record)
-		if err := t.tryLimits(ctx); err != nil {
-			return nil, err
-		}
-	}
-	return records.without(all), nil
 }
 
 // refusing is the table that refuses what an error is about; nil if it is none.

@@ -1,0 +1,256 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/oncesink/oncesink/internal/decode"
+	"github.com/oncesink/oncesink/internal/testenv"
+	"github.com/oncesink/oncesink/offsets"
+	"github.com/oncesink/oncesink/sink"
+)
+
+var poisoned = flag.Int("poisoned", testenv.Times(1, 10), "random histories with refused records, of each kind of tables")
+
+// Tables with everything that PostgreSQL can refuse: what is null, too long, of too many digits or breaks a check of one column or of two, of a child; without a
+// parent; twice. And what a trigger refuses or puts right.
+var poisonTables = []struct {
+	name    string
+	tables  []string
+	entries []sink.TableConfig
+	handler bool
+}{
+	{name: "guarded, with children and a delete memory", tables: []string{poisonTable, poisonKids},
+		entries: []sink.TableConfig{{Version: "v", RecordKey: map[string]string{"id": "$key"}}, kidsEntry}},
+	{name: "without a guard", tables: []string{poisonTable}, entries: []sink.TableConfig{{Guard: "none", RecordKey: map[string]string{"id": "$key"}}}},
+	{name: "versions without a guard", tables: []string{poisonTable}, entries: []sink.TableConfig{{Guard: "none", Version: "v", RecordKey: map[string]string{"id": "$key"}}}},
+	{name: "appended", tables: []string{strings.Replace(poisonTable, "primary key", "not null", 1)},
+		entries: []sink.TableConfig{{Strategy: sink.Append, Tombstones: "ignore"}}},
+	{name: "another unique index", tables: []string{strings.Replace(poisonTable, "note text", "note text unique", 1)},
+		entries: []sink.TableConfig{{Version: "v", RecordKey: map[string]string{"id": "$key"}}}},
+	{name: "parents of the same topic", tables: []string{"create table parents (id int primary key, size int not null check (size > 0))", poisonTable, "alter table q add other int references parents"},
+		entries: []sink.TableConfig{{Version: "v", When: map[string]sink.Condition{"size": {Exists: new(bool)}}},
+			{Name: "parents", When: map[string]sink.Condition{"size": {Exists: yes()}}}}},
+	{name: "a trigger that puts values in place", tables: []string{poisonTable, `create function f() returns trigger language plpgsql as $$ begin
+			if new.name = 'raise' then raise 'no'; end if;
+			new.qty := coalesce(new.qty, new.cust); return new; end $$`,
+		"create trigger f before insert on q for each row execute function f()"}, entries: []sink.TableConfig{{Version: "v", RecordKey: map[string]string{"id": "$key"}}}},
+	{name: "with a handler", tables: []string{poisonTable, "create table seen (n serial, at bigint)"}, entries: []sink.TableConfig{{Version: "v", RecordKey: map[string]string{"id": "$key"}}}, handler: true},
+}
+
+const (
+	poisonTable = `create table q (id int primary key, v int, qty int not null check (qty > 0), name varchar(5), price numeric(4,2), cust int references customers, note text, check (note <> name))`
+	poisonKids  = `create table kids (id int, n int, size int not null check (size < 10), cust int references customers, primary key (id, n))`
+)
+
+var kidsEntry = sink.TableConfig{Name: "kids", Strategy: sink.Children, Parent: "q", Each: "kids", Key: []string{"id", "n"},
+	Columns: map[string]sink.ColumnConfig{"n": {From: "$index"}}}
+
+func yes() *bool {
+	b := true
+	return &b
+}
+
+// openPoison opens a sink for such tables in a database of its own.
+func openPoison(t *testing.T, i int) *engine {
+	t.Helper()
+	x := poisonTables[i]
+	db := newDatabase(t, append([]string{"create table customers (id int primary key)", "insert into customers select generate_series(1, 5)"}, x.tables...)...)
+	cfg := sink.Config{ForeignKeyWait: time.Nanosecond, DeadLetters: sink.DeadLetters{MaxRatio: 1, MaxConsecutive: -1}}
+	for _, entry := range x.entries {
+		if entry.Name == "" {
+			entry.Name = "q"
+		}
+		if entry.Strategy != sink.Children {
+			entry.Topics = []string{"o"}
+		}
+		if entry.Key == nil && entry.Strategy != sink.Append {
+			entry.Key = []string{"id"}
+		}
+		cfg.Tables = append(cfg.Tables, entry)
+	}
+	if x.handler {
+		cfg.HandlersReplaySafe = true
+		cfg.Handlers = []sink.Handler{func(ctx context.Context, tx pgx.Tx, records []sink.Record) error {
+			for _, r := range records {
+				if _, err := tx.Exec(ctx, "insert into seen (at) values ($1)", r.Offset); err != nil {
+					return err
+				}
+			}
+			return nil
+		}}
+	}
+	return db.open(cfg)
+}
+
+// poisonedLog makes records, some of which are refused: of few keys or of many, whole and partial, in the order of their versions or not.
+func poisonedLog(r *rand.Rand, n, from int, kind string) []sink.Record {
+	keys := []int{5, 40, 10 * n}[r.IntN(3)]
+	rate := []float64{0.001, 0.01, 0.05}[r.IntN(3)]
+	partial := []float64{0, 0.1, 0.5}[r.IntN(3)]
+	var log []sink.Record
+	for i := range n {
+		id := 1 + r.IntN(keys)
+		rec := sink.Record{Topic: "o", Offset: int64(from + i), Epoch: -1, Timestamp: time.Unix(1_700_000_000, 0), Key: []byte(fmt.Sprint(id))}
+		if r.Float64() < 0.05 && kind != "parents of the same topic" {
+			log = append(log, rec)
+			continue
+		}
+		doc := map[string]any{"id": id, "v": from + i - r.IntN(2)*r.IntN(20), "qty": 1 + r.IntN(9), "name": "abc", "price": 1.5, "cust": 1 + r.IntN(5), "note": fmt.Sprint("n", from+i)}
+		var kids []any
+		for range r.IntN(3) {
+			kids = append(kids, map[string]any{"size": r.IntN(10), "cust": 1})
+		}
+		doc["kids"] = kids
+		if kind == "parents of the same topic" {
+			doc["other"] = nil
+			if id%2 == 0 {
+				doc = map[string]any{"id": id, "size": 1}
+			} else if len(log) > 0 {
+				var last struct {
+					ID   int
+					Size *int
+				}
+				if json.Unmarshal(log[r.IntN(len(log))].Value, &last) == nil && last.Size != nil && *last.Size > 0 {
+					doc["other"] = last.ID
+				}
+			}
+		}
+		if _, ok := doc["qty"]; ok {
+			for _, field := range []string{"qty", "name", "price", "cust", "note", "kids"} {
+				if r.Float64() < partial/3 {
+					delete(doc, field)
+				}
+			}
+		}
+		if r.Float64() < rate {
+			switch r.IntN(12) {
+			case 0:
+				doc["qty"] = 0
+			case 1:
+				doc["qty"] = nil
+			case 2:
+				delete(doc, "qty")
+			case 3:
+				doc["name"] = "toolong"
+			case 4:
+				doc["price"] = 100
+			case 5:
+				doc["cust"] = 6
+			case 6:
+				doc["note"] = doc["name"]
+			case 7:
+				doc["kids"] = append(kids, map[string]any{"size": 10})
+			case 8:
+				doc["kids"] = append(kids, map[string]any{"size": nil}, map[string]any{"size": 1, "cust": 9})
+			case 9:
+				doc["other"], doc["size"] = 99999, doc["size"]
+				if doc["size"] == nil {
+					delete(doc, "size")
+				}
+			case 10:
+				if doc["size"] != nil {
+					doc["size"] = 0
+				}
+				doc["note"] = "n1"
+			case 11:
+				doc["name"] = "raise"
+			}
+		}
+		rec.Value, _ = json.Marshal(doc) // of plain values
+		log = append(log, rec)
+	}
+	return log
+}
+
+// Rules 17 and 18: whatever is refused, for whatever reasons, batches leave what their records leave one by one; and nobody is blamed whom the tables
+// would not have refused in its turn.
+func TestPoisonedHistories(t *testing.T) {
+	for i, x := range poisonTables {
+		t.Run(x.name, func(t *testing.T) {
+			t.Parallel()
+			batches, single := openPoison(t, i), openPoison(t, i)
+			kept := 0
+			for n := range *poisoned {
+				seed := *seed + uint64(n)
+				r := rand.New(rand.NewPCG(seed, 17))
+				from := 10_000 * n
+				for range 4 {
+					log := poisonedLog(r, 150+r.IntN(250), from, x.name)
+					from += len(log)
+					batches.writeRecords(log...)
+					for _, rec := range log {
+						single.writeRecords(rec)
+					}
+					problem := differences(batches, single)
+					if x.handler {
+						db := batches.db
+						db.Want(fmt.Sprint(len(log)), `select count(*) from generate_series($1::bigint, $2::bigint) at where (select count(*) from seen where seen.at = at.at)
+							+ (select count(*) from oncesink.dead_letters where "offset" = at.at) = 1`, log[0].Offset, log[len(log)-1].Offset)
+						db.Want("0", "select count(*) from (select at, lag(at) over (order by n) as before from seen) s where at <= before")
+					}
+					if problem != "" {
+						t.Fatalf("go test -run TestPoisonedHistories -seed %d -poisoned 1: %s", seed, problem)
+					}
+					for _, tb := range batches.plan().tables {
+						kept += len(tb.learn.kept())
+					}
+				}
+			}
+			t.Logf("seed %d, %d reasons were looked for", *seed, kept)
+		})
+	}
+}
+
+// writeRecords writes records of one partition in one transaction.
+func (e *engine) writeRecords(records ...sink.Record) {
+	e.t.Helper()
+	c, ok := e.claims[offsets.Partition{Topic: "o"}]
+	if !ok {
+		c = e.claim("o", 0)
+	}
+	p := &decode.Part{Claim: c}
+	if n, err := e.Add(p, records...); err != nil || n != len(records) {
+		e.t.Fatalf("%d of %d records were taken: %v", n, len(records), err)
+	}
+	e.write(p)
+}
+
+// differences says where what batches left is not what single records left.
+func differences(batches, single *engine) string {
+	queries := []string{`select "offset" || ' ' || code || ' ' || coalesce(target, '-') from oncesink.dead_letters order by "offset"`}
+	for _, tb := range batches.plan().tables {
+		queries = append(queries, "select (to_jsonb(t) - '_oncesink_source')::text from "+tb.Quoted()+" t order by 1")
+	}
+	for i, q := range queries {
+		got, want := strings.Split(batches.db.Lines(q), "\n"), strings.Split(single.db.Lines(q), "\n")
+		only := func(a, b []string) (out []string) {
+			has := map[string]bool{}
+			for _, line := range b {
+				has[line] = true
+			}
+			for _, line := range a {
+				if !has[line] {
+					out = append(out, line)
+				}
+			}
+			return out
+		}
+		more, less := only(got, want), only(want, got)
+		if i == 0 {
+			less = nil // a record that a later one outdid was read by nobody
+		}
+		if len(more)+len(less) > 0 || i > 0 && len(got) != len(want) {
+			return fmt.Sprintf("%s: batches have %q, single records %q", q, more, less)
+		}
+	}
+	return ""
+}
