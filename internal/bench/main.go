@@ -33,6 +33,7 @@ type plan struct {
 	quick, grow     bool
 	anew            bool // load tables anew
 	sums            bool // keep rollups
+	poison          bool // refuse records
 	only            *regexp.Regexp
 	out, limits     string
 }
@@ -45,6 +46,7 @@ func run(ctx context.Context) (err error) {
 	flag.BoolVar(&p.grow, "growth", false, "measure how costs grow with backlog, table and partitions instead")
 	flag.BoolVar(&p.anew, "rebuild", false, "measure what it costs to load a table anew instead")
 	flag.BoolVar(&p.sums, "rollups", false, "measure what it costs to keep rollups instead")
+	flag.BoolVar(&p.poison, "poison", false, "measure what is left where a table refuses one record in a hundred instead")
 	flag.StringVar(&p.out, "out", "", "directory of performance.md, whose tables are replaced; performance.svg and performance.json go there, too")
 	flag.StringVar(&p.limits, "limits", "", "limits of oncesink's runs in place of the defaults, to try them out: \"batch_records: 20000\"")
 	only := flag.String("only", ".", "measure only what matches this expression")
@@ -60,6 +62,9 @@ func run(ctx context.Context) (err error) {
 	}
 	if p.sums {
 		p.name = "rollups"
+	}
+	if p.poison {
+		p.name = "poison"
 	}
 	if p.only, err = regexp.Compile(*only); err != nil {
 		return err

@@ -26,6 +26,8 @@ type options struct {
 	limits string // a YAML flow mapping
 	async  bool   // synchronous_commit: off
 	rollup string // group_by of a rollup, a YAML flow mapping
+	// constraint of the table, and how long a missing parent is waited for: "1ms".
+	constraint, parents string
 }
 
 // configure writes the configuration that reads topics into the table.
@@ -34,6 +36,11 @@ func (b *bench) configure(o options, s shape, topics ...string) (string, error) 
 	if o.async {
 		commit = "off"
 	}
+	parents := ""
+	if o.parents != "" {
+		parents = ", foreign_key_wait: " + o.parents
+	}
+	create := strings.Replace(s.create("orders"), ") with (", o.constraint+") with (", 1)
 	rollups := ""
 	if o.rollup != "" {
 		rollups = fmt.Sprintf("rollups:\n  - {name: sales, table: orders, group_by: %s, columns: {orders: count, revenue: sum(amount)}}\n", o.rollup)
@@ -44,7 +51,7 @@ func (b *bench) configure(o options, s shape, topics ...string) (string, error) 
 	}
 	defer f.Close()
 	_, err = fmt.Fprintf(f, `kafka: {brokers: [%q], group: bench}
-postgres: {url: "${DATABASE_URL}", synchronous_commit: "%s"}
+postgres: {url: "${DATABASE_URL}", synchronous_commit: "%s"%s}
 limits: {%s}
 tables:
   - name: orders
@@ -53,7 +60,7 @@ tables:
     version: updated_at
     create: |
       %s
-%s`, b.kafka.Brokers[0], commit, o.limits, strings.Join(topics, ", "), strings.ReplaceAll(s.create("orders"), "\n", "\n      "), rollups)
+%s`, b.kafka.Brokers[0], commit, parents, o.limits, strings.Join(topics, ", "), strings.ReplaceAll(create, "\n", "\n      "), rollups)
 	return f.Name(), err
 }
 

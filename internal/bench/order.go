@@ -111,6 +111,7 @@ func (s shape) begin() []string {
 type load struct {
 	name   string // fresh, updates, mixed
 	events []event
+	poison func(e event, values []string) // changes the values of some; nil: of none
 }
 
 // fresh has n new keys, in order, from first on.
@@ -124,7 +125,7 @@ func fresh(first, n int) load {
 
 // random has the same events in random order.
 func random(l load, seed uint64) load {
-	out := load{l.name, append([]event(nil), l.events...)}
+	out := load{name: l.name, events: append([]event(nil), l.events...)}
 	r := rand.New(rand.NewPCG(seed, 1))
 	r.Shuffle(len(out.events), func(i, j int) { out.events[i], out.events[j] = out.events[j], out.events[i] })
 	return out
@@ -142,7 +143,7 @@ func updates(l load, seed uint64) load {
 
 // mixed has as many events as l, every other one a new key, the rest updates of random keys.
 func mixed(l load, seed uint64) load {
-	out := load{"mixed", make([]event, len(l.events))}
+	out := load{name: "mixed", events: make([]event, len(l.events))}
 	again := random(l, seed)
 	for i := range out.events {
 		if i%2 == 0 {

@@ -26,6 +26,9 @@ func (p plan) measure(ctx context.Context, b *bench) error {
 	if p.anew {
 		return p.repeat(ctx, b, func() []step { return p.rebuilds(b) })
 	}
+	if p.poison {
+		return p.repeat(ctx, b, func() []step { return p.refused(b) })
+	}
 	n := p.records
 	first := fresh(0, n)
 	again, half := updates(first, 1), mixed(first, 2)

@@ -184,6 +184,9 @@ func goals(rs []result) []goal {
 			}
 		}
 	}
+	for _, r := range refusals {
+		least("1 % refused by "+r.name+" / none", best(find(us, r.name, inHundred)), best(find(us, r.name, "fresh")), 0.5)
+	}
 	for _, r := range find(us, "", "frozen") {
 		most("p99 ms of the frozen moment of a rebuild, 5,000 events/s", r.P99, 1000)
 	}

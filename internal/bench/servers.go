@@ -126,6 +126,9 @@ func (b *bench) fill(ctx context.Context, name string, partitions int, s shape, 
 	failed := make(chan error, 1)
 	for _, e := range l.events {
 		v = e.values(s, v)
+		if l.poison != nil {
+			l.poison(e, v)
+		}
 		client.Produce(ctx, &kgo.Record{Partition: int32(e.id % int64(partitions)), Key: []byte(v[0]), Value: e.json(s, nil, v)}, func(_ *kgo.Record, err error) {
 			if err != nil {
 				select {
