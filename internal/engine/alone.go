@@ -137,9 +137,10 @@ func prepare(p *pgconn.Pipeline, all [][]waiting) map[string]string {
 	return names
 }
 
-// tryAlone applies each of the records, of which there are few, by itself to what the tables have now, undoes it, and returns its error.
+// tryAlone applies each of the records, of which there are few, by itself to what the tables have now, undoes it, and returns its error. It returns no
+// errors at all if that can't be done.
 func (t *transaction) tryAlone(ctx context.Context, records spans) ([]error, error) {
-	first := []waiting{say("savepoint", "savepoint oncesink"), say("plan", "set local plan_cache_mode = force_generic_plan"),
+	first := []waiting{say("plan", "set local plan_cache_mode = force_generic_plan"),
 		say("set constraints", "set constraints all immediate"), say("savepoint", "savepoint oncesink_one")}
 	all := [][]waiting{first}
 	undo := say("roll back", "rollback to savepoint oncesink_one")
@@ -150,21 +151,27 @@ func (t *transaction) tryAlone(ctx context.Context, records spans) ([]error, err
 		}
 		all = append(all, append([]waiting{undo}, statements...))
 	}
-	all = append(all, []waiting{say("roll back", "rollback to savepoint oncesink"), say("release savepoint", "release savepoint oncesink")})
+	t.w.exec("savepoint", nil, "savepoint oncesink") // before anything that may fail
 	trying := t.trying
 	t.trying = effects{}
 	errs, err := t.sections(ctx, all)
 	t.trying = trying
-	if err != nil {
+	fails := func(err error) bool {
+		return err != nil && (t.conn.Conn().IsClosed() || classOf(err) == pgerr.Transient)
+	}
+	if i := slices.IndexFunc(errs, fails); i >= 0 {
+		err = errs[i]
+	}
+	if fails(err) {
 		return nil, err
 	}
-	last := len(errs) - 1
-	for i, err := range errs {
-		if err != nil && (i == 0 || i == last || classOf(err) == pgerr.Transient) {
-			return nil, err
-		}
+	if back := t.rollback(ctx); back != nil {
+		return nil, back
 	}
-	return errs[1:last], nil
+	if err != nil || errs[0] != nil { // statements that the server does not understand, of a table as it was
+		return nil, nil
+	}
+	return errs[1:], nil
 }
 
 // single reports whether the records are to be written one by one because the table that refuses some is written so anyway (rule 18).

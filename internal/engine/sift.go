@@ -134,6 +134,9 @@ func (t *transaction) refuseAlone(ctx context.Context, suspects []suspect, tb *t
 		if err != nil {
 			return nil, err
 		}
+		if errs == nil {
+			return refused, t.altered(ctx)
+		}
 		before := len(refused)
 		for i, err := range errs {
 			if !s.refuses(tb, err) {
