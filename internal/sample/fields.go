@@ -1,10 +1,14 @@
 package sample
 
 import (
+	"encoding/json"
+
 	"github.com/oncesink/oncesink/internal/event"
 	"github.com/oncesink/oncesink/internal/fields"
+	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/source"
 	"github.com/oncesink/oncesink/internal/tables"
+	"github.com/oncesink/oncesink/sink"
 )
 
 // takes is a tree of the fields that a topic's tables take.
@@ -14,10 +18,61 @@ type takes struct {
 	elements *takes // of an array of children
 }
 
+// image is where in a value the row is whose fields are taken.
+type image struct {
+	opaque  bool // values are no JSON
+	payload bool // there may be a schema beside it
+	path    []string
+}
+
+func imageOf(topic sink.TopicConfig) (x image) {
+	format, _ := mapping.FormatsOf(topic)
+	x.opaque = format != sink.JSON && format != sink.ConnectJSON
+	x.payload = format == sink.ConnectJSON
+	if topic.Envelope != nil && topic.Envelope.After != "" {
+		x.path, _ = fields.Split(topic.Envelope.After) // Open has compiled it
+	}
+	return x
+}
+
+// of returns the row; nothing if there is none, or the value, which perhaps nothing has read, is no JSON.
+func (x *image) of(value []byte) event.Value {
+	if len(value) > framing && value[0] == 0 {
+		value = value[framing:]
+	}
+	if x.opaque || !json.Valid(value) {
+		return event.Value{}
+	}
+	v := fields.Document(value)
+	if x.payload {
+		if payload := member(v, "payload"); payload.Kind != event.Absent && member(v, "schema").Kind != event.Absent {
+			v = payload
+		}
+	}
+	for _, name := range x.path {
+		v = member(v, name)
+	}
+	return v
+}
+
+// framing is how many bytes a serializer of JSON Schema writes before a document.
+const framing = 5
+
+func member(of event.Value, name string) (found event.Value) {
+	if of.Kind == event.Object {
+		for n, v := range fields.Members(of.Raw) {
+			if string(n) == name {
+				found = v
+			}
+		}
+	}
+	return found
+}
+
 // takenBy gathers what columns take of a value.
-func takenBy(tables []*tables.Table) *takes {
+func takenBy(fed []*tables.Table) *takes {
 	root := &takes{}
-	for _, t := range tables {
+	for _, t := range fed {
 		from := root
 		if t.Parent != nil {
 			array := root.at(t.Config.Each)
@@ -26,8 +81,15 @@ func takenBy(tables []*tables.Table) *takes {
 			}
 			from = array.elements
 		}
-		for i := range t.When {
-			if src := &t.When[i].Source; src.Meta == source.Field {
+		for _, conditions := range [][]tables.Condition{t.When, t.DeleteWhen} {
+			for i := range conditions {
+				if src := &conditions[i].Source; src.Meta == source.Field {
+					root.at(src.Path).all = true
+				}
+			}
+		}
+		for i := range t.Soft {
+			if src := &t.Soft[i].Source; src.Meta == source.Field {
 				root.at(src.Path).all = true
 			}
 		}
@@ -65,9 +127,8 @@ func (t *takes) at(path string) *takes {
 	return t
 }
 
-// count calls found for each field that is not taken, of a valid value and of what is one level below it, once a value.
-func (t *takes) count(value []byte, found func(path string)) {
-	document := fields.Document(value)
+// count calls found for each field that is not taken, of a row and of what is one level below it, once a row.
+func (t *takes) count(document event.Value, found func(path string)) {
 	if t.all || document.Kind != event.Object {
 		return
 	}

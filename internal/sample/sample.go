@@ -80,6 +80,7 @@ type topicSample struct {
 	tables           map[int32]*tableCount
 	letters          map[letterKind]*Letter
 	taken            *takes
+	image            image
 	fields           map[string]int
 	more             map[string]bool // fields beyond maxFields
 	keys             map[string]bool // of rows that the sample itself would have made, by table
@@ -136,7 +137,7 @@ func (x *Sample) topic(name string) *topicSample {
 			fed = append(fed, table)
 			t.tables[i] = &tableCount{filled: make([]int, len(table.Columns))}
 		}
-		t.taken = takenBy(fed)
+		t.taken, t.image = takenBy(fed), imageOf(x.mapping.Read[name])
 		x.topics[name] = t
 	}
 	return t
@@ -159,7 +160,7 @@ func (t *topicSample) count(p *decode.Part, faults map[int32]decode.Fault) {
 			t.events++
 		}
 		if r.Value != nil && (!refused || f.Table != "") { // else it is no JSON
-			t.taken.count(r.Value, t.field)
+			t.taken.count(t.image.of(r.Value), t.field)
 		}
 	}
 	last := int32(-1)

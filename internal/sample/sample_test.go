@@ -132,6 +132,38 @@ func TestSampleOfEmptyEvents(t *testing.T) {
 	}
 }
 
+// TestSampleOfEnvelopes: what is not taken are fields of the row, wherever that stands; of values that are no JSON nothing is said.
+func TestSampleOfEnvelopes(t *testing.T) {
+	db := newDatabase(t, "create table orders (id bigint primary key, city text)", "create table log (raw bytea)")
+	e := db.open(sink.Config{
+		Tables: []sink.TableConfig{
+			{Name: "orders", Topics: []string{"orders"}, Key: []string{"id"}, DeleteWhen: map[string]sink.Condition{"gone": {In: []string{"true"}}}},
+			{Name: "log", Topics: []string{"log"}, Strategy: sink.Append, Columns: map[string]sink.ColumnConfig{"raw": {From: "$value"}}},
+		},
+		Topics: map[string]sink.TopicConfig{"orders": {Envelope: sink.Debezium()}},
+	})
+	x := New(e.Sink)
+	if err := x.Add(t.Context(), recordsOf("orders",
+		`{"id":1}|{"before":null,"after":{"id":1,"city":"Bonn","zip":"x","gone":false},"op":"c","source":{"lsn":1}}`,
+		`{"id":1}|{"schema":null,"payload":{"before":{"id":1,"old":true},"after":null,"op":"d"}}`,
+		`{"id":2}|{"before":null,"after":{"id":2,"city":"__debezium_unavailable_value"},"op":"u"}`, `{"id":1}`)...); err != nil {
+		t.Fatal(err)
+	}
+	r := x.Report()[0]
+	if got := fmt.Sprint(r.NotTaken); got != `[{zip 1}]` {
+		t.Errorf("not taken: %s", got)
+	}
+	if got := fmt.Sprintf("%+v", r.Tables); got != "[{Table:public.orders Rows:1 Deletes:2 NotFilled:[]}]" {
+		t.Errorf("tables: %s", got)
+	}
+	if got := r.said(); got != "1 ONS30 city @2" {
+		t.Errorf("letters: %s", got)
+	}
+	if err := x.Add(t.Context(), recordsOf("log", `1|`, `2|{`)...); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestSampleOfInputs: a field that only an expression reads is taken, tried, and named.
 func TestSampleOfInputs(t *testing.T) {
 	db := newDatabase(t, "create table orders (id bigint primary key, day date, half smallint)")
