@@ -353,6 +353,9 @@ func keys(typ reflect.Type, prefix string) map[string]bool {
 			for k, required := range keys(inner, path+".") {
 				out[k] = required && options != "omitempty"
 			}
+			if inner == reflect.TypeFor[config.Envelope]() { // or a text
+				out[path] = false
+			}
 		case inner.Kind() == reflect.Slice && inner.Elem().Kind() == reflect.Struct && tagged(inner.Elem()):
 			for k, required := range keys(inner.Elem(), path+"[].") {
 				out[k] = required

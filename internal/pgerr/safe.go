@@ -125,6 +125,7 @@ var meanings = map[string]string{
 	"42601": "a syntax that the type does not read", "42602": "no name that the type reads", "42704": "a name that nothing has", "42P01": "a table that is not there", "42883": "a function or operator that is not there",
 	"42725": "a name that several functions or operators have", "3F000": "a schema that is not there", "0A000": "what the server can't do", "42P10": "no unique index that fits",
 	"ONS01": "a tombstone, of a table without record_key", "ONS30": "a value that its source withheld", "ONS31": "it comes too late: later records have been written",
+	"ONS40": "an operation that the topic's envelope does not know", "ONS41": "all rows of the source are gone, which the table does not take",
 	"44000": "the check option of a view refuses it", "P0001": "a function of the database refuses it",
 }
 
