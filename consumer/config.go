@@ -25,6 +25,8 @@ type Config struct {
 	// Sink says what becomes of their records: tables, handlers or both. Its logger
 	// defaults to Logger.
 	Sink sink.Config
+	// Registry has the schemas of records that only refer to them: those of Avro and Protobuf. Nil: there is none.
+	Registry *Registry
 	// Assign names partitions by hand: no group membership, no rebalances; Group
 	// still names the ledger. Empty: the group assigns.
 	Assign map[string][]int32

@@ -89,6 +89,13 @@ func NewWith(cfg Config, parts wiring.Parts) (*Consumer, error) {
 	if err := errors.Join(problems...); err != nil {
 		return nil, err
 	}
+	if parts.Schemas == nil && cfg.Registry != nil {
+		g, err := cfg.NewRegistry(parts.Engine.Pool())
+		if err != nil {
+			return nil, err
+		}
+		parts.Schemas = g
+	}
 	c := &Consumer{
 		cfg: cfg, clientFix: wiring.KafkaSection, ledger: parts.Ledger, sink: parts.Engine, log: cfg.Logger, until: parts.Until, noMirror: parts.NoMirror, schemas: parts.Schemas,
 		held: map[offsets.Partition]bool{}, lookInterval: lookInterval,

@@ -7,6 +7,7 @@ import (
 
 	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/engine"
+	"github.com/oncesink/oncesink/internal/event"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -162,11 +163,19 @@ func (m *member) letters(ctx context.Context, r engine.Requests) (*decode.Part, 
 		ask, cancel := context.WithTimeout(ctx, askSchemaTimeout)
 		schema, askErr := m.schemas.Schema(ask, missing.Ref)
 		cancel()
+		var no *event.NoSchema
+		if errors.As(askErr, &no) {
+			if err := m.blame(ctx, missing.SchemaOf, no); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		if askErr != nil {
 			return nil, errors.Join(err, askErr)
 		}
 		if err := m.sink.Learn(missing.SchemaOf, schema); err != nil {
 			return nil, err
 		}
+		m.keep(ctx, missing.SchemaOf)
 	}
 }

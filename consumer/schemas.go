@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/oncesink/oncesink/internal/decode"
+	"github.com/oncesink/oncesink/internal/event"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -122,11 +123,18 @@ func (m *member) learn(l *lane, turns int, err error) bool {
 		schema, err := m.schemas.Schema(ask, missing.Ref)
 		cancel()
 		var hopeless *sink.HaltError
+		var no *event.NoSchema
+		if errors.As(err, &no) {
+			if err = m.blame(ctx, missing.SchemaOf, no); err == nil {
+				return l.view().turns == turns
+			}
+		}
 		switch {
 		case err == nil:
 			if err := m.sink.Learn(missing.SchemaOf, schema); err != nil {
-				return halt(err)
+				return halt(m.named(ctx, missing.SchemaOf, err))
 			}
+			m.keep(ctx, missing.SchemaOf)
 			if attempt > 0 {
 				m.log.Info("a schema is there: reading on", "topic", l.Topic, "partition", l.Partition.Partition, "schema", missing.Ref.String())
 			}
@@ -134,7 +142,7 @@ func (m *member) learn(l *lane, turns int, err error) bool {
 		case ctx.Err() != nil:
 			return false
 		case errors.As(err, &hopeless):
-			return halt(fmt.Errorf("get %v: %w", missing.SchemaOf, hopeless.Err))
+			return halt(m.named(ctx, missing.SchemaOf, fmt.Errorf("get %v: %w", missing.SchemaOf, hopeless.Err)))
 		}
 		if l.refused(turns, err, func(l *lane) { m.suspend(l) }) {
 			m.log.Warn("waiting for a schema", "topic", l.Topic, "partition", l.Partition.Partition, "schema", missing.Ref.String(), "error", err)

@@ -38,6 +38,10 @@ func (s *session) prepare(ctx context.Context) (*prepared, error) {
 	if err := s.connectKafka(ctx); err != nil {
 		return nil, err
 	}
+	away, err := s.checkRegistry(ctx)
+	if err != nil {
+		return nil, err
+	}
 	sk, ledger, err := s.open(ctx)
 	if err != nil {
 		return nil, err
@@ -47,6 +51,7 @@ func (s *session) prepare(ctx context.Context) (*prepared, error) {
 		return nil, s.scrub(err)
 	}
 	p.warnings, err = rehearse.Statements(ctx, sk)
+	p.warnings = append(p.warnings, away...)
 	if config := (*sink.ConfigError)(nil); errors.As(err, &config) {
 		return nil, s.scrub(err)
 	}
@@ -64,6 +69,28 @@ func (s *session) prepare(ctx context.Context) (*prepared, error) {
 	}
 	p.outlook, p.warnings = o, append(p.warnings, o.Warnings...)
 	return p, nil
+}
+
+// checkRegistry sees that the schema registry lets the program in. That it is away is a warning: schemas that are kept are enough for a
+// while.
+func (s *session) checkRegistry(ctx context.Context) (warnings []string, err error) {
+	if s.consumer.Registry == nil {
+		return nil, nil
+	}
+	g, err := s.consumer.NewRegistry(nil)
+	if err != nil {
+		return nil, s.scrub(err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	err = g.Check(ctx)
+	if config := (*sink.ConfigError)(nil); errors.As(err, &config) {
+		return nil, s.scrub(err)
+	}
+	if err != nil {
+		warnings = append(warnings, s.cfg.Scrub("the schema registry can't be asked now: "+err.Error()+". Schemas that are kept in oncesink.schemas are used, others are waited for"))
+	}
+	return warnings, nil
 }
 
 // refused is what ends a run at once.

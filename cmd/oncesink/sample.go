@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/oncesink/oncesink/internal/engine"
+	"github.com/oncesink/oncesink/internal/event"
 	"github.com/oncesink/oncesink/internal/sample"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -41,7 +42,13 @@ func (s *session) sample(ctx context.Context, sk *engine.Sink, n int) (*sampleRe
 	if err != nil {
 		return nil, s.kafkaError(err)
 	}
-	x, r := sample.New(sk), &sampleReport{Asked: n}
+	var schemas event.SchemaSource
+	if s.consumer.Registry != nil {
+		if schemas, err = s.consumer.NewRegistry(s.pool); err != nil {
+			return nil, err
+		}
+	}
+	x, r := sample.New(sk, schemas), &sampleReport{Asked: n}
 	left, err := s.readStretches(ctx, stretches, func(records []sink.Record) error { return x.Add(ctx, records...) })
 	if left > 0 && ctx.Err() == nil {
 		r.Unfinished = fmt.Sprintf("in %d partition(s), where nothing came for %v: their last offsets may hold no records", left, readPause)

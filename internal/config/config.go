@@ -13,6 +13,8 @@ type Config struct {
 	Kafka Kafka `yaml:"kafka"`
 	// Postgres says where the rows go.
 	Postgres Postgres `yaml:"postgres"`
+	// Registry has the schemas of topics whose records only refer to them: Avro and Protobuf. Defaults to none.
+	Registry *Registry `yaml:"registry,omitempty"`
 	// Start is where a partition begins that has no position yet: earliest, latest,
 	// committed (the position of the Kafka consumer group of the same name, to take
 	// over from another program) or a time such as 2026-01-31T00:00:00Z. It is
@@ -65,7 +67,7 @@ type Kafka struct {
 	Assign map[string][]int32 `yaml:"assign,omitempty"`
 }
 
-// TLS is the encryption of the connections to the brokers.
+// TLS is the encryption of connections.
 type TLS struct {
 	// CAFile holds the certificates to trust, in PEM. Defaults to the system's.
 	CAFile string `yaml:"ca_file,omitempty"`
@@ -73,7 +75,7 @@ type TLS struct {
 	CertFile string `yaml:"cert_file,omitempty"`
 	// KeyFile is the key of cert_file, in PEM.
 	KeyFile string `yaml:"key_file,omitempty"`
-	// ServerName is the name that the brokers' certificates must have. Defaults to
+	// ServerName is the name that the servers' certificates must have. Defaults to
 	// the host of each address.
 	ServerName string `yaml:"server_name,omitempty"`
 	// InsecureSkipVerify accepts every certificate: anyone in between can read and

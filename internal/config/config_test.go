@@ -113,11 +113,18 @@ func TestEverything(t *testing.T) {
 		t.Errorf("got %d client options, want 1 (SASL)", len(got.ClientOptions))
 	}
 	got.ClientOptions = nil
+	if r := got.Registry; r == nil || r.TLS == nil || r.TLS.ServerName != "sr" {
+		t.Fatalf("registry: got %+v", r)
+	}
+	got.Registry.TLS = nil
 	at, _ := time.Parse(time.RFC3339, "2026-01-31T00:00:00+01:00")
 	want := consumer.Config{
 		Brokers: []string{"a:9092", "b:9093", "[::1]:9092", "c"}, Group: "orders-sink", InstanceID: "sink-7", Protocol: consumer.Eager,
 		Topics: map[string]consumer.Start{
 			"orders": {At: consumer.Timestamp, Time: at}, "clicks.v1": {At: consumer.Latest},
+		},
+		Registry: &consumer.Registry{
+			URLs: []string{"https://sr1:8081", "https://sr2:8081/apis/ccompat/v7"}, Username: "sink", Password: password, Context: ".prod", UnknownSchemaWait: time.Minute,
 		},
 		SessionTimeout: 10 * time.Second, Writers: 4, MaxBatchRecords: 5000, MaxBatchBytes: 4 << 20, BufferBytes: 64 << 20, MaxDecompressedBytes: 128 << 20, StopTimeout: time.Minute,
 	}

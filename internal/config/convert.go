@@ -180,6 +180,11 @@ func (c *Config) ToConsumer() (consumer.Config, error) {
 		MaxDecompressedBytes: int(l.DecompressedBytes),
 		StopTimeout:          time.Duration(l.StopTimeout),
 	}
+	if c.Registry != nil {
+		if out.Registry, err = c.Registry.toConsumer(); err != nil {
+			return consumer.Config{}, err
+		}
+	}
 	for _, topic := range c.topics() {
 		start := c.Start
 		if own := c.Topics[topic].Start; own.Given {
@@ -195,7 +200,7 @@ func (c *Config) ToConsumer() (consumer.Config, error) {
 func (c *Config) KafkaOptions() ([]kgo.Opt, error) {
 	var opts []kgo.Opt
 	if t := c.Kafka.TLS; t != nil {
-		conf, err := t.config()
+		conf, err := t.config("kafka.tls")
 		if err != nil {
 			return nil, err
 		}
@@ -215,30 +220,31 @@ func (c *Config) KafkaOptions() ([]kgo.Opt, error) {
 	return opts, nil
 }
 
-func (t *TLS) config() (*tls.Config, error) {
+// config reads the files of a section.
+func (t *TLS) config(section string) (*tls.Config, error) {
 	conf := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify} //nolint:gosec // asked for by name
 	if t.CAFile != "" {
 		pem, err := os.ReadFile(t.CAFile)
 		if err != nil {
-			return nil, &sink.ConfigError{Problem: "kafka.tls.ca_file: " + fileProblem(err), Fix: "name a readable PEM file"}
+			return nil, &sink.ConfigError{Problem: section + ".ca_file: " + fileProblem(err), Fix: "name a readable PEM file"}
 		}
 		conf.RootCAs = x509.NewCertPool()
 		if !conf.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, &sink.ConfigError{Problem: "kafka.tls.ca_file: it holds no certificate", Fix: "name a PEM file with the authority's certificate"}
+			return nil, &sink.ConfigError{Problem: section + ".ca_file: it holds no certificate", Fix: "name a PEM file with the authority's certificate"}
 		}
 	}
 	if t.CertFile != "" {
 		certificate, err := os.ReadFile(t.CertFile)
 		if err != nil {
-			return nil, &sink.ConfigError{Problem: "kafka.tls.cert_file: " + fileProblem(err), Fix: "name a readable PEM file"}
+			return nil, &sink.ConfigError{Problem: section + ".cert_file: " + fileProblem(err), Fix: "name a readable PEM file"}
 		}
 		key, err := os.ReadFile(t.KeyFile)
 		if err != nil {
-			return nil, &sink.ConfigError{Problem: "kafka.tls.key_file: " + fileProblem(err), Fix: "name a readable PEM file"}
+			return nil, &sink.ConfigError{Problem: section + ".key_file: " + fileProblem(err), Fix: "name a readable PEM file"}
 		}
 		cert, err := tls.X509KeyPair(certificate, key)
 		if err != nil {
-			return nil, &sink.ConfigError{Problem: fmt.Sprintf("kafka.tls.cert_file: %v", err), Fix: "name a PEM certificate and, in key_file, its key"}
+			return nil, &sink.ConfigError{Problem: fmt.Sprintf("%s.cert_file: %v", section, err), Fix: "name a PEM certificate and, in key_file, its key"}
 		}
 		conf.Certificates = []tls.Certificate{cert}
 	}

@@ -27,6 +27,9 @@ func (c *Config) secrets() []string {
 	if s := c.Kafka.SASL; s != nil {
 		out = append(out, s.Password.Reveal())
 	}
+	if c.Registry != nil {
+		out = append(out, c.Registry.secrets()...)
+	}
 	words := c.words()
 	out = slices.DeleteFunc(out, func(s string) bool { return len(s) < shortest || slices.Contains(words, s) })
 	slices.SortFunc(out, func(a, b string) int { return len(b) - len(a) })

@@ -39,6 +39,7 @@ func (v *validator) given(path string) bool { return v.at[path] != nil }
 func (v *validator) validate() {
 	v.kafka(&v.cfg.Kafka)
 	v.postgres(&v.cfg.Postgres)
+	v.registry(v.cfg.Registry)
 	v.notEmpty("rounding", v.cfg.Rounding)
 	v.tables()
 	v.rollups()

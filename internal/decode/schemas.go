@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/oncesink/oncesink/internal/event"
 	"github.com/oncesink/oncesink/internal/pgtext"
@@ -45,6 +46,52 @@ func (e *SchemaError) Unwrap() error { return e.Err }
 type Schemas struct {
 	mu    sync.RWMutex
 	known map[SchemaOf]event.Schema
+	// refused are those that nobody has: what refers to them can't be read.
+	refused map[SchemaOf]refused
+}
+
+// refused is why records are refused, and until when: then it is asked again.
+type refused struct {
+	why   *event.Refusal
+	until time.Time
+}
+
+// refusedFor is how long nobody is asked again for a schema that nobody has.
+const refusedFor = 30 * time.Second
+
+// maxRefused bounds how many are remembered.
+const maxRefused = 10_000
+
+// Refuse says that nobody has a schema: records that refer to it are to blame, for a while.
+func (s *Schemas) Refuse(of SchemaOf, why *event.Refusal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.refused == nil || len(s.refused) >= maxRefused {
+		s.refused = map[SchemaOf]refused{}
+	}
+	s.refused[of] = refused{why, time.Now().Add(refusedFor)}
+}
+
+// refusal is why a schema's records are refused, nil if they aren't.
+func (s *Schemas) refusal(of SchemaOf) *event.Refusal {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if r, ok := s.refused[of]; ok && time.Now().Before(r.until) {
+		return r.why
+	}
+	return nil
+}
+
+// Any reports whether any schema of a topic's values, or keys, was learnt.
+func (s *Schemas) Any(topic string, key bool) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for of := range s.known {
+		if of.Topic == topic && of.Key == key {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *Schemas) add(of SchemaOf, schema event.Schema) {
@@ -99,6 +146,9 @@ func (r *reader) again(err error, doc []byte, rec *sink.Record, values []event.V
 		schema, ok := r.schemas.get(of)
 		switch {
 		case !ok:
+			if r := r.schemas.refusal(of); r != nil {
+				return pgtext.RefusalOf(r), nil
+			}
 			return nil, &MissingSchema{of}
 		case of.Ref == learnt:
 			return nil, &SchemaError{of, errors.New("it was learnt, and is asked for again")}

@@ -103,6 +103,15 @@ func (s *Sink) Add(p *decode.Part, records ...sink.Record) (n int, err error) {
 	return s.plan().decode.Add(p, records...)
 }
 
+// RefuseSchema says that nobody has a schema that Add asked for: records that refer to it are refused from now on, for a while.
+func (s *Sink) RefuseSchema(of decode.SchemaOf, why *payload.Refusal) { s.schemas.Refuse(of, why) }
+
+// LearntAny reports whether any schema of a topic's values, or keys, was learnt.
+func (s *Sink) LearntAny(topic string, key bool) bool { return s.schemas.Any(topic, key) }
+
+// Pool is what the sink was opened with.
+func (s *Sink) Pool() *pgxpool.Pool { return s.pool }
+
 // Learn takes a schema that Add, or a [Sink.Write], asked for; a second time it changes nothing. Afterwards the same record can be
 // added. The error is a *[decode.SchemaError]: the schema can't be used.
 func (s *Sink) Learn(of decode.SchemaOf, schema payload.Schema) error {

@@ -70,7 +70,8 @@ type Reference struct {
 // SchemaSource is where schemas come from, such as a registry.
 type SchemaSource interface {
 	// Schema returns the schema that a reference means. It may block, until ctx ends. It is called concurrently, also for one
-	// reference. An error is taken for one that passes, and the source is asked again later, unless it is a *sink.HaltError.
+	// reference. An error is taken for one that passes, and the source is asked again later, unless it is a *sink.HaltError or a
+	// *[NoSchema].
 	Schema(ctx context.Context, ref SchemaRef) (Schema, error)
 }
 
@@ -78,3 +79,15 @@ type SchemaSource interface {
 type UnknownSchema struct{ Ref SchemaRef }
 
 func (e *UnknownSchema) Error() string { return fmt.Sprintf("schema %v is not known yet", e.Ref) }
+
+// NoSchema says that a source is there, was asked for long enough, and does not have a schema: a record that refers to it is to
+// blame if the source has others of its topic.
+type NoSchema struct {
+	Ref SchemaRef
+	// Asked is for how long, for people.
+	Asked string
+}
+
+func (e *NoSchema) Error() string {
+	return fmt.Sprintf("the schema registry does not know schema %v, and was asked for it for %s", e.Ref, e.Asked)
+}

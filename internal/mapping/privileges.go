@@ -44,11 +44,13 @@ const (
 	ownSchema       = "oncesink"
 	deadLetters     = "oncesink.dead_letters"
 	deadLetterStats = "oncesink.dead_letter_stats" // a view of them, for people
+	keptSchemas     = "oncesink.schemas, oncesink.schema_uses"
 )
 
 // GrantOwn grants a role, which is quoted or ROLE, what it needs of the engine's own schema and dead letters.
 func GrantOwn(role string) []string {
-	return []string{grantUsage(ownSchema, role), grant(deadLetterPrivileges, deadLetters, role), grant([]string{"SELECT"}, deadLetterStats, role)}
+	return []string{grantUsage(ownSchema, role), grant(deadLetterPrivileges, deadLetters, role), grant([]string{"SELECT"}, deadLetterStats, role),
+		grant([]string{"SELECT", "INSERT"}, keptSchemas, role)}
 }
 
 // GrantTarget grants a role what it needs of a target. Schema public is everybody's to use, unless its owner has

@@ -4,11 +4,17 @@ package sample
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
 
 	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/engine"
+	"github.com/oncesink/oncesink/internal/event"
 	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/tables"
@@ -25,6 +31,7 @@ type Sample struct {
 	sink    *engine.Sink
 	mapping *mapping.Mapping
 	topics  map[string]*topicSample
+	schemas event.SchemaSource // nil: there is none
 	// Untried says why the server was not asked, so that only what the decoder refuses is known; empty if it was.
 	Untried string
 }
@@ -97,9 +104,10 @@ type letterKind struct{ table, column, constraint, code, why string }
 // maxFields bounds the fields that are told apart: an object that is used as a map has no end of them.
 const maxFields = 1000
 
-// New returns an empty sample of what a sink would do. It goes by the tables as the sink knows them now.
-func New(s *engine.Sink) *Sample {
-	return &Sample{sink: s, mapping: s.Mapping(), topics: map[string]*topicSample{}}
+// New returns an empty sample of what a sink would do. It goes by the tables as the sink knows them now. Schemas that records refer
+// to come from a source, if there is one, and are kept nowhere.
+func New(s *engine.Sink, schemas event.SchemaSource) *Sample {
+	return &Sample{sink: s, schemas: schemas, mapping: s.Mapping(), topics: map[string]*topicSample{}}
 }
 
 // Add counts records of one partition, in offset order. An error is one of the connection, or of ctx, or one of [engine.Sink.Add]: the
@@ -109,8 +117,15 @@ func (x *Sample) Add(ctx context.Context, records ...sink.Record) error {
 		return nil
 	}
 	p := &decode.Part{}
-	if _, err := x.sink.Add(p, records...); err != nil {
-		return err
+	for rest := records; ; {
+		n, err := x.sink.Add(p, rest...)
+		if err == nil {
+			break
+		}
+		if err = x.learn(ctx, err); err != nil {
+			return err
+		}
+		rest = rest[n:]
 	}
 	faults := make(map[int32]decode.Fault, len(p.Faults))
 	for _, f := range p.Faults {
@@ -125,6 +140,38 @@ func (x *Sample) Add(ctx context.Context, records ...sink.Record) error {
 	}
 	t.count(p, faults)
 	return nil
+}
+
+// learn gets the schema for want of which records could not be read. An error says that they can't be.
+func (x *Sample) learn(ctx context.Context, err error) error {
+	var missing *decode.MissingSchema
+	if !errors.As(err, &missing) {
+		return err
+	}
+	if x.schemas == nil {
+		return fmt.Errorf("the records can't be read without %v, and there is no schema registry to ask for it: name it in the section registry of the configuration", missing.SchemaOf)
+	}
+	b := backoff.WithContext(backoff.NewExponentialBackOff(backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMaxElapsedTime(0)), ctx)
+	return backoff.Retry(func() error {
+		schema, err := x.schemas.Schema(ctx, missing.Ref)
+		var no *event.NoSchema
+		var hopeless *sink.HaltError
+		switch {
+		case err == nil:
+			err = x.sink.Learn(missing.SchemaOf, schema)
+		case errors.As(err, &no):
+			x.sink.RefuseSchema(missing.SchemaOf, &event.Refusal{Code: "ONS20", Message: no.Error(), Plain: true})
+			return nil
+		case !errors.As(err, &hopeless):
+			return fmt.Errorf("get %v: %w", missing.SchemaOf, err) // it may pass
+		default:
+			err = fmt.Errorf("get %v: %w", missing.SchemaOf, hopeless.Err)
+		}
+		if err != nil {
+			err = backoff.Permanent(err)
+		}
+		return err
+	}, b)
 }
 
 func (x *Sample) topic(name string) *topicSample {

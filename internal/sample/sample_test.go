@@ -53,7 +53,7 @@ func TestSample(t *testing.T) {
 			e := db.open(sink.Config{Tables: []sink.TableConfig{{Name: "orders", Topics: []string{"orders"}, Key: []string{"id"}, RecordKey: map[string]string{"id": "$key"}}}})
 			db.Do("insert into orders (id, status, n) values (7, 'old', 0)")
 			before := db.Lines("select md5(string_agg(o::text, '')), (select (last_value, is_called)::text from orders_n_seq), (select count(*) from pg_class) from orders o")
-			x := New(e.Sink)
+			x := New(e.Sink, nil)
 			if err := x.Add(t.Context(), recordsOf("orders", tt.lines...)...); err != nil || x.Untried != "" {
 				t.Fatalf("%v, untried: %s", err, x.Untried)
 			}
@@ -91,7 +91,7 @@ func TestSampleOfFields(t *testing.T) {
 		{Name: "orders", Topics: []string{"orders"}, Key: []string{"id"}, RecordKey: map[string]string{"id": "$key"}, Columns: map[string]sink.ColumnConfig{"city": {From: "address.city"}, "whole": {From: "extra"}}},
 		{Name: "items", Strategy: sink.Children, Parent: "orders", Each: "lines", Key: []string{"id", "line"}, Columns: map[string]sink.ColumnConfig{"line": {From: "$index"}}},
 	}})
-	x := New(e.Sink)
+	x := New(e.Sink, nil)
 	if err := x.Add(t.Context(), recordsOf("orders",
 		`1|{"id":1,"address":{"city":"Bonn","zip":"x"},"extra":{"any":1},"n.m":1,"other":{"deep":1}}`,
 		`2|{"id":2,"address":{"zip":"x"},"lines":[{"sku":"a","qty":1},{"qty":2},7]}`, `3`, `4|[]`, `5`)...); err != nil {
@@ -119,7 +119,7 @@ func TestSampleOfEmptyEvents(t *testing.T) {
 		db := newDatabase(t, tt.ddl)
 		e := db.open(sink.Config{Tables: []sink.TableConfig{{Name: "log", Topics: []string{"log"}, Strategy: sink.Append}}})
 		records := recordsOf("log", `1|{"id":1}`, `2|{}`, `3|{"other":1}`, `4`)
-		x := New(e.Sink)
+		x := New(e.Sink, nil)
 		if err := x.Add(t.Context(), records...); err != nil || x.Untried != "" {
 			t.Fatalf("%v, untried: %s", err, x.Untried)
 		}
@@ -171,7 +171,7 @@ func TestSampleOfInputs(t *testing.T) {
 		"day":  {SQL: "(at at time zone 'UTC')::date", Inputs: map[string]sink.InputConfig{"at": {Type: "timestamptz", From: "placed.at"}}},
 		"half": {SQL: "never / 2", Inputs: map[string]sink.InputConfig{"never": {Type: "int"}}},
 	}}}})
-	x := New(e.Sink)
+	x := New(e.Sink, nil)
 	if err := x.Add(t.Context(), recordsOf("orders", `1|{"id":1,"placed":{"at":"2026-01-01T00:00:00Z"}}`, `2|{"id":2,"placed":{"at":"2026-02-30T00:00:00Z","by":"x"}}`)...); err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +185,7 @@ func TestSampleOfInputs(t *testing.T) {
 func TestSampleOfManyFields(t *testing.T) {
 	db := newDatabase(t, "create table orders (id bigint primary key)")
 	e := db.open(sink.Config{Tables: []sink.TableConfig{{Name: "orders", Topics: []string{"orders"}, Key: []string{"id"}}}})
-	x := New(e.Sink)
+	x := New(e.Sink, nil)
 	var lines []string
 	for i := range 3000 {
 		lines = append(lines, fmt.Sprintf(`%d|{"id":%d,"f%d":1}`, i, i, i))
@@ -210,7 +210,7 @@ func TestSampleWithoutTheRight(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := db.open(cfg, func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["role"] = "sampled" })
-	x := New(e.Sink)
+	x := New(e.Sink, nil)
 	if err := x.Add(t.Context(), recordsOf("orders", `1|{"id":1,"status":"long"}`, `2|{"id":true}`)...); err != nil {
 		t.Fatal(err)
 	}

@@ -40,6 +40,9 @@ var comments string
 //go:embed sql/6_withheld.sql
 var withheld string
 
+//go:embed sql/7_schemas.sql
+var schemas string
+
 // migrations create the sink's own tables. A released one never changes.
 var migrations = []string{`create table oncesink.dead_letters (
 	sink_group text collate "C" not null,
@@ -60,7 +63,7 @@ var migrations = []string{`create table oncesink.dead_letters (
 	status text not null default 'new',
 	recorded_at timestamptz not null default now(),
 	primary key (sink_group, topic_id, partition, "offset")
-);`, textOf, stampFunction, deadLetters, comments, withheld}
+);`, textOf, stampFunction, deadLetters, comments, withheld, schemas}
 
 // Init creates what the sink needs beside the ledger, which must be there: the dead-letter table,
 // missing target tables that have a Create statement, the engine columns of

@@ -27,6 +27,16 @@ type Parts struct {
 	Schemas event.SchemaSource
 }
 
+// Keeper is a source of schemas that keeps those that were of use.
+type Keeper interface {
+	// Learnt keeps a schema by which records of a topic, their values or keys, can be read.
+	Learnt(ctx context.Context, topic string, key bool, ref event.SchemaRef) error
+	// Ever reports whether records of a topic could ever be read with one of its schemas.
+	Ever(ctx context.Context, topic string, key bool) (bool, error)
+	// Subjects says which subjects have a schema, for people: "" if nobody knows.
+	Subjects(ctx context.Context, ref event.SchemaRef) string
+}
+
 // Look reads what a run would meet, by a client of its caller's.
 type Look func(ctx context.Context, client *kgo.Client) (*Outlook, error)
 
