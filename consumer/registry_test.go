@@ -12,8 +12,6 @@ import (
 	"github.com/twmb/franz-go/pkg/sr"
 	"github.com/twmb/franz-go/pkg/sr/srfake"
 
-	formats "github.com/oncesink/oncesink/internal/avro"
-	"github.com/oncesink/oncesink/internal/event"
 	"github.com/oncesink/oncesink/internal/testkafka"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -26,15 +24,13 @@ func avroRig(t *testing.T, partitions int32) (*rig, *srfake.Registry) {
 	t.Cleanup(g.Close)
 	g.SeedSchema("orders-value", 1, 7, sr.Schema{Schema: avroSchema})
 	r := newRig(t, testkafka.Fake(t).ListenAddrs(), "orders", partitions)
-	r.options.Formats = func(string) (values, keys event.Format) {
-		return formats.New(formats.Options{}), formats.New(formats.Options{Key: true})
-	}
 	return r, g
 }
 
 // of gives a consumer the registry.
 func of(g *srfake.Registry, wait time.Duration) func(*Config, *sink.Config) {
-	return func(c *Config, _ *sink.Config) {
+	return func(c *Config, s *sink.Config) {
+		s.Topics = map[string]sink.TopicConfig{"orders": {Format: sink.Avro}}
 		c.Registry = &Registry{URLs: []string{g.URL()}, UnknownSchemaWait: wait}
 	}
 }
