@@ -142,7 +142,7 @@ func TestSampleOfEnvelopes(t *testing.T) {
 		},
 		Topics: map[string]sink.TopicConfig{"orders": {Envelope: sink.Debezium()}},
 	})
-	x := New(e.Sink)
+	x := New(e.Sink, nil)
 	if err := x.Add(t.Context(), recordsOf("orders",
 		`{"id":1}|{"before":null,"after":{"id":1,"city":"Bonn","zip":"x","gone":false},"op":"c","source":{"lsn":1}}`,
 		`{"id":1}|{"schema":null,"payload":{"before":{"id":1,"old":true},"after":null,"op":"d"}}`,
