@@ -15,6 +15,7 @@ import (
 
 // What nobody would send on purpose is a dead letter or a row, and its neighbours are written.
 func TestBombs(t *testing.T) {
+	t.Parallel()
 	const huge = 2_000_000 // bytes, of one record
 	r := newRig(t, testkafka.Fake(t).ListenAddrs(), "orders", 1)
 	r.exec(`create table bombs (id bigint primary key, v text, n int, num numeric, doc jsonb, flag boolean)`)
@@ -97,6 +98,7 @@ func TestBombs(t *testing.T) {
 // A batch that is small in the log and large in memory halts its partition, with what was before it written, and the others go on. The
 // printed statement goes past it.
 func TestDecompressionBomb(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, testkafka.Fake(t).ListenAddrs(), "orders", 2)
 	r.produce(0, 0, 5)
 	r.produce(1, 100, 5)

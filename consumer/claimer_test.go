@@ -139,6 +139,7 @@ func TestClaimsCostAsMuchForManyPartitions(t *testing.T) {
 
 // Rule 5: a partition that somebody holds, or whose owner has to be asked after, waits apart: it keeps no other one waiting.
 func TestFirstAttemptsWaitForNobody(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, testkafka.Fake(t).ListenAddrs(), "orders", 4)
 	m, _ := r.assigned(4, func(m *member) { m.spawn(func() { m.claimer(m.claims, false) }) }, func(*Config) {})
 	m.reach(t, running)

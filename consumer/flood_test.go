@@ -12,6 +12,7 @@ import (
 // A topic that nothing can be written of halts with few letters, before the flood, and says what it looks like; the other partition goes on.
 // Once the table is mended and the printed statement run, all is written.
 func TestFloodHalts(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, testkafka.Fake(t).ListenAddrs(), "orders", 2)
 	r.exec(`alter table events alter v type varchar(4)`)
 	flood := testenv.Times(20_000, 1_000_000)

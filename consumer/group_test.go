@@ -239,6 +239,7 @@ func TestUntilEndReportsHalts(t *testing.T) {
 
 // A position past the log's end is no end, also while nobody has looked at the log yet: the claim waits for a row that is held.
 func TestUntilEndPastTheEnd(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, testkafka.Fake(t).ListenAddrs(), "orders", 1)
 	r.produce(0, 0, 10)
 	r.must(r.start().endAfter(r, 10))

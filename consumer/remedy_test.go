@@ -30,6 +30,7 @@ func (r *rig) follow(text string) {
 // Rule 8: what a message tells an operator to run, runs as it stands, and mends what the message
 // is about, without a restart.
 func TestRemediesWorkAsPrinted(t *testing.T) {
+	t.Parallel()
 	quotedGroup := func(c *Config, _ *sink.Config) { c.Group = quoted }
 	recreate := func(r *rig) {
 		_, _ = r.admin.DeleteTopic(r.t.Context(), r.topic) // it may be gone already

@@ -35,6 +35,7 @@ func (r *rig) letters(status string) int64 {
 // Dead letters that somebody asks for are written by the owner of their partition: before a run until the end ends, and
 // of a paused partition once it goes on.
 func TestRetryByOwner(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, testkafka.Fake(t).ListenAddrs(), "orders", 2)
 	r.exec(`alter table events alter v type varchar(4)`)
 	r.produce(0, 0, 5)
@@ -102,6 +103,7 @@ func TestRetryHoldsNothingUp(t *testing.T) {
 
 // A run until the end does not end before letters that are asked for could be tried.
 func TestUntilEndWaitsForLetters(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, testkafka.Fake(t).ListenAddrs(), "orders", 1)
 	r.exec(`alter table events alter v type varchar(4)`)
 	r.produceLong(0, 0, 2)

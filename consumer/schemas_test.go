@@ -246,6 +246,7 @@ func TestSchemaMissingSinceAnAlter(t *testing.T) {
 // While partitions wait for a schema they keep what was read, up to half of the buffer; then they let go of it, and the
 // others go on. What was dropped is read again.
 func TestWaitingPartitionsLeaveRoom(t *testing.T) {
+	t.Parallel()
 	g := newRegistry(map[string]string{"7": eventSchema})
 	r := taggedRig(t, testkafka.Fake(t).ListenAddrs(), g, 2)
 	r.produceTagged(1, 8, 0, 2000)

@@ -28,6 +28,7 @@ func (p *process) states() string {
 // Status tells of each partition what it does and why not, and OnHalt of one that halts: once, and while it takes its
 // time the others go on.
 func TestStatus(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, testkafka.Fake(t).ListenAddrs(), "orders", 4)
 	for p := range int32(4) {
 		r.produce(p, int(p)*100, 10)

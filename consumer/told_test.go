@@ -96,6 +96,7 @@ func TestBeginningsOfManyPartitions(t *testing.T) {
 
 // What an operator did is told by name, on a quiet partition and on a busy one, which learns of it by its fence.
 func TestOperatorsAreTold(t *testing.T) {
+	t.Parallel()
 	for _, busy := range []bool{false, true} {
 		t.Run(fmt.Sprintf("busy %v", busy), func(t *testing.T) {
 			r := newRig(t, testkafka.Fake(t).ListenAddrs(), "orders", 1)
@@ -188,6 +189,7 @@ func TestChangesOfManyPartitions(t *testing.T) {
 
 // A process that the group keeps waiting says so, and for how long at most.
 func TestWaitingIsTold(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, brokers []string, topic string) {
 		r := newRig(t, brokers, topic, 1)
 		r.produce(0, 0, 3)

@@ -19,6 +19,7 @@ import (
 // consumed. One whose row is held by a stranger must neither be left out nor
 // hold up the others.
 func TestHeldPartitionIsNotForgotten(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, testkafka.Fake(t).ListenAddrs(), "orders", 3)
 	for p := range int32(3) {
 		r.produce(p, int(p)*100, 10)
@@ -52,6 +53,7 @@ func (p *process) endAfter(r *rig, n int64) error {
 // Silent loss 2: an error of the hook that is a cancelled context stops the group
 // for good. The ledger is locked for longer than the hook may take.
 func TestTimeoutInTheHook(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, testkafka.Fake(t).ListenAddrs(), "orders", 2)
 	r.produce(0, 0, 10)
 	r.produce(1, 100, 10)
