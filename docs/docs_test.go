@@ -280,6 +280,9 @@ func TestGoExamples(t *testing.T) {
 
 func TestConfigurationExamples(t *testing.T) {
 	lookup := func(name string) (string, bool) {
+		if strings.HasSuffix(name, "REGISTRY_URL") {
+			return "http://localhost:8081", true
+		}
 		if strings.HasSuffix(name, "URL") {
 			return "postgres://sink@localhost/shop", true
 		}
