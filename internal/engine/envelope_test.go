@@ -232,3 +232,30 @@ func TestRule33Deletes(t *testing.T) {
 	}
 	db.Want("0", "select count(*) from oncesink.dead_letters")
 }
+
+// Of a row that Debezium says was deleted only the key is what it was: the rest is null, or a default, and neither a version nor what a condition asks for.
+func TestRule33KeyOnly(t *testing.T) {
+	db := newDatabase(t, "create table f (id int primary key, v int, status text)", "create table d (id int primary key, v int, status text)")
+	when := map[string]sink.Condition{"status": {In: []string{"active"}}}
+	e := db.open(sink.Config{
+		Tables: []sink.TableConfig{
+			{Name: "f", Topics: []string{"f"}, Key: []string{"id"}, Version: "v", When: when},
+			{Name: "d", Topics: []string{"d"}, Key: []string{"id"}, Version: "v", When: when},
+		},
+		Topics: map[string]sink.TopicConfig{"f": {Envelope: sink.Flattened()}, "d": {Envelope: sink.Debezium()}},
+	})
+	for topic, docs := range map[string][]string{
+		"f": {`{"id":1,"v":5,"status":"active","__deleted":"false"}`, `{"id":1,"v":0,"status":null,"__deleted":"true"}`, `{"id":2,"v":5,"status":"closed","__deleted":"false"}`},
+		"d": {`{"op":"c","after":{"id":1,"v":5,"status":"active"}}`, `{"op":"d","before":{"id":1,"v":0,"status":null},"after":null}`, `{"op":"c","after":{"id":2,"v":5,"status":"closed"}}`},
+	} {
+		var records []sink.Record
+		for i, doc := range docs {
+			records = append(records, sink.Record{Topic: topic, Offset: int64(i), Epoch: -1, Value: []byte(doc)})
+		}
+		e.feed(records[:1], 1)
+		db.Want("1|5", "select id, v from "+topic)
+		e.feed(records[1:], 1)
+		db.Want("", "select id, v from "+topic)
+	}
+	db.Want("", "select message from oncesink.dead_letters")
+}
