@@ -120,7 +120,7 @@ func (r *sampleReport) print(w io.Writer) {
 		for _, table := range t.Tables {
 			line := fmt.Sprintf("  %s: %s row(s)", table.Table, thousands(table.Rows))
 			if table.Deletes > 0 {
-				line += fmt.Sprintf(", %s tombstone(s)", thousands(table.Deletes))
+				line += fmt.Sprintf(", %s deletion(s)", thousands(table.Deletes))
 			}
 			fmt.Fprintln(w, line)
 			if len(table.NotFilled) > 0 {
@@ -128,7 +128,7 @@ func (r *sampleReport) print(w io.Writer) {
 			}
 		}
 		if t.Unmatched > 0 {
-			fmt.Fprintf(w, "  no table's `when:` is met: %s\n", thousands(t.Unmatched))
+			fmt.Fprintf(w, "  of no table, by `when:` or by what their envelope says: %s\n", thousands(t.Unmatched))
 		}
 		if t.Refused > 0 {
 			fmt.Fprintf(w, "  dead letters: %s\n", thousands(t.Refused))

@@ -111,6 +111,9 @@ func TestRule33Debezium(t *testing.T) {
 				e.feed(records, n)
 				db.Want(before, "select ctid, xmin, t from t")
 				db.Want("", `select "offset", code, message from oncesink.dead_letters`)
+				if s := e.Stats(); s.Tables[0].TombstonesWithoutRow != 0 {
+					t.Errorf("%d tombstones met no row: they follow deletions", s.Tables[0].TombstonesWithoutRow)
+				}
 			})
 		}
 	}

@@ -47,6 +47,8 @@ func Describe(cfg *sink.Config, m *Mapping) []TableReport {
 				from = "the key of " + t.Parent.Title()
 			case c.Computed != nil:
 				from = "sql: " + c.Computed.SQL + InputList(t.Config.Columns[c.Name])
+			case t.IsSoft(i):
+				from = "null; of a deleted row " + t.Config.SoftDelete[c.Name]
 			case from == "":
 				from = c.Name
 			}

@@ -2,6 +2,7 @@ package sample
 
 import (
 	"encoding/json"
+	"strings"
 
 	"github.com/oncesink/oncesink/internal/event"
 	"github.com/oncesink/oncesink/internal/fields"
@@ -23,6 +24,7 @@ type image struct {
 	opaque  bool // values are no JSON
 	payload bool // there may be a schema beside it
 	path    []string
+	prefix  string // of fields that are the event's; "" without
 }
 
 func imageOf(topic sink.TopicConfig) (x image) {
@@ -31,6 +33,9 @@ func imageOf(topic sink.TopicConfig) (x image) {
 	x.payload = format == sink.ConnectJSON
 	if topic.Envelope != nil && topic.Envelope.After != "" {
 		x.path, _ = fields.Split(topic.Envelope.After) // Open has compiled it
+	}
+	if topic.Envelope != nil {
+		x.prefix = topic.Envelope.Prefix
 	}
 	return x
 }
@@ -127,8 +132,9 @@ func (t *takes) at(path string) *takes {
 	return t
 }
 
-// count calls found for each field that is not taken, of a row and of what is one level below it, once a row.
-func (t *takes) count(document event.Value, found func(path string)) {
+// count calls found for each field that is not taken, of a row and of what is one level below it, once a row. Fields with the prefix are none
+// of the row's.
+func (t *takes) count(document event.Value, prefix string, found func(path string)) {
 	if t.all || document.Kind != event.Object {
 		return
 	}
@@ -136,6 +142,7 @@ func (t *takes) count(document event.Value, found func(path string)) {
 	for name, v := range fields.Members(document.Raw) {
 		at, path := t.below[string(name)], fields.Escape(string(name))
 		switch {
+		case at == nil && prefix != "" && strings.HasPrefix(path, prefix):
 		case at == nil:
 			found(path)
 		case at.all:

@@ -207,7 +207,7 @@ func (t *topicSample) count(p *decode.Part, faults map[int32]decode.Fault) {
 			t.events++
 		}
 		if r.Value != nil && (!refused || f.Table != "") { // else it is no JSON
-			t.taken.count(t.image.of(r.Value), t.field)
+			t.taken.count(t.image.of(r.Value), t.image.prefix, t.field)
 		}
 	}
 	last := int32(-1)

@@ -144,6 +144,7 @@ func TestSampleOfEnvelopes(t *testing.T) {
 	})
 	x := New(e.Sink, nil)
 	if err := x.Add(t.Context(), recordsOf("orders",
+		`{"id":3}|{"before":null,"after":{"id":3,"city":"Kiel"},"op":"c"}`, `{"id":3}|{"before":null,"after":{"id":3,"city":"__debezium_unavailable_value"},"op":"u"}`, // its row is there
 		`{"id":1}|{"before":null,"after":{"id":1,"city":"Bonn","zip":"x","gone":false},"op":"c","source":{"lsn":1}}`,
 		`{"id":1}|{"schema":null,"payload":{"before":{"id":1,"old":true},"after":null,"op":"d"}}`,
 		`{"id":2}|{"before":null,"after":{"id":2,"city":"__debezium_unavailable_value"},"op":"u"}`, `{"id":1}`)...); err != nil {
@@ -153,10 +154,10 @@ func TestSampleOfEnvelopes(t *testing.T) {
 	if got := fmt.Sprint(r.NotTaken); got != `[{zip 1}]` {
 		t.Errorf("not taken: %s", got)
 	}
-	if got := fmt.Sprintf("%+v", r.Tables); got != "[{Table:public.orders Rows:1 Deletes:2 NotFilled:[]}]" {
+	if got := fmt.Sprintf("%+v", r.Tables); got != "[{Table:public.orders Rows:3 Deletes:2 NotFilled:[]}]" {
 		t.Errorf("tables: %s", got)
 	}
-	if got := r.said(); got != "1 ONS30 city @2" {
+	if got := r.said(); got != "1 ONS30 city @4" {
 		t.Errorf("letters: %s", got)
 	}
 	if err := x.Add(t.Context(), recordsOf("log", `1|`, `2|{`)...); err != nil {

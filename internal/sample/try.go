@@ -1,6 +1,7 @@
 package sample
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -67,7 +68,10 @@ type attempt struct {
 func (a *attempt) all(ctx context.Context, topic *topicSample, events []bind.Event) error {
 	var sets bind.Sets
 	sets.Split(a.of, events)
-	for _, set := range sets.Names() {
+	names := sets.Names()
+	// Those that make rows before those that need one.
+	slices.SortStableFunc(names, func(x, y string) int { return cmp.Compare(a.partial(x), a.partial(y)) })
+	for _, set := range names {
 		s, events := statement.ShapeOf(a.of, set), sets.Of(set)
 		if a.of.Strategy != sink.Upsert {
 			if err := a.some(ctx, a.strict, s, events); err != nil {
@@ -84,7 +88,7 @@ func (a *attempt) all(ctx context.Context, topic *topicSample, events []bind.Eve
 			}
 			continue
 		}
-		if err := a.partial(ctx, topic, s, events); err != nil {
+		if err := a.update(ctx, topic, s, events); err != nil {
 			return err
 		}
 	}
@@ -103,8 +107,16 @@ func (a *attempt) key(e *bind.Event) string {
 	return key
 }
 
-// partial tries events that lack a column which a new row can't be without: each needs a row to update.
-func (a *attempt) partial(ctx context.Context, topic *topicSample, s statement.Shape, events []bind.Event) error {
+// partial is 1 of a set whose events need a row, and else 0.
+func (a *attempt) partial(set string) int {
+	if statement.Complete(a.of, statement.ShapeOf(a.of, set)) {
+		return 0
+	}
+	return 1
+}
+
+// update tries events that lack a column which a new row can't be without: each needs a row to update.
+func (a *attempt) update(ctx context.Context, topic *topicSample, s statement.Shape, events []bind.Event) error {
 	var there []bind.Event
 	for len(events) > 0 {
 		n := min(len(events), bind.MaxStatementRows)

@@ -28,7 +28,7 @@ func versioned(t *tables.Table, s Shape) bool {
 // it comes before the deletion as a deleted row would. The transaction holds the table's advisory lock
 // alone, so that what the snapshot shows cannot change underneath.
 //
-// It answers with one row: how many deletions did something, and how many of those met no row.
+// It answers with one row: how many deletions did something, and how many of those met no row, nor an earlier deletion of it.
 func Remember(t *tables.Table, s Shape) string {
 	r := tombstone(t)
 	if versioned(t, s) {
@@ -38,7 +38,7 @@ func Remember(t *tables.Table, s Shape) string {
 	var b, joins strings.Builder
 	b.WriteString("with e as materialized ")
 	eventRows(t, &b, s, true)
-	fmt.Fprintf(&b, ", s as materialized (\n  select e.*, %st.%s is null as rowless,\n         %s as latest,\n         %s as deletes", r.carried, key, r.latest, r.deletes("t"))
+	fmt.Fprintf(&b, ", s as materialized (\n  select e.*, %st.%s is null and m.%s is null as rowless,\n         %s as latest,\n         %s as deletes", r.carried, key, key, r.latest, r.deletes("t"))
 	for i, c := range t.Children {
 		set := fmt.Sprintf("s%d", i+1)
 		fmt.Fprintf(&b, ",\n         %s as deletes_%s", r.deletes(set), set)
