@@ -34,6 +34,9 @@ func (t *table) uniform(events []bind.Event) error {
 		if e.Tombstone() {
 			return &NotUniformError{t.Title(), "an event deletes"}
 		}
+		if e.Withheld() {
+			return &NotUniformError{t.Title(), "the source withheld a value of an event"}
+		}
 		for k := range t.Filled() {
 			if !e.Cell(k).Given() == (t.Stage.Set[k] == statement.Present) {
 				return &NotUniformError{t.Title(), fmt.Sprintf("some events have a value for %s and some don't", t.Columns[k].Name)}

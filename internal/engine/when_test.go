@@ -81,3 +81,22 @@ func TestWhenIsMapping(t *testing.T) {
 		t.Errorf("fingerprints %s, %s, %s", all, some, other)
 	}
 }
+
+// Where a topic has several kinds of events, conditions tell the kind, and others which of that kind delete.
+func TestDeleteWhenNot(t *testing.T) {
+	db := newDatabase(t, "create table c (id int primary key, status text)")
+	e := db.open(sink.Config{Tables: []sink.TableConfig{{Name: "c", Topics: []string{"o"}, Key: []string{"id"},
+		When: map[string]sink.Condition{"type": {In: []string{"customer"}}}, DeleteWhen: map[string]sink.Condition{"status": {Not: []string{"active"}, Exists: new(true)}}}}})
+	var records []sink.Record
+	for i, doc := range []string{
+		`{"type":"customer","id":1,"status":"active"}`, `{"type":"customer","id":2,"status":"active"}`,
+		`{"type":"payment","id":1,"status":"open"}`, // another kind, with the number of a customer
+		`{"type":"customer","id":2,"status":"closed"}`,
+		`{"type":"customer","id":1}`, // says nothing of it
+	} {
+		records = append(records, sink.Record{Topic: "o", Offset: int64(i), Epoch: -1, Value: []byte(doc)})
+	}
+	e.feed(records, 2)
+	db.Want("1|active", "select id, status from c")
+	db.Want("", "select message from oncesink.dead_letters")
+}
