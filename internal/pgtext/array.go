@@ -69,7 +69,7 @@ func quoteElement(dst []byte, start int) []byte {
 // checkArrayText checks an array that came as PostgreSQL's own text for one.
 func (c *Type) checkArrayText(text []byte) *Refusal {
 	switch {
-	case c.Kind == KindDate, c.Kind == KindBytea, c.Unit != "":
+	case c.Kind == KindDate, c.Kind == KindBytea, c.Unit != "", c.Scaled:
 		// Elements may need another form.
 		return Refuse(badText, "a text for a column of type "+c.Base+", which takes a JSON array")
 	}

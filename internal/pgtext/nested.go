@@ -34,6 +34,7 @@ func (c *Type) Prepare() {
 		p.Strict, p.Session = c.Strict, c.Session
 		if c.Array {
 			p.Encoding, p.Zone, p.Location, p.Unit = c.Encoding, c.Zone, c.Location, c.Unit
+			p.Scaled, p.Scale = c.Scaled, c.Scale
 		}
 		p.Prepare()
 		c.watched = c.watched || p.watched

@@ -49,6 +49,9 @@ type Type struct {
 	Deterministic bool
 	// Encoding of bytea ("base64", "hex"); zone of a date read from a time; unit of numbers for a date or time.
 	Encoding, Zone, Unit string
+	// Scaled: a text is base64 of a whole number in two's complement, of whose digits Scale stand after the point.
+	Scaled bool
+	Scale  int32
 	// Strict: what the column would round is refused.
 	Strict   bool
 	Location *time.Location // of zone

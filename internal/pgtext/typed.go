@@ -25,6 +25,8 @@ func (c *Type) appendTyped(dst []byte, v *event.Value) ([]byte, *Refusal) {
 			return dst, Refuse(badEscape, `\u0000 in a JSON value`)
 		}
 		return dst, RefusalOf(err)
+	case v.Kind == event.Bytes && c.Scaled:
+		return c.appendScaled(dst, v.Raw)
 	case v.Kind == event.Bytes:
 		return appendBytea(dst, v.Raw), nil
 	}
@@ -61,7 +63,7 @@ func (c *Type) misfit(v *event.Value) *Refusal {
 	what := ""
 	switch v.Kind {
 	case event.Bytes:
-		if c.Kind != KindBytea && c.Kind != KindJSON {
+		if c.Kind != KindBytea && c.Kind != KindJSON && !c.Scaled {
 			what = "bytes"
 		}
 	case event.Int, event.Uint, event.Float, event.Decimal:

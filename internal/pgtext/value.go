@@ -74,6 +74,9 @@ func (c *Type) appendScalar(dst []byte, v *event.Value) ([]byte, *Refusal) {
 		if dst, r = appendString(dst, v.Raw); r != nil {
 			return dst, r
 		}
+		if c.Scaled {
+			return c.fitScaled(dst, start)
+		}
 	case event.Number:
 		switch {
 		case c.Kind == KindBytea:
