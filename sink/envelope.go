@@ -40,6 +40,8 @@ type Envelope struct {
 	Delete   []string `json:",omitempty"`
 	Ignore   []string `json:",omitempty"`
 	Truncate []string `json:",omitempty"`
+	// Encoded is where events have the row as base64 in place of After. It is not read: such an event is a dead letter. Empty: nowhere.
+	Encoded string `json:",omitempty"`
 	// KeyOnly: of a deleted row nothing but its key is what it was, neither here nor there; but for fields whose names begin with Prefix, which
 	// are the event's.
 	KeyOnly bool   `json:",omitempty"`
@@ -80,4 +82,10 @@ func Maxwell() *Envelope {
 // GoldenGate is the envelope of Oracle GoldenGate's JSON, with its defaults.
 func GoldenGate() *Envelope {
 	return &Envelope{After: "after", Before: "before", Op: "op_type", Upsert: []string{"I", "U"}, Delete: []string{"D"}, Truncate: []string{"T"}}
+}
+
+// CloudEvents is the envelope of CloudEvents in structured mode: one JSON document with the event's attributes and its data, whose fields
+// are the row's. In binary mode the attributes are headers, ce_type among them, and there is no envelope.
+func CloudEvents() *Envelope {
+	return &Envelope{After: "data", Encoded: "data_base64"}
 }

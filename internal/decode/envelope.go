@@ -16,6 +16,7 @@ import (
 type envelope struct {
 	*sink.Envelope       // nil: the event is the row
 	opAt           int32 // the operation's place among the paths into the value; -1 without one
+	encodedAt      int32 // the same of a row as base64
 }
 
 // row is the path into the event for one into the row.
@@ -46,12 +47,15 @@ func join(prefix, path string) string {
 
 // compile finds the operation's place, when all other paths have theirs.
 func (e *envelope) compile(values *paths) {
-	e.opAt = -1
+	e.opAt, e.encodedAt = -1, -1
 	if e.Envelope == nil {
 		return
 	}
 	if e.Op != "" {
 		e.opAt = values.add(e.Op)
+	}
+	if e.Encoded != "" {
+		e.encodedAt = values.add(e.Encoded)
 	}
 }
 
@@ -87,15 +91,21 @@ const (
 )
 
 // unknownOperation is the code of an event that does not say what has happened in one of the ways that its envelope has, and
-// refusedTruncate that of one which empties a table that does not want that.
+// refusedTruncate that of one which empties a table that does not want that, encodedRow that of one whose row nobody reads.
 const (
 	unknownOperation = "ONS40"
 	refusedTruncate  = "ONS41"
+	encodedRow       = "ONS42"
 )
 
 // operation is what has happened, once the values are read.
 func (sc *scratch) operation() (operation, *Fault) {
 	e := &sc.d.envelope
+	if e.encodedAt >= 0 {
+		if k := sc.values[e.encodedAt].Kind; k != event.Absent && k != event.Null {
+			return 0, &Fault{Code: encodedRow, Message: "the event has its data as base64, in " + e.Encoded + ", and not as fields in " + e.After + ": what sends it has to send JSON", Plain: true}
+		}
+	}
 	if e.opAt < 0 {
 		return upserts, nil
 	}
