@@ -248,6 +248,13 @@ type ColumnConfig struct {
 	// "s", "ms", "us" or "ns", or "days". It counts from 1970-01-01 in UTC, of a time from midnight. Without it
 	// numbers are refused there. A date has days, or another one and a Zone.
 	Unit string `json:",omitempty"`
+	// Scale of a numeric column for which texts are base64 of a whole number in two's complement, as Kafka Connect writes decimals: how many of
+	// its digits stand after the point. With 0 it may be an integer column. Numbers are read as ever. Nil: texts are numbers.
+	Scale *int32 `json:",omitempty"`
+	// Default is what the column takes where the event has null for it, or nothing, as DefaultFor says: a text, which is read as a text of the
+	// event. An event that has no field for it sets the column to it, then, and does not leave it as it is. Nil: none.
+	Default    *string    `json:",omitempty"`
+	DefaultFor DefaultFor `json:",omitempty"`
 	// Rounding of the column, if it isn't that of the configuration.
 	Rounding string `json:",omitempty"`
 	// SQL makes the column from others of the event: an expression over columns that events
@@ -257,14 +264,28 @@ type ColumnConfig struct {
 	Inputs map[string]InputConfig `json:",omitempty"`
 }
 
+// DefaultFor says for what a column takes its default.
+type DefaultFor string
+
+// For what columns take their defaults.
+const (
+	// DefaultForBoth is either.
+	DefaultForBoth DefaultFor = "both"
+	// DefaultForAbsent is a field that the event does not have: null stays null.
+	DefaultForAbsent DefaultFor = "absent"
+	// DefaultForNull is null: an event without the field leaves the column as it is.
+	DefaultForNull DefaultFor = "null"
+)
+
 // InputConfig is a field that an expression reads.
 type InputConfig struct {
 	// From is where it comes from, as of a column. Defaults to the field of the input's name.
 	From string `json:",omitempty"`
 	// Type is what it is read as: a type without length or precision, such as bigint.
 	Type string
-	// Encoding, Zone and Unit as of a column.
+	// Encoding, Zone, Unit and Scale as of a column.
 	Encoding string `json:",omitempty"`
 	Zone     string `json:",omitempty"`
 	Unit     string `json:",omitempty"`
+	Scale    *int32 `json:",omitempty"`
 }

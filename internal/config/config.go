@@ -132,7 +132,7 @@ type Topic struct {
 	KeyFormat string `yaml:"key_format,omitempty" jsonschema:"enum=json,enum=connect-json,enum=avro,enum=protobuf"`
 	// Message is the name of the Protobuf message that values are. Defaults to the one that each value's message index says.
 	Message string `yaml:"message,omitempty"`
-	// Envelope around the rows: debezium, flattened (what Debezium's ExtractNewRecordState leaves), maxwell, goldengate, or a map that
+	// Envelope around the rows: debezium, flattened (what Debezium's ExtractNewRecordState leaves), maxwell, goldengate, cloudevents, or a map that
 	// describes another. Paths of columns lead into the row, and $envelope.PATH into the event. Defaults to none: an event is a row.
 	Envelope *Envelope `yaml:"envelope,omitempty"`
 }
@@ -156,8 +156,8 @@ type Envelope struct {
 	// Unavailable is what stands in the place of a value that the source has and did not send: the column stays as it
 	// is. Defaults to none; of debezium and flattened it is __debezium_unavailable_value.
 	Unavailable string `yaml:"unavailable,omitempty"`
-	// Like is a known envelope that this one is, but for what is given: debezium, flattened, maxwell or goldengate. Defaults to none.
-	Like string `yaml:"like,omitempty" jsonschema:"enum=debezium,enum=flattened,enum=maxwell,enum=goldengate"`
+	// Like is a known envelope that this one is, but for what is given: debezium, flattened, maxwell, goldengate or cloudevents. Defaults to none.
+	Like string `yaml:"like,omitempty" jsonschema:"enum=debezium,enum=flattened,enum=maxwell,enum=goldengate,enum=cloudevents"`
 }
 
 // Table maps topics to one target table.
@@ -254,6 +254,15 @@ type Column struct {
 	// s, ms, us, ns or days, since 1970-01-01 in UTC, of a time since midnight. A date
 	// has days, or another unit and a zone. Defaults to none: numbers are refused there.
 	Unit string `yaml:"unit,omitempty" jsonschema:"enum=s,enum=ms,enum=us,enum=ns,enum=days"`
+	// Scale of a numeric column for which texts are base64 of a number in two's complement, as Kafka Connect writes decimals where it
+	// sends no schema: how many digits stand after the point. 0 for an integer column, too. Numbers are read as ever. Defaults to none:
+	// texts are numbers.
+	Scale *int32 `yaml:"scale,omitempty" jsonschema:"minimum=-1000,maximum=1000"`
+	// Default is what the column takes for null, and where the event does not have the field: a text, which is read as one of the event would
+	// be. An event without the field then sets the column, and does not leave it as it is. Not for the key, nor for the version. Defaults to none.
+	Default *string `yaml:"default,omitempty"`
+	// DefaultFor says for what the column takes its default: null, absent (the event does not have the field) or both. Defaults to both.
+	DefaultFor DefaultFor `yaml:"default_for,omitempty" jsonschema:"enum=both,enum=absent,enum=null"`
 	// Rounding of the column: allow or refuse. Defaults to the rounding at the top level.
 	Rounding string `yaml:"rounding,omitempty" jsonschema:"enum=allow,enum=refuse"`
 	// SQL makes the column from others of the event, instead of from: an expression over columns that
@@ -264,6 +273,9 @@ type Column struct {
 	// them: the type that it reads them as, or a map. Defaults to none.
 	Inputs map[string]Input `yaml:"inputs,omitempty"`
 }
+
+// DefaultFor is a text; null needs no quotes.
+type DefaultFor string
 
 // Input is a field that an expression reads: a text, which is Type, or a map.
 type Input struct {
@@ -277,6 +289,8 @@ type Input struct {
 	Zone string `yaml:"zone,omitempty"`
 	// Unit of a number that is a date, time, timestamp or interval: s, ms, us, ns or days.
 	Unit string `yaml:"unit,omitempty" jsonschema:"enum=s,enum=ms,enum=us,enum=ns,enum=days"`
+	// Scale of a numeric for which texts are base64 of a number in two's complement, as of a column.
+	Scale *int32 `yaml:"scale,omitempty" jsonschema:"minimum=-1000,maximum=1000"`
 }
 
 // Limits bound batches, memory and shutdown.

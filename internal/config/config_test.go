@@ -77,7 +77,7 @@ func parse(t *testing.T, doc string) *Config {
 func TestEverything(t *testing.T) {
 	cfg := parse(t, string(read(t, "testdata/valid/everything.yaml")))
 	gotSink := cfg.ToSink()
-	yes := true
+	yes, two, four := true, int32(2), int32(4)
 	wantSink := sink.Config{
 		TimeZone: "Europe/Berlin", SearchPath: "shop, public", SynchronousCommit: "off", Rounding: "refuse",
 		StatementTimeout: 90 * time.Second, LockTimeout: 500 * time.Millisecond, IdleTimeout: 10 * time.Second, ForeignKeyWait: time.Minute,
@@ -90,7 +90,9 @@ func TestEverything(t *testing.T) {
 				Columns: map[string]sink.ColumnConfig{
 					"customer_id": {From: "customer.id"}, "placed_at": {From: "$timestamp"}, "trace": {From: "$header.trace-id"},
 					"raw": {From: "$value"}, "ordered_on": {From: "ordered_at", Zone: "Europe/Berlin"}, "signature": {Encoding: "base64"},
-					"fee":        {SQL: "amount_cents * rate / 100", Inputs: map[string]sink.InputConfig{"amount_cents": {Type: "bigint"}, "rate": {From: "tariff.rate", Type: "numeric"}}},
+					"fee":        {SQL: "amount_cents * rate / 100", Inputs: map[string]sink.InputConfig{"amount_cents": {Type: "bigint"}, "rate": {From: "tariff.rate", Type: "numeric", Scale: &four}}},
+					"amount":     {From: "amt", Scale: &two},
+					"country":    {From: "address.country", Default: new(string), DefaultFor: sink.DefaultForAbsent},
 					"shipped_at": {From: "shippedAt", Unit: "ms", Rounding: "allow"},
 				},
 			},
@@ -365,6 +367,7 @@ func TestEnvelopes(t *testing.T) {
 	changed.Before, changed.Unavailable = "old", "?"
 	want := map[string]sink.TopicConfig{
 		"shop.public.customers": {Format: sink.Avro, Envelope: sink.Debezium()},
+		"ce":                    {Envelope: sink.CloudEvents()},
 		"flat":                  {Envelope: sink.Flattened()},
 		"cdc":                   {Envelope: changed},
 		"own": {Envelope: &sink.Envelope{After: "data", Op: "type", Upsert: []string{"insert", "update"}, Delete: []string{"gone"},

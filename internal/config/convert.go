@@ -100,7 +100,8 @@ func (t *Table) toSink() sink.TableConfig {
 		if out.Columns == nil {
 			out.Columns = map[string]sink.ColumnConfig{}
 		}
-		column := sink.ColumnConfig{From: c.From, Encoding: c.Encoding, Zone: c.Zone, Unit: c.Unit, Rounding: c.Rounding, SQL: c.SQL}
+		column := sink.ColumnConfig{From: c.From, Encoding: c.Encoding, Zone: c.Zone, Unit: c.Unit, Rounding: c.Rounding, SQL: c.SQL,
+			Scale: c.Scale, Default: c.Default, DefaultFor: sink.DefaultFor(c.DefaultFor)}
 		for input, in := range c.Inputs {
 			if column.Inputs == nil {
 				column.Inputs = map[string]sink.InputConfig{}
@@ -124,7 +125,7 @@ func conditions(from map[string]Condition) map[string]sink.Condition {
 }
 
 // envelopes are those that have a name.
-var envelopes = map[string]func() *sink.Envelope{"debezium": sink.Debezium, "flattened": sink.Flattened, "maxwell": sink.Maxwell, "goldengate": sink.GoldenGate}
+var envelopes = map[string]func() *sink.Envelope{"debezium": sink.Debezium, "flattened": sink.Flattened, "maxwell": sink.Maxwell, "goldengate": sink.GoldenGate, "cloudevents": sink.CloudEvents}
 
 func (t *Topic) toSink() sink.TopicConfig {
 	out := sink.TopicConfig{Format: sink.Format(t.Format), KeyFormat: sink.Format(t.KeyFormat), Message: t.Message}

@@ -41,11 +41,18 @@ func (d *decoder) value(path string, n ast.Node, v reflect.Value) {
 	if n == nil {
 		return
 	}
+	_, null := n.(*ast.NullNode)
 	if v.Kind() == reflect.Pointer {
+		if null && v.Type().Elem().Kind() != reflect.Struct {
+			return
+		}
 		v.Set(reflect.New(v.Type().Elem()))
 		v = v.Elem()
 	}
-	if _, null := n.(*ast.NullNode); null {
+	if null {
+		if f, ok := v.Addr().Interface().(*DefaultFor); ok && n.GetToken().Type != token.ImplicitNullType { // an empty one is none
+			*f = "null" // which is what it stands for
+		}
 		return
 	}
 	_, secret := v.Addr().Interface().(*Secret)

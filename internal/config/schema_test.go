@@ -38,8 +38,12 @@ func generateSchema(t *testing.T) []byte {
 	s := r.Reflect(&Config{})
 	s.ID = "https://github.com/oncesink/oncesink/blob/main/docs/oncesink.schema.json"
 	s.Title = "oncesink configuration"
-	// A column is a text or a map.
+	// A column is a text or a map. Its default needs no quotes, nor does null.
 	column := *s.Definitions["Column"]
+	byDefault, _ := column.Properties.Get("default")
+	*byDefault = reflection.Schema{Description: byDefault.Description, OneOf: []*reflection.Schema{{Type: "string"}, {Type: "number"}, {Type: "boolean"}}}
+	defaultFor, _ := column.Properties.Get("default_for")
+	*defaultFor = reflection.Schema{Description: defaultFor.Description, OneOf: []*reflection.Schema{{Type: "string", Enum: defaultFor.Enum}, {Type: "null"}}}
 	s.Definitions["Column"] = &reflection.Schema{
 		Description: column.Description,
 		OneOf:       []*reflection.Schema{{Type: "string", MinLength: ptr(uint64(1))}, &column},

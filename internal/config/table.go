@@ -54,8 +54,14 @@ func (v *validator) table(path string, t *Table) {
 
 // column refuses one that says nothing: without an entry it is the field of its name.
 func (v *validator) column(path string, c Column) {
-	for key, value := range map[string]string{"encoding": c.Encoding, "zone": c.Zone, "unit": c.Unit, "rounding": c.Rounding} {
+	for key, value := range map[string]string{"encoding": c.Encoding, "zone": c.Zone, "unit": c.Unit, "rounding": c.Rounding, "default_for": string(c.DefaultFor)} {
 		v.notEmpty(path+"."+key, value)
+	}
+	if c.Default == nil && v.given(path+".default") {
+		v.problem(path+".default", `is empty: write a text, or "" for one without a letter`)
+	}
+	if c.Scale == nil && v.given(path+".scale") {
+		v.problem(path+".scale", "is empty: write a number, or leave the key out")
 	}
 	from := path + ".from"
 	switch {
@@ -64,7 +70,7 @@ func (v *validator) column(path string, c Column) {
 		v.problem(path+".sql", "is empty: write an SQL expression over other columns of the event")
 	case c.From == "" && v.given(from):
 		v.problem(from, "is empty: write a field's path, such as customer.id")
-	case c.From == "" && c.Encoding == "" && c.Zone == "" && c.Unit == "" && c.Rounding == "" && len(c.Inputs) == 0:
+	case c.From == "" && c.Encoding == "" && c.Zone == "" && c.Unit == "" && c.Rounding == "" && c.Scale == nil && c.Default == nil && c.DefaultFor == "" && !v.given(path+".default") && !v.given(path+".scale") && len(c.Inputs) == 0:
 		v.problem(path, "is empty: write a field's path, such as customer.id")
 	}
 }

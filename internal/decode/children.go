@@ -55,6 +55,8 @@ func (c *childDecoder) rows(p *Part, rec *sink.Record, sc *scratch, parent *Row)
 			x, r := c.cell(p, rec, i, n, &element, values, sc, parent)
 			if x.Len == CellUnavailable {
 				x, r = c.withheld(i)
+			} else if x.Len < 0 && r == nil {
+				x = p.instead(col, x)
 			}
 			if r != nil {
 				return &Fault{Column: col.Name, Code: r.Code, Message: fmt.Sprintf("element %d of %s: %s", n, c.Config.Each, r.Message), Table: c.Title(), Plain: r.Plain}

@@ -232,6 +232,8 @@ func (t *tableDecoder) row(p *Part, rec *sink.Record, sc *scratch) *Fault {
 		if x.Len == CellUnavailable {
 			x, r = t.withheld(i)
 			withheld = true
+		} else if x.Len < 0 && r == nil {
+			x = p.instead(c, x)
 		}
 		if r != nil {
 			return faultOf(c.Name, r)
@@ -338,6 +340,16 @@ func readValue(c *tables.Column, p *Part, v *event.Value) (Cell, *pgtext.Refusal
 	var r *pgtext.Refusal
 	p.Text, r = c.AppendValue(p.Text, v)
 	return p.cellFrom(start), r
+}
+
+// instead is what a column takes for a mark: its default, if it has one for that.
+func (p *Part) instead(c *tables.Column, mark Cell) Cell {
+	if mark.Len == CellNull && c.Instead.Null || mark.Len == CellAbsent && c.Instead.Absent {
+		start := len(p.Text)
+		p.Text = append(p.Text, c.Instead.Text...)
+		return p.cellFrom(start)
+	}
+	return mark
 }
 
 // withheld is what a value becomes that is there and that the source withheld. The column stays as it is, as if the event

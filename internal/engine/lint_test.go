@@ -101,6 +101,32 @@ func TestLint(t *testing.T) {
 		{"exclusion constraint", []string{table, "alter table t add exclude (n with =)"}, clean, "error further-unique"},
 		{"row security", []string{table, "alter table t enable row level security"}, clean, "warning row-security"},
 		{"tombstones", []string{table}, with(func(c *sink.TableConfig) { c.RecordKey = nil }), "warning tombstones-unnamed"},
+		{"version from a log", []string{table}, with(func(c *sink.TableConfig) {
+			c.Columns = map[string]sink.ColumnConfig{"version": {From: "$envelope.source.lsn"}}
+		}), "warning version-resets version"},
+		{"version from a log, flattened", []string{table}, with(func(c *sink.TableConfig) { c.Columns = map[string]sink.ColumnConfig{"version": {From: "__source_lsn"}} }), "warning version-resets version"},
+		{"version from a log, accepted", []string{table}, with(func(c *sink.TableConfig) {
+			c.Columns, c.Accept = map[string]sink.ColumnConfig{"version": {From: "__lsn"}}, []string{"version-resets"}
+		}), ""},
+		{"version of a like name", []string{table}, with(func(c *sink.TableConfig) { c.Columns = map[string]sink.ColumnConfig{"version": {From: "lsn.pulsn"}} }), ""},
+		{"condition on the row", []string{table}, with(func(c *sink.TableConfig) { c.When = map[string]sink.Condition{"status": {In: []string{"open"}}} }), "warning stale-rows status"},
+		{"condition on the row, decided", []string{table}, with(func(c *sink.TableConfig) {
+			c.When, c.Otherwise = map[string]sink.Condition{"status": {In: []string{"open"}}}, sink.OtherwiseIgnore
+		}), ""},
+		{"condition on the row, deleting", []string{table}, with(func(c *sink.TableConfig) {
+			c.When, c.Otherwise = map[string]sink.Condition{"status": {In: []string{"open"}}}, sink.OtherwiseDelete
+		}), ""},
+		{"condition on the event", []string{table}, with(func(c *sink.TableConfig) {
+			yes := sink.Condition{In: []string{"x"}}
+			c.When = map[string]sink.Condition{"$header.type": yes, "$schema": yes, "$topic": yes, "$envelope.type": yes, "$key.type": yes, "$key": yes, "$partition": yes}
+		}), ""},
+		{"condition on what is appended", []string{"create table t (n int)"}, sink.TableConfig{Strategy: sink.Append, When: map[string]sink.Condition{"status": {In: []string{"open"}}}}, ""},
+		{"default of a column with a clock", []string{table, "alter table t add made timestamptz default now()"}, with(func(c *sink.TableConfig) {
+			c.Columns = map[string]sink.ColumnConfig{"made": instead("2026-01-01", sink.DefaultForAbsent)}
+		}), ""},
+		{"default for null of a column with a clock", []string{table, "alter table t add made timestamptz default now()"}, with(func(c *sink.TableConfig) {
+			c.Columns = map[string]sink.ColumnConfig{"made": instead("2026-01-01", sink.DefaultForNull)}
+		}), "warning volatile-default made"},
 		{"no guard", []string{table}, with(func(c *sink.TableConfig) { c.Guard = "none" }), "warning no-guard"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

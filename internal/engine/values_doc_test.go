@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -105,6 +106,18 @@ func TestValuesDocument(t *testing.T) {
 	for n, row := range options {
 		var c sink.ColumnConfig
 		for _, m := range docOptions.FindAllStringSubmatch(row[1], -1) {
+			switch m[1] {
+			case "scale":
+				n, err := strconv.ParseInt(m[2], 10, 32)
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.Scale = ptrTo(int32(n))
+				continue
+			case "default":
+				c.Default = ptrTo(m[2])
+				continue
+			}
 			*map[string]*string{"unit": &c.Unit, "zone": &c.Zone, "encoding": &c.Encoding, "rounding": &c.Rounding, "from": &c.From}[m[1]] = m[2]
 		}
 		add(n, docTypesOf(row[0])[0], c, row[2])

@@ -70,6 +70,7 @@ func mapColumns(t *tables.Table, r *catalog.Relation, all *sink.Config, cfg sink
 			continue
 		}
 		c.Encoding, c.Zone, c.Unit = from.Encoding, from.Zone, from.Unit
+		setScale(&c, from.Scale)
 		if c.Encoding == "" {
 			c.Encoding = defaultEncoding(&c, all, cfg.Topics)
 		}

@@ -25,7 +25,19 @@ func checkColumn(c *tables.Column) error {
 			return errors.New(problem)
 		}
 	}
+	if c.Scaled {
+		if problem := c.ScaleProblem(c.Scale); problem != "" {
+			return errors.New(problem)
+		}
+	}
 	return checkMeta(c)
+}
+
+// setScale tells the column how many digits of texts stand after the point.
+func setScale(c *tables.Column, scale *int32) {
+	if scale != nil {
+		c.Scaled, c.Scale = true, *scale
+	}
 }
 
 func checkEncoding(c *tables.Column) error {

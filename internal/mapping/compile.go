@@ -169,6 +169,9 @@ func (m *Mapping) OpenTable(ctx context.Context, tx pgx.Tx, all *sink.Config, cf
 	if err := mapComputed(ctx, tx, t, r, ps); err != nil {
 		return nil, nil, err
 	}
+	if err := mapInstead(ctx, tx, t, ps); err != nil {
+		return nil, nil, err
+	}
 	if t.Strategy == sink.Children {
 		// That of a parent which can't be written is no problem of its children.
 		if i := slices.IndexFunc(m.Tables, func(p *tables.Table) bool { return p.Config.Name == cfg.Parent }); i >= 0 {

@@ -18,6 +18,9 @@ func Fingerprint(cfg *sink.Config, t *tables.Table) string {
 		if c.Rounding == cfg.Rounding {
 			c.Rounding = ""
 		}
+		if c.DefaultFor == sink.DefaultForBoth {
+			c.DefaultFor = ""
+		}
 		if only(c, sink.ColumnConfig{}) || only(c, sink.ColumnConfig{From: name}) {
 			continue // says what the default says
 		}

@@ -53,6 +53,7 @@ func mapInputs(ctx context.Context, tx pgx.Tx, t *tables.Table, r *catalog.Relat
 			continue
 		}
 		c.Name, c.Hidden, c.Encoding, c.Zone, c.Unit, c.Strict = name, true, in.Encoding, in.Zone, in.Unit, t.Strict
+		setScale(&c, in.Scale)
 		parse := source.Parse
 		if t.Strategy == sink.Children {
 			parse = source.ParseChild

@@ -35,12 +35,15 @@ const (
 	foreignKeyWait    = "foreign-key-wait"
 	superuser         = "superuser"
 	tableOwner        = "table-owner"
+	versionResets     = "version-resets"
+	staleRows         = "stale-rows"
 )
 
 // LintCodes lists the codes that findings may have.
 func LintCodes() []string {
 	return []string{volatileDefault, sequenceDefault, triggerWrites, triggerBefore, unloggedTable, cascadeOut, cascadeIn,
-		nullableVersion, keyOrder, furtherUnique, rowSecurity, tombstonesUnnamed, noGuard, foreignKeyCycle, foreignKeyWait, superuser, tableOwner}
+		nullableVersion, keyOrder, furtherUnique, rowSecurity, tombstonesUnnamed, noGuard, foreignKeyCycle, foreignKeyWait, superuser, tableOwner,
+		versionResets, staleRows}
 }
 
 var (
@@ -103,6 +106,7 @@ func (m *Mapping) lintRole(t *tables.Table, role catalog.Role, owned bool, add a
 
 func (m *Mapping) lintTable(t *tables.Table, r *catalog.Relation, effects catalog.Effects, add addFinding) {
 	lintColumns(t, r, add)
+	lintEvents(t, add)
 	lintTriggers(effects.Triggers, add)
 	m.lintForeignKeys(t, effects.ForeignKeys, add)
 	m.lintReferences(t, add)
@@ -180,6 +184,9 @@ func lintColumns(t *tables.Table, r *catalog.Relation, add addFinding) {
 // everThere reports whether a column gets a value of every record, or null: its default then never counts.
 func everThere(t *tables.Table, column string) bool {
 	if i := t.Index(column); i >= 0 {
+		if t.Columns[i].Instead.Absent {
+			return true
+		}
 		switch t.Columns[i].Source.Meta {
 		case source.Topic, source.Partition, source.Offset, source.Timestamp:
 			return true

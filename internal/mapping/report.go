@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/oncesink/oncesink/internal/statement"
@@ -54,6 +55,12 @@ func Describe(cfg *sink.Config, m *Mapping) []TableReport {
 			}
 			if c.Unit != "" {
 				from += " (numbers are " + c.Unit + ")"
+			}
+			if c.Scaled {
+				from += fmt.Sprintf(" (texts are base64 of a number, %d digits of it after the point)", c.Scale)
+			}
+			if how := c.Instead.Describe(); how != "" {
+				from += " (" + how + ")"
 			}
 			r.Columns = append(r.Columns, ColumnReport{Name: c.Name, Type: c.Declared, From: from})
 		}

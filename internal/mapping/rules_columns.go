@@ -2,7 +2,9 @@ package mapping
 
 import (
 	"errors"
+	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"time"
 
@@ -18,8 +20,11 @@ func (c *checker) column(name string, x sink.ColumnConfig) {
 		c.excess(at, "is the engine's column", "leave it out of columns")
 	}
 	if x.SQL != "" {
-		if x.From != "" || x.Encoding != "" || x.Zone != "" || x.Unit != "" || x.Rounding != "" {
-			c.add(at+".sql", "says it all", "remove from, encoding, zone, unit and rounding")
+		if x.From != "" || x.Encoding != "" || x.Zone != "" || x.Unit != "" || x.Rounding != "" || x.Scale != nil {
+			c.add(at+".sql", "says it all", "remove from, encoding, zone, unit, scale and rounding")
+		}
+		if x.Default != nil || x.DefaultFor != "" {
+			c.add(at+".sql", "says it all", "remove default, and write coalesce(...), or give a default to the columns that it reads")
 		}
 		if slices.Contains(tc.Key, name) || name == tc.Version {
 			c.add(at+".sql", "computes the key, or the version", "take it from a field of the event")
@@ -33,7 +38,8 @@ func (c *checker) column(name string, x sink.ColumnConfig) {
 		c.excess(at+".inputs", "are what an sql expression reads", "write the expression as sql")
 	}
 	c.source(at+".from", x.From, name)
-	c.form(at, x.From, x.Encoding, x.Zone, x.Unit)
+	c.form(at, x.From, x.Encoding, x.Zone, x.Unit, x.Scale)
+	c.standIn(at, name, x)
 	c.oneOf(at+".rounding", x.Rounding, pgtext.RoundingAllow, pgtext.RoundingRefuse)
 }
 
@@ -45,7 +51,7 @@ func (c *checker) input(at, name string, x sink.InputConfig) {
 		c.add(at+".type", "is required", "as what the expression reads the field, such as bigint")
 	}
 	c.source(at+".from", x.From, name)
-	c.form(at, x.From, x.Encoding, x.Zone, x.Unit)
+	c.form(at, x.From, x.Encoding, x.Zone, x.Unit, x.Scale)
 }
 
 // sameInputs checks that inputs of one name say the same: expressions share them.
@@ -54,7 +60,7 @@ func (c *checker) sameInputs() {
 	for _, column := range slices.Sorted(maps.Keys(c.table.Columns)) {
 		x := c.table.Columns[column]
 		for _, name := range slices.Sorted(maps.Keys(x.Inputs)) {
-			if other, again := all[name]; again && other != x.Inputs[name] {
+			if other, again := all[name]; again && !reflect.DeepEqual(other, x.Inputs[name]) {
 				c.add("columns."+column+".inputs."+name, "is another one's input of the same name, with something else in it", "give one of them another name")
 			}
 			all[name] = x.Inputs[name]
@@ -87,7 +93,7 @@ func (c *checker) refusedSource(at string, err error) {
 }
 
 // form checks how a value is written.
-func (c *checker) form(at, from, encoding, zone, unit string) {
+func (c *checker) form(at, from, encoding, zone, unit string, scale *int32) {
 	c.oneOf(at+".encoding", encoding, "base64", "hex", pgtext.EncodingJSON)
 	switch {
 	case zone == "Local":
@@ -98,6 +104,32 @@ func (c *checker) form(at, from, encoding, zone, unit string) {
 	c.oneOf(at+".unit", unit, pgtext.Units...)
 	if unit != "" && from == "$timestamp" {
 		c.excess(at+".unit", "is for numbers, and $timestamp is a time", "remove it")
+	}
+	if scale == nil {
+		return
+	}
+	if *scale < pgtext.MinScale || *scale > pgtext.MaxScale {
+		c.add(at+".scale", fmt.Sprintf("must be from %d to %d", pgtext.MinScale, pgtext.MaxScale), "write how many digits stand after the point")
+	}
+	if src, err := source.Parse(from, "field"); err == nil && !src.Read() {
+		c.excess(at+".scale", "is for what a payload has, and "+from+" is beside it", "remove it")
+	}
+}
+
+// standIn checks what a column takes for null, or where there is nothing.
+func (c *checker) standIn(at, name string, x sink.ColumnConfig) {
+	c.oneOf(at+".default_for", string(x.DefaultFor), string(sink.DefaultForBoth), string(sink.DefaultForAbsent), string(sink.DefaultForNull))
+	_, soft := c.table.SoftDelete[name]
+	switch {
+	case x.Default == nil && x.DefaultFor != "":
+		c.excess(at+".default_for", "says for what the column takes its default, and there is none", "give it as default")
+	case x.Default == nil:
+	case slices.Contains(c.table.Key, name):
+		c.excess(at+".default", "is of the key: events of rows that have nothing to do with each other would write one row", "remove it")
+	case name == c.table.Version:
+		c.excess(at+".default", "is of the version: an event that has none would be older, or newer, than others by a guess", "remove it")
+	case soft:
+		c.excess(at+".default", "is of a column that events which write the row set to null", "remove it, or the column from soft_delete")
 	}
 }
 

@@ -92,6 +92,17 @@ func (s Source) Raw() bool {
 	return s.Meta == Header || s.Meta == Value || s.Meta == Key && s.Path == ""
 }
 
+// Read reports whether the source gives what a format has read, of the value, the record key or an element.
+func (s *Source) Read() bool {
+	switch s.Meta {
+	case KeyJSON, Event, Element:
+		return true
+	case Key:
+		return s.Path != ""
+	}
+	return s.OfValue()
+}
+
 // Source is a compiled ColumnConfig.From.
 type Source struct {
 	Meta   meta   // where to look

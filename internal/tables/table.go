@@ -24,8 +24,30 @@ type Column struct {
 	// Source says where the value comes from, computed how it is made instead.
 	Source   source.Source
 	Computed *Computed
+	// Instead is what the column takes where the event has no value for it.
+	Instead Instead
 	// Hidden: it is none of the table's, but an input of expressions, behind its columns.
 	Hidden bool
+}
+
+// Instead is what a column takes for null, or where the event does not have the field: a text, as PostgreSQL reads it. The zero value is
+// of a column that takes nothing else.
+type Instead struct {
+	Text         []byte
+	Null, Absent bool
+}
+
+// Describe says for a person when it counts; "" if never.
+func (i *Instead) Describe() string {
+	switch {
+	case i.Null && i.Absent:
+		return "null or absent: its default"
+	case i.Null:
+		return "null: its default"
+	case i.Absent:
+		return "absent: its default"
+	}
+	return ""
 }
 
 // Table is one target table, compiled from configuration and catalog once. It is immutable.
