@@ -36,10 +36,6 @@ func (d *decoder) wants(rec *sink.Record, sc *scratch, ofValue bool, op operatio
 	return any, nil
 }
 
-func ofTheValue(src *source.Source) bool {
-	return src.Meta == source.Field || src.Meta == source.Envelope
-}
-
 // meetsAll reports whether there are conditions, and the record meets them all.
 func (sc *scratch) meetsAll(conditions []tables.Condition, at []int32, rec *sink.Record) (bool, *pgtext.Refusal) {
 	for k := range conditions {

@@ -153,7 +153,7 @@ func poisonedLog(r *rand.Rand, n, from int, kind string) []sink.Record {
 			case 8:
 				doc["kids"] = append(kids, map[string]any{"size": nil}, map[string]any{"size": 1, "cust": 9})
 			case 9:
-				doc["other"], doc["size"] = 99999, doc["size"]
+				doc["other"] = 99999
 				if doc["size"] == nil {
 					delete(doc, "size")
 				}
