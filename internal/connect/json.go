@@ -2,6 +2,7 @@ package connect
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"slices"
 	"sync/atomic"
@@ -25,7 +26,7 @@ func (f JSON) Plan(paths []string) (event.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	outer, err := fields.JSON{}.Plan([]string{"schema", "payload", ""})
+	outer, err := fields.JSON{}.Plan(around)
 	if err != nil {
 		return nil, err
 	}
@@ -38,6 +39,9 @@ func (f JSON) Plan(paths []string) (event.Plan, error) {
 	p.schemas.Store(&[]*compiled{})
 	return p, nil
 }
+
+// around are the paths of what stands around a payload, and of all.
+var around = []string{"schema", "payload", ""} // it never changes
 
 type plan struct {
 	paths       []string
@@ -137,25 +141,55 @@ func skip(doc []byte, i int) int {
 
 // apart takes a document apart that no schema is known of. It is nil if the document is not a schema and a payload.
 func (p *plan) apart(doc []byte) (c *compiled, payload []byte) {
-	values := make([]event.Value, 3)
-	if p.outer.Read(doc, nil, values, nil) != nil {
-		return nil, nil // and so it is without one
-	}
-	text, data, whole := values[0], values[1], values[2]
-	members := 0
-	for range fields.Members(whole.Raw) {
-		members++
-	}
-	if members != 2 || data.Kind == event.Absent {
-		return nil, nil
-	}
+	text, payload := cut(p.outer, doc)
 	switch text.Kind {
 	case event.Null:
-		return p.compile(nil, nil), data.Raw
+		return p.compile(nil, nil), payload
 	case event.Object:
-		return p.learn(text.Raw), data.Raw
+		return p.learn(text.Raw), payload
 	}
 	return nil, nil
+}
+
+// cut returns what stands at schema, absent if the document is not a schema and a payload.
+func cut(outer event.Plan, doc []byte) (text event.Value, payload []byte) {
+	values := make([]event.Value, 3)
+	if outer.Read(doc, nil, values, nil) != nil {
+		return event.Value{}, nil // and so it is without one
+	}
+	members := 0
+	for range fields.Members(values[2].Raw) {
+		members++
+	}
+	if members != 2 || values[1].Kind == event.Absent {
+		return event.Value{}, nil
+	}
+	return values[0], values[1].Raw
+}
+
+// Apart takes a document apart as [JSON] does: into its payload and the schema, which is nil if the document says null or has
+// none. Without a schema beside it the payload is the document, but for the five bytes before one. It is not ok
+// if plain JSON is not read so: paths of columns lead elsewhere then.
+func Apart(doc []byte) (payload []byte, schema *Written, ok bool) {
+	if len(doc) > framing && doc[0] == 0 {
+		payload, schema, _ = Apart(doc[framing:])
+		return payload, schema, true
+	}
+	outer, err := fields.JSON{}.Plan(around)
+	if err != nil || !mayHaveSchema(doc) {
+		return doc, nil, false
+	}
+	text, payload := cut(outer, doc)
+	switch text.Kind {
+	case event.Null:
+		return payload, nil, true
+	case event.Object:
+		schema = new(Written)
+		if json.Unmarshal(text.Raw, schema) == nil && schema.schema() != nil {
+			return payload, schema, true
+		}
+	}
+	return doc, nil, false
 }
 
 // learn compiles a schema and keeps it, instead of the oldest one if there are many. It is nil if the text is no schema.

@@ -7,16 +7,16 @@ import (
 	"github.com/oncesink/oncesink/internal/fields"
 )
 
-// written is a schema as JsonConverter writes it.
-type written struct {
+// Written is a schema as JsonConverter writes it.
+type Written struct {
 	Type       string            `json:"type"`
 	Name       string            `json:"name"`
 	Parameters map[string]string `json:"parameters"`
 	Field      string            `json:"field"`
-	Fields     []written         `json:"fields"`
-	Items      *written          `json:"items"`
-	Keys       *written          `json:"keys"`
-	Values     *written          `json:"values"`
+	Fields     []Written         `json:"fields"`
+	Items      *Written          `json:"items"`
+	Keys       *Written          `json:"keys"`
+	Values     *Written          `json:"values"`
 }
 
 // schema says what becomes of JSON values.
@@ -48,14 +48,14 @@ var bases = map[string]base{ // it never changes
 
 // parse reads a schema. It is nil if the text is none.
 func parse(text []byte) *schema {
-	var w written
+	var w Written
 	if json.Unmarshal(text, &w) != nil {
 		return nil
 	}
 	return w.schema()
 }
 
-func (w *written) schema() *schema {
+func (w *Written) schema() *schema {
 	if w == nil {
 		return nil
 	}
@@ -225,4 +225,20 @@ func (s *schema) member(dst []byte, v *event.Value, p *Placeholder) ([]byte, err
 	}
 	n := copy(dst[start:], dst[made:])
 	return dst[:start+n], nil
+}
+
+// Plain reports whether values are left as they are.
+func (w *Written) Plain() bool { return w.schema().same() }
+
+// Member is the schema of a struct's field, nil if there is none.
+func (w *Written) Member(name string) *Written {
+	if w == nil {
+		return nil
+	}
+	for i := range w.Fields {
+		if w.Fields[i].Field == name {
+			return &w.Fields[i]
+		}
+	}
+	return nil
 }

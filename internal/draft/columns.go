@@ -3,10 +3,15 @@ package draft
 import (
 	"fmt"
 	"regexp"
+	"slices"
+	"strings"
 
 	"github.com/oncesink/oncesink/internal/event"
 	"github.com/oncesink/oncesink/internal/fields"
 )
+
+// tells are fields of flattened events that say what has happened.
+var tells = []string{"__deleted", "__op"} // it never changes
 
 // maxColumns bounds a table: what has more fields is a map.
 const maxColumns = 250
@@ -24,15 +29,18 @@ func (t *topic) columns(out *Table) map[string]string {
 		case !word.MatchString(name):
 			unnamed++
 			continue
-		case f.present == f.nulls:
+		case t.around != nil && slices.Contains(tells, name):
+			out.LeftOut = append(out.LeftOut, name+": it says what has happened to the row, and the envelope reads it")
+			continue
+		case f.present == f.nulls && f.typed == "":
 			out.LeftOut = append(out.LeftOut, name+": it was always null, which says nothing of its type")
 			continue
 		case len(out.Columns) == maxColumns:
 			more++
 			continue
 		}
-		c := t.column(name, f, used, t.base)
-		if len(t.base) == 0 && c.Name == name {
+		c := t.column(name, f, used, t.prefix)
+		if len(t.prefix) == 0 && c.Name == name {
 			c.From = ""
 		}
 		taken[name] = c.Name
@@ -57,7 +65,7 @@ func (t *topic) column(name string, f *field, used map[string]bool, base []strin
 	if f.inner != nil && f.only(f.objects) {
 		for _, in := range f.inner.order {
 			g := f.inner.fields[in]
-			if word.MatchString(in) && len(c.Inner) < 8 && g.present > g.nulls && 2*g.present >= f.inner.count {
+			if word.MatchString(in) && len(c.Inner) < 8 && (g.present > g.nulls || g.typed != "") && 2*g.present >= f.inner.count {
 				n := Column{Name: columnName(name + "_" + in), From: c.From + "." + fields.Escape(in)}
 				n.Type, n.Unit, _ = g.typ(in)
 				c.Inner = append(c.Inner, n)
@@ -79,6 +87,8 @@ func (t *topic) column(name string, f *field, used map[string]bool, base []strin
 func (f *field) typ(name string) (typ, unit, why string) {
 	scalars := f.bools + f.integers + f.fractions + f.texts
 	switch {
+	case f.typed != "":
+		return f.typed, "", f.typedWhy
 	case f.objects+f.arrays > 0 && f.wild:
 		return "text", "", "JSON with numbers that are too large for jsonb"
 	case f.only(f.objects):
@@ -170,7 +180,7 @@ func (t *topic) holdsZero(out *Table, r record) bool {
 		one := &field{}
 		one.add(v, maxDepth)
 		typ, _, _ := f.typ(name)
-		if one.zero && (v.Kind == event.String || typ == "jsonb") {
+		if one.zero && (v.Kind == event.String || typ == "jsonb" || strings.HasSuffix(typ, "[]")) {
 			return true
 		}
 	}

@@ -4,18 +4,19 @@ package draft
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
+	"github.com/oncesink/oncesink/internal/connect"
 	"github.com/oncesink/oncesink/internal/event"
 	"github.com/oncesink/oncesink/internal/fields"
-	"github.com/oncesink/oncesink/internal/looks"
 	"github.com/oncesink/oncesink/sink"
 )
 
 // Table is what a topic could become.
 type Table struct {
 	Name, Topic string
+	// Settings is what is said under topics of its own; often nothing.
+	Settings string
 	// Records were looked at; Tombstones of them have no value.
 	Records, Tombstones int
 	Columns             []Column
@@ -23,10 +24,9 @@ type Table struct {
 	Key []string
 	// RecordKey says how a tombstone names its row, in the order of Key.
 	RecordKey []Source
-	Version   string
-	// Without are values of the field Kind by which events are left out: they have no row, and tombstones do what they say.
-	Kind    string
-	Without []string
+	// Derived: so does the engine without being told.
+	Derived bool
+	Version string
 	// Children are arrays of objects, which could have tables of their own.
 	Children []Children
 	// KeyWhy, VersionWhy say why; Notes what else is to be known. LeftOut are fields that got no column, with why.
@@ -59,7 +59,7 @@ type Children struct {
 // Unreadable is a topic whose records are no JSON objects.
 type Unreadable struct {
 	Topic string
-	// Looks is what they look like, as in [looks.Like]; empty if they don't look alike.
+	// Looks is what they look like, as in [looks.Like] of internal/looks; empty if they don't look alike.
 	Looks string
 }
 
@@ -73,9 +73,14 @@ func (e *Unreadable) Error() string {
 
 // topic is what is being looked at.
 type topic struct {
-	name    string
-	base    []string // where the fields of a row lie in a value
-	records []record // in the order in which they were given
+	name string
+	// The records' values, and their keys, are JSON of Kafka Connect with their schemas, or have an id before them.
+	apart, keysApart bool
+	// base is where the fields of a row lie in an event, and prefix what of this columns say.
+	base, prefix []string
+	around       *sink.Envelope // nil: nothing is
+	envelope     string         // as the configuration says it
+	records      []record       // in the order in which they were given
 	// Of all records.
 	tombstones, unreadable int
 	change                 bool // they are envelopes of Debezium
@@ -85,10 +90,16 @@ type topic struct {
 // record is one of them, with what its value says.
 type record struct {
 	key       []byte
+	keyDoc    []byte // without its schema
+	keySchema bool   // it has one
 	tombstone bool
-	readable  bool                   // as JSON
-	value     event.Value            // where the fields of a row lie
+	readable  bool // as JSON
+	does      does
+	schema    *connect.Written       // nil if it has none
+	value     event.Value            // the event
+	gone      []event.Value          // of an event that deletes its row, what it has of that
 	row       map[string]event.Value // nil if there is none in the record
+	withheld  bool                   // a value of it is unavailable
 }
 
 // Look makes a table for a topic of its records, of each partition in the order of their offsets. An error is an *Unreadable.
@@ -97,7 +108,7 @@ func Look(name string, records []sink.Record) (*Table, error) {
 	if err := t.read(records); err != nil {
 		return nil, err
 	}
-	out := &Table{Name: tableName(name), Topic: name, Records: len(t.records), Tombstones: t.tombstones}
+	out := &Table{Name: tableName(name), Topic: name, Records: len(t.records), Tombstones: t.tombstones, Settings: t.settings()}
 	taken := t.columns(out)
 	t.key(out, taken)
 	t.version(out)
@@ -122,52 +133,6 @@ func readable(doc []byte) (event.Value, bool) {
 		return event.Value{}, false
 	}
 	return fields.Document(doc), true
-}
-
-// read finds out where the fields of a row lie, and collects what they hold.
-func (t *topic) read(records []sink.Record) error {
-	var objects [][]byte
-	var values [][]byte
-	for _, r := range records {
-		if r.Control {
-			continue
-		}
-		rec := record{key: r.Key, tombstone: r.Value == nil}
-		if r.Value == nil {
-			t.tombstones++
-		} else {
-			values = append(values, r.Value)
-			rec.value, rec.readable = readable(r.Value)
-			switch {
-			case !rec.readable:
-				t.unreadable++
-			case rec.value.Kind == event.Object:
-				objects = append(objects, rec.value.Raw)
-			}
-		}
-		t.records = append(t.records, rec)
-	}
-	if len(objects) == 0 && len(values) > 0 {
-		return &Unreadable{Topic: t.name, Looks: looks.Like(values)}
-	}
-	t.base, t.change = looks.Rows(objects)
-	for i := range t.records {
-		t.row(&t.records[i])
-	}
-	return nil
-}
-
-// row finds a record's row, and has its fields looked at.
-func (t *topic) row(r *record) {
-	v := inside(r.value, t.base)
-	if v.Kind != event.Object {
-		return
-	}
-	r.value, r.row = v, map[string]event.Value{}
-	for name, member := range fields.Members(v.Raw) {
-		r.row[string(name)] = member
-	}
-	t.fields.add(v)
 }
 
 // inside follows a path.
@@ -201,72 +166,41 @@ func (t *topic) rows() int { return t.fields.count }
 
 // notes says what a person should know, and which records will be dead letters.
 func (t *topic) notes(out *Table) {
-	t.without(out)
-	if len(t.base) > 0 {
-		out.Notes = append(out.Notes, fmt.Sprintf("The records are %s: the fields of a row lie in %s.", t.envelope(), path(t.base...)))
-	}
+	t.notesAround(out)
 	empty := t.unfit(out)
 	if empty > 0 {
 		out.Notes = append(out.Notes, fmt.Sprintf("%s of %s records have no row in them, and make one of nulls.", count(empty), count(out.Records)))
 	}
 }
 
-// kinds are what Debezium says of changes that have no row after them: a delete, a truncated table, a message.
-var kinds = []string{"d", "t", "m"}
-
-// without leaves out deletes that tombstones follow: what deletes the row is the tombstone.
-func (t *topic) without(out *Table) {
-	if !t.change || t.tombstones == 0 || len(out.RecordKey) == 0 || out.keyFrom() == "$key" {
-		return
-	}
-	kind := append(t.base[:len(t.base)-1:len(t.base)-1], "op")
-	var met []string
-	for _, r := range t.records {
-		if r.tombstone || !r.readable || r.row != nil {
-			continue
-		}
-		op := said(inside(r.value, kind))
-		if !slices.Contains(kinds, op) { // it is not known what it is
-			return
-		}
-		if !slices.Contains(met, op) {
-			met = append(met, op)
-		}
-	}
-	if len(met) > 0 {
-		slices.Sort(met)
-		out.Kind, out.Without = path(kind...), met
-	}
-}
-
-func (t *topic) envelope() string {
-	switch {
-	case t.change:
-		return "change events of Debezium"
-	case t.base[0] == "data":
-		return "CloudEvents"
-	}
-	return "JSON of Kafka Connect with its schema"
-}
-
 // unfit says which records will be dead letters, and returns how many will be rows without a value.
 func (t *topic) unfit(out *Table) (empty int) {
-	byField := len(out.Key) > 0 && out.keyFrom() != "$key"
-	noKey, noRow, zero, noName := 0, 0, 0, 0
+	keyed := len(out.Key) > 0
+	byField := keyed && out.keyFrom() != "$key"
+	var noKey, noRow, zero, noName, strange, truncated, gone, withheld int
 	for _, r := range t.records {
 		switch {
 		case r.tombstone:
-			if len(out.Key) > 0 && (len(out.RecordKey) == 0 || tombstoneFails(out, r)) {
+			if keyed && (len(out.RecordKey) == 0 || tombstoneFails(out, r)) {
 				noName++
 			}
-		case !r.readable:
-		case r.row == nil && byField && out.Kind == "":
+		case !r.readable || r.does == ignored:
+		case r.does == unknown:
+			strange++
+		case keyed && r.does == truncates:
+			truncated++
+		case keyed && r.does == deletes:
+			if !t.namesRow(out, r) {
+				gone++
+			}
+		case r.row == nil && byField:
 			noRow++
-		case r.row == nil && byField: // left out
 		case out.keyFrom() == "$key" && r.key == nil:
 			noKey++
 		case r.row == nil:
 			empty++
+		case !keyed && r.withheld:
+			withheld++
 		case t.holdsZero(out, r):
 			zero++
 		}
@@ -277,12 +211,11 @@ func (t *topic) unfit(out *Table) (empty int) {
 		}
 	}
 	say(t.unreadable, "can't be read as JSON, or name a field twice")
-	switch {
-	case !t.change:
-		say(noRow, "are JSON without a row in it")
-	default:
-		say(noRow, "are changes without a row after them, such as deletes (op: d); what deletes a row is a tombstone whose key names it: see that the connector sends them")
-	}
+	say(strange, "do not say what has happened in one of the ways that the envelope knows")
+	say(truncated, "say that the source's table was truncated (op: t): `truncate: ignore` would leave them out")
+	say(gone, "delete a row, and neither the event nor the record's key names it")
+	say(noRow, "are JSON without a row in it")
+	say(withheld, "have a placeholder in place of a value that the source did not send, which only a row with a key can do without")
 	say(noKey, "have no key")
 	say(zero, `hold the character \u0000, which PostgreSQL has in no text`)
 	if len(out.RecordKey) == 0 {

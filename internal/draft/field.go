@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/oncesink/oncesink/internal/connect"
 	"github.com/oncesink/oncesink/internal/event"
 	"github.com/oncesink/oncesink/internal/fields"
 )
@@ -17,6 +18,8 @@ type object struct {
 	order  []string // names, as they were met
 	fields map[string]*field
 	more   int // names beyond maxNames that were met
+	// withheld stands in place of values that are unavailable, in the object itself; nil if nothing does.
+	withheld *connect.Placeholder
 }
 
 // maxNames bounds the fields that are told apart: an object that is used as a map has no end of them.
@@ -39,6 +42,9 @@ type field struct {
 	inner                                   *object
 	elements                                *object // of arrays that hold objects alone
 	mixed                                   bool    // some array has elements that are no objects
+	// What the schema says, if the records have one; plain: it makes nothing else of values.
+	typed, typedWhy string
+	plain           bool
 }
 
 func newObject() *object { return &object{fields: map[string]*field{}} }
@@ -57,6 +63,9 @@ func (o *object) addAt(v event.Value, depth int) {
 			f = &field{uuids: true, times: true, localTimes: true, dates: true, digits: true}
 			o.fields[string(name)] = f
 			o.order = append(o.order, string(name))
+		}
+		if o.withheld.Is(&member) {
+			member = event.Value{Kind: event.Null}
 		}
 		f.add(member, depth)
 	}
@@ -167,3 +176,24 @@ func isTime(layout, s string) bool {
 
 // only reports whether n of the field's values, all but the nulls, are of a kind.
 func (f *field) only(n int) bool { return n > 0 && n == f.present-f.nulls }
+
+// fits reports whether a column of a key takes a value.
+func fits(typ string, v event.Value) bool {
+	s := said(v)
+	switch {
+	case v.Kind != event.String && v.Kind != event.Number && v.Kind != event.Bool, strings.ContainsRune(s, 0), len(s) > maxKey:
+		return false
+	case typ == "uuid":
+		return uuid.MatchString(s)
+	case typ == "date":
+		return date.MatchString(s) && isTime("2006-01-02", s)
+	case typ == "text":
+		return true
+	}
+	bits := map[string]int{"smallint": 16, "integer": 32}[typ]
+	if bits == 0 {
+		bits = 64
+	}
+	_, err := strconv.ParseInt(s, 10, bits)
+	return err == nil
+}

@@ -49,6 +49,7 @@ func (t *topic) key(out *Table, taken map[string]string) {
 			return
 		}
 		t.orderKey(out)
+		out.Derived = t.derived(out)
 		return
 	}
 	out.KeyWhy = "No field and no record key names a row in every event: each event has a row of its own. " +
@@ -58,7 +59,7 @@ func (t *topic) key(out *Table, taken map[string]string) {
 // streams reports whether the records' keys seem to say whom an event is about and not which row it makes: they repeat, are not
 // called the table's id, nothing is deleted by them, and no event is newer than another.
 func (t *topic) streams(out *Table) bool {
-	if t.tombstones > 0 || len(out.RecordKey) != 1 || strings.HasPrefix(out.RecordKey[0].From, "$key.") || rank(out.Key[0], out.Name) < 2 || t.versioned(out) >= 0 {
+	if t.around != nil || t.tombstones > 0 || len(out.RecordKey) != 1 || strings.HasPrefix(out.RecordKey[0].From, "$key.") || rank(out.Key[0], out.Name) < 2 || t.versioned(out) >= 0 {
 		return false
 	}
 	met := map[string]bool{}
@@ -71,15 +72,23 @@ func (t *topic) streams(out *Table) bool {
 	return false
 }
 
-// usable reports whether every event has a value at a field that can name a row.
+// usable reports whether every event has a value at a field that can name a row, and is what it looks like.
 func (t *topic) usable(name string) bool {
+	f := t.fields.fields[name]
+	return f != nil && (f.typed == "" || f.plain) && t.names(name)
+}
+
+// names is usable also where the value is what its schema says.
+func (t *topic) names(name string) bool {
 	f := t.fields.fields[name]
 	if f == nil || f.present != t.rows() || f.nulls > 0 || f.zero || f.wild || f.longest > maxKey {
 		return false
 	}
 	switch typ, unit, _ := f.typ(name); typ {
-	case "integer", "bigint", "uuid":
-		return unit == ""
+	case "smallint", "integer", "bigint", "uuid":
+		return unit == "" && f.only(f.texts+f.integers)
+	case "numeric":
+		return f.typed != "" && f.only(f.texts)
 	case "text", "date":
 		return f.only(f.texts + f.integers)
 	}
@@ -89,8 +98,9 @@ func (t *topic) usable(name string) bool {
 // keyObject: the records' keys are objects of JSON whose fields the events have, or whose fields are all there is.
 func (t *topic) keyObject(out *Table, taken map[string]string) bool {
 	seen, base := newObject(), []string(nil)
-	for _, r := range t.records {
-		v, ok := readable(r.key)
+	all := t.keyed()
+	for _, r := range all {
+		v, ok := readable(r.keyDoc)
 		if !ok || v.Kind != event.Object {
 			return false
 		}
@@ -99,13 +109,13 @@ func (t *topic) keyObject(out *Table, taken map[string]string) bool {
 		}
 		seen.add(inside(v, base))
 	}
-	if len(t.records) == 0 || len(seen.order) == 0 || len(seen.order) > 8 || seen.more > 0 {
+	if len(all) == 0 || len(seen.order) == 0 || len(seen.order) > 8 || seen.more > 0 {
 		return false
 	}
 	var names, columns []string
 	for _, name := range seen.order {
 		f := seen.fields[name]
-		if f.present != len(t.records) || f.nulls > 0 || f.objects+f.arrays+f.fractions+f.bools > 0 || f.zero || f.wild || f.longest > maxKey || !word.MatchString(name) {
+		if f.present != len(all) || f.nulls > 0 || f.objects+f.arrays+f.fractions+f.bools > 0 || f.zero || f.wild || f.longest > maxKey || !word.MatchString(name) {
 			return false
 		}
 		if !t.same(name, path(append(base[:len(base):len(base)], name)...)) {
@@ -126,16 +136,20 @@ func (t *topic) keyObject(out *Table, taken map[string]string) bool {
 
 // same reports whether each event has the value at a field that its key has at a path.
 func (t *topic) same(name, at string) bool {
-	if !t.usable(name) {
+	if !t.names(name) {
 		return false
 	}
 	steps, err := fields.Split(at)
 	if err != nil {
 		return false
 	}
-	numbers := t.fields.fields[name].integers > 0
-	for _, r := range t.records {
-		v, _ := readable(r.key)
+	f := t.fields.fields[name]
+	numbers := f.integers > 0
+	for _, r := range t.keyed() {
+		if f.typed != "" && !f.plain && !r.keySchema {
+			return false
+		}
+		v, _ := readable(r.keyDoc)
 		v = inside(v, steps)
 		if _, err := strconv.ParseInt(said(v), 10, 64); numbers && err != nil {
 			return false
@@ -183,14 +197,14 @@ func (t *topic) keyField(out *Table, taken map[string]string, another bool) bool
 func (t *topic) equals(name, from string) bool {
 	f := t.fields.fields[name]
 	typ, _, _ := f.typ(name)
-	for _, r := range t.records {
-		key, ok := keyText(r.key, from)
+	for _, r := range t.keyed() {
+		key, ok := keyText(r, from)
 		if !ok || r.row != nil && said(r.row[name]) != key || len(key) > maxKey || strings.ContainsRune(key, 0) {
 			return false
 		}
 		_, err := strconv.ParseInt(key, 10, 64)
 		switch {
-		case (typ == "integer" || typ == "bigint") && err != nil, typ == "uuid" && !uuid.MatchString(key), typ == "date" && !isTime("2006-01-02", key):
+		case (typ == "smallint" || typ == "integer" || typ == "bigint") && err != nil, typ == "uuid" && !uuid.MatchString(key), typ == "date" && !isTime("2006-01-02", key):
 			return false
 		}
 	}
@@ -198,14 +212,14 @@ func (t *topic) equals(name, from string) bool {
 }
 
 // keyText is what a record's key is as a text, by the source that reads it.
-func keyText(key []byte, from string) (string, bool) {
-	if key == nil || !utf8.Valid(key) {
+func keyText(r record, from string) (string, bool) {
+	if r.key == nil || !utf8.Valid(r.key) {
 		return "", false
 	}
 	if from == "$key" {
-		return string(key), true
+		return string(r.key), true
 	}
-	v, ok := readable(key)
+	v, ok := readable(r.keyDoc)
 	return said(v), ok && v.Kind == event.String
 }
 
@@ -258,8 +272,8 @@ func (t *topic) namedKey(out *Table, taken map[string]string) (name string, dist
 
 // keyItself: every record has a key that a text can be.
 func (t *topic) keyItself(out *Table, _ map[string]string) bool {
-	for _, r := range t.records {
-		if key, ok := keyText(r.key, "$key"); !r.tombstone && r.readable && (!ok || len(key) > maxKey || bytes.IndexByte(r.key, 0) >= 0) {
+	for _, r := range t.keyed() {
+		if key, ok := keyText(r, "$key"); !r.tombstone && r.readable && (!ok || len(key) > maxKey || bytes.IndexByte(r.key, 0) >= 0) {
 			return false
 		}
 	}
@@ -284,7 +298,7 @@ func (t *topic) orderKey(out *Table) {
 		return cmp.Compare(keyPlace(out, a.Name), keyPlace(out, b.Name))
 	})
 	for i := range out.Columns[:len(out.Key)] { // what names rows grows
-		if c := &out.Columns[i]; c.Type == "integer" {
+		if c := &out.Columns[i]; c.Type == "integer" && strings.HasPrefix(c.Why, "integers") {
 			c.Type, c.Why = "bigint", strings.Replace(c.Why, "integers between -1,000,000 and 1,000,000", "integers", 1)
 		}
 	}
@@ -302,7 +316,7 @@ func tombstoneFails(out *Table, r record) bool {
 	if len(out.RecordKey) != 1 || out.RecordKey[0].From != "$key" {
 		return false // else the keys of tombstones were looked at
 	}
-	key, ok := keyText(r.key, "$key")
+	key, ok := keyText(r, "$key")
 	return !ok || len(key) > maxKey || strings.ContainsRune(key, 0)
 }
 
@@ -315,7 +329,7 @@ func (t *topic) version(out *Table) {
 	switch {
 	case len(out.Key) == 0:
 		return
-	case t.change:
+	case t.around != nil:
 		out.VersionWhy = "Change events of a row come in the order of its changes: the later offset counts"
 		return
 	}
@@ -350,7 +364,7 @@ func (t *topic) fieldOf(c Column) string {
 		return c.Name
 	}
 	steps, err := fields.Split(c.From)
-	if err != nil || len(steps) != len(t.base)+1 {
+	if err != nil || len(steps) != len(t.prefix)+1 {
 		return ""
 	}
 	return steps[len(steps)-1]
@@ -366,7 +380,7 @@ func (t *topic) children(out *Table) {
 		if !word.MatchString(name) || !f.only(f.arrays) || f.elements == nil || f.mixed {
 			continue
 		}
-		c := Children{Table: columnName(singular(out.Name) + "_" + name), Each: path(append(t.base[:len(t.base):len(t.base)], name)...), Why: name + " is an array of objects"}
+		c := Children{Table: columnName(singular(out.Name) + "_" + name), Each: path(append(t.prefix[:len(t.prefix):len(t.prefix)], name)...), Why: name + " is an array of objects"}
 		used := map[string]bool{}
 		for _, k := range out.Key {
 			used[k] = true
@@ -375,7 +389,7 @@ func (t *topic) children(out *Table) {
 		inner.fields = f.elements
 		for _, in := range f.elements.order {
 			g := f.elements.fields[in]
-			if !word.MatchString(in) || g.present == g.nulls || len(c.Columns) == maxColumns {
+			if !word.MatchString(in) || g.present == g.nulls && g.typed == "" || len(c.Columns) == maxColumns {
 				continue
 			}
 			col := inner.column(in, g, used, nil)

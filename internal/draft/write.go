@@ -19,6 +19,15 @@ func Tables(tables []*Table) {
 // YAML writes the tables' entries in a configuration; ddl names the file with their statements.
 func YAML(tables []*Table, ddl string) string {
 	w := &writer{}
+	if slices.ContainsFunc(tables, func(t *Table) bool { return t.Settings != "" }) {
+		w.line("topics:")
+		for _, t := range tables {
+			if t.Settings != "" {
+				w.line("  %s: {%s}", text(t.Topic), t.Settings)
+			}
+		}
+		w.line("")
+	}
 	w.line("tables:")
 	for i, t := range tables {
 		if i > 0 {
@@ -69,10 +78,6 @@ func (w *writer) table(t *Table, ddl string) {
 	for _, n := range t.Unfit {
 		w.comment(mark, fmt.Sprintf("DEAD LETTERS: of %s records, %s.", count(t.Records), n))
 	}
-	if t.Kind != "" {
-		w.comment(mark, "Changes without a row after them, such as deletes (d), are left out: the tombstone that follows one deletes the row.")
-		w.line(in+"when: {%s: {not: [%s]}}", text(t.Kind), join(t.Without))
-	}
 	w.comment(mark, sentence(t.KeyWhy))
 	if len(t.Key) == 0 {
 		w.line(in + "strategy: append")
@@ -100,6 +105,10 @@ func (w *writer) recordKey(t *Table) {
 	met := "A tombstone (a record without a value; there was none) would delete"
 	if t.Tombstones > 0 {
 		met = fmt.Sprintf("A tombstone (a record without a value; %s of %s records) deletes", count(t.Tombstones), count(t.Records))
+	}
+	if t.Derived {
+		w.comment("    #", met+" the row that its key names: it has the fields of the table's key, by its envelope, and so no record_key is needed.")
+		return
 	}
 	w.comment("    #", met+" the row that its key names.")
 	var parts []string

@@ -159,5 +159,21 @@ func isChange(object map[string]json.RawMessage) bool {
 	_, after := object["after"]
 	_, before := object["before"]
 	_, source := object["source"]
-	return op && (after || before) && source
+	rowless := string(object["op"]) == `"t"` || string(object["op"]) == `"m"` // a truncate and a message have neither
+	return op && (after || before || rowless) && source
+}
+
+// Flattened reports whether all of these objects are what Debezium's ExtractNewRecordState makes of changes, and say what has
+// happened to their rows.
+func Flattened(objects [][]byte) bool {
+	for _, o := range objects {
+		var object struct {
+			Deleted *json.RawMessage `json:"__deleted"`
+			Op      *json.RawMessage `json:"__op"`
+		}
+		if json.Unmarshal(o, &object) != nil || object.Deleted == nil && object.Op == nil {
+			return false
+		}
+	}
+	return len(objects) > 0
 }
