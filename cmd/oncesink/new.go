@@ -69,7 +69,7 @@ KAFKA_PASSWORD. The configuration takes the database from DATABASE_URL.`,
 	f.StringSliceVar(&n.brokers, "brokers", []string{"localhost:9092"}, "addresses to start from")
 	f.StringVarP(&n.file, "config", "c", "", "configuration to write (default TOPIC.yaml); the statements go beside it, into a file that ends in .sql")
 	f.StringVar(&n.group, "group", "", "consumer group (default TOPIC-sink)")
-	f.StringVar(&n.format, "format", "json", "of the events: json, so far")
+	f.StringVar(&n.format, "format", "json", "of the events: json; with schemas of Kafka Connect or without")
 	f.IntVar(&n.records, "records", 500, "how many records of each partition to look at")
 	f.BoolVar(&n.tls, "tls", false, "encrypt the connections to the brokers")
 	f.StringVar(&n.caFile, "tls-ca-file", "", "certificates to trust, in PEM (default the system's)")
@@ -86,7 +86,7 @@ func (n *newcomer) complete(brokersGiven bool) error {
 	case len(n.topics) == 0:
 		return &usageError{errors.New("--topic is missing: name the topic to look at")}
 	case n.format != "json":
-		return &usageError{fmt.Errorf("--format %q: only json can be read so far", n.format)}
+		return &usageError{fmt.Errorf("--format %q: only json is looked at. For a topic of Avro or Protobuf write the table by hand, and topics: {NAME: {format: avro}} and registry: say how it is read (docs/formats.md)", n.format)}
 	case n.records < 1 || n.records > maxSample:
 		return &usageError{fmt.Errorf("--records %d: a number from 1 to %d", n.records, maxSample)}
 	}

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -217,14 +219,18 @@ type made struct {
 
 func newMaker(rnd *rand.Rand) *maker {
 	m := &maker{rnd: rnd}
-	m.key = pick(rnd, "none", "id", "id", "json", "object", "connect", "random", "owner")
-	m.envelope = pick(rnd, "", "", "", "debezium", "debezium with schema", "connect", "cloudevents")
+	m.key = pick(rnd, "none", "id", "id", "json", "object", "object", "connect", "connect typed", "random", "owner")
+	m.envelope = pick(rnd, "", "", "debezium", "debezium", "debezium typed", "debezium typed", "debezium beside another schema", "flattened", "connect", "connect typed",
+		"json schema", "cloudevents")
 	m.tombstones, m.broken, m.zeros, m.missingKeys = one(rnd, 2), one(rnd, 4), one(rnd, 3), one(rnd, 8)
 	names := []string{"id", "order_id", "userId", "User ID", "updated_at", "version", "created_ms", "ts", "user", "order", "größe", "a.b",
 		"a b", "a_b", "xmin", "_oncesink_source", "on", "null", "amount", "paid", "items", "address", "note", "{" + canary + "}", "line", "N", "n", strings.Repeat("long", 14)}
 	rnd.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
 	for _, name := range names[:1+rnd.IntN(len(names))] {
 		kind := pick(rnd, "small", "large", "beyond", "fraction", "wild", "bool", "text", "uuid", "time", "local", "date", "s", "ms", "us", "object", "array", "children", "mixed", "long", "empty", "map")
+		if m.typed() {
+			kind = pick(rnd, slices.Sorted(maps.Keys(schemas))...)
+		}
 		m.fields = append(m.fields, made{name, kind, one(rnd, 2), one(rnd, 4)})
 	}
 	return m
@@ -258,6 +264,13 @@ func (m *maker) record(n int) (key, value []byte) {
 	}
 	m.rnd.Shuffle(len(members), func(i, j int) { members[i], members[j] = members[j], members[i] })
 	row := "{" + strings.Join(members, ", ") + "}"
+	deleted := m.envelope == "flattened" && one(m.rnd, 5)
+	if m.envelope == "flattened" {
+		row = fmt.Sprintf(`{"__deleted":"%t",%s`, deleted, strings.Join(members, ", ")+"}")
+		if len(members) == 0 {
+			row = fmt.Sprintf(`{"__deleted":"%t"}`, deleted)
+		}
+	}
 	switch m.key {
 	case "id":
 		key = []byte(id)
@@ -267,6 +280,8 @@ func (m *maker) record(n int) (key, value []byte) {
 		key = []byte(`{"id":` + id + `}`)
 	case "connect":
 		key = []byte(`{"schema":{},"payload":{"id":` + id + `}}`)
+	case "connect typed":
+		key = []byte(`{"schema":{"type":"struct","fields":[{"type":"int64","field":"id"}]},"payload":{"id":` + id + `}}`)
 	case "random":
 		key = []byte(pick(m.rnd, "", "a", "b\"", canary, "\xff", "é"))
 	case "owner":
@@ -284,14 +299,46 @@ func (m *maker) record(n int) (key, value []byte) {
 	return key, []byte(m.wrap(row))
 }
 
+func (m *maker) typed() bool { return strings.HasSuffix(m.envelope, "typed") }
+
+// schemas are those of Kafka Connect that values of kinds may have.
+var schemas = map[string]string{
+	"small": `"type":"int32"`, "large": `"type":"int64"`, "bool": `"type":"boolean"`, "text": `"type":"string"`, "decimal": `"type":"bytes","name":"org.apache.kafka.connect.data.Decimal","parameters":{"scale":"2"}`,
+	"days": `"type":"int32","name":"io.debezium.time.Date"`, "us": `"type":"int64","name":"io.debezium.time.MicroTimestamp"`, "ms": `"type":"int64","name":"org.apache.kafka.connect.data.Timestamp"`,
+	"uuid": `"type":"string","name":"io.debezium.data.Uuid"`, "bytes": `"type":"bytes"`, "ints": `"type":"array","items":{"type":"int32"}`, "json": `"type":"string","name":"io.debezium.data.Json"`,
+	"double": `"type":"double"`,
+}
+
+// schema is that of the rows.
+func (m *maker) schema(field string) string {
+	var fields []string
+	for _, f := range m.fields {
+		s := schemas[f.kind]
+		if f.name == "id" {
+			s = `"type":"int64"`
+			if m.key == "json" {
+				s = `"type":"string"`
+			}
+		}
+		fields = append(fields, `{`+s+`,"optional":true,"field":`+strconv.Quote(f.name)+`}`)
+	}
+	return `{"type":"struct","fields":[` + strings.Join(fields, ",") + `]` + field + `}`
+}
+
 func (m *maker) wrap(row string) string {
 	switch m.envelope {
 	case "debezium":
 		return m.change(row)
-	case "debezium with schema":
-		return `{"schema":{"type":"struct"},"payload":` + m.change(row) + `}`
+	case "debezium typed":
+		return `{"schema":{"type":"struct","fields":[` + m.schema(`,"field":"before"`) + `,` + m.schema(`,"field":"after"`) + `]},"payload":` + m.change(row) + `}`
+	case "debezium beside another schema":
+		return `{"schema":{},"payload":` + m.change(row) + `}`
 	case "connect":
 		return `{"schema":{"type":"struct"},"payload":` + row + `}`
+	case "connect typed":
+		return `{"schema":` + m.schema("") + `,"payload":` + row + `}`
+	case "json schema":
+		return "\x00\x00\x00\x00\x07" + row
 	case "cloudevents":
 		return `{"specversion":"1.0","type":"t","source":"s","id":"` + canary + `","data":` + row + `}`
 	}
@@ -299,10 +346,15 @@ func (m *maker) wrap(row string) string {
 }
 
 func (m *maker) change(row string) string {
-	if one(m.rnd, 5) {
+	switch m.rnd.IntN(20) {
+	case 0, 1, 2:
 		return `{"before":` + row + `,"after":null,"source":{},"op":"d","ts_ms":1705310101123}`
+	case 3:
+		return `{"before":null,"after":null,"source":{},"op":"` + pick(m.rnd, "m", "t", "t", canary) + `"}`
+	case 4:
+		return `{"source":{},"op":"t","ts_ms":1705310101123}`
 	}
-	return `{"before":null,"after":` + row + `,"source":{"lsn":1},"op":"c","ts_ms":1705310101123}`
+	return `{"before":null,"after":` + row + `,"source":{"lsn":1},"op":"` + pick(m.rnd, "c", "r", "u") + `","ts_ms":1705310101123}`
 }
 
 func (m *maker) value(kind string) string {
@@ -319,6 +371,18 @@ func (m *maker) value(kind string) string {
 		return pick(r, "1", "1.50", "-0.001", "1e3", "12345678901234567890.5", "-0")
 	case "wild":
 		return pick(r, "1", "1e400000", "-1E-99999")
+	case "decimal":
+		return pick(r, `"BNI="`, `"/w=="`)
+	case "days":
+		return strconv.Itoa(r.IntN(30_000))
+	case "bytes":
+		return pick(r, `"AP8="`, `""`)
+	case "ints":
+		return pick(r, "[]", "[1,null,-7]")
+	case "json":
+		return pick(r, `"{\"`+canary+`\": 1.50}"`, `"null"`)
+	case "double":
+		return pick(r, "1.5", "-0", "1e300")
 	case "bool":
 		return pick(r, "true", "false")
 	case "uuid":

@@ -52,7 +52,7 @@ func (t *topic) columns(out *Table) map[string]string {
 	if more += t.fields.more; more > 0 {
 		out.LeftOut = append(out.LeftOut, fmt.Sprintf("%s field(s) beyond the first %d: is an object used as a map?", count(more), maxColumns))
 	}
-	if len(out.Columns) == 0 && t.rows() > 0 {
+	if len(out.Columns) == 0 && t.tombstones < len(t.records) {
 		out.Columns = append(out.Columns, Column{Name: unique("event", used), Type: "text", From: "$value", Why: "the whole event"})
 	}
 	return taken

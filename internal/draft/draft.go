@@ -3,12 +3,16 @@
 package draft
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/oncesink/oncesink/internal/connect"
 	"github.com/oncesink/oncesink/internal/event"
 	"github.com/oncesink/oncesink/internal/fields"
+	"github.com/oncesink/oncesink/internal/looks"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -59,7 +63,7 @@ type Children struct {
 // Unreadable is a topic whose records are no JSON objects.
 type Unreadable struct {
 	Topic string
-	// Looks is what they look like, as in [looks.Like] of internal/looks; empty if they don't look alike.
+	// Looks is what they look like, as in [looks.Like]; empty if they don't look alike.
 	Looks string
 }
 
@@ -68,7 +72,11 @@ func (e *Unreadable) Error() string {
 	if like == "" {
 		like = "several formats, of which none is an object of JSON"
 	}
-	return fmt.Sprintf("the records of topic %s can't be read: they look like %s. Events are JSON objects; other formats can't be read yet", e.Topic, like)
+	said := fmt.Sprintf("the records of topic %s can't be read as JSON: they look like %s", e.Topic, like)
+	if set := looks.Setting(e.Topic, like); set != "" {
+		return said + ". Write its table by hand: " + set + " (docs/formats.md)"
+	}
+	return said + ". What can be read is in docs/formats.md"
 }
 
 // topic is what is being looked at.
@@ -78,6 +86,7 @@ type topic struct {
 	apart, keysApart bool
 	// base is where the fields of a row lie in an event, and prefix what of this columns say.
 	base, prefix []string
+	flattened    bool           // events may be flattened changes
 	around       *sink.Envelope // nil: nothing is
 	envelope     string         // as the configuration says it
 	records      []record       // in the order in which they were given
@@ -92,6 +101,7 @@ type record struct {
 	key       []byte
 	keyDoc    []byte // without its schema
 	keySchema bool   // it has one
+	raw       []byte // the value as it is
 	tombstone bool
 	readable  bool // as JSON
 	does      does
@@ -104,17 +114,26 @@ type record struct {
 
 // Look makes a table for a topic of its records, of each partition in the order of their offsets. An error is an *Unreadable.
 func Look(name string, records []sink.Record) (*Table, error) {
-	t := &topic{name: name, fields: newObject()}
-	if err := t.read(records); err != nil {
-		return nil, err
+	out, around, err := look(name, records, true)
+	if err == nil && around == "flattened" && len(out.Key) == 0 {
+		// Each event has a row, and __deleted is a field like others.
+		out, _, err = look(name, records, false)
 	}
-	out := &Table{Name: tableName(name), Topic: name, Records: len(t.records), Tombstones: t.tombstones, Settings: t.settings()}
+	return out, err
+}
+
+func look(name string, records []sink.Record, flattened bool) (out *Table, around string, err error) {
+	t := &topic{name: name, fields: newObject(), flattened: flattened}
+	if err := t.read(records); err != nil {
+		return nil, "", err
+	}
+	out = &Table{Name: tableName(name), Topic: name, Records: len(t.records), Tombstones: t.tombstones, Settings: t.settings()}
 	taken := t.columns(out)
 	t.key(out, taken)
 	t.version(out)
 	t.children(out)
 	t.notes(out)
-	return out, nil
+	return out, t.envelope, nil
 }
 
 // whole is the plan that finds nothing: reading by it says whether a document is one that the decoder takes.
@@ -193,7 +212,7 @@ func (t *topic) unfit(out *Table) (empty int) {
 			if !t.namesRow(out, r) {
 				gone++
 			}
-		case r.row == nil && byField:
+		case r.row == nil && (byField || out.Version != ""):
 			noRow++
 		case out.keyFrom() == "$key" && r.key == nil:
 			noKey++
@@ -210,6 +229,14 @@ func (t *topic) unfit(out *Table) (empty int) {
 			out.Unfit = append(out.Unfit, count(n)+" "+why)
 		}
 	}
+	if !t.reads(out) {
+		t.unreadable = 0
+		for _, r := range t.records {
+			if !r.tombstone && (!utf8.Valid(r.raw) || bytes.IndexByte(r.raw, 0) >= 0) {
+				t.unreadable++
+			}
+		}
+	}
 	say(t.unreadable, "can't be read as JSON, or name a field twice")
 	say(strange, "do not say what has happened in one of the ways that the envelope knows")
 	say(truncated, "say that the source's table was truncated (op: t): `truncate: ignore` would leave them out")
@@ -224,6 +251,11 @@ func (t *topic) unfit(out *Table) (empty int) {
 		say(noName, "are tombstones whose key names no row")
 	}
 	return empty
+}
+
+// reads reports whether events are read, and not only taken as they are.
+func (t *topic) reads(out *Table) bool {
+	return t.around != nil || slices.ContainsFunc(out.Columns, func(c Column) bool { return c.From != "$key" && c.From != "$value" })
 }
 
 // keyFrom is where the key's only column comes from.

@@ -31,7 +31,7 @@ func (t *topic) read(records []sink.Record) error {
 		if r.Control {
 			continue
 		}
-		rec := record{key: r.Key, keyDoc: r.Key, tombstone: r.Value == nil}
+		rec := record{key: r.Key, keyDoc: r.Key, raw: r.Value, tombstone: r.Value == nil}
 		if doc, schema, ok := connect.Apart(r.Key); ok {
 			if _, ok := readable(doc); ok {
 				rec.keyDoc, rec.keySchema, t.keysApart = doc, schema != nil, true
@@ -79,7 +79,7 @@ func (t *topic) stands(objects [][]byte) (err error) {
 			t.around.After, t.around.Before, t.around.Op = outer+t.around.After, outer+t.around.Before, outer+t.around.Op
 			t.envelope = fmt.Sprintf("{like: debezium, after: %s, before: %s, op: %s}", t.around.After, t.around.Before, t.around.Op)
 		}
-	case len(t.base) == 0 && looks.Flattened(objects):
+	case t.flattened && len(t.base) == 0 && looks.Flattened(objects):
 		t.around, t.envelope = sink.Flattened(), "flattened"
 	default:
 		return nil

@@ -195,9 +195,14 @@ func (j *job) tellTooMany(m offsets.TooManyLetters, x span) string {
 	for _, l := range letters[:min(some, len(letters))] {
 		values = append(values, l.Entry().Value)
 	}
+	_, said := j.s.cfg.Topics[c.Topic]
 	// Objects of which a column can't take a value are events, as far as one can see.
 	if like := looks.Like(values); like != "" && (!looks.Plain(like) || most.Column == "" || most.Code == pgtext.NoValue) {
 		fmt.Fprintf(&b, ". They look like %s", like)
+		// Who has said how the topic is read needs another hint.
+		if set := looks.Setting(c.Topic, like); set != "" && !said {
+			b.WriteString(": " + set)
+		}
 	}
 	fmt.Fprintf(&b, ". The position stands before them, at offset %d. Correct the mapping and start again; or the table, and then: %s; or let them be dead letters: %s",
 		c.Position.Next, offsets.Command("resume", j.s.ledger.Group(), c.Topic, c.Partition.Partition),

@@ -271,8 +271,8 @@ func TestSift(t *testing.T) {
 // What the records look like is told where the mapping knows nothing of them.
 func TestFloodSaysWhatItLooksLike(t *testing.T) {
 	for _, tt := range []struct{ value, says string }{
-		{`{"before":null,"after":{"id":1},"source":{},"op":"c"}`, "They look like change events of Debezium"},
-		{"\x00\x00\x00\x00\x07\x02\x04", "They look like records of a schema registry"},
+		{`{"before":null,"after":{"id":1},"source":{},"op":"c"}`, "They look like change events of Debezium: `topics: {o: {envelope: debezium}}` reads them"},
+		{"\x00\x00\x00\x00\x07\x02\x04", "Avro or Protobuf: `topics: {o: {format: avro}}`, or format: protobuf"},
 		{`{"order":1,"customer":2}`, "They look like JSON objects with the fields customer, order."},
 		{`{"id":1,"v":"toolong"}`, ""},
 	} {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -64,8 +65,10 @@ func one(v []byte) (like string, fields []string) {
 	switch {
 	case len(v) == 0:
 		return "nothing: they are empty", nil
+	case v[0] == 0 && len(v) > 5 && json.Valid(v[5:]):
+		return jsonSchema, nil
 	case v[0] == 0 && len(v) >= 5:
-		return "records of a schema registry (a zero byte and the id of a schema begin them): Avro, Protobuf or JSON Schema", nil
+		return registry, nil
 	case bytes.HasPrefix(v, []byte("Obj\x01")):
 		return "Avro files", nil
 	case bytes.HasPrefix(v, []byte{0x1f, 0x8b}):
@@ -76,7 +79,7 @@ func one(v []byte) (like string, fields []string) {
 	if !json.Valid(v) {
 		switch {
 		case !utf8.Valid(v):
-			return "a binary format", nil
+			return binary, nil
 		case len(bytes.TrimSpace(v)) > 0 && bytes.ContainsRune([]byte("{["), rune(bytes.TrimSpace(v)[0])):
 			return "JSON that is cut off or damaged", nil
 		case bytes.HasPrefix(bytes.TrimSpace(v), []byte("<")):
@@ -95,7 +98,7 @@ func one(v []byte) (like string, fields []string) {
 		return "single JSON values", nil
 	}
 	if base, change := rows(object); base != nil {
-		return envelope(base, change), nil
+		return envelope(object, base, change), nil
 	}
 	for name := range object {
 		fields = append(fields, name)
@@ -103,17 +106,57 @@ func one(v []byte) (like string, fields []string) {
 	return objects, fields
 }
 
+// What records look like that a setting of their topic reads.
+const (
+	registry   = "records of a schema registry (a zero byte and the id of a schema begin them): Avro or Protobuf"
+	jsonSchema = "JSON of a schema registry (a zero byte and the id of a schema begin them)"
+	binary     = "a binary format"
+	changes    = "change events of Debezium"
+	withSchema = "JSON of Kafka Connect with its schema"
+)
+
+// Setting says what the configuration needs to read records that look so, as a sentence's end; "" if nothing is known.
+func Setting(topic, like string) string {
+	set := func(what string) string {
+		if !plain.MatchString(strings.ReplaceAll(topic, ".", "_")) {
+			topic = strconv.Quote(topic)
+		}
+		return "`topics: {" + topic + ": {" + what + "}}`"
+	}
+	const where = ", or format: protobuf, and `registry: {urls: [URL]}` say how they are read"
+	switch like {
+	case registry:
+		return set("format: avro") + where
+	case binary:
+		return "if their headers name a schema of a registry, " + set("format: avro") + where
+	case jsonSchema, withSchema:
+		return set("format: connect-json") + " reads them so that columns name fields of the row"
+	case changes:
+		return set("envelope: debezium") + " reads them so that columns name fields of the row, and deletes are known"
+	}
+	return ""
+}
+
 // envelope says what an object with its row at a path is.
-func envelope(base []string, change bool) string {
+func envelope(object map[string]json.RawMessage, base []string, change bool) string {
+	connect := len(object) == 2 && hasType(object["schema"])
 	switch {
-	case change && len(base) > 1:
-		return "change events of Debezium with their schema: the fields of a row lie in payload.after, as in `from: payload.after.id`"
+	case change && len(base) > 1 && !connect:
+		return "change events of Debezium beside a schema that is none of Kafka Connect's: the fields of a row lie in payload.after, as in `from: payload.after.id`"
 	case change:
-		return "change events of Debezium: the fields of a row lie in after, as in `from: after.id`"
+		return changes
 	case base[0] == "data":
 		return "CloudEvents: the fields lie in data, as in `from: data.id`"
+	case !connect:
+		return "JSON beside a schema that is none of Kafka Connect's: the fields lie in payload, as in `from: payload.id`"
 	}
-	return "JSON of Kafka Connect with its schema: the fields lie in payload, as in `from: payload.id`"
+	return withSchema
+}
+
+// hasType reports whether a schema may be one of Kafka Connect's.
+func hasType(schema json.RawMessage) bool {
+	var s struct{ Type string }
+	return string(schema) == "null" || json.Unmarshal(schema, &s) == nil && s.Type != ""
 }
 
 // Rows says at which path the fields of a row lie in all of these objects, and whether they are changes, which may have

@@ -15,9 +15,11 @@ func TestLike(t *testing.T) {
 		{[]string{"\x00\x00\x00\x00\x07\x02a", "\x00\x00\x00\x00\x07\x04bb"}, "schema registry"},
 		{[]string{"Obj\x01\x04"}, "Avro files"},
 		{[]string{"\x1f\x8b\x08"}, "gzip"},
-		{[]string{`{"before":null,"after":{"id":1},"source":{},"op":"c"}`}, "`from: after.id`"},
+		{[]string{`{"before":null,"after":{"id":1},"source":{},"op":"c"}`}, "change events of Debezium"},
 		{[]string{`{"schema":{},"payload":{"before":null,"after":{"id":1},"source":{},"op":"c"}}`}, "`from: payload.after.id`"},
 		{[]string{`{"schema":{},"payload":{"id":1}}`}, "`from: payload.id`"},
+		{[]string{`{"schema":{"type":"struct"},"payload":{"id":1}}`}, "JSON of Kafka Connect"},
+		{[]string{"\x00\x00\x00\x00\x07{}"}, "JSON of a schema registry"},
 		{[]string{`{"specversion":"1.0","type":"x","source":"y","data":{}}`}, "CloudEvents"},
 		{[]string{`{"b":1,"a":2,"x y":3}`, `{"a":1,"b":2,"c":3}`}, "JSON objects with the fields a, b"},
 		{[]string{`{"a":1}`, `{"b":1}`}, "no field in common"},
@@ -33,6 +35,20 @@ func TestLike(t *testing.T) {
 		got := looks.Like(append(values, nil))
 		if tt.want == "" && got != "" || !strings.Contains(got, tt.want) {
 			t.Errorf("%q look like %q, want %q", tt.values, got, tt.want)
+		}
+	}
+}
+
+// What reads records is said where something does.
+func TestSetting(t *testing.T) {
+	for value, want := range map[string]string{
+		"\x00\x00\x00\x00\x07\x02a": "`topics: {a.b: {format: avro}}`, or format: protobuf, and `registry:", "\xff\xfe": "if their headers name a schema",
+		"\x00\x00\x00\x00\x07{}": "{format: connect-json}", `{"schema":{"type":"struct"},"payload":{"id":1}}`: "{format: connect-json}",
+		`{"after":{},"source":{},"op":"c"}`: "{envelope: debezium}", `{"schema":{"type":"struct"},"payload":{"after":{},"source":{},"op":"c"}}`: "{envelope: debezium}",
+		`{"schema":{},"payload":{"id":1}}`: "", "<a/>": "", `{"a":1}`: "",
+	} {
+		if got := looks.Setting("a.b", looks.Like([][]byte{[]byte(value)})); want == "" && got != "" || !strings.Contains(got, want) {
+			t.Errorf("%q: got %q, want %q", value, got, want)
 		}
 	}
 }
