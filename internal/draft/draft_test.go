@@ -158,6 +158,33 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
+// What a connector of Debezium has sent gets the types that its schema says.
+func TestTypesOfSchema(t *testing.T) {
+	doc, err := os.ReadFile("../connect/testdata/schema.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for line := range strings.Lines(string(doc)) {
+		all = append(all, `{"id":1}`, line)
+	}
+	table := look(t, all...)
+	got := map[string]string{}
+	for _, c := range table.Columns {
+		got[c.Name] = c.Type
+	}
+	for name, want := range map[string]string{"id": "bigint", "n": "numeric", "nv": "numeric", "ts": "timestamp", "ts3": "timestamp", "tz": "timestamptz", "d": "date",
+		"tm": "time", "tmz": "timetz", "j": "jsonb", "u": "uuid", "b": "bytea", "arr": "text[]", "ia": "integer[]", "ua": "uuid[]", "bits": "bit varying", "i2": "smallint",
+		"f4": "real", "f8": "double precision", "p": "point", "iv": "interval"} {
+		if got[name] != want {
+			t.Errorf("%s: got %s, want %s", name, got[name], want)
+		}
+	}
+	if table.Settings != "envelope: debezium" {
+		t.Errorf("got settings %q", table.Settings)
+	}
+}
+
 // Names that PostgreSQL has for itself are quoted, and those of two fields are never one column's.
 func TestNames(t *testing.T) {
 	ctx := t.Context()
