@@ -171,6 +171,7 @@ func TestRefusals(t *testing.T) {
 		{`{"type":"array","items":"int"}`, "feffffffffffffffff01", "ONS22 read Avro (schema id 7): the record ends too early"},
 		{`{"type":"array","items":"int"}`, "ffffffffffffffffff01", "ONS22 read Avro (schema id 7): a block of an array or a map with too many elements"},
 		{`{"type":"array","items":"int"}`, "03 02 02 04 00", "ONS22 read Avro (schema id 7): a block of an array or a map has another length than it says"},
+		{`{"type":"array","items":"int"}`, "03 06 02 04 00", "ONS22 read Avro (schema id 7): a block of an array or a map has another length than it says"},
 		{`{"type":"array","items":"int"}`, "03 0c 02 04 00", "ONS22 read Avro (schema id 7): a block of an array or a map has another length than it says"},
 		{`{"type":"map","values":"int"}`, "02 08 61", "ONS22 read Avro (schema id 7): a length of 4 bytes, where 1 are left"},
 		{`{"type":"array","items":"null"}`, "feffffffffffffffff01", "54000 read Avro (schema id 7): too many values that take no byte"},
@@ -318,6 +319,15 @@ func TestLearn(t *testing.T) {
 	}
 	if _, err := New(Options{Schema: &event.Schema{Text: "{"}}).Plan(nil); err == nil {
 		t.Error("a schema that can't be read is taken from the configuration")
+	}
+}
+
+// TestManyBranches: unions of records that lead to each other don't multiply with the length of a path.
+func TestManyBranches(t *testing.T) {
+	const schema = `{"type":"record","name":"A","fields":[{"name":"x","type":["null","A",{"type":"record","name":"B","fields":[{"name":"x","type":["null","A","B"]},{"name":"y","type":"int"}]}]},{"name":"y","type":"int"}]}`
+	p := planOf(t, New(Options{}), schema, strings.Repeat("x.", 60)+"y", "x.y")
+	if got, want := read(t, p, framed(unhex(t, "04 00 06 08")), 2), "absent; int 3"; got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }
 

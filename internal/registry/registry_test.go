@@ -176,6 +176,7 @@ func TestServers(t *testing.T) {
 			t.Errorf("%s: the one that answered does not come first", name)
 		}
 		// That a schema is unknown all have to say.
+		r.servers.last.Store(0)
 		_, err := r.Schema(t.Context(), id(99))
 		if unknown := strings.Contains(err.Error(), "does not know it (404)"); unknown != (name == "404 of a follower") {
 			t.Errorf("%s: of an unknown one it says %v", name, err)
