@@ -113,15 +113,6 @@ func Cut(doc []byte, h event.Headers, key bool) (id ID, payload, rest []byte, in
 	return id, payload, nil, false, err
 }
 
-// Split is [Cut] with a reference in place of the id.
-func Split(doc []byte, h event.Headers, key bool) (ref event.SchemaRef, payload, rest []byte, err error) {
-	id, payload, rest, _, err := Cut(doc, h, key)
-	if err != nil {
-		return event.SchemaRef{}, nil, nil, err
-	}
-	return id.Ref(), payload, rest, nil
-}
-
 func confluentHeader(name string, v []byte) (id ID, rest []byte, err error) {
 	switch {
 	case len(v) >= 17 && v[0] == 1:
