@@ -140,15 +140,24 @@ func prepare(p *pgconn.Pipeline, all [][]waiting) map[string]string {
 // tryAlone applies each of the records, of which there are few, by itself to what the tables have now, undoes it, and returns its error. It returns no
 // errors at all if that can't be done.
 func (t *transaction) tryAlone(ctx context.Context, records spans) ([]error, error) {
-	first := []waiting{say("plan", "set local plan_cache_mode = force_generic_plan"),
-		say("set constraints", "set constraints all immediate"), say("savepoint", "savepoint oncesink_one")}
-	all := [][]waiting{first}
-	undo := say("roll back", "rollback to savepoint oncesink_one")
+	all := make([][]waiting, 0, len(records))
 	for _, one := range records {
 		statements, err := t.alone(ctx, one)
 		if err != nil {
 			return nil, err
 		}
+		all = append(all, statements)
+	}
+	return t.undone(ctx, all)
+}
+
+// undone executes groups of statements in one round trip, each on what the tables have now, undoes each, and returns their errors. It returns no errors
+// at all if that can't be done.
+func (t *transaction) undone(ctx context.Context, groups [][]waiting) ([]error, error) {
+	all := [][]waiting{{say("plan", "set local plan_cache_mode = force_generic_plan"),
+		say("set constraints", "set constraints all immediate"), say("savepoint", "savepoint oncesink_one")}}
+	undo := say("roll back", "rollback to savepoint oncesink_one")
+	for _, statements := range groups {
 		all = append(all, append([]waiting{undo}, statements...))
 	}
 	t.w.exec("savepoint", nil, "savepoint oncesink") // before anything that may fail

@@ -66,17 +66,20 @@ func BenchmarkWrite(b *testing.B) {
 // throughput is left, by what it refuses.
 func BenchmarkPoison(b *testing.B) {
 	const rows = 5000
-	for _, kind := range []struct{ name, constraint, bad string }{
-		{"too long", "", "currency=EURO"},
-		{"check", ", check (items > 0)", "items=0"},
-		{"null", "", "status=null"},
-		{"absent", "", "status"},
-		{"foreign key", ", foreign key (customer_id) references customers", "customer_id=-1"},
-		{"unique", ", unique (note)", "note=taken"},
-		{"date", "", "placed_at=2026-02-30T03:04:05Z"},
+	for _, kind := range []struct{ name, constraint, bad, column, typ string }{
+		{"too long", "", "currency=EURO", "", ""},
+		{"check", ", check (items > 0)", "items=0", "", ""},
+		{"null", "", "status=null", "", ""},
+		{"absent", "", "status", "", ""},
+		{"foreign key", ", foreign key (customer_id) references customers", "customer_id=-1", "", ""},
+		{"unique", ", unique (note)", "note=taken", "", ""},
+		{"date the type can't read", "", "placed_at=2026-02-30T03:04:05Z", "", ""},
+		{"integer the type can't read", "", "items=abc", "", ""},
+		{"enum the type can't read", "", "status=lost", "status text", "status state"},
+		{"interval the type can't read", "", "note=soon", "note text", "note interval"},
 	} {
 		db := newDatabase(b, "create table customers (id bigint primary key)", "insert into customers select generate_series(0, 19999)",
-			strings.TrimSuffix(benchTable, ")")+kind.constraint+")")
+			"create type state as enum ('new', 'shipped')", strings.Replace(strings.TrimSuffix(benchTable, ")"), kind.column, kind.typ, 1)+kind.constraint+")")
 		e := db.open(sink.Config{Tables: []sink.TableConfig{{Name: "orders", Topics: []string{"o"}, Key: []string{"order_id"}, Version: "updated_at"}},
 			ForeignKeyWait: time.Microsecond, DeadLetters: sink.DeadLetters{MaxRatio: 1, MaxConsecutive: -1}})
 		offset := int64(0)
@@ -86,6 +89,9 @@ func BenchmarkPoison(b *testing.B) {
 			for i := range evs {
 				cols := fmt.Sprintf("order_id=%d customer_id=%d status=shipped amount=%d.50 currency=EUR items=3 placed_at=2026-01-02T03:04:05.678901Z note=between_ten_and_twenty_bytes%d updated_at=2026-01-02_03:04:05Z",
 					offset, offset%20000, offset%500, offset)
+				if kind.typ == "note interval" {
+					cols = strings.Replace(cols, "between_ten_and_twenty_bytes", "0", 1) // seconds
+				}
 				if poisons > 0 && i%(rows/poisons) == rows/poisons/2 {
 					at := strings.Index(cols, bad+"=")
 					end := at + strings.Index(cols[at:], " ")

@@ -200,6 +200,8 @@ func TestPoisonIsCheap(t *testing.T) {
 		{"one too long", limitsTable, "v=toolong", "22001", 1, 3, 2},
 		{"hundreds too long", limitsTable, "v=toolong", "22001", 250, 3, 2},
 		{"hundreds of too many digits", "create table q (id int primary key, v numeric(4,2))", "v=100.5", "22003", 250, 3, 2},
+		{"one that is no interval", "create table q (id int primary key, v interval)", "v=soon", "22007", 1, 3, 2},
+		{"hundreds that are no intervals", "create table q (id int primary key, v interval)", "v=soon", "22007", 250, 3, 2},
 		{"hundreds of a check", "create table q (id int primary key, v text check (v <> 'bad'))", "v=bad", "23514", 250, 3, 2},
 		{"hundreds of a check of a partition", "create table q (id int primary key, v text) partition by range (id); create table q1 partition of q (check (v <> 'bad')) for values from (0) to (10000); create table q2 partition of q default",
 			"v=bad", "23514", 250, 3, 2},

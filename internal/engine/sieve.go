@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -15,15 +16,17 @@ import (
 	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/pgerr"
-	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/sink"
 )
 
+// valueClass are the errors that a column has for a value, whatever else there is: none of its type, too long, too many digits.
+const valueClass = "22"
+
 // sieve is a reason for which a table refuses rows, by which those that it may refuse for it can be told without trying them.
 type sieve struct {
-	code string
+	code string // an SQLSTATE, or a class of them
 	name string // of the constraint, or of the column that is null
 	catalog.Constraint
 	quiet int // batches in which it has found nothing, since it found something
@@ -31,8 +34,8 @@ type sieve struct {
 
 func (s *sieve) is(other *sieve) bool { return s.code == other.code && s.name == other.name }
 
-// tooMuch: values of more characters, or digits, than their column takes are told by counting.
-func (s *sieve) tooMuch() bool { return s.code == "22001" || s.code == "22003" }
+// ofValues: what is refused is one value by itself, whatever the tables have.
+func (s *sieve) ofValues() bool { return s.code == valueClass }
 
 // sieveOf is the reason that an error of a table gives, as far as it is one for which there are suspects; nil if it is none.
 func sieveOf(err error) *sieve {
@@ -40,10 +43,11 @@ func sieveOf(err error) *sieve {
 	if !errors.As(err, &pg) || refusing(err) == nil || pgerr.Classify(err) != pgerr.Data {
 		return nil
 	}
+	if strings.HasPrefix(pg.Code, valueClass) {
+		return &sieve{code: valueClass}
+	}
 	s := &sieve{code: pg.Code}
 	switch {
-	case s.tooMuch():
-		return s
 	case pg.DataTypeName != "": // a domain refuses it
 		return nil
 	case pg.Code == "23502":
@@ -67,7 +71,11 @@ const (
 func (l *learner) keep(s *sieve) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.sieves) < maxSieves && !slices.ContainsFunc(l.sieves, s.is) {
+	switch {
+	case len(l.sieves) == maxSieves || slices.ContainsFunc(l.sieves, s.is):
+	case s.ofValues(): // it comes first: nobody is asked about a constraint of what is no value
+		l.sieves = slices.Insert(l.sieves, 0, s)
+	default:
 		l.sieves = append(l.sieves, s)
 	}
 }
@@ -91,32 +99,30 @@ func (l *learner) sifted(s *sieve, found bool) {
 	}
 }
 
-// suspect is a record that a table may refuse, for one of its columns' values if that is known.
+// suspect is a record that a table may refuse; bad are its values that are refused by themselves.
 type suspect struct {
 	record span
-	column int
+	bad    []badValue
 }
 
 // suspects are the records that a table may refuse for a reason. What is asked of the server must not change anything.
 func (t *transaction) suspects(ctx context.Context, records spans, tb *table, s *sieve) (found []suspect, err error) {
 	switch {
-	case s.tooMuch():
-		found = suspectsAmong(t.m.eventsOf(records, tb), func(e *bind.Event) int { return tooMuchFor(tb, e, s.code) })
+	case s.ofValues():
+		found, err = t.badValues(ctx, t.m.eventsOf(records, tb), tb)
 	case s.Replaced || tb.Bulk():
 		return nil, nil // what is written may be something else
 	case s.code == "23502":
 		if i := tb.Index(s.name); i >= 0 && tb.Columns[i].Computed == nil {
-			found = suspectsAmong(t.m.eventsOf(records, tb), func(e *bind.Event) int {
-				if n := e.Cell(i).Len; n == decode.CellNull || n == decode.CellAbsent && !tb.Columns[i].HasDefault {
-					return i
-				}
-				return -1
+			found = suspectsAmong(t.m.eventsOf(records, tb), func(e *bind.Event) bool {
+				n := e.Cell(i).Len
+				return n == decode.CellNull || n == decode.CellAbsent && !tb.Columns[i].HasDefault
 			})
 		}
 	default:
 		found, err = t.askFor(ctx, records, tb, s)
 	}
-	return t.m.inAnyTurn(records, tb, found, !s.tooMuch()), err
+	return t.m.inAnyTurn(records, tb, found, !s.ofValues()), err
 }
 
 // askFor asks the server which of the events break a constraint by their own values. Those that lack one of its columns are not asked about.
@@ -179,11 +185,9 @@ func (t *transaction) askFor(ctx context.Context, records spans, tb *table, s *s
 		}
 	}
 	k := -1
-	return suspectsAmong(events, func(*bind.Event) int {
-		if k++; asked[k] {
-			return columns[0]
-		}
-		return -1
+	return suspectsAmong(events, func(*bind.Event) bool {
+		k++
+		return asked[k]
 	}), nil
 }
 
@@ -221,14 +225,12 @@ func (m *plan) allEventsOf(records spans, tb *table) (events []bind.Event) {
 	return events
 }
 
-// suspectsAmong are the records of those events for which there is a column.
-func suspectsAmong(events []bind.Event, column func(*bind.Event) int) (found []suspect) {
+// suspectsAmong are the records of those events of which something is true.
+func suspectsAmong(events []bind.Event, is func(*bind.Event) bool) (found []suspect) {
 	for i := range events {
-		e := &events[i]
-		k := column(e)
-		one := recordOf(e)
-		if n := len(found); k >= 0 && (n == 0 || found[n-1].record != one) {
-			found = append(found, suspect{one, k})
+		one := recordOf(&events[i])
+		if n := len(found); is(&events[i]) && (n == 0 || found[n-1].record != one) {
+			found = append(found, suspect{record: one})
 		}
 	}
 	return found
@@ -238,17 +240,6 @@ func suspectsAmong(events []bind.Event, column func(*bind.Event) int) (found []s
 func recordOf(e *bind.Event) span {
 	record := e.Part.Rows[e.Row].Record
 	return span{e.Part, record, record + 1}
-}
-
-// tooMuchFor is the column for which an event has more characters than it takes, or more digits: what the code says; -1 if there is none.
-func tooMuchFor(tb *table, e *bind.Event, code string) int {
-	for k := range tb.Columns {
-		c, cell := &tb.Columns[k], e.Cell(k)
-		if digits := c.Kind == pgtext.KindNumeric; digits == (code == "22003") && cell.Len > 0 && c.Computed == nil && c.TooMuch(e.Text(cell)) {
-			return k
-		}
-	}
-	return -1
 }
 
 // inAnyTurn are those of the suspects for which it is the same whether they are tried in their turn or before the others: what an event

@@ -12,8 +12,7 @@ import (
 	"github.com/oncesink/oncesink/internal/pgerr"
 )
 
-// Most values that the server refuses and the decoder does not break a constraint, are missing, or have more characters or digits than their
-// column takes. Whoever has met one finds the others of a batch all at once, and tries each of them alone: so no half of
+// Most values that the server refuses and the decoder does not break a constraint, are missing, or are none that their column takes. Whoever has met one finds the others of a batch all at once, and tries each of them alone: so no half of
 // the batch is written again and again for hundreds of them. Only who is refused alone, for the same reason, is left out. For some batches to
 // come the reason is looked for before they are written.
 
@@ -45,7 +44,7 @@ func (t *transaction) siftRefused(ctx context.Context, records spans, err error)
 	for {
 		tb, s := refusing(err), sieveOf(err)
 		switch {
-		case s == nil, slices.ContainsFunc(met, s.is), !s.tooMuch() && (t.again != nil || t.single(tb)):
+		case s == nil, slices.ContainsFunc(met, s.is), !s.ofValues() && (t.again != nil || t.single(tb)):
 			return records, err
 		case s.code == pgerr.ForeignKeyViolation && !t.orphansAreData && !t.m.References:
 			return records, err // it is waited for
@@ -54,7 +53,7 @@ func (t *transaction) siftRefused(ctx context.Context, records spans, err error)
 		if err := t.rollback(ctx); err != nil {
 			return nil, err
 		}
-		if !s.tooMuch() {
+		if !s.ofValues() {
 			if s.Constraint, err = t.constraint(ctx, tb, err); err != nil {
 				return nil, err
 			}
@@ -118,10 +117,10 @@ func (t *transaction) sift(ctx context.Context, records spans, tb *table, s *sie
 // refuseAlone tries the suspects, and makes dead letters of those that the table refuses for the reason. It gives up when of many none is.
 func (t *transaction) refuseAlone(ctx context.Context, suspects []suspect, tb *table, s *sieve) (refused spans, err error) {
 	var rest spans
-	columns := make(map[span]int, len(suspects))
+	bad := make(map[span][]badValue, len(suspects))
 	for _, x := range suspects {
 		rest = append(rest, x.record)
-		columns[x.record] = x.column
+		bad[x.record] = x.bad
 	}
 	waits := s.code == pgerr.ForeignKeyViolation && !t.orphansAreData
 	for first := true; len(rest) > 0; first = false {
@@ -142,6 +141,10 @@ func (t *transaction) refuseAlone(ctx context.Context, suspects []suspect, tb *t
 			if !s.refuses(tb, err) {
 				continue
 			}
+			column, ok := columnOfBad(tb, bad[ahead[i]], err)
+			if s.ofValues() && !ok {
+				continue // it is something else that is refused: a trigger's, say, whose turn may matter
+			}
 			if len(refused) == 0 {
 				if err := t.altered(ctx); err != nil {
 					return nil, err
@@ -152,8 +155,8 @@ func (t *transaction) refuseAlone(ctx context.Context, suspects []suspect, tb *t
 			}
 			refused = append(refused, ahead[i])
 			d := refusedBy(t.m, ahead[i], err)
-			if s.tooMuch() {
-				d.Column = tb.Columns[columns[ahead[i]]].Name
+			if s.ofValues() {
+				d.Column = column
 			}
 			t.dead = append(t.dead, d)
 			if err := t.tryLimits(ctx); err != nil {

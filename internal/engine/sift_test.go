@@ -21,7 +21,7 @@ import (
 
 var poisoned = flag.Int("poisoned", testenv.Times(1, 10), "random histories with refused records, of each kind of tables")
 
-// Tables with everything that PostgreSQL can refuse: what is null, too long, of too many digits or breaks a check of one column or of two, of a child; without a
+// Tables with everything that PostgreSQL can refuse: what is null, too long, of too many digits, none of its type, or breaks a check of one column or of two, of a child; without a
 // parent; twice. And what a trigger refuses or puts right.
 var poisonTables = []struct {
 	name    string
@@ -48,7 +48,7 @@ var poisonTables = []struct {
 }
 
 const (
-	poisonTable = `create table q (id int primary key, v int, qty int not null check (qty > 0), name varchar(5), price numeric(4,2), cust int references customers, note text, check (note <> name))`
+	poisonTable = `create table q (id int primary key, v int, qty int not null check (qty > 0), name varchar(5), price numeric(4,2), day date, mood mood, span interval, cust int references customers, note text, check (note <> name))`
 	poisonKids  = `create table kids (id int, n int, size int not null check (size < 10), cust int references customers, primary key (id, n))`
 )
 
@@ -64,7 +64,8 @@ func yes() *bool {
 func openPoison(t *testing.T, i int) *engine {
 	t.Helper()
 	x := poisonTables[i]
-	db := newDatabase(t, append([]string{"create table customers (id int primary key)", "insert into customers select generate_series(1, 5)"}, x.tables...)...)
+	db := newDatabase(t, append([]string{"create table customers (id int primary key)", "insert into customers select generate_series(1, 5)",
+		"create type mood as enum ('calm', 'tense')"}, x.tables...)...)
 	cfg := sink.Config{ForeignKeyWait: time.Nanosecond, DeadLetters: sink.DeadLetters{MaxRatio: 1, MaxConsecutive: -1}}
 	for _, entry := range x.entries {
 		if entry.Name == "" {
@@ -105,7 +106,7 @@ func poisonedLog(r *rand.Rand, n, from int, kind string) []sink.Record {
 			log = append(log, rec)
 			continue
 		}
-		doc := map[string]any{"id": id, "v": from + i - r.IntN(2)*r.IntN(20), "qty": 1 + r.IntN(9), "name": "abc", "price": 1.5, "cust": 1 + r.IntN(5), "note": fmt.Sprint("n", from+i)}
+		doc := map[string]any{"id": id, "v": from + i - r.IntN(2)*r.IntN(20), "qty": 1 + r.IntN(9), "name": "abc", "price": 1.5, "day": "2026-01-02", "mood": "calm", "span": fmt.Sprint(i, " s"), "cust": 1 + r.IntN(5), "note": fmt.Sprint("n", from+i)}
 		var kids []any
 		for range r.IntN(3) {
 			kids = append(kids, map[string]any{"size": r.IntN(10), "cust": 1})
@@ -126,14 +127,14 @@ func poisonedLog(r *rand.Rand, n, from int, kind string) []sink.Record {
 			}
 		}
 		if _, ok := doc["qty"]; ok {
-			for _, field := range []string{"qty", "name", "price", "cust", "note", "kids"} {
+			for _, field := range []string{"qty", "name", "price", "day", "cust", "note", "kids"} {
 				if r.Float64() < partial/3 {
 					delete(doc, field)
 				}
 			}
 		}
 		if r.Float64() < rate {
-			switch r.IntN(12) {
+			switch r.IntN(18) {
 			case 0:
 				doc["qty"] = 0
 			case 1:
@@ -164,6 +165,18 @@ func poisonedLog(r *rand.Rand, n, from int, kind string) []sink.Record {
 				doc["note"] = "n1"
 			case 11:
 				doc["name"] = "raise"
+			case 12:
+				doc["day"] = []string{"2026-02-30", "never", "today?", ""}[r.IntN(4)]
+			case 13:
+				doc["mood"], doc["span"] = []string{"lost", "tense"}[r.IntN(2)], []string{"soon", "one day", "1 day"}[r.IntN(3)]
+			case 14:
+				doc["qty"], doc["name"] = []string{"two", "99999999999", " 2 ", "0"}[r.IntN(4)], []string{"abc", "toolong"}[r.IntN(2)]
+			case 15:
+				doc["v"] = []string{"x", "99999999999"}[r.IntN(2)]
+			case 16:
+				doc["kids"] = append(kids, map[string]any{"size": []string{"x", "9"}[r.IntN(2)], "cust": 1})
+			case 17:
+				doc["id"] = "x"
 			}
 		}
 		rec.Value, _ = json.Marshal(doc) // of plain values
@@ -227,7 +240,7 @@ func (e *engine) writeRecords(records ...sink.Record) {
 
 // differences says where what batches left is not what single records left.
 func differences(batches, single *engine) string {
-	queries := []string{`select "offset" || ' ' || code || ' ' || coalesce(target, '-') from oncesink.dead_letters order by "offset"`}
+	queries := []string{`select "offset" || ' ' || code || ' ' || coalesce(target, '-') || ' ' || coalesce(column_name, '-') from oncesink.dead_letters order by "offset"`}
 	for _, tb := range batches.plan().tables {
 		queries = append(queries, "select (to_jsonb(t) - '_oncesink_source')::text from "+tb.Quoted()+" t order by 1")
 	}
