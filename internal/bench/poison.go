@@ -17,6 +17,7 @@ var refusals = []struct {
 	share            int    // of the records, one in so many is sent: some tables are slow by themselves
 }{
 	{name: "a text that is too long", column: 4, value: "EURO", share: 1},
+	{name: "a date that is none", column: 7, value: "2026-02-30T03:04:05Z", share: 1},
 	{name: "a check", constraint: ", check (amount >= 0)", column: 3, value: "-1", share: 1},
 	{name: "not null", column: 3, value: "null", share: 1},
 	{name: "a foreign key", constraint: ", foreign key (customer_id) references customers", column: 1, value: "-1",

@@ -223,6 +223,9 @@ func TestPoisonIsCheap(t *testing.T) {
 				var evs []ev
 				for i := int64(batch * n); i < int64(batch+1)*n; i++ {
 					v := "v=1"
+					if strings.HasSuffix(tt.table, " interval)") {
+						v = "v=1_day"
+					}
 					if i%(n/tt.poisons) == n/tt.poisons/2 {
 						v = tt.bad
 					}
