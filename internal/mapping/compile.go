@@ -50,6 +50,12 @@ func Compile(ctx context.Context, tx pgx.Tx, cfg *sink.Config, stages map[string
 		return nil, err
 	}
 	var err error
+	if len(ps.Errs) == 0 {
+		err = checkKeptSchemas(ctx, tx, cfg, ps)
+	}
+	if err != nil {
+		return nil, err
+	}
 	m := &Mapping{Topics: make(map[string][]int32), Read: cfg.Topics}
 	// The stamp first: what changes while the catalog is read makes the first transaction read it again.
 	var unread error

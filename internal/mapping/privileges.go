@@ -44,13 +44,58 @@ const (
 	ownSchema       = "oncesink"
 	deadLetters     = "oncesink.dead_letters"
 	deadLetterStats = "oncesink.dead_letter_stats" // a view of them, for people
-	keptSchemas     = "oncesink.schemas, oncesink.schema_uses"
+)
+
+// keptSchemas are the tables of schemas that a registry gave.
+var (
+	keptSchemas    = []string{"oncesink.schemas", "oncesink.schema_uses"}
+	keptPrivileges = []string{"SELECT", "INSERT"}
 )
 
 // GrantOwn grants a role, which is quoted or ROLE, what it needs of the engine's own schema and dead letters.
-func GrantOwn(role string) []string {
-	return []string{grantUsage(ownSchema, role), grant(deadLetterPrivileges, deadLetters, role), grant([]string{"SELECT"}, deadLetterStats, role),
-		grant([]string{"SELECT", "INSERT"}, keptSchemas, role)}
+func GrantOwn(cfg *sink.Config, role string) []string {
+	grants := []string{grantUsage(ownSchema, role), grant(deadLetterPrivileges, deadLetters, role), grant([]string{"SELECT"}, deadLetterStats, role)}
+	if asksForSchemas(cfg) {
+		for _, table := range keptSchemas {
+			grants = append(grants, grant(keptPrivileges, table, role))
+		}
+	}
+	return grants
+}
+
+// asksForSchemas reports whether records of a topic are read by schemas of a registry, which are kept.
+func asksForSchemas(cfg *sink.Config) bool {
+	for _, t := range cfg.Topics {
+		values, keys := FormatsOf(t)
+		for _, f := range []sink.Format{values, keys} {
+			if f == sink.Avro || f == sink.Protobuf {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// checkKeptSchemas checks the tables of schemas, if there are records that need some.
+func checkKeptSchemas(ctx context.Context, tx pgx.Tx, cfg *sink.Config, ps *Problems) error {
+	if !asksForSchemas(cfg) {
+		return nil
+	}
+	for _, table := range keptSchemas {
+		var exists bool
+		var missing []string
+		err := tx.QueryRow(ctx, `select r is not null, array(select x from unnest($2::text[]) with ordinality as p(x, i) where not has_table_privilege(r, x) order by i)
+			from to_regclass($1::text) r`, table, keptPrivileges).Scan(&exists, &missing)
+		switch {
+		case err != nil:
+			return fmt.Errorf("read %s: %w", table, err)
+		case !exists:
+			ps.Add("table "+table+" does not exist", "run `oncesink init`")
+		case len(missing) > 0:
+			ps.lacks(missing, table, table)
+		}
+	}
+	return nil
 }
 
 // GrantTarget grants a role what it needs of a target. Schema public is everybody's to use, unless its owner has
@@ -117,7 +162,7 @@ func checkOwnTables(ctx context.Context, tx pgx.Tx, ps *Problems) error {
 	err := tx.QueryRow(ctx, `
 		select count(*) > 0, coalesce(bool_or(c.relpersistence <> 'p'), false), coalesce(bool_and(has_schema_privilege(n.oid, 'USAGE')), false),
 		       coalesce((select array_agg(x order by i) from unnest($1::text[]) with ordinality as p(x, i) where not has_table_privilege(max(c.oid), x)), '{}'),
-		       exists (select from pg_proc p join pg_namespace pn on pn.oid = p.pronamespace where pn.nspname = 'oncesink' and p.proname = 'retry_dead_letters')
+		       exists (select from pg_proc p join pg_namespace pn on pn.oid = p.pronamespace where pn.nspname = 'oncesink' and p.proname = 'withheld')
 		  from pg_class c join pg_namespace n on n.oid = c.relnamespace
 		 where n.nspname = 'oncesink' and c.relname = 'dead_letters'`, deadLetterPrivileges).Scan(&exists, &unlogged, &usable, &missing, &current)
 	if err != nil {
@@ -128,7 +173,7 @@ func checkOwnTables(ctx context.Context, tx pgx.Tx, ps *Problems) error {
 		return nil
 	}
 	if !current {
-		ps.Add("function oncesink.retry_dead_letters does not exist: the schema is of an older version", "run `oncesink init`")
+		ps.Add("function oncesink.withheld does not exist: the schema is of an older version", "run `oncesink init`")
 	}
 	if unlogged {
 		ps.Add("table "+deadLetters+" is unlogged", "a crash would lose what is kept there: alter table "+deadLetters+" set logged")

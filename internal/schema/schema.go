@@ -165,7 +165,7 @@ func InitSQL(cfg sink.Config, role string) string {
 			fmt.Fprintf(&b, "do $init$ begin execute format('grant temporary on database %%I to %%I', current_database(), %s); end $init$; -- to check expressions\n", pgname.Literal(role))
 		}
 		role = pgx.Identifier{role}.Sanitize()
-		for _, g := range mapping.GrantOwn(role) {
+		for _, g := range mapping.GrantOwn(&cfg, role) {
 			b.WriteString(g + ";\n")
 		}
 	}

@@ -290,7 +290,6 @@ end $oncesink$;
 grant usage on schema oncesink to "nobody";
 grant select, insert, update on oncesink.dead_letters to "nobody";
 grant select on oncesink.dead_letter_stats to "nobody";
-grant select, insert on oncesink.schemas, oncesink.schema_uses to "nobody";
 set local search_path = public;
 
 -- public.orders
