@@ -44,6 +44,7 @@ func TestPrivileges(t *testing.T) {
 		want   int // privileges, those on schemas and dead letters included
 	}{
 		{"upsert", []sink.TableConfig{upsert}, 8},
+		{"upsert, beside a topic with schemas", []sink.TableConfig{upsert}, 12},
 		{"upsert, deleting", with(upsert, func(c *sink.TableConfig) { c.RecordKey = recordKey }), 12},
 		{"upsert, ignoring", with(upsert, func(c *sink.TableConfig) { c.Tombstones = sink.IgnoreTombstones }), 8},
 		{"upsert, no guard", with(upsert, func(c *sink.TableConfig) { c.Guard = sink.GuardNone }), 8},
@@ -57,6 +58,9 @@ func TestPrivileges(t *testing.T) {
 			t.Parallel()
 			role := fmt.Sprintf("oncesink_privileges_%d", i)
 			cfg := sink.Config{Tables: tt.tables}
+			if strings.Contains(tt.name, "schemas") {
+				cfg.Topics = map[string]sink.TopicConfig{"other": {Format: sink.Avro}}
+			}
 			db := &database{testpg.Open(t, testpg.URL(t), "create schema shop", "create table shop.q (id int primary key, version int, n int)",
 				"create table shop.items (id int, sku text, n int, primary key (id, sku))", "create table shop.log (id int, n int)", "create role "+role)}
 			t.Cleanup(func() { db.dropRole(role) })
