@@ -48,7 +48,7 @@ const (
 
 // keptSchemas are the tables of schemas that a registry gave.
 var (
-	keptSchemas    = []string{"oncesink.schemas", "oncesink.schema_uses"}
+	keptSchemas    = []string{`"oncesink"."schemas"`, `"oncesink"."schema_uses"`}
 	keptPrivileges = []string{"SELECT", "INSERT"}
 )
 
