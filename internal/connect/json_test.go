@@ -39,7 +39,7 @@ func say(v event.Value) string {
 	return kinds[v.Kind] + " " + string(text)
 }
 
-var kinds = map[event.Kind]string{event.Text: "text", event.Int: "int", event.Decimal: "decimal", event.Date: "date", event.Time: "time", event.Timestamp: "timestamp", event.TimestampTZ: "timestamptz", event.Infinity: "infinite"}
+var kinds = map[event.Kind]string{event.Text: "text", event.Bits: "text", event.Int: "int", event.Decimal: "decimal", event.Date: "date", event.Time: "time", event.Timestamp: "timestamp", event.TimestampTZ: "timestamptz", event.Infinity: "infinite"}
 
 func plans(t testing.TB, f event.Format, paths ...string) event.Plan {
 	t.Helper()

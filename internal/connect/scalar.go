@@ -191,8 +191,8 @@ func (t Type) document(v *event.Value, arena *[]byte) error {
 	return nil
 }
 
-// bits reads a string of bits from bytes of which the first has the last eight bits. Of more bits than there are bytes for, which
-// is bit varying, those that are 0 before the first 1 are not told.
+// bits reads a string of bits from bytes of which the first has the last eight bits. Of more bits than there are bytes for those that are 0 before
+// the first 1 are not told: a column of so many bits knows that they are there, and one of bit varying does not.
 func (t Type) bits(v *event.Value, arena *[]byte) error {
 	b, err := bytesOf(v, arena)
 	if err != nil {
@@ -214,5 +214,6 @@ func (t Type) bits(v *event.Value, arena *[]byte) error {
 		*arena = append(*arena, '0'+b[i/8]>>(i%8)&1)
 	}
 	made(v, arena, start)
+	v.Kind = event.Bits
 	return nil
 }

@@ -1,3 +1,5 @@
+//go:build debezium
+
 package e2e
 
 import (

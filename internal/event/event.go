@@ -34,6 +34,7 @@ const (
 	Timestamp   // a date and time on a wall
 	TimestampTZ // a moment
 	Infinity    // later than any date or time if N is positive, earlier than any if it is negative
+	Bits        // Raw is a text of 0 and 1, the highest first, of which zeros at the beginning may be missing
 )
 
 // Typed reports whether a value of the kind is a scalar whose type a format knows, and not as JSON writes it.

@@ -17,7 +17,7 @@ var errKind = errors.New("a value of this kind has no text") // a mistake of the
 // There is no text for bytes, for what is JSON's alone, and where there is no value.
 func (v Value) AppendText(dst []byte) ([]byte, error) {
 	switch v.Kind {
-	case Bool, Number, Text:
+	case Bool, Number, Text, Bits:
 		return append(dst, v.Raw...), nil
 	case Int:
 		return strconv.AppendInt(dst, v.N, 10), nil

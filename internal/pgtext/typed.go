@@ -2,6 +2,7 @@ package pgtext
 
 import (
 	"bytes"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/oncesink/oncesink/internal/event"
@@ -34,6 +35,14 @@ func (c *Type) appendTyped(dst []byte, v *event.Value) ([]byte, *Refusal) {
 		return dst, RefusalOf(err)
 	}
 	switch v.Kind {
+	case event.Bits:
+		if missing := int(c.Typmod) - (len(dst) - start); missing > 0 && strings.HasPrefix(c.Declared, "bit(") {
+			dst = append(dst, make([]byte, missing)...)
+			copy(dst[start+missing:], dst[start:])
+			for i := range missing {
+				dst[start+i] = '0'
+			}
+		}
 	case event.Text:
 		switch {
 		case !utf8.Valid(v.Raw):
@@ -85,6 +94,10 @@ func (c *Type) misfit(v *event.Value) *Refusal {
 		// A time of day would lose the date.
 		if c.Kind != KindDate && !c.isTimestamp() && !c.takesText() {
 			what = "a date and time"
+		}
+	case event.Bits:
+		if !c.takesText() {
+			what = "a string of bits"
 		}
 	case event.Infinity:
 		if c.Kind != KindDate && !c.isTimestamp() && !c.takesText() {
