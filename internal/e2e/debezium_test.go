@@ -248,6 +248,8 @@ func repeated(t *testing.T, records []*kgo.Record) (again, withheld int) {
 
 const placeholder = "__debezium_unavailable_value"
 
+// Not a part of `make test`: go test -tags debezium ./internal/e2e -run TestDebezium. It was not seen to pass yet.
+//
 // TestDebezium: what a real Debezium tells of a real PostgreSQL makes a table like the source's, while both are killed and started again; reading it
 // all again changes nothing, and what compaction has taken from the log stays in the table.
 func TestDebezium(t *testing.T) {
