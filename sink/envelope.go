@@ -22,6 +22,9 @@ type TopicConfig struct {
 	Message string `json:",omitempty"`
 	// Envelope around the rows. Nil: an event is a row.
 	Envelope *Envelope `json:",omitempty"`
+	// Subject of the registry that has the values' schemas, for the statements that `oncesink schema` makes of the newest one: records name their
+	// schemas themselves. Empty: the topic's name and "-value".
+	Subject string `json:",omitempty"`
 }
 
 // Envelope says what events of a topic have around the row that they are about, and what has happened to it. Paths of columns

@@ -218,9 +218,14 @@ type TableConfig struct {
 	ParentKey    map[string]string
 	// Accept lists codes of findings that are all right, alone or as "code:object".
 	Accept []string
-	// Create is the statement that `oncesink init` runs if the table is missing.
+	// IgnoreFields are names of fields of the row that are to have no column.
+	IgnoreFields []string `json:",omitempty"`
+	// Create is the statement that `oncesink init` runs if the table is missing, or [CreateAuto].
 	Create string
 }
+
+// CreateAuto has `oncesink init` make the statement by the newest schema of the table's topics, as `oncesink schema` prints it.
+const CreateAuto = "auto"
 
 // Condition is what an event has to say at a path: all that is given has to be met. Texts are compared with the text of a string, a number as it is
 // written, or true or false; no object or array is any of them.

@@ -24,7 +24,8 @@ func newInitCommand() *cobra.Command {
 		Use:   "init",
 		Short: "Create the ledger, the dead letters and what the tables need",
 		Long: `Creates, in the database of postgres.url: the schema oncesink with the ledger and the dead
-letters; target tables that are missing and have a create: statement; the two columns
+letters; target tables that are missing and have a create: statement, or create: auto, which
+is the statement that oncesink schema prints; the two columns
 _oncesink_source and _oncesink_offset of tables with a guard, and what remembers their
 deletes; rollups that were never built. A ledger of an older version is migrated. It may be
 run again, and by several processes at once.
@@ -33,7 +34,8 @@ It says beforehand what it makes, and what it alters in a table of yours, and do
 all where a table can't be written as the configuration says: a view, a key without a
 unique index. --dry-run says it and does nothing.
 
---print connects to nothing and prints the SQL for a DBA; with --role it grants what
+--print connects to nothing, but to what has the schema for create: auto, and prints the SQL
+for a DBA; with --role it grants what
 oncesink run needs, which is no right to create anything, and names these grants at its
 head. The script may be run again at any time, and brings a database of an older version up
 to date.
@@ -49,6 +51,9 @@ Processes that run with another one stop.`,
 			}
 			defer s.close()
 			if script {
+				if err := s.automatic(ctx); err != nil {
+					return err
+				}
 				rollups, err := s.rollupScript(role)
 				if err == nil {
 					text := offsets.SQL(role) + "\n" + schema.InitSQL(s.sinkCfg, role) + rollups
@@ -66,6 +71,9 @@ Processes that run with another one stop.`,
 				return &usageError{fmt.Errorf("--dry-run goes without --accept-mapping: it changes nothing")}
 			}
 			if err := s.connectPostgres(ctx); err != nil {
+				return err
+			}
+			if err := s.automatic(ctx); err != nil {
 				return err
 			}
 			out := cmd.OutOrStdout()

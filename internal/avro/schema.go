@@ -47,7 +47,10 @@ type typ struct {
 	size  int    // of a fixed
 	name  []byte // full, of what has one
 	// means is what Kafka Connect says that the values are, beyond what they are for Avro.
-	means    connect.Type
+	means connect.Type
+	// said is what people call it, and shape what columns may know beyond what values need.
+	said     string
+	shape    event.Shape
 	fields   []field
 	symbols  [][]byte
 	elements *typ   // of an array or a map
@@ -172,6 +175,7 @@ func (b *builder) build(n *avro.SchemaNode, namespace string) (t *typ, err error
 		b.types[name] = t // before its fields, which may lead back to it
 	}
 	t.scalar(n)
+	t.told(n)
 	t.connect(n)
 	for i := range n.Fields {
 		f := field{name: n.Fields[i].Name}
@@ -260,12 +264,7 @@ func (t *typ) connect(n *avro.SchemaNode) {
 	if name == "" {
 		return
 	}
-	given, _ := n.Props["connect.parameters"].(map[string]any)
-	parameters := make(map[string]string, len(given))
-	for k, v := range given {
-		parameters[k] = fmt.Sprint(v)
-	}
-	means, ok := connect.TypeOf(name, parameters)
+	means, ok := connect.TypeOf(name, connectParameters(n))
 	if !ok || means.Same() {
 		return
 	}
@@ -276,6 +275,16 @@ func (t *typ) connect(n *avro.SchemaNode) {
 	case octets, fixed:
 		t.as, t.scale = event.Bytes, 0
 	}
+}
+
+// connectParameters are those of a type of Kafka Connect's.
+func connectParameters(n *avro.SchemaNode) map[string]string {
+	given, _ := n.Props["connect.parameters"].(map[string]any)
+	parameters := make(map[string]string, len(given))
+	for k, v := range given {
+		parameters[k] = fmt.Sprint(v)
+	}
+	return parameters
 }
 
 // converted reports whether Kafka Connect says of anything below a type that it means more.

@@ -135,6 +135,9 @@ type Topic struct {
 	// Envelope around the rows: debezium, flattened (what Debezium's ExtractNewRecordState leaves), maxwell, goldengate, cloudevents, or a map that
 	// describes another. Paths of columns lead into the row, and $envelope.PATH into the event. Defaults to none: an event is a row.
 	Envelope *Envelope `yaml:"envelope,omitempty"`
+	// Subject of the registry that has the values' schemas, by the newest of which `oncesink schema` and create: auto make tables. Defaults
+	// to the topic's name and -value.
+	Subject string `yaml:"subject,omitempty"`
 }
 
 // Envelope is what events have around a row: a name of one that is known, or a map.
@@ -220,8 +223,11 @@ type Table struct {
 	// Accept lists findings of check that are all right: a code such as volatile-default, or
 	// code:column. Defaults to none.
 	Accept []string `yaml:"accept,omitempty"`
-	// Create is the statement by which init creates the table if it is missing.
-	// Defaults to none: the table has to be there.
+	// IgnoreFields are names of fields of the row, or of the element of children, that are to have no column: create: auto makes none for them.
+	// Defaults to none.
+	IgnoreFields []string `yaml:"ignore_fields,omitempty"`
+	// Create is the statement by which init creates the table if it is missing, or auto: the one that oncesink schema
+	// prints, by the newest schema of its topics. Defaults to none: the table has to be there.
 	Create string `yaml:"create,omitempty"`
 }
 

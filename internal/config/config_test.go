@@ -82,11 +82,11 @@ func TestEverything(t *testing.T) {
 		TimeZone: "Europe/Berlin", SearchPath: "shop, public", SynchronousCommit: "off", Rounding: "refuse",
 		StatementTimeout: 90 * time.Second, LockTimeout: 500 * time.Millisecond, IdleTimeout: 10 * time.Second, ForeignKeyWait: time.Minute,
 		DeadLetters: sink.DeadLetters{MaxRatio: 0.25, Window: 2000, MaxConsecutive: -1, RetryRate: 50},
-		Topics:      map[string]sink.TopicConfig{"clicks.v1": {Format: sink.Protobuf, KeyFormat: sink.JSON, Message: "shop.Click"}},
+		Topics:      map[string]sink.TopicConfig{"clicks.v1": {Format: sink.Protobuf, KeyFormat: sink.JSON, Message: "shop.Click", Subject: "shop.Click"}},
 		Tables: []sink.TableConfig{
 			{
 				Name: "shop.orders", Topics: []string{"orders"}, Strategy: sink.Upsert, Key: []string{"order_id"}, Version: "updated_at",
-				Guard: sink.GuardEngine, RecordKey: map[string]string{"order_id": "$key"}, Tombstones: sink.DeleteRows, Accept: []string{"volatile-default:created_at"},
+				Guard: sink.GuardEngine, RecordKey: map[string]string{"order_id": "$key"}, Tombstones: sink.DeleteRows, Accept: []string{"volatile-default:created_at"}, IgnoreFields: []string{"internal_note"},
 				Columns: map[string]sink.ColumnConfig{
 					"customer_id": {From: "customer.id"}, "placed_at": {From: "$timestamp"}, "trace": {From: "$header.trace-id"},
 					"raw": {From: "$value"}, "ordered_on": {From: "ordered_at", Zone: "Europe/Berlin"}, "signature": {Encoding: "base64"},

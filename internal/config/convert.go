@@ -91,7 +91,7 @@ func (t *Table) toSink() sink.TableConfig {
 	out := sink.TableConfig{
 		Name: t.Name, Topics: t.Sources(), Strategy: sink.Strategy(t.Strategy), Key: t.Key, Version: t.Version,
 		Guard: sink.Guard(t.Guard), RecordKey: t.RecordKey, Tombstones: sink.Tombstones(t.Tombstones), Create: t.Create,
-		Accept: t.Accept,
+		Accept: t.Accept, IgnoreFields: t.IgnoreFields,
 		Parent: t.Parent, Each: t.Each, ParentKey: t.ParentKey,
 	}
 	out.When, out.DeleteWhen = conditions(t.When), conditions(t.DeleteWhen)
@@ -128,7 +128,7 @@ func conditions(from map[string]Condition) map[string]sink.Condition {
 var envelopes = map[string]func() *sink.Envelope{"debezium": sink.Debezium, "flattened": sink.Flattened, "maxwell": sink.Maxwell, "goldengate": sink.GoldenGate, "cloudevents": sink.CloudEvents}
 
 func (t *Topic) toSink() sink.TopicConfig {
-	out := sink.TopicConfig{Format: sink.Format(t.Format), KeyFormat: sink.Format(t.KeyFormat), Message: t.Message}
+	out := sink.TopicConfig{Format: sink.Format(t.Format), KeyFormat: sink.Format(t.KeyFormat), Message: t.Message, Subject: t.Subject}
 	e := t.Envelope
 	if e == nil {
 		return out

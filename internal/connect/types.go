@@ -73,18 +73,9 @@ const zoned = 1
 // TypeOf returns the type that a schema's name and parameters mean. It is not ok if nothing is known of the name,
 // or if a parameter is missing without which values say nothing.
 func TypeOf(name string, parameters map[string]string) (t Type, ok bool) {
-	short, debezium := strings.CutPrefix(name, "io.debezium.")
-	if !debezium {
-		if short, ok = strings.CutPrefix(name, "org.apache.kafka.connect."); !ok {
-			return t, false
-		}
-		short = "kafka." + short
-	}
-	if strings.HasPrefix(short, "time.Structured") {
-		// Two columns of one type have schemas of two names: see io.debezium.time.StructuredTemporal.
-		short, _, _ = strings.Cut(short, "SourceColumn")
-		short = strings.TrimRight(short, "0123456789")
-		short = strings.TrimSuffix(short, "Precision")
+	short, ok := shortOf(name)
+	if !ok {
+		return t, false
 	}
 	if t, ok = types[short]; !ok {
 		return t, false
@@ -106,6 +97,24 @@ func TypeOf(name string, parameters map[string]string) (t Type, ok bool) {
 		t.check, _ = fields.New(nil) // no path can be wrong
 	}
 	return t, true
+}
+
+// shortOf is a name as [types] has it. It is not ok if the name is neither Debezium's nor Kafka Connect's.
+func shortOf(name string) (short string, ok bool) {
+	short, debezium := strings.CutPrefix(name, "io.debezium.")
+	if !debezium {
+		if short, ok = strings.CutPrefix(name, "org.apache.kafka.connect."); !ok {
+			return "", false
+		}
+		short = "kafka." + short
+	}
+	if strings.HasPrefix(short, "time.Structured") {
+		// Two columns of one type have schemas of two names: see io.debezium.time.StructuredTemporal.
+		short, _, _ = strings.Cut(short, "SourceColumn")
+		short = strings.TrimRight(short, "0123456789")
+		short = strings.TrimSuffix(short, "Precision")
+	}
+	return short, true
 }
 
 // Same reports whether values of the type are what they say, and [Type.Value] leaves them as they are.

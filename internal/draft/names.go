@@ -2,7 +2,6 @@ package draft
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -32,16 +31,13 @@ func columnName(name string) string {
 		short = short[:len(short)-n]
 	}
 	switch {
-	case slices.Contains(system, short):
+	case pgname.System(short):
 		return short + "_"
 	case strings.HasPrefix(short, "_oncesink"): // the engine's own columns
 		return strings.TrimLeft(short, "_")
 	}
 	return short
 }
-
-// system are names that every table has.
-var system = []string{"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"}
 
 // unique returns a name that is not used yet.
 func unique(name string, used map[string]bool) string {
@@ -76,30 +72,4 @@ func singular(table string) string {
 		return table
 	}
 	return strings.TrimSuffix(table, "s")
-}
-
-// reserved are PostgreSQL's words that have to be quoted as names of tables and columns.
-var reserved = strings.Fields(`all analyse analyze and any array as asc asymmetric authorization binary both case cast
-	check collate collation column concurrently constraint create cross current_catalog current_date current_role
-	current_schema current_time current_timestamp current_user default deferrable desc distinct do else end except
-	false fetch for foreign freeze from full grant group having ilike in initially inner intersect into is isnull join
-	lateral leading left like limit localtime localtimestamp natural not notnull null offset on only or order outer
-	overlaps placing primary references returning right select session_user similar some symmetric system_user table
-	tablesample then to trailing true union unique user using variadic verbose when where window with`)
-
-// quoted is a name in SQL.
-func quoted(name string) string {
-	if isPlain(name) && !slices.Contains(reserved, name) {
-		return name
-	}
-	return pgname.Quote(name)
-}
-
-func isPlain(name string) bool {
-	for i, c := range []byte(name) {
-		if !(c == '_' || c >= 'a' && c <= 'z' || i > 0 && c >= '0' && c <= '9') {
-			return false
-		}
-	}
-	return name != ""
 }

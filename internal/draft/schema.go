@@ -1,9 +1,11 @@
 package draft
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/oncesink/oncesink/internal/connect"
+	"github.com/oncesink/oncesink/internal/pgtext"
 )
 
 // types gives the fields the types that the records' schemas say. Where only some records have one, what a schema makes of a value
@@ -98,48 +100,15 @@ func (f *field) takes(s connect.Written) {
 	}
 }
 
-// base are the types of what a schema without a known name has.
-var base = map[string]string{ // it never changes
-	"boolean": "boolean", "int8": "smallint", "int16": "smallint", "int32": "integer", "int64": "bigint",
-	"float": "real", "double": "double precision", "string": "text", "bytes": "bytea",
-}
-
-// named are those that the names say, but for io.debezium and org.apache.kafka.connect before them.
-var named = map[string]string{ // it never changes
-	"kafka.data.Decimal": "numeric", "kafka.data.Date": "date", "kafka.data.Time": "time", "kafka.data.Timestamp": "timestamptz",
-	"data.VariableScaleDecimal": "numeric", "data.Json": "jsonb", "data.Bits": "bit varying", "data.Uuid": "uuid", "data.Tsvector": "tsvector",
-	"data.FloatVector": "real[]", "data.DoubleVector": "double precision[]", "data.geometry.Point": "point",
-	"data.geometry.Geometry": "text", "data.geometry.Geography": "text", "data.SparseVector": "text",
-	"time.Date": "date", "time.Time": "time", "time.MicroTime": "time", "time.NanoTime": "time",
-	"time.Timestamp": "timestamp", "time.MicroTimestamp": "timestamp", "time.NanoTimestamp": "timestamp",
-	"time.ZonedTimestamp": "timestamptz", "time.ZonedTime": "timetz", "time.Interval": "interval",
-	"time.IsoDate": "date", "time.IsoTime": "time", "time.IsoTimestamp": "timestamp",
-	"time.MicroDuration": "interval", "time.NanoDuration": "interval",
-}
-
 // typeOf is the type of a column that takes the values of a schema, and why.
 func typeOf(s connect.Written) (typ, why string) {
-	short := strings.TrimPrefix(s.Name, "io.debezium.")
-	if rest, ok := strings.CutPrefix(s.Name, "org.apache.kafka.connect."); ok {
-		short = "kafka." + rest
+	shape := s.Shape()
+	typ, why = pgtext.ColumnFor(shape)
+	if typ == "" {
+		return "text", why
 	}
-	if typ := named[short]; typ != "" && short != s.Name {
-		if _, ok := connect.TypeOf(s.Name, s.Parameters); ok {
-			return typ, short[strings.LastIndexByte(short, '.')+1:] + ", says the schema"
-		}
+	if _, named := connect.ShapeOf(s.Name, s.Parameters); named {
+		return typ, s.Name[strings.LastIndexByte(s.Name, '.')+1:] + ", says the schema"
 	}
-	if typ := base[s.Type]; typ != "" {
-		return typ, s.Type + ", says the schema"
-	}
-	if s.Type == "array" && s.Items != nil {
-		element, _ := typeOf(*s.Items)
-		switch element {
-		case "boolean", "smallint", "integer", "bigint", "real", "double precision", "text", "numeric", "uuid", "date", "timestamp", "timestamptz":
-			return element + "[]", "an array, says the schema"
-		}
-	}
-	if s.Type == "struct" && !s.Plain() { // a type of Debezium that is seldom met: as PostgreSQL would write it
-		return "text", "a struct that has a type of its own, says the schema"
-	}
-	return "jsonb", map[string]string{"array": "an array", "map": "a map", "struct": "an object"}[s.Type] + ", says the schema"
+	return typ, cmp.Or(map[string]string{"array": "an array", "map": "a map", "struct": "an object"}[s.Type], s.Type) + ", says the schema"
 }

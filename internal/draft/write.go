@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/oncesink/oncesink/internal/pgname"
 )
 
 // Tables names tables of different topics differently.
@@ -221,19 +223,19 @@ func SQL(tables []*Table) string {
 }
 
 func (w *writer) create(t *Table) {
-	w.line("create table %s (", quoted(t.Name))
+	w.line("create table %s (", pgname.Readable(t.Name))
 	names, types := 0, 0
 	for _, c := range t.Columns {
-		names, types = max(names, len(quoted(c.Name))), max(types, len(c.Type+t.constraint(c)))
+		names, types = max(names, len(pgname.Readable(c.Name))), max(types, len(c.Type+t.constraint(c)))
 	}
 	for i, c := range t.Columns {
 		typ := c.Type + t.constraint(c)
 		if i < len(t.Columns)-1 || len(t.Key) > 1 {
 			typ += ","
 		}
-		w.line("    %-*s %-*s -- %s", names, quoted(c.Name), types+1, typ, c.Why)
+		w.line("    %-*s %-*s -- %s", names, pgname.Readable(c.Name), types+1, typ, c.Why)
 		for _, in := range c.Inner {
-			w.line("    -- %s %s,", quoted(in.Name), in.Type)
+			w.line("    -- %s %s,", pgname.Readable(in.Name), in.Type)
 		}
 	}
 	if len(t.Key) > 1 {
@@ -262,14 +264,14 @@ func (t *Table) constraint(c Column) string {
 
 func (w *writer) createChildren(t *Table, c Children) {
 	w.line("")
-	w.line("-- create table %s (", quoted(c.Table))
+	w.line("-- create table %s (", pgname.Readable(c.Table))
 	for _, k := range t.Key {
 		i := slices.IndexFunc(t.Columns, func(c Column) bool { return c.Name == k })
-		w.line("--     %s %s,", quoted(k), t.Columns[i].Type)
+		w.line("--     %s %s,", pgname.Readable(k), t.Columns[i].Type)
 	}
-	w.line("--     %s integer,", quoted(c.Index))
+	w.line("--     %s integer,", pgname.Readable(c.Index))
 	for _, col := range c.Columns {
-		w.line("--     %s %s,", quoted(col.Name), col.Type)
+		w.line("--     %s %s,", pgname.Readable(col.Name), col.Type)
 	}
 	w.line("--     primary key (%s)", quotedAll(append(slices.Clone(t.Key), c.Index)))
 	w.line("-- ) with (fillfactor = 50);")
@@ -278,7 +280,7 @@ func (w *writer) createChildren(t *Table, c Children) {
 func quotedAll(names []string) string {
 	out := make([]string, len(names))
 	for i, n := range names {
-		out[i] = quoted(n)
+		out[i] = pgname.Readable(n)
 	}
 	return strings.Join(out, ", ")
 }

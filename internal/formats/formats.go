@@ -39,3 +39,16 @@ func of(format sink.Format, message string, withheld *connect.Placeholder, key b
 	}
 	return fields.JSON{}
 }
+
+// Shape is what a schema of a registry says of a topic's values, or of its keys.
+func Shape(topic sink.TopicConfig, key bool, s event.Schema) (*event.Shape, error) {
+	format, keyFormat := mapping.FormatsOf(topic)
+	message := topic.Message
+	if key {
+		format, message = keyFormat, ""
+	}
+	if format == sink.Protobuf {
+		return protobuf.Shape(s, message)
+	}
+	return avro.Shape(s)
+}

@@ -50,7 +50,9 @@ func Fingerprint(cfg *sink.Config, t *tables.Table) string {
 	}
 	topics := map[string]sink.TopicConfig{}
 	for _, topic := range t.Topics {
-		if how := cfg.Topics[topic]; how != (sink.TopicConfig{}) && how != (sink.TopicConfig{Format: sink.JSON}) {
+		how := cfg.Topics[topic]
+		how.Subject = "" // it changes no row
+		if how != (sink.TopicConfig{}) && how != (sink.TopicConfig{Format: sink.JSON}) {
 			topics[topic] = how
 		}
 	}

@@ -194,6 +194,35 @@ func (c *checker) entry(i int) {
 	}
 	c.sameInputs()
 	c.deletions()
+	c.created()
+}
+
+// created checks that there is a schema to make the table of.
+func (c *checker) created() {
+	if c.table.Create != sink.CreateAuto {
+		return
+	}
+	if topic := c.schemaless(); topic != "" {
+		c.add("create", "is auto, and the records of topic "+topic+" have no schema (format json)", "write the table's statement: `oncesink new` drafts one by what records look like")
+	}
+}
+
+// schemaless is a topic of the table at hand whose records have no schema; "" if all have one.
+func (c *checker) schemaless() string {
+	topics := c.table.Topics
+	for i := range c.cfg.Tables {
+		if c.table.Strategy == sink.Children && c.cfg.Tables[i].Name == c.table.Parent {
+			topics = c.cfg.Tables[i].Topics
+		}
+	}
+	i := slices.IndexFunc(topics, func(topic string) bool {
+		values, _ := FormatsOf(c.cfg.Topics[topic])
+		return values == sink.JSON
+	})
+	if i < 0 {
+		return ""
+	}
+	return topics[i]
 }
 
 var topicName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,249}$`)

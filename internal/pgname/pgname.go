@@ -94,6 +94,37 @@ func QuoteAll(names []string) []string {
 	return out
 }
 
+// Readable is a name in SQL for people: in quotes only where it has to be.
+func Readable(name string) string {
+	if isPlain(name) && !slices.Contains(reserved, name) {
+		return name
+	}
+	return Quote(name)
+}
+
+func isPlain(name string) bool {
+	for i, c := range []byte(name) {
+		if !(c == '_' || c >= 'a' && c <= 'z' || i > 0 && c >= '0' && c <= '9') {
+			return false
+		}
+	}
+	return name != ""
+}
+
+// System reports whether every table has a column of the name, which nobody can add.
+func System(name string) bool { return slices.Contains(system, name) }
+
+var system = []string{"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"} // it never changes
+
+// reserved are PostgreSQL's words that have to be quoted as names of tables and columns.
+var reserved = strings.Fields(`all analyse analyze and any array as asc asymmetric authorization binary both case cast
+	check collate collation column concurrently constraint create cross current_catalog current_date current_role
+	current_schema current_time current_timestamp current_user default deferrable desc distinct do else end except
+	false fetch for foreign freeze from full grant group having ilike in initially inner intersect into is isnull join
+	lateral leading left like limit localtime localtimestamp natural not notnull null offset on only or order outer
+	overlaps placing primary references returning right select session_user similar some symmetric system_user table
+	tablesample then to trailing true union unique user using variadic verbose when where window with`) // it never changes
+
 // MaxName is the length of PostgreSQL's names in bytes.
 const MaxName = 63
 

@@ -179,6 +179,26 @@ func (r *Registry) get(ctx context.Context, ref event.SchemaRef) (event.Schema, 
 	return event.Schema{}, &event.NoSchema{Ref: ref, Asked: r.cfg.UnknownSchemaWait.String()}
 }
 
+// ErrNoSubject says that a registry does not have a subject.
+var ErrNoSubject = errors.New("the schema registry does not have the subject")
+
+// Newest asks the registry for the last version of a subject.
+func (r *Registry) Newest(ctx context.Context, subject string) (s event.Schema, version int, err error) {
+	s, version, err = r.servers.newest(ctx, subject)
+	if errors.Is(err, errUnknown) {
+		err = ErrNoSubject
+	}
+	return s, version, err
+}
+
+// Kept returns the schema that is kept which records of a topic, their values or keys, were read with last. It is not ok if there is none.
+func (r *Registry) Kept(ctx context.Context, topic string, key bool) (s event.Schema, ref event.SchemaRef, ok bool, err error) {
+	if r.store == nil {
+		return s, ref, false, nil
+	}
+	return r.store.Newest(ctx, r.servers.names, topic, key)
+}
+
 // Check asks the registry whether it is one and lets the program in. An error is a *[sink.ConfigError] if it says no; any other one may
 // pass.
 func (r *Registry) Check(ctx context.Context) error { return r.servers.check(ctx) }

@@ -393,6 +393,27 @@ func TestContext(t *testing.T) {
 	}
 }
 
+// TestNewest: the last version of a subject, with all that it refers to, in the context.
+func TestNewest(t *testing.T) {
+	g := fake(t)
+	r := open(t, Config{URLs: []string{g.URL()}})
+	got, version, err := r.Newest(t.Context(), "orders-value")
+	want, wantErr := r.Schema(t.Context(), id(7))
+	if err != nil || wantErr != nil || version != 1 || fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("got version %d %v, %v, want %v, %v", version, got, err, want, wantErr)
+	}
+	g.SeedSchema("orders-value", 2, 9, sr.Schema{Schema: address})
+	if got, version, err = r.Newest(t.Context(), "orders-value"); err != nil || version != 2 || got.Text != address {
+		t.Errorf("got version %d %v, %v", version, got, err)
+	}
+	if _, _, err = r.Newest(t.Context(), "nobody-value"); !errors.Is(err, ErrNoSubject) {
+		t.Errorf("got %v, want %v", err, ErrNoSubject)
+	}
+	if _, _, err = open(t, Config{URLs: []string{failing(t, 500, "")}}).Newest(t.Context(), "orders-value"); err == nil || errors.Is(err, ErrNoSubject) {
+		t.Errorf("of a registry that fails: got %v", err)
+	}
+}
+
 // TestConfig: what makes no registry, in words without what is written there.
 func TestConfig(t *testing.T) {
 	for _, cfg := range []Config{

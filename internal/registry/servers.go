@@ -145,8 +145,23 @@ func (s *servers) schema(ctx context.Context, ref event.SchemaRef) (event.Schema
 	if err != nil {
 		return event.Schema{}, err
 	}
+	return s.whole(ctx, got)
+}
+
+// newest gets the last version of a subject.
+func (s *servers) newest(ctx context.Context, subject string) (event.Schema, int, error) {
+	got, err := s.one(ctx, "/subjects/"+url.PathEscape(subject)+"/versions/latest")
+	if err != nil {
+		return event.Schema{}, 0, err
+	}
+	all, err := s.whole(ctx, got)
+	return all, got.Version, err
+}
+
+// whole is a schema with all that it refers to.
+func (s *servers) whole(ctx context.Context, got *subjectSchema) (out event.Schema, err error) {
 	c := collect{servers: s, had: map[string]event.Schema{}}
-	out := event.Schema{Type: got.Type.String(), Text: got.Schema.Schema}
+	out = event.Schema{Type: got.Type.String(), Text: got.Schema.Schema}
 	out.References, err = c.references(ctx, &got.Schema, 0)
 	if err != nil {
 		return event.Schema{}, err

@@ -27,6 +27,8 @@ type Store interface {
 	Get(ctx context.Context, names []string, ref event.SchemaRef) (s event.Schema, ok bool, err error)
 	// Put keeps a schema, and by which topic it was used. What is kept stays as it is.
 	Put(ctx context.Context, name string, use Use, s event.Schema) error
+	// Newest returns the schema of a registry that a topic came to use last, and its reference.
+	Newest(ctx context.Context, names []string, topic string, key bool) (s event.Schema, ref event.SchemaRef, ok bool, err error)
 	// Ever reports whether a topic was ever read with one of the registry's schemas.
 	Ever(ctx context.Context, names []string, topic string, key bool) (bool, error)
 }
@@ -50,6 +52,19 @@ func (p postgres) Get(ctx context.Context, names []string, ref event.SchemaRef) 
 		return event.Schema{}, false, lacks(err)
 	}
 	return s, true, nil
+}
+
+func (p postgres) Newest(ctx context.Context, names []string, topic string, key bool) (s event.Schema, ref event.SchemaRef, ok bool, err error) {
+	err = p.pool.QueryRow(ctx, `select space, id from oncesink.schema_uses where registry = any ($1) and topic = $2 and of_key = $3
+		order by first_used desc, length(id) desc, id desc limit 1`, names, topic, key).Scan(&ref.Space, &ref.ID)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return s, ref, false, nil
+	}
+	if err != nil {
+		return s, ref, false, lacks(err)
+	}
+	s, ok, err = p.Get(ctx, names, ref)
+	return s, ref, ok, err
 }
 
 func (p postgres) Put(ctx context.Context, name string, use Use, s event.Schema) error {

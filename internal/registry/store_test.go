@@ -71,6 +71,18 @@ func TestKept(t *testing.T) {
 	if !ever(r, "orders", false) || ever(r, "orders", true) || ever(r, "other", false) {
 		t.Error("it is not known which topic was read")
 	}
+	if _, err := r.Schema(ctx, id(1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Learnt(ctx, "orders", false, id(1)); err != nil {
+		t.Fatal(err)
+	}
+	if got, ref, ok, err := r.Kept(ctx, "orders", false); err != nil || !ok || ref != id(1) || got.Text != address {
+		t.Errorf("the last one that is kept: got %v %v %v, %v", got, ref, ok, err)
+	}
+	if _, ref, ok, err := r.Kept(ctx, "orders", true); err != nil || ok {
+		t.Errorf("of keys, which nobody read: got %v %v, %v", ref, ok, err)
+	}
 	g.Close()
 	dead := httptest.NewServer(nil)
 	dead.Close()

@@ -136,6 +136,9 @@ func createTable(ctx context.Context, tx pgx.Tx, tc sink.TableConfig) (r *catalo
 		return nil, false, &sink.ConfigError{Problem: err.Error()}
 	}
 	r, err = catalog.Read(ctx, tx, schema, name)
+	if errors.Is(err, catalog.ErrNoTable) && tc.Create == sink.CreateAuto { // who can ask for schemas has put the statement in its place
+		return nil, false, &sink.ConfigError{Problem: "table " + tc.Name + " does not exist, and no schema is asked here (create: auto)", Fix: "give the statement that `oncesink schema` prints, or run `oncesink init`"}
+	}
 	if errors.Is(err, catalog.ErrNoTable) && tc.Create != "" {
 		if _, err := tx.Exec(ctx, tc.Create); err != nil {
 			return nil, false, &sink.ConfigError{Problem: "create: " + pgerr.Full(err), Fix: "correct the statement under `create:`"}
@@ -149,6 +152,25 @@ func createTable(ctx context.Context, tx pgx.Tx, tc sink.TableConfig) (r *catalo
 		return nil, false, &sink.ConfigError{Problem: "table " + tc.Name + " does not exist", Fix: "create it, or give its statement as `create:`"}
 	}
 	return r, created, err
+}
+
+// Exists reports whether there is a table of an entry's name.
+func Exists(ctx context.Context, conn *pgx.Conn, cfg sink.Config, entry string) (bool, error) {
+	cfg = mapping.WithDefaults(cfg)
+	schema, name, err := pgname.Split(entry)
+	if err != nil {
+		return false, &sink.ConfigError{Problem: err.Error()}
+	}
+	tx, err := conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: mapping.SettingsOf(&cfg).Begin()})
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	_, err = catalog.Read(ctx, tx, schema, name)
+	if errors.Is(err, catalog.ErrNoTable) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // InitSQL returns the script that does what Init does, for a DBA, with the grants
@@ -176,7 +198,11 @@ func InitSQL(cfg sink.Config, role string) string {
 			continue // Open reports it
 		}
 		fmt.Fprintf(&b, "\n-- %s.%s\n", schema, name)
-		if tc.Create != "" {
+		switch {
+		case tc.Create == sink.CreateAuto:
+			fmt.Fprintf(&b, "do $init$ begin if to_regclass(%s) is null then raise exception %s; end if; end $init$;\n",
+				pgname.Literal(pgx.Identifier{schema, name}.Sanitize()), pgname.Literal("table "+strings.ReplaceAll(tc.Name, "%", "%%")+" does not exist: create it by the statement that `oncesink schema` prints"))
+		case tc.Create != "":
 			fmt.Fprintf(&b, "do $init$ begin if to_regclass(%s) is null then execute %s; end if; end $init$;\n",
 				pgname.Literal(pgx.Identifier{schema, name}.Sanitize()), pgname.Literal(tc.Create))
 		}
