@@ -64,8 +64,8 @@ func install(ctx context.Context) (installation, error) {
 	return installation{java: java, libs: libs}, err
 }
 
-// Jars finds Java and makes sure that artifacts ("group:artifact:version") are in a folder of
-// the user's cache directory, with all they need. It returns the java and that folder.
+// Jars finds Java and makes sure that artifacts ("group:artifact:version", or with ":type:classifier") are in a folder of
+// the user's cache directory, with all they need, and are those whose checksums are pinned. It returns the java and that folder.
 func Jars(ctx context.Context, name string, artifacts ...string) (java, libs string, err error) {
 	if java, err = findJava(ctx, javas()); err != nil {
 		return "", "", err
@@ -75,18 +75,28 @@ func Jars(ctx context.Context, name string, artifacts ...string) (java, libs str
 		return "", "", err
 	}
 	dir := filepath.Join(cache, name)
-	if err := localserver.FillOnce(dir, func(tmp string) error { return fetchJars(ctx, java, tmp, artifacts) }); err != nil {
+	err = localserver.FillOnce(dir, func(tmp string) error {
+		if err := fetchJars(ctx, java, tmp, artifacts); err != nil {
+			return err
+		}
+		return verify(pins, name, filepath.Join(tmp, "libs"))
+	})
+	if err != nil {
 		return "", "", fmt.Errorf("get %s: %w", name, err)
 	}
 	return java, filepath.Join(dir, "libs"), nil
 }
 
-// dependencies writes artifacts as Maven reads them.
+// dependencies writes artifacts as Maven reads them. One with a type and a classifier is an archive, which has what it needs in it.
 func dependencies(artifacts []string) string {
 	var b strings.Builder
 	for _, a := range artifacts {
 		f := strings.Split(a, ":")
-		fmt.Fprintf(&b, "\n    <dependency><groupId>%s</groupId><artifactId>%s</artifactId><version>%s</version></dependency>", f[0], f[1], f[2])
+		fmt.Fprintf(&b, "\n    <dependency><groupId>%s</groupId><artifactId>%s</artifactId><version>%s</version>", f[0], f[1], f[2])
+		if len(f) == 5 {
+			fmt.Fprintf(&b, "<type>%s</type><classifier>%s</classifier><exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId></exclusion></exclusions>", f[3], f[4])
+		}
+		b.WriteString("</dependency>")
 	}
 	return b.String() + "\n  "
 }
@@ -200,7 +210,8 @@ func fetchJars(ctx context.Context, java, dir string, artifacts []string) error 
 		cmd.Env = append(cmd.Env, "JAVA_HOME="+filepath.Dir(filepath.Dir(home)))
 	}
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("fetch the jars with Maven: %w\n%s", errors.Join(err, ctx.Err()), localserver.LastLines(out))
+		return fmt.Errorf("fetch the jars with Maven, from Maven Central or the mirror of it that ONCESINK_MAVEN_REPOSITORY names: %w; once it can be reached, try again\n%s",
+			errors.Join(err, ctx.Err()), localserver.LastLines(out))
 	}
 	return nil
 }

@@ -1,5 +1,5 @@
 // Command testsetup fetches what the tests would otherwise fetch in the middle of a
-// run: the jars of Apache Kafka, and the PostgreSQL versions given as arguments.
+// run: the jars of Apache Kafka, and what the arguments name: versions of PostgreSQL, debezium, apicurio.
 package main
 
 import (
@@ -10,6 +10,7 @@ import (
 	"os/signal"
 
 	"github.com/oncesink/oncesink/internal/pgserver"
+	"github.com/oncesink/oncesink/internal/testconnect"
 	"github.com/oncesink/oncesink/internal/testkafka"
 )
 
@@ -22,18 +23,28 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, versions []string, out io.Writer) error {
+func run(ctx context.Context, args []string, out io.Writer) error {
 	libs, err := testkafka.Install(ctx)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "Apache Kafka %s: %s\n", testkafka.Version, libs)
-	for _, version := range versions {
-		bin, err := pgserver.Binaries(ctx, version)
+	for _, arg := range args {
+		name, dir := "PostgreSQL "+arg, ""
+		switch arg {
+		case "debezium":
+			name = "Debezium " + testconnect.Debezium
+			_, dir, err = testconnect.Install(ctx)
+		case "apicurio":
+			name = "Apicurio Registry " + testconnect.Apicurio
+			_, dir, err = testconnect.InstallRegistry(ctx)
+		default:
+			dir, err = pgserver.Binaries(ctx, arg)
+		}
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "PostgreSQL %s: %s\n", version, bin)
+		fmt.Fprintf(out, "%s: %s\n", name, dir)
 	}
 	return nil
 }
