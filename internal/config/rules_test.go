@@ -124,6 +124,25 @@ func TestRulesOfTables(t *testing.T) {
 	}
 }
 
+// With an envelope whose topics have the row's key in their records' a table needs no record key, whether or not it says that tombstones delete.
+func TestRecordKeyOfAnEnvelope(t *testing.T) {
+	for table, want := range map[string]string{
+		`{ name: t, topic: d, key: [id], tombstones: delete }`:                                      "",
+		`{ name: t, topic: d, key: [id], strategy: upsert, tombstones: delete }`:                    "",
+		`{ name: t, topics: [d, f], key: [a, b], tombstones: delete, columns: {b: {from: x.y}} }`:   "",
+		`{ name: t, topic: d, key: [id], tombstones: delete, columns: {id: {from: $header.x}} }`:    "record_key",
+		`{ name: t, topics: [d, plain], key: [id], tombstones: delete }`:                            "record_key",
+		`{ name: t, topics: [d, plain], key: [id], tombstones: delete, record_key: {id: $key.id} }`: "",
+	} {
+		_, err := Parse("test.yaml", []byte("kafka: { brokers: [b], group: g }\npostgres: { url: postgres://nobody@127.0.0.1:1/nowhere }\n"+
+			"topics: { d: { envelope: debezium }, f: { envelope: flattened } }\n"+
+			"tables: ["+table+", { name: more, topics: [d, f], key: [id] }]\n"), environment)
+		if (err != nil) != (want != "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", table, err, want)
+		}
+	}
+}
+
 // unchecked reads a document without looking for what is wrong with it.
 func unchecked(t *testing.T, doc []byte) sink.Config {
 	t.Helper()

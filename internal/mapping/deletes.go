@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -109,7 +110,7 @@ func mapTombstones(ctx context.Context, tx pgx.Tx, t *tables.Table, cfg *sink.Co
 // deriveRecordKey is the record key of a table whose topics all have the fields of its key in theirs; nil where they don't, or a
 // column of the key comes from elsewhere.
 func deriveRecordKey(cfg *sink.Config, tc *sink.TableConfig) map[string]string {
-	if len(tc.Topics) == 0 || tc.Strategy != sink.Upsert {
+	if len(tc.Topics) == 0 || cmp.Or(tc.Strategy, sink.Upsert) != sink.Upsert {
 		return nil
 	}
 	for _, topic := range tc.Topics {
