@@ -3,7 +3,7 @@
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: build test test-long lint fuzz bin/bench bench bench-growth bench-rebuild bench-rollups bench-poison bench-quick airflow-example
+.PHONY: build test test-long lint fuzz bin/bench bench bench-growth bench-rebuild bench-rollups bench-poison bench-quick airflow-example debezium-example
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.release=$(VERSION)' -o bin/oncesink ./cmd/oncesink
 
@@ -38,6 +38,9 @@ bench-rollups: bin/bench
 
 bench-poison: bin/bench
 	bin/bench -poison -rounds 2 -out docs
+
+debezium-example:
+	@go run ./internal/debeziumexample
 
 airflow-example:
 	@scripts/airflow-example
