@@ -262,3 +262,45 @@ func TestRule33KeyOnly(t *testing.T) {
 	}
 	db.Want("", "select message from oncesink.dead_letters")
 }
+
+// Rules 11 and 33: a Debezium that sends deletion, tombstone, insert and update again finds the row as it is, and leaves it so: also the value that the update
+// lacks, since its source withheld it.
+func TestRule33SentAgain(t *testing.T) {
+	for _, n := range []int{1, 2, 3, 100} {
+		db := newDatabase(t, "create table t (id int primary key, note text, big text, lsn bigint)")
+		e := db.open(sink.Config{
+			Tables: []sink.TableConfig{{Name: "t", Topics: []string{"t"}, Key: []string{"id"}, Version: "lsn", Columns: map[string]sink.ColumnConfig{"lsn": {From: "$envelope.source.lsn"}}}},
+			Topics: map[string]sink.TopicConfig{"t": {Envelope: sink.Debezium()}}})
+		var records []sink.Record
+		send := func(value string) {
+			r := sink.Record{Topic: "t", Offset: int64(len(records)), Epoch: -1, Key: []byte(`{"id": 1}`)}
+			if value != "" {
+				r.Value = []byte(value)
+			}
+			records = append(records, r)
+		}
+		changes := func() {
+			send(`{"op": "d", "before": {"id": 1}, "after": null, "source": {"lsn": 20}}`)
+			send("")
+			send(`{"op": "c", "after": {"id": 1, "note": "new", "big": "large"}, "source": {"lsn": 30}}`)
+			send(`{"op": "u", "after": {"id": 1, "note": "changed", "big": "__debezium_unavailable_value"}, "source": {"lsn": 40}}`)
+		}
+		send(`{"op": "c", "after": {"id": 1, "note": "old", "big": "lost"}, "source": {"lsn": 10}}`)
+		changes()
+		e.feed(records, n)
+		for range 2 { // it crashes twice
+			first := len(records)
+			changes()
+			for i := first; i < len(records); i += n {
+				e.feed(records[i:min(i+n, len(records))], n)
+				db.Want("1|changed|large|40", "select id, note, big, lsn from t")
+			}
+		}
+		db.Want("0", "select count(*) from oncesink.dead_letters")
+
+		send(`{"op": "d", "before": {"id": 1}, "after": null, "source": {"lsn": 50}}`)
+		send("")
+		e.feed(records[len(records)-2:], n)
+		db.Want("", "select id from t")
+	}
+}

@@ -36,18 +36,21 @@ var historyTables = []struct {
 	partitions int32
 	ordered    bool // all partial events of a round in one statement, with flags
 	table      sink.TableConfig
+	follow     bool // a tombstone follows each deletion with a version
 }{
-	{"versioned with memory", false, 1, false, sink.TableConfig{Version: "v", RecordKey: map[string]string{"id": "$key"}}},
-	{"versioned with memory, keys from several partitions", false, 3, false, sink.TableConfig{Version: "v", RecordKey: map[string]string{"id": "$key"}}},
-	{"unversioned with memory, keys from several partitions", false, 3, false, sink.TableConfig{RecordKey: map[string]string{"id": "$key"}}},
-	{"versioned, not null", true, 2, false, sink.TableConfig{Version: "v", RecordKey: map[string]string{"id": "$key"}}},
-	{"versioned with memory, flagged", false, 1, true, sink.TableConfig{Version: "v", RecordKey: map[string]string{"id": "$key"}}},
-	{"unversioned, not null, flagged", true, 2, true, sink.TableConfig{RecordKey: map[string]string{"id": "$key"}}},
-	{"deletions with a version", false, 1, false, sink.TableConfig{Version: "v", DeleteWhen: deleteWhen}},
-	{"deletions with a version, keys from several partitions", false, 3, false, sink.TableConfig{Version: "v", DeleteWhen: deleteWhen}},
-	{"deletions with a version, and tombstones", false, 1, false, sink.TableConfig{Version: "v", DeleteWhen: deleteWhen, RecordKey: map[string]string{"id": "$key"}}},
-	{"deletions with a version, and tombstones, flagged", true, 1, true, sink.TableConfig{Version: "v", DeleteWhen: deleteWhen, RecordKey: map[string]string{"id": "$key"}}},
-	{"versioned without tombstones", false, 2, false, sink.TableConfig{Version: "v", Tombstones: "ignore"}},
+	{"versioned with memory", false, 1, false, sink.TableConfig{Version: "v", RecordKey: map[string]string{"id": "$key"}}, false},
+	{"versioned with memory, keys from several partitions", false, 3, false, sink.TableConfig{Version: "v", RecordKey: map[string]string{"id": "$key"}}, false},
+	{"unversioned with memory, keys from several partitions", false, 3, false, sink.TableConfig{RecordKey: map[string]string{"id": "$key"}}, false},
+	{"versioned, not null", true, 2, false, sink.TableConfig{Version: "v", RecordKey: map[string]string{"id": "$key"}}, false},
+	{"versioned with memory, flagged", false, 1, true, sink.TableConfig{Version: "v", RecordKey: map[string]string{"id": "$key"}}, false},
+	{"unversioned, not null, flagged", true, 2, true, sink.TableConfig{RecordKey: map[string]string{"id": "$key"}}, false},
+	{"deletions with a version", false, 1, false, sink.TableConfig{Version: "v", DeleteWhen: deleteWhen}, false},
+	{"deletions with a version, keys from several partitions", false, 3, false, sink.TableConfig{Version: "v", DeleteWhen: deleteWhen}, false},
+	{"deletions with a version, and tombstones", false, 1, false, sink.TableConfig{Version: "v", DeleteWhen: deleteWhen, RecordKey: map[string]string{"id": "$key"}}, true},
+	{"deletions with a version, and tombstones, flagged", true, 1, true, sink.TableConfig{Version: "v", DeleteWhen: deleteWhen, RecordKey: map[string]string{"id": "$key"}}, true},
+	{"deletions with a version, and tombstones, keys from several partitions", false, 3, false, sink.TableConfig{Version: "v", DeleteWhen: deleteWhen, RecordKey: map[string]string{"id": "$key"}}, true},
+	{"deletions with a version, and tombstones of their own", false, 2, false, sink.TableConfig{Version: "v", DeleteWhen: deleteWhen, RecordKey: map[string]string{"id": "$key"}}, false},
+	{"versioned without tombstones", false, 2, false, sink.TableConfig{Version: "v", Tombstones: "ignore"}, false},
 }
 
 // deleteWhen makes the table one that has deletions with a version: the events of a history say by themselves which these are.
@@ -60,7 +63,7 @@ func TestRandomHistories(t *testing.T) {
 	for _, h := range historyTables {
 		t.Run(h.name, func(t *testing.T) {
 			t.Parallel()
-			r := newHistoryRig(t, h.notNull, h.table)
+			r := newHistoryRig(t, h.notNull, h.follow, h.table)
 			r.e.tables[0].learn.ordered.Store(h.ordered)
 			for n := range *histories {
 				if problem := r.run(*seed+uint64(n), h.partitions); problem != "" {
@@ -75,7 +78,7 @@ func TestRandomHistories(t *testing.T) {
 // The order of rule 11 is needed: "the later version wins, a tombstone always
 // deletes", which is what a table without a guard does, fails the same property.
 func TestRandomHistoriesNeedTheGuard(t *testing.T) {
-	r := newHistoryRig(t, false, sink.TableConfig{Version: "v", Guard: "none", RecordKey: map[string]string{"id": "$key"}})
+	r := newHistoryRig(t, false, false, sink.TableConfig{Version: "v", Guard: "none", RecordKey: map[string]string{"id": "$key"}})
 	for n := range 50 * *histories {
 		if problem := r.run(*seed+uint64(n), 1); problem != "" {
 			t.Logf("seed %d, history %d: %s", *seed, n, problem)
@@ -93,7 +96,7 @@ type historyRig struct {
 	n       int
 }
 
-func newHistoryRig(t *testing.T, notNull bool, tc sink.TableConfig) *historyRig {
+func newHistoryRig(t *testing.T, notNull, follow bool, tc sink.TableConfig) *historyRig {
 	create := `create table h (id int primary key, v int, a int default 7, b int, c int)`
 	if notNull {
 		create = `create table h (id int primary key, v int, a int default 7, b int, c int not null)`
@@ -103,7 +106,11 @@ func newHistoryRig(t *testing.T, notNull bool, tc sink.TableConfig) *historyRig 
 	if tc.Guard == "none" { // the columns exist, and nothing keeps them
 		db.Do("alter table h add column _oncesink_source int, add column _oncesink_offset bigint")
 	}
-	return &historyRig{t: t, e: db.open(sink.Config{Tables: []sink.TableConfig{tc}}), notNull: notNull, guarded: tc.Guard != "none"}
+	cfg := sink.Config{Tables: []sink.TableConfig{tc}}
+	if follow {
+		cfg.Topics = map[string]sink.TopicConfig{"o": {Envelope: &sink.Envelope{Op: "op", Upsert: []string{"u"}, Delete: []string{"d"}}}}
+	}
+	return &historyRig{t: t, e: db.open(cfg), notNull: notNull, guarded: tc.Guard != "none"}
 }
 
 // happening is an event of a history.
@@ -145,7 +152,7 @@ func (r *historyRig) run(seed uint64, partitions int32) string {
 			r.e.claim(topic, int32(p))
 		}
 	}
-	m := &model{versioned: r.e.tables[0].Version >= 0, versionedDeletes: r.e.tables[0].VersionedDeletes, memory: memory != "", notNull: r.notNull, rows: map[int]*modelRow{}, graves: map[int]*grave{}}
+	m := &model{versioned: r.e.tables[0].Version >= 0, versionedDeletes: r.e.tables[0].VersionedDeletes, follow: r.e.tables[0].TombstonesFollow, memory: memory != "", notNull: r.notNull, rows: map[int]*modelRow{}, graves: map[int]*grave{}}
 	var story []string
 	step := func(parts []*decode.Part, batches [][]happening) {
 		r.e.write(parts...)
@@ -289,7 +296,7 @@ func (r *historyRig) dump(more string) string {
 			v = "v"
 		}
 		if t.VersionedDeletes {
-			more += "_oncesink_versioned, "
+			more += "_oncesink_versioned, exists (select from h where (h._oncesink_source, h._oncesink_offset) = (_oncesink_outlived_source, _oncesink_outlived_offset)), "
 		}
 		s += "\nmemory\n" + r.e.db.Lines("select "+more+"id, "+v+", _oncesink_source, _oncesink_offset from "+t.Memory+" order by id")
 	}
@@ -298,10 +305,11 @@ func (r *historyRig) dump(more string) string {
 
 // model applies events one by one, as rule 11 says.
 type model struct {
-	versioned, versionedDeletes, memory, notNull bool
-	rows                                         map[int]*modelRow
-	graves                                       map[int]*grave
-	refused                                      int
+	versioned, versionedDeletes, follow, memory, notNull bool
+
+	rows    map[int]*modelRow
+	graves  map[int]*grave
+	refused int
 }
 
 type modelRow struct {
@@ -313,7 +321,8 @@ type modelRow struct {
 type grave struct {
 	v         string // "" null
 	at        place3
-	versioned bool // of a deletion with a version
+	versioned bool   // of a deletion with a version
+	outlived  place3 // the row that the latest one did not take which stands behind it
 }
 
 // place3 is generation, offset, source.
@@ -335,13 +344,20 @@ func (m *model) apply(h happening, source int32) {
 		return v == "" || h.fields["v"] > v // one digit each
 	}
 	if row != nil && !newer(row.v, row.at) {
+		if outlived := (place3{at[0], row.at[1], at[2]}); m.follow && h.versioned() && outlived == row.at && at.after(row.at) && (g == nil || g.outlived != outlived) {
+			if g == nil {
+				g = &grave{at: outlived, versioned: true}
+				m.graves[h.id] = g
+			}
+			g.outlived = outlived
+		}
 		return
 	}
 	if h.versioned() {
 		switch wins := g == nil || newer(g.v, g.at); {
 		case row == nil && !wins:
 		case g == nil:
-			m.graves[h.id] = &grave{h.fields["v"], at, true}
+			m.graves[h.id] = &grave{v: h.fields["v"], at: at, versioned: true}
 		default:
 			if g.versioned && wins || at.after(g.at) {
 				g.at, g.versioned = at, true
@@ -376,7 +392,7 @@ func (m *model) apply(h happening, source int32) {
 
 func (m *model) bury(h happening, at place3, row *modelRow, g *grave) {
 	latest := g == nil || at.after(g.at)
-	deletes := row != nil && at.after(row.at) && (latest || at[2] == row.at[2])
+	deletes := row != nil && at.after(row.at) && (latest || at[2] == row.at[2]) && !(g != nil && g.outlived == row.at && row.at[2] == at[2])
 	if g == nil {
 		g = &grave{at: place3{-1}}
 		m.graves[h.id] = g
@@ -413,7 +429,8 @@ func (m *model) dump(memory bool) string {
 			}
 			line := fmt.Sprintf("%d|%s|%d|%d", id, null(v), g.at[2], g.at[1])
 			if m.versionedDeletes {
-				line = fmt.Sprintf("%.1s|", fmt.Sprint(g.versioned)) + line
+				row := m.rows[id]
+				line = fmt.Sprintf("%.1s|%.1s|", fmt.Sprint(g.versioned), fmt.Sprint(row != nil && g.outlived == row.at)) + line
 			}
 			lines = append(lines, line)
 		}

@@ -34,6 +34,12 @@ func eventsMayDelete(cfg *sink.Config, tc *sink.TableConfig) bool {
 		slices.ContainsFunc(tc.Topics, func(topic string) bool { e := cfg.Topics[topic].Envelope; return e != nil && len(e.Delete) > 0 })
 }
 
+// allDelete reports whether the envelopes of all topics have events that delete a row. Whoever writes such an event and tombstones as well
+// writes a tombstone behind each, for compaction.
+func allDelete(cfg *sink.Config, tc *sink.TableConfig) bool {
+	return !slices.ContainsFunc(tc.Topics, func(topic string) bool { e := cfg.Topics[topic].Envelope; return e == nil || len(e.Delete) == 0 })
+}
+
 // deletes reports whether rows of the table may be deleted.
 func deletes(cfg *sink.Config, tc *sink.TableConfig) bool {
 	return tombstonesDelete(tc) || eventsDelete(cfg, tc)
@@ -57,6 +63,7 @@ func mapConditions(t *tables.Table, cfg *sink.Config, tc sink.TableConfig, ps *P
 	t.IgnoreTruncates = tc.Truncate == sink.IgnoreTruncates
 	t.Deletes = deletes(cfg, &tc)
 	t.VersionedDeletes = versionedDeletes(cfg, &tc)
+	t.TombstonesFollow = t.VersionedDeletes && tombstonesDelete(&tc) && allDelete(cfg, &tc)
 	for _, name := range slices.Sorted(maps.Keys(tc.SoftDelete)) {
 		i := t.Index(name)
 		if i < 0 {

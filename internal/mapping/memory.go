@@ -86,9 +86,9 @@ end $init$`, pgname.Literal(name), name, strings.Join(pgname.QuoteAll(m.columns(
 	if m.versioned { // older memories are without, and deletions in them have no version
 		return []string{create, repair, fmt.Sprintf(`do $init$ begin
 	if not exists (select from pg_attribute where attrelid = %s::regclass and attname = '%s' and not attisdropped) then
-		alter table %s add column %s boolean not null default false;
+		alter table %s add column if not exists %s boolean not null default false, add column %s int, add column %s bigint;
 	end if;
-end $init$`, pgname.Literal(name), tables.VersionedColumn, name, tables.VersionedColumn)}
+end $init$`, pgname.Literal(name), tables.OutlivedOffsetColumn, name, tables.VersionedColumn, tables.OutlivedSourceColumn, tables.OutlivedOffsetColumn)}
 	}
 	return []string{create, repair}
 }
@@ -99,7 +99,7 @@ func (m *Memory) Grant(role string) string { return grant(m.privileges, m.Quoted
 // found is what there is of a memory.
 type found struct {
 	Exists, unlogged bool
-	versioned        bool     // it can tell which deletions had a version
+	versioned        bool     // it can tell which deletions had a version, and which rows outlived one
 	missing          []string // privileges
 	Differ           []string // columns of another type than the target's
 	key              []string
@@ -118,7 +118,7 @@ func (m *Memory) Find(ctx context.Context, tx pgx.Tx) (f found, err error) {
 		              where i.indrelid = c.oid and i.indisprimary),
 		       exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = $6 and not a.attisdropped)
 		  from pg_class c join pg_namespace n on n.oid = c.relnamespace
-		 where n.nspname = 'oncesink' and c.relname = $1`, m.name, m.privileges, m.schema, m.table, m.columns(), tables.VersionedColumn).Scan(&f.Exists, &f.unlogged, &f.missing, &f.Differ, &f.key, &f.versioned)
+		 where n.nspname = 'oncesink' and c.relname = $1`, m.name, m.privileges, m.schema, m.table, m.columns(), tables.OutlivedOffsetColumn).Scan(&f.Exists, &f.unlogged, &f.missing, &f.Differ, &f.key, &f.versioned)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return found{}, nil
 	}
@@ -149,7 +149,7 @@ func (m *Memory) check(ctx context.Context, tx pgx.Tx, ps *Problems) error {
 		ps.Add(fmt.Sprintf("the %s %s has the key (%s), and the rows of %s.%s have the key (%s)", m.what, m.Quoted(), strings.Join(f.key, ", "), m.schema, m.table, strings.Join(m.key, ", ")),
 			"what it remembers is of other rows: drop table "+m.Quoted()+" and run `oncesink init`")
 	case m.versioned && !f.versioned:
-		ps.later(fmt.Sprintf("the %s %s does not tell which deletions had a version", m.what, m.Quoted()), "run `oncesink init`")
+		ps.later(fmt.Sprintf("the %s %s does not tell which deletions had a version, or which rows outlived one", m.what, m.Quoted()), "run `oncesink init`")
 	case len(f.Differ) > 0:
 		ps.later(fmt.Sprintf("column %s of the %s %s has another type than that of %s.%s", strings.Join(f.Differ, ", "), m.what, m.Quoted(), m.schema, m.table), "run `oncesink init`")
 	}

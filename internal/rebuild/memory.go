@@ -131,6 +131,11 @@ func (j *job) rememberAs(ctx context.Context, tx pgx.Tx, memory, stage string) (
 		alike = append(alike, fmt.Sprintf("m.%s is not distinct from s.%s", c, c))
 		sets = append(sets, fmt.Sprintf("%s = excluded.%s", c, c))
 	}
+	if j.layout.VersionedDeletes { // of rows that are gone since, which of them is known depends on batches: no difference by itself
+		for _, c := range []string{tables.OutlivedSourceColumn, tables.OutlivedOffsetColumn} {
+			state, sets = append(state, c), append(sets, fmt.Sprintf("%s = excluded.%s", c, c))
+		}
+	}
 	names := strings.Join(pgname.QuoteAll(slices.Concat(key, state)), ", ")
 	keys := strings.Join(pgname.QuoteAll(key), ", ")
 	for _, sql := range []string{

@@ -57,33 +57,36 @@ func Remember(t *tables.Table, s Shape) string {
 		names, values = v+", ", r.version+", "
 		sets = fmt.Sprintf("%s = greatest(m.%s, excluded.%s),\n       ", v, v, v)
 	}
-	fmt.Fprintf(&b, ", m as (\n  insert into %s as m (%s, %s%s, %s%s)\n", t.Memory, keyList(t, ""), names, tables.SourceColumn, tables.OffsetColumn, r.flagName)
-	fmt.Fprintf(&b, "  select %s, %ss.%s, s.%s%s\n    from s where s.latest or s.deletes order by s._oncesink_n\n", keyList(t, "s"), values, tables.SourceColumn, tables.OffsetColumn, r.flag)
+	fmt.Fprintf(&b, ", m as (\n  insert into %s as m (%s, %s%s, %s%s)\n", t.Memory, keyList(t, ""), names, tables.SourceColumn, tables.OffsetColumn, r.names)
+	fmt.Fprintf(&b, "  select %s, %ss.%s, %s%s\n    from s where s.latest or s.deletes%s order by s._oncesink_n\n", keyList(t, "s"), values, tables.SourceColumn, r.offset, r.values, r.also)
 	fmt.Fprintf(&b, "      on conflict (%s) do update set %s", keyList(t, ""), sets)
 	fmt.Fprintf(&b, "%s = case when %s then excluded.%s else m.%s end,\n       ", tables.SourceColumn, r.later, tables.SourceColumn, tables.SourceColumn)
 	fmt.Fprintf(&b, "%s = case when %s then excluded.%s else m.%s end", tables.OffsetColumn, r.later, tables.OffsetColumn, tables.OffsetColumn)
 	if t.VersionedDeletes {
 		fmt.Fprintf(&b, ",\n       %s = case when %s then excluded.%s else m.%s end", tables.VersionedColumn, r.later, tables.VersionedColumn, tables.VersionedColumn)
 	}
+	b.WriteString(r.sets)
 	b.WriteString("\n)\nselect count(*), count(*) filter (where s.rowless) from s where s.latest or s.deletes")
 	return b.String()
 }
 
 // remembering is what a kind of deletion does to a row, a set and the memory, as conditions and expressions of the statement.
 type remembering struct {
-	carried  string                // columns that s has besides
-	latest   string                // the memory takes it, whatever becomes of the row
-	deletes  func(r string) string // it comes after the event that wrote a row of the target, or brought a set
-	version  string                // that the memory takes
-	later    string                // its place comes instead of the one that the memory has
-	flagName string
-	flag     string
+	carried       string                // columns that s has besides
+	latest        string                // the memory takes it, whatever becomes of the row
+	also          string                // the memory takes something else of it
+	deletes       func(r string) string // it comes after the event that wrote a row of the target, or brought a set
+	version       string                // that the memory takes
+	offset        string                // the same
+	names, values string                // of other columns of the memory that it takes
+	later         string                // its place comes instead of the one that the memory has
+	sets          string                // what else it changes in the memory
 }
 
 // tombstone: a tombstone that is the latest of its key is remembered. It deletes the row if it
 // comes after the row's event and is not an old one seen again; the offset order
 // within a partition always stands. The memory takes the deleted row's version
-// (rule 11), and nothing lowers what it holds.
+// (rule 11), and nothing lowers what it holds. A row that outlived the deletion before the tombstone outlives that, too.
 func tombstone(t *tables.Table) (r remembering) {
 	key := pgname.Quote(t.Columns[t.Key[0]].Name)
 	if t.Version >= 0 {
@@ -96,15 +99,30 @@ func tombstone(t *tables.Table) (r remembering) {
 			row, key, Place("e", false), Place(row, true), r.latest, tables.SourceColumn, row, tables.SourceColumn)
 	}
 	r.later = fmt.Sprintf("(%s) > (%s)", Place("excluded", false), Place("m", true))
-	if t.VersionedDeletes {
-		r.flagName, r.flag = ", "+tables.VersionedColumn, ", false"
+	if t.TombstonesFollow {
+		deletes := r.deletes
+		r.deletes = func(row string) string { return deletes(row) + "\n         and not " + outlived() }
 	}
+	if t.VersionedDeletes {
+		r.names, r.values = ", "+tables.VersionedColumn, ", false"
+	}
+	r.offset = "s." + tables.OffsetColumn
 	return r
+}
+
+// outlived is whether the memory says of the row t that it outlived a deletion which stands behind its event in the partition of e.
+func outlived() string {
+	return fmt.Sprintf("((m.%[3]s, m.%[4]s, e.%[1]s) = (t.%[1]s, t.%[2]s, t.%[1]s)) is true",
+		tables.SourceColumn, tables.OffsetColumn, tables.OutlivedSourceColumn, tables.OutlivedOffsetColumn)
 }
 
 // versionedDelete: a deletion with a version is decided as an upsert would be. Where the row stays, it need not be remembered: the row is a
 // later one than whatever comes before the deletion; but for sets, which the row does not stand for. What is remembered without a
 // version keeps its place, if that is a later one: it holds back what came before it in its partition.
+//
+// A row that stays although its event stands before the deletion, in its partition, has outlived it: the deletion is an old one that was sent
+// again. Where a tombstone follows each deletion, which has no version to be told by, the memory says which row that is, once. If nothing was
+// remembered of the key, that takes the place of the row's own event, without a version, and holds back nothing.
 func versionedDelete(t *tables.Table) (r remembering) {
 	key := pgname.Quote(t.Columns[t.Key[0]].Name)
 	r.latest = fmt.Sprintf("(m.%s is null or %s)", key, newer(t, "e", "m"))
@@ -114,8 +132,23 @@ func versionedDelete(t *tables.Table) (r remembering) {
 	r.deletes = func(row string) string {
 		return fmt.Sprintf("%s.%s is not null and %s", row, key, newer(t, "e", row))
 	}
-	r.version = "s." + pgname.Quote(t.Columns[t.Version].Name)
-	r.later = fmt.Sprintf("m.%s and %s or (%s) > (%s)", tables.VersionedColumn, newer(t, "excluded", "m"), Place("excluded", false), Place("m", true))
-	r.flagName, r.flag = ", "+tables.VersionedColumn, ", true"
+	v := pgname.Quote(t.Columns[t.Version].Name)
+	r.version, r.offset = "s."+v, "s."+tables.OffsetColumn
+	r.later = fmt.Sprintf("(m.%s and %s or (%s) > (%s))", tables.VersionedColumn, newer(t, "excluded", "m"), Place("excluded", false), Place("m", true))
+	r.names, r.values = ", "+tables.VersionedColumn, ", true"
+	if !t.TombstonesFollow {
+		return r
+	}
+	outlives := fmt.Sprintf("t.%[1]s = e.%[1]s and t.%[2]s < e.%[2]s and not %[3]s and not %[4]s", tables.SourceColumn, tables.OffsetColumn, newer(t, "e", "t"), outlived())
+	r.carried = fmt.Sprintf("case when %s\n         then t.%s end as %s,\n         ", outlives, tables.OffsetColumn, tables.OutlivedOffsetColumn)
+	r.also = fmt.Sprintf(" or s.%s is not null", tables.OutlivedOffsetColumn)
+	r.version = "case when s.latest or s.deletes then s." + v + " end" // null tells in what is excluded that it is a row's place
+	r.offset = fmt.Sprintf("case when s.latest or s.deletes then s.%s else s.%s end", tables.OffsetColumn, tables.OutlivedOffsetColumn)
+	r.later = fmt.Sprintf("excluded.%s is not null and %s", v, r.later)
+	r.names += fmt.Sprintf(", %s, %s", tables.OutlivedSourceColumn, tables.OutlivedOffsetColumn)
+	r.values += fmt.Sprintf(", case when s.%[2]s is not null then s.%[1]s end, s.%[2]s", tables.SourceColumn, tables.OutlivedOffsetColumn)
+	for _, c := range []string{tables.OutlivedSourceColumn, tables.OutlivedOffsetColumn} {
+		r.sets += fmt.Sprintf(",\n       %[1]s = coalesce(excluded.%[1]s, m.%[1]s)", c)
+	}
 	return r
 }

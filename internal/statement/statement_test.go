@@ -35,6 +35,8 @@ var goldens = []struct {
 		sink.TableConfig{Key: []string{"id"}, Version: "version"}},
 	{"versioned_deletes", `create table t (id bigint primary key, version int, note text)`,
 		sink.TableConfig{Key: []string{"id"}, Version: "version", DeleteWhen: map[string]sink.Condition{"deleted": {In: []string{"true"}}}, RecordKey: map[string]string{"id": "$key"}}},
+	{"tombstones_follow", `create table t (id bigint primary key, version int, note text)`,
+		sink.TableConfig{Key: []string{"id"}, Version: "version", RecordKey: map[string]string{"id": "$key"}, Topics: []string{"changes"}}},
 	{"unguarded", `create table t (id bigint primary key, version int, note text)`,
 		sink.TableConfig{Key: []string{"id"}, Version: "version", Guard: "none", RecordKey: map[string]string{"id": "$key"}}},
 	{"keys_only", `create table t (a int, b int, primary key (a, b))`,
@@ -55,6 +57,9 @@ var goldens = []struct {
 		sink.TableConfig{Strategy: sink.Append, Guard: "none"}},
 }
 
+// changes is a topic whose envelope tells which events delete.
+var changes = map[string]sink.TopicConfig{"changes": {Envelope: &sink.Envelope{Op: "op", Upsert: []string{"u"}, Delete: []string{"d"}}}}
+
 // TestForms compares every statement of every kind of table with its golden file. Each is one that the server accepts.
 func TestForms(t *testing.T) {
 	for _, g := range goldens {
@@ -62,8 +67,10 @@ func TestForms(t *testing.T) {
 			if g.table.Name == "" {
 				g.table.Name = "t"
 			}
-			g.table.Topics = []string{"topic"}
-			compare(t, g.name, sink.Config{Tables: []sink.TableConfig{g.table}}, g.create)
+			if g.table.Topics == nil {
+				g.table.Topics = []string{"topic"}
+			}
+			compare(t, g.name, sink.Config{Topics: changes, Tables: []sink.TableConfig{g.table}}, g.create)
 		})
 	}
 	t.Run("children", func(t *testing.T) {

@@ -77,6 +77,8 @@ type Table struct {
 	Deletes bool
 	// VersionedDeletes: a deletion may carry a version (rule 11), and the delete memory knows which did.
 	VersionedDeletes bool
+	// TombstonesFollow: behind each deletion with a version comes a tombstone that says it again (rule 11).
+	TombstonesFollow bool
 
 	// Parent of a table of children, whose columns parentAt are the parent's key; children of a parent.
 	Parent    *Table
@@ -133,6 +135,10 @@ const (
 	OffsetColumn = "_oncesink_offset"
 	// VersionedColumn of a delete memory: the deletion that is remembered had a version.
 	VersionedColumn = "_oncesink_versioned"
+	// OutlivedSourceColumn and OutlivedOffsetColumn of a delete memory say which row a deletion did not take that stands behind the row's event
+	// in its partition, and has a lower version. Null if there was none.
+	OutlivedSourceColumn = "_oncesink_outlived_source"
+	OutlivedOffsetColumn = "_oncesink_outlived_offset"
 )
 
 // Severity says how bad a finding is.
