@@ -41,6 +41,9 @@ type Options struct {
 	// Version is a major version ("15") or a full one ("18.6"). Defaults to the
 	// newest one installed, or the one that is downloaded where none is.
 	Version string
+	// Copied takes a new cluster from one that is kept in the user's cache directory, which is quicker than initdb. All
+	// such clusters have the same system identifier.
+	Copied bool
 	// Port on 127.0.0.1. Defaults to a free one.
 	Port int
 	// Settings are added to postgresql.conf's, as -c name=value. fsync stays on unless set here.
@@ -92,7 +95,7 @@ func Start(ctx context.Context, opts Options) (*Server, error) {
 	return s, nil
 }
 
-// initialise hands the directory to the server's account and runs initdb in it.
+// initialise hands the directory to the server's account and makes a cluster in it, if there is none.
 func (s *Server) initialise(ctx context.Context) error {
 	if err := os.MkdirAll(s.opts.Dir, 0o700); err != nil {
 		return fmt.Errorf("create directory: %w", err)
@@ -105,13 +108,10 @@ func (s *Server) initialise(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "initdb"),
-		"-D", s.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
-	s.prepare(cmd)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("initdb (%s): %w\n%s", s.bin, errors.Join(err, ctx.Err()), localserver.LastLines(out))
+	if s.opts.Copied {
+		return s.copyTemplate(ctx)
 	}
-	return nil
+	return s.initdb(ctx, s.data())
 }
 
 // Start starts a stopped server again, on the same directory and port, and waits

@@ -203,6 +203,24 @@ func TestSameDirectory(t *testing.T) {
 	}
 }
 
+// Copied clusters are of one origin, and nothing that is done to one of them is in another.
+func TestCopied(t *testing.T) {
+	const identifier = `select system_identifier::text from pg_control_system()`
+	first := start(t, pgserver.Options{Copied: true}).URL("postgres")
+	query(t, first, `select lo_from_bytea(77777, 'kept')::text`)
+	second := start(t, pgserver.Options{Copied: true}).URL("postgres")
+	if a, b := query(t, first, identifier), query(t, second, identifier); a != b {
+		t.Errorf("got clusters %s and %s, want copies of one", a, b)
+	}
+	if got := query(t, second, `select count(*)::text from pg_largeobject_metadata`); got != "0" {
+		t.Errorf("got %s large objects of another cluster", got)
+	}
+	own := start(t, pgserver.Options{}).URL("postgres")
+	if a, b := query(t, first, identifier), query(t, own, identifier); a == b {
+		t.Errorf("got cluster %s again, want one of its own", a)
+	}
+}
+
 // The server ends, and takes its shared memory with it, when the process that started it is killed.
 func TestEndsWithParent(t *testing.T) {
 	dir := tempDir(t)

@@ -45,6 +45,7 @@ func options(dir string) pgserver.Options {
 	return pgserver.Options{
 		Dir:     dir,
 		Version: os.Getenv("ONCESINK_TEST_POSTGRES"),
+		Copied:  true,
 		Settings: map[string]string{
 			"fsync": "off",
 			// As many as prepared transactions and pools of parallel tests may want.
