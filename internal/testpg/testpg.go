@@ -31,6 +31,7 @@ var shared struct {
 	server    *pgserver.Server
 	admin     *pgxpool.Pool // creates and drops databases
 	err       error
+	strategy  string            // how databases are copied, as create database wants it
 	count     int               // databases so far, for their names
 	templates map[string]string // databases by what they are called in code
 }
@@ -48,6 +49,8 @@ func options(dir string) pgserver.Options {
 		Copied:  true,
 		Settings: map[string]string{
 			"fsync": "off",
+			// Of tables that nobody has analyzed it takes the smallest queries for large ones: a tenth of a second each.
+			"jit": "off",
 			// As many as prepared transactions and pools of parallel tests may want.
 			"max_connections":           "300",
 			"max_prepared_transactions": "16",
@@ -67,6 +70,7 @@ func server(t testing.TB) (*pgserver.Server, int) {
 		if shared.err == nil {
 			if shared.admin, shared.err = pgxpool.New(context.Background(), shared.server.URL("postgres")); shared.err == nil {
 				testenv.AtExit(func() error { shared.admin.Close(); return nil })
+				shared.strategy, shared.err = copying(shared.admin)
 			}
 		}
 	}
@@ -74,6 +78,13 @@ func server(t testing.TB) (*pgserver.Server, int) {
 		t.Fatal(shared.err)
 	}
 	return shared.server, shared.count
+}
+
+// copying asks for copies of files, where the server lets one choose (15): writing a whole database to the log takes twice as
+// long, and a copy of files has what each first connection has to put together otherwise.
+func copying(admin *pgxpool.Pool) (strategy string, err error) {
+	err = admin.QueryRow(context.Background(), "select case when current_setting('server_version_num')::int >= 150000 then ' strategy file_copy' else '' end").Scan(&strategy)
+	return strategy, err
 }
 
 // start starts a server in a folder of its own; stop stops it and removes the folder.
@@ -146,13 +157,14 @@ func template(t testing.TB, name string, fill func(context.Context, *pgx.Conn) e
 // database creates a copy of a database, until the test ends.
 func database(t testing.TB, template string) (url string) {
 	t.Helper()
-	srv, n := func() (*pgserver.Server, int) {
+	srv, n, strategy := func() (*pgserver.Server, int, string) {
 		shared.Lock()
 		defer shared.Unlock() // also if the server can't be had, which ends this test
-		return server(t)
+		srv, n := server(t)
+		return srv, n, shared.strategy
 	}()
 	name := fmt.Sprintf("t%d_%s", n, plain(t.Name()))
-	execute(t, t.Context(), "create database "+name+" template "+template+"")
+	execute(t, t.Context(), "create database "+name+" template "+template+strategy)
 	t.Cleanup(func() { execute(t, context.Background(), "drop database if exists "+name+" with (force)") })
 	return srv.URL(name)
 }
