@@ -20,7 +20,7 @@ type Config struct {
 	// over from another program) or a time such as 2026-01-31T00:00:00Z. It is
 	// resolved once and then lives in the database. Defaults to earliest.
 	Start Start `yaml:"start,omitempty"`
-	// Topics holds what differs between topics, by topic name. Where there are no tables it names the topics.
+	// Topics holds what differs between topics, by topic name, or by pattern as tables have it. Where there are no tables it names the topics.
 	Topics map[string]Topic `yaml:"topics,omitempty"`
 	// Rounding is allow, where a column rounds numbers and times that have more digits than it keeps,
 	// or refuse: the record becomes a dead letter. It is about numeric, time and timestamp columns, not
@@ -61,6 +61,8 @@ type Kafka struct {
 	TLS *TLS `yaml:"tls,omitempty"`
 	// SASL authenticates to the brokers. Defaults to none.
 	SASL *SASL `yaml:"sasl,omitempty"`
+	// TopicRefresh is how often topics are looked for that match a pattern of a table. Defaults to 1m.
+	TopicRefresh Duration `yaml:"topic_refresh,omitempty"`
 	// Assign reads these partitions, by topic, without joining the group: no
 	// rebalances, and every partition is read by whoever names it. The group still
 	// names the positions. Defaults to none: the group assigns.
@@ -165,12 +167,17 @@ type Envelope struct {
 
 // Table maps topics to one target table.
 type Table struct {
-	// Name of the table, TABLE or SCHEMA.TABLE. The same table can't be listed twice.
+	// Name of the table, TABLE or SCHEMA.TABLE. The same table can't be listed twice. Of a pattern of topics, {1} in it is what the first group has matched.
 	Name string `yaml:"name"`
-	// Topic that feeds the table. A topic may feed several tables. Children have their parent's.
+	// Topic that feeds the table. A topic may feed several tables. Children have their parent's. Between slashes it is a pattern: a regular
+	// expression for whole names, such as /shop\.(\w+)/. Each topic that it matches has a table, by the name with {1}, what the first group has
+	// matched, {NAME}, or {0}, the topic; without one of these they have one table. Topics that are made later are found while it runs.
 	Topic string `yaml:"topic,omitempty"`
-	// Topics that feed the table, where there are several.
+	// Topics that feed the table, or patterns, where there are several.
 	Topics []string `yaml:"topics,omitempty"`
+	// Except are topics, or patterns, that the table's patterns leave out. Topics that begin with two underscores, and those in which Debezium tells of
+	// transactions and changes of schemas, are left out by themselves, unless they are named. Defaults to none.
+	Except []string `yaml:"except,omitempty"`
 	// Strategy is upsert (one row per key, the last event by the order of the
 	// version), append (one row per event) or children (the elements of an array of the
 	// parent's events). Defaults to upsert.
@@ -184,7 +191,7 @@ type Table struct {
 	// another name. Defaults to none: they have the same names.
 	ParentKey map[string]string `yaml:"parent_key,omitempty"`
 	// Key are the columns of the primary key or of another unique index, which name
-	// an upsert's row.
+	// an upsert's row. Of a table of patterns it defaults to its primary key.
 	Key []string `yaml:"key,omitempty"`
 	// Version is the column that says which of two events of a key is newer, for
 	// example updated_at. Equal versions: the later offset wins. Defaults to the

@@ -60,6 +60,11 @@ func Parse(file string, data []byte, lookup func(string) (string, bool)) (*Confi
 			}
 		}
 	}
+	if len(d.problems) == 0 {
+		if err := cfg.settle(); err != nil {
+			d.problem(nil, "topics", "%v", err)
+		}
+	}
 	if len(d.problems) > 0 {
 		return nil, newError(file, data, d.problems)
 	}

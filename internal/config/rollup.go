@@ -58,7 +58,7 @@ func (v *validator) rollups() {
 		switch {
 		case r.Table == "":
 			v.problem(path+".table", "is required: the table whose rows are counted and summed")
-		case !tables[v.cfg.qualified(r.Table)]:
+		case !tables[v.cfg.qualified(r.Table)] && !v.cfg.HasPatterns():
 			v.problem(path+".table", "is not under tables%s", Suggest(r.Table, names))
 		}
 		v.fields(path+".group_by", r.GroupBy, `the groups, such as {day: "(placed_at at time zone 'UTC')::date"}`)

@@ -14,7 +14,7 @@ import (
 
 // rules brings what package mapping finds wrong to where it is written.
 func (v *validator) rules() {
-	cfg := v.cfg.ToSink()
+	cfg := v.cfg.standIn().ToSink()
 	for _, p := range mapping.Check(&cfg, nil) {
 		message := p.Text
 		switch {

@@ -41,6 +41,7 @@ func (v *validator) validate() {
 	v.postgres(&v.cfg.Postgres)
 	v.registry(v.cfg.Registry)
 	v.notEmpty("rounding", v.cfg.Rounding)
+	v.patterns()
 	v.tables()
 	v.rollups()
 	v.topics()
@@ -131,7 +132,7 @@ func (v *validator) tables() {
 func (v *validator) topics() {
 	known := v.cfg.topics()
 	for _, topic := range slices.Sorted(maps.Keys(v.cfg.Topics)) {
-		if !slices.Contains(known, topic) {
+		if !slices.Contains(known, topic) && !isPattern(topic) && !v.cfg.matches(topic) {
 			v.keyProblem("topics."+topic, "feeds no table%s", Suggest(topic, known))
 		}
 		v.envelope("topics."+topic+".envelope", v.cfg.Topics[topic].Envelope)
