@@ -24,6 +24,7 @@ type checkReport struct {
 	Group    string                `json:"group"`
 	Tables   []mapping.TableReport `json:"tables"`
 	Topics   []topicReport         `json:"topics"`
+	LeftOut  []leftOutReport       `json:"left_out,omitempty"` // topics that match a pattern and are not read
 	Rollups  []rollupReport        `json:"rollups"`
 	History  []historyReport       `json:"incomplete_history"`
 	Warnings []string              `json:"warnings"`
@@ -36,6 +37,11 @@ type topicReport struct {
 	Start      string `json:"start"`
 	// First are the positions that partitions without one would be given now.
 	First []firstReport `json:"first_positions"`
+}
+
+type leftOutReport struct {
+	Topic string `json:"topic"`
+	Why   string `json:"why"`
 }
 
 type firstReport struct {
@@ -159,6 +165,9 @@ func (s *session) check(ctx context.Context) (*checkReport, *prepared, error) {
 	}); err != nil {
 		return nil, nil, s.scrub(err)
 	}
+	for _, l := range s.leftOut {
+		r.LeftOut = append(r.LeftOut, leftOutReport(l))
+	}
 	for _, t := range s.meta.Topics.Sorted() {
 		report := topicReport{Topic: t.Topic, Partitions: len(t.Partitions), Start: startText(s.consumer.Topics[t.Topic]), First: []firstReport{}}
 		for _, f := range p.outlook.First {
@@ -220,6 +229,9 @@ func (r *checkReport) print(w io.Writer, sql bool) {
 		if len(t.First) > 0 {
 			printWrapped(w, "  ", t.firsts())
 		}
+	}
+	for _, t := range r.LeftOut {
+		printWrapped(w, "", fmt.Sprintf("topic %s: matches a pattern, and is left out: %s", t.Topic, t.Why))
 	}
 	for _, t := range r.Tables {
 		fmt.Fprintf(w, "\ntable %s: %s from %s\n", t.Table, t.Strategy, strings.Join(t.Topics, ", "))

@@ -50,6 +50,9 @@ Processes that run with another one stop.`,
 				return err
 			}
 			defer s.close()
+			if err := s.knowTables(ctx); err != nil {
+				return err
+			}
 			if script {
 				if err := s.automatic(ctx); err != nil {
 					return err

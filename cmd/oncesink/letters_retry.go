@@ -163,7 +163,7 @@ func (s *session) planRetry(ctx context.Context, g letters.Group, filter letters
 		topics = append(topics, p.Topic)
 	}
 	if len(topics) > 0 {
-		r.Warnings = append(r.Warnings, lateWarnings(s.sinkCfg.Tables, topics, late)...)
+		r.Warnings = append(r.Warnings, lateWarnings(s.tablesOf(topics), topics, late)...)
 	}
 	return r, nil
 }
@@ -218,7 +218,7 @@ func (s *session) waiting(ctx context.Context, in map[offsets.Partition]int64) (
 	for _, p := range partitions {
 		x := waitingLetters{Topic: p.Topic, Partition: p.Partition, Letters: in[p]}
 		row, known := at[p]
-		_, read := s.consumer.Topics[p.Topic]
+		read := s.cfg.Reads(p.Topic)
 		switch {
 		case !known:
 			x.Why, x.unowned = "the group has no position there", true

@@ -38,6 +38,12 @@ func (s *session) prepare(ctx context.Context) (*prepared, error) {
 	if err := s.connectKafka(ctx); err != nil {
 		return nil, err
 	}
+	if s.lenient {
+		var err error
+		if s.left, err = s.leave(ctx); err != nil {
+			return nil, err
+		}
+	}
 	away, err := s.checkRegistry(ctx)
 	if err != nil {
 		return nil, err

@@ -169,10 +169,10 @@ func (f *loadFlags) run(cmd *cobra.Command, table string, r *rebuild.Range, judg
 		return err
 	}
 	defer s.close()
-	table = s.cfg.TableName(table)
 	if err := s.connectBoth(ctx); err != nil {
 		return err
 	}
+	table = s.cfg.TableName(table)
 	limitMemory(cmp.Or(s.consumer.BufferBytes, wiring.BufferBytes))
 	show := newProgress(cmd.ErrOrStderr(), s.log)
 	result, err := rebuild.Run(ctx, rebuild.Options{

@@ -94,6 +94,9 @@ func (f *replayFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer s.close()
+	if err := s.knowTables(ctx); err != nil {
+		return err
+	}
 	if err := s.replayTopics(f.topics); err != nil {
 		return err
 	}

@@ -129,6 +129,9 @@ func (f *flags) withRollup(cmd *cobra.Command, name string, do func(context.Cont
 		return err
 	}
 	defer s.close()
+	if err := s.knowTables(ctx); err != nil {
+		return err
+	}
 	name = s.cfg.RollupName(name)
 	var found []rollup.Definition
 	var names []string

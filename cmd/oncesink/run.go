@@ -44,14 +44,14 @@ what was applied, if anything was. At the end it says what it did; as JSON with 
 			if err != nil {
 				return err
 			}
-			defer s.close()
 			for _, w := range s.cfg.Warnings() {
 				s.log.Warn(w)
 			}
 			s.consumer.UntilEnd = untilEnd
-			p, err := s.prepare(ctx)
-			if err == nil {
-				err = p.refused()
+			told := map[string]string{}
+			p, err := s.prepareAll(ctx, told)
+			if err != nil || ctx.Err() != nil {
+				s.close()
 			}
 			if ctx.Err() != nil {
 				return nil // told to stop before there was anything to finish
@@ -59,16 +59,8 @@ what was applied, if anything was. At the end it says what it did; as JSON with 
 			if err != nil {
 				return err
 			}
-			if p.passing != nil {
-				s.log.Warn("not everything could be looked at before the start", "error", p.passing)
-			}
-			for _, w := range p.warnings {
-				s.log.Warn(w)
-			}
 			limitMemory(cmp.Or(s.consumer.BufferBytes, wiring.BufferBytes))
-			s.log.Info("connected", "topics", p.sink.Topics(), "cluster", s.meta.Cluster, "instance", p.ledger.Instance())
-			s.log.Info("running", "group", s.consumer.Group, "version", version())
-			did, err := s.narrated(ctx, p, out)
+			did, err := s.lives(ctx, p, told, out)
 			switch {
 			case asJSON:
 				err = errors.Join(err, printJSON(cmd.OutOrStdout(), did))

@@ -44,6 +44,9 @@ that says what is to be decided. Nothing is executed.`,
 				return err
 			}
 			defer s.close()
+			if err := s.knowTables(cmd.Context()); err != nil {
+				return err
+			}
 			name, err := s.entry(args[0])
 			if err != nil {
 				return err
@@ -93,8 +96,37 @@ func (s *session) tableOf(ctx context.Context, name string) (*ddl.Table, error) 
 		}
 		shapes[topic] = of
 	}
+	if err := s.keyByRecords(ctx, name, shapes); err != nil {
+		return nil, s.scrub(fmt.Errorf("table %s: %w", name, err))
+	}
 	t, err := ddl.New(s.sinkCfg, name, shapes)
 	return t, s.scrub(err)
+}
+
+// keyByRecords gives a table that a pattern made, and that has no key in the file, the fields of its topic's record keys.
+func (s *session) keyByRecords(ctx context.Context, name string, shapes map[string]*ddl.Shapes) error {
+	i := slices.IndexFunc(s.sinkCfg.Tables, func(t sink.TableConfig) bool { return t.Name == name })
+	if i < 0 || !slices.Contains(s.made, name) || len(s.cfg.Tables[i].Key) > 0 || s.sinkCfg.Tables[i].Strategy == sink.Append {
+		return nil
+	}
+	t := &s.cfg.Tables[i]
+	topic := s.sources(t)[0]
+	shape := shapes[topic].Key
+	if _, format := mapping.FormatsOf(s.sinkCfg.Topics[topic]); shape == nil && (format == sink.Avro || format == sink.Protobuf) {
+		var err error
+		if shape, _, err = s.registered(ctx, topic, true); err != nil {
+			return err
+		}
+	}
+	if shape != nil {
+		for _, f := range shape.Fields {
+			t.Key = append(t.Key, f.Name)
+		}
+	}
+	if len(t.Key) == 0 {
+		return &sink.ConfigError{Problem: "no schema says which fields the record keys of topic " + topic + " have", Fix: "give the pattern's table a `key:`"}
+	}
+	return s.use(s.cfg)
 }
 
 // topicsOf are the topics that feed a table, or its parent.
@@ -109,7 +141,7 @@ func (s *session) topicsOf(name string) []string {
 
 // automatic puts the statement in the place of create: auto, for the tables that are missing; for all of them if nobody can look.
 func (s *session) automatic(ctx context.Context) error {
-	s.sinkCfg.Tables = slices.Clone(s.sinkCfg.Tables)
+	create := map[int]string{}
 	for i := range s.sinkCfg.Tables {
 		tc := &s.sinkCfg.Tables[i]
 		if tc.Create != sink.CreateAuto {
@@ -125,11 +157,15 @@ func (s *session) automatic(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		tc = &s.sinkCfg.Tables[i]
 		if open := t.Undecided(tc); len(open) > 0 {
 			return &sink.ConfigError{Problem: fmt.Sprintf("table %s can't be created by its schema alone (create: auto): %s", tc.Name, strings.Join(open, "; ")),
 				Fix: "complete what `oncesink schema " + tc.Name + "` prints, and give it as `create:`"}
 		}
-		tc.Create = t.SQL()
+		create[i] = t.SQL()
+	}
+	for i, sql := range create {
+		s.sinkCfg.Tables[i].Create = sql
 	}
 	return nil
 }

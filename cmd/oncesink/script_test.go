@@ -54,7 +54,7 @@ func TestScripts(t *testing.T) {
 		Setup: setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "refused": refused, "normalise": normalise,
-			"topic": createTopic, "produce": produce, "registry": startRegistry, "produce_avro": produceAvro, "example": example, "transact": transact, "trim": trim, "drop": drop, "sql": sql, "gone": gone, "owned": owned,
+			"topic": createTopic, "produce": produce, "registry": startRegistry, "produce_avro": produceAvro, "example": example, "transact": transact, "trim": trim, "drop": drop, "sql": sql, "gone": gone, "owned": owned, "becomes": becomes,
 		},
 	})
 }
@@ -326,6 +326,22 @@ func gone(ts *testscript.TestScript, _ bool, _ []string) {
 	for left := true; left; {
 		ts.Check(conn.QueryRow(ctx, `select exists (select from pg_stat_activity
 			where application_name like 'oncesink%' and datname = current_database())`).Scan(&left))
+	}
+}
+
+// becomes waits until a query has one value, as a text.
+func becomes(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, ts.Getenv("DATABASE_URL"))
+	ts.Check(err)
+	defer conn.Close(ctx)
+	for last := ""; last != args[1]; {
+		if err := conn.QueryRow(ctx, "select ("+args[0]+")::text").Scan(&last); ctx.Err() != nil {
+			ts.Fatalf("%s: %q, want %q", args[0], last, args[1])
+		} else {
+			ts.Check(err)
+		}
 	}
 }
 

@@ -58,6 +58,8 @@ type session struct {
 	client *kgo.Client
 	admin  *kadm.Client
 	meta   kadm.Metadata
+
+	patterns
 }
 
 // load reads the configuration; it connects to nothing.
@@ -70,12 +72,11 @@ func load(f flags, stderr io.Writer) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{cfg: cfg, sinkCfg: cfg.ToSink(), rollups: cfg.ToRollups(), log: log}
-	if s.consumer, err = cfg.ToConsumer(); err != nil {
-		return nil, err
+	s := &session{log: log}
+	if cfg.HasPatterns() {
+		s.written = cfg
 	}
-	s.consumer.Logger, s.sinkCfg.Logger = log, log
-	return s, nil
+	return s, s.use(cfg)
 }
 
 // loadTables is load for a command that works on tables.
@@ -118,8 +119,11 @@ func (s *session) close() {
 	}
 }
 
-// connectPostgres opens the pool and sees that the database answers.
+// connectPostgres opens the pool and sees that the database answers, unless that is done.
 func (s *session) connectPostgres(ctx context.Context) error {
+	if s.pool != nil {
+		return nil
+	}
 	pool, _, err := offsets.NewPool(ctx, s.cfg.Postgres.URL.Reveal(), 0)
 	if err != nil {
 		return s.postgresError(err)
@@ -174,12 +178,16 @@ func (s *session) postgresError(err error) error {
 	return &environmentError{"PostgreSQL: " + s.cfg.Scrub(cause) + ": " + fix}
 }
 
-// connectKafka sees that a broker answers and that the topics exist.
+// connectKafka sees that a broker answers, which topics match patterns, and that the topics exist, unless that is done.
 func (s *session) connectKafka(ctx context.Context) error {
+	if s.client != nil {
+		return nil
+	}
 	client, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(s.consumer.Brokers...), kgo.ClientID("oncesink"), kgo.RetryTimeout(connectTimeout),
 		// A handshake goes by these two, not by the request's context.
 		kgo.DialTimeout(connectTimeout), kgo.RequestTimeoutOverhead(connectTimeout),
+		kgo.MetadataMinAge(min(s.topicRefresh(), 5*time.Second)),
 	}, s.consumer.ClientOptions...)...)
 	if err != nil {
 		return &environmentError{"Kafka: " + s.cfg.Scrub(err.Error()) + ": " + wiring.KafkaSection}
@@ -187,6 +195,9 @@ func (s *session) connectKafka(ctx context.Context) error {
 	s.client, s.admin = client, kadm.NewClient(client)
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
+	if err := s.expand(ctx); err != nil {
+		return err
+	}
 	topics := make([]string, 0, len(s.consumer.Topics))
 	for t := range s.consumer.Topics {
 		topics = append(topics, t)
@@ -256,6 +267,9 @@ func timedOut(err error) bool {
 
 // open reads the catalog and returns sink and ledger.
 func (s *session) open(ctx context.Context) (*engine.Sink, *offsets.Ledger, error) {
+	if err := s.unmade(); err != nil {
+		return nil, nil, err
+	}
 	sk, err := engine.Open(ctx, s.pool, nil, s.sinkCfg)
 	if err != nil {
 		return nil, nil, s.scrub(err)

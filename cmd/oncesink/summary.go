@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -84,6 +86,34 @@ func (s *session) summarize(ledger *offsets.Ledger, stats sink.Stats, took time.
 		}
 	}
 	return r
+}
+
+// after is what was done in two lives, of which before, if it is not nil, is the earlier.
+func (r *summary) after(before *summary) *summary {
+	if before == nil {
+		return r
+	}
+	out := *r
+	out.Records, out.Rows, out.Deleted, out.DeadLetters = r.Records+before.Records, r.Rows+before.Rows, r.Deleted+before.Deleted, r.DeadLetters+before.DeadLetters
+	out.Seconds = math.Round((r.Seconds+before.Seconds)*1000) / 1000
+	out.Refused = slices.Clone(before.Refused)
+	for _, x := range r.Refused {
+		same := func(y refusedReport) bool { y.Count = x.Count; return y == x }
+		if i := slices.IndexFunc(out.Refused, same); i >= 0 {
+			out.Refused[i].Count += x.Count
+		} else {
+			out.Refused = append(out.Refused, x)
+		}
+	}
+	out.Tables = slices.Clone(before.Tables)
+	for _, x := range r.Tables {
+		if i := slices.IndexFunc(out.Tables, func(y tableSummary) bool { return y.Table == x.Table }); i >= 0 {
+			out.Tables[i].Rows, out.Tables[i].Deleted = out.Tables[i].Rows+x.Rows, out.Tables[i].Deleted+x.Deleted
+		} else {
+			out.Tables = append(out.Tables, x)
+		}
+	}
+	return &out
 }
 
 // maxTold bounds how many positions, and kinds of dead letters, a summary for a person names.

@@ -194,6 +194,19 @@ func (r *Relation) readIndexes(ctx context.Context, tx pgx.Tx) error {
 	return err
 }
 
+// ReadPrimaryKey reads the columns of the primary key, in its order; none without one.
+func (r *Relation) ReadPrimaryKey(ctx context.Context, tx pgx.Tx) ([]string, error) {
+	rows, err := tx.Query(ctx, `
+		select a.attname::text
+		  from pg_index i, unnest(i.indkey::int2[]) with ordinality as k(attnum, n), pg_attribute a
+		 where i.indrelid = $1 and i.indisprimary and k.n <= i.indnkeyatts and a.attrelid = i.indrelid and a.attnum = k.attnum
+		 order by k.n`, r.OID)
+	if err != nil {
+		return nil, fmt.Errorf("read the primary key of %s: %w", r.Qualified(), err)
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}
+
 func (r *Relation) readRights(ctx context.Context, tx pgx.Tx) error {
 	return tx.QueryRow(ctx, `
 		select array(select conname::text from pg_constraint where conrelid = $1 and contype = 'x' order by 1),

@@ -102,6 +102,15 @@ func (c *Config) matches(topic string) bool {
 	})
 }
 
+// Reads reports whether the configuration reads a topic, if there is one of the name.
+func (c *Config) Reads(topic string) bool {
+	if slices.Contains(c.topics(), topic) {
+		return true
+	}
+	x, err := c.Expand([]string{topic})
+	return err == nil && slices.Contains(x.topics(), topic)
+}
+
 type expansion struct {
 	from   *Config
 	topics []string

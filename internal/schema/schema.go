@@ -156,21 +156,32 @@ func createTable(ctx context.Context, tx pgx.Tx, tc sink.TableConfig) (r *catalo
 
 // Exists reports whether there is a table of an entry's name.
 func Exists(ctx context.Context, conn *pgx.Conn, cfg sink.Config, entry string) (bool, error) {
+	_, there, err := PrimaryKey(ctx, conn, cfg, entry)
+	return there, err
+}
+
+// PrimaryKey lists the columns of the primary key that the table of an entry's name has, none without one; there is false if there is no
+// such table.
+func PrimaryKey(ctx context.Context, conn *pgx.Conn, cfg sink.Config, entry string) (key []string, there bool, err error) {
 	cfg = mapping.WithDefaults(cfg)
 	schema, name, err := pgname.Split(entry)
 	if err != nil {
-		return false, &sink.ConfigError{Problem: err.Error()}
+		return nil, false, &sink.ConfigError{Problem: err.Error()}
 	}
 	tx, err := conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: mapping.SettingsOf(&cfg).Begin()})
 	if err != nil {
-		return false, err
+		return nil, false, err
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	_, err = catalog.Read(ctx, tx, schema, name)
+	r, err := catalog.Read(ctx, tx, schema, name)
 	if errors.Is(err, catalog.ErrNoTable) {
-		return false, nil
+		return nil, false, nil
 	}
-	return err == nil, err
+	if err != nil {
+		return nil, false, err
+	}
+	key, err = r.ReadPrimaryKey(ctx, tx)
+	return key, true, err
 }
 
 // InitSQL returns the script that does what Init does, for a DBA, with the grants
