@@ -34,8 +34,8 @@ It says beforehand what it makes, and what it alters in a table of yours, and do
 all where a table can't be written as the configuration says: a view, a key without a
 unique index. --dry-run says it and does nothing.
 
---print connects to nothing, but to what has the schema for create: auto, and prints the SQL
-for a DBA; with --role it grants what
+--print connects to nothing, but to what has the schema for create: auto, and to both ends
+where a table has a pattern of topics, and prints the SQL for a DBA; with --role it grants what
 oncesink run needs, which is no right to create anything, and names these grants at its
 head. The script may be run again at any time, and brings a database of an older version up
 to date.
@@ -132,7 +132,7 @@ Processes that run with another one stop.`,
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().BoolVar(&script, "print", false, "print the SQL and connect to nothing")
+	cmd.Flags().BoolVar(&script, "print", false, "print the SQL, and change nothing")
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "say what would be done, and do nothing")
 	cmd.Flags().StringVar(&role, "role", "", "with --print: grant this role what oncesink run needs")
 	cmd.Flags().BoolVar(&accept, "accept-mapping", false, "make this configuration's mapping the group's")

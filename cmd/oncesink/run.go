@@ -26,6 +26,8 @@ running transactions, leave the group and end with 0, within limits.stop_timeout
 
 At the start, a broker or database that can't be reached, a missing table or topic ends
 it with 2. Later on it waits for them, as long as it takes, and goes on from the ledger.
+Where a table has a pattern of topics, new ones are read once their table is there; until
+then they are left out, with an error in the log, and hold up nothing.
 
 With --until-end it stops where the topics ended when it started, for schedulers; a
 partition that halted makes it end with 1 when the others are done, and records that became

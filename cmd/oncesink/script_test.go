@@ -238,7 +238,8 @@ func createTopic(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 }
 
-// produce: produce TOPIC PARTITION FILE [TIME], a record for each line: its value, or KEY and VALUE, or KEY alone.
+// produce: produce TOPIC PARTITION FILE [TIME], a record for each line: its value, or KEY and VALUE with a tab between them (or a space, if the
+// key is no object), or KEY alone.
 func produce(ts *testscript.TestScript, _ bool, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
@@ -252,10 +253,13 @@ func produce(ts *testscript.TestScript, _ bool, args []string) {
 	for line := range strings.Lines(ts.ReadFile(args[2])) {
 		r := &kgo.Record{Topic: args[0], Partition: int32(number(ts, args[1])), Timestamp: at}
 		line = strings.TrimSpace(line)
-		if !strings.HasPrefix(line, "{") {
-			var key string
-			key, line, _ = strings.Cut(line, " ")
-			r.Key = []byte(key)
+		key, value, apart := strings.Cut(line, "\t")
+		if !apart && !strings.HasPrefix(line, "{") {
+			key, value, apart = strings.Cut(line, " ")
+			apart = true
+		}
+		if apart {
+			r.Key, line = []byte(key), value
 		}
 		if line != "" {
 			r.Value = []byte(line)
