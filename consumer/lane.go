@@ -56,7 +56,7 @@ type lane struct {
 	decodeAt time.Time    // of the first of them
 	part     *decode.Part // decoded, waiting for a writer
 
-	wait *schemaWait // for a schema that the records being decoded need; nil: they need none
+	wait *decodeWait // for a schema, or a column, that the records being decoded need; nil: they need none
 
 	inFlight bool               // a writer has taken a part, or dead letters are tried again
 	wanted   bool               // whoever tries dead letters again is next
@@ -243,7 +243,7 @@ type view struct {
 	next     int64
 	cause    error
 	sight    sight
-	wait     *schemaWait
+	wait     *decodeWait
 }
 
 func (l *lane) view() view {

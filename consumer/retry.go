@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/oncesink/oncesink/internal/decode"
@@ -154,9 +155,15 @@ func (m *member) letters(ctx context.Context, r engine.Requests) (*decode.Part, 
 		n, err := m.sink.Add(part, records...)
 		records = records[n:]
 		var missing *decode.MissingSchema
+		var fields *decode.NewFields
 		switch {
 		case err == nil:
 			return part, nil
+		case errors.As(err, &fields):
+			if err := m.sink.Settle(ctx, fields); err != nil {
+				return nil, fmt.Errorf("%w: %w", fields, err)
+			}
+			continue
 		case !errors.As(err, &missing) || m.schemas == nil:
 			return nil, err
 		}

@@ -14,7 +14,7 @@ import (
 
 // Records of some formats can't be read without a schema that they only refer to. A lane that meets such a reference
 // has what came before it written, keeps what comes after it, and asks for the schema, in its own goroutine and without
-// a lock, until it is there or the lane leaves its state. Nobody else waits.
+// a lock, until it is there or the lane leaves its state. Nobody else waits. So it is with fields for which there is no column yet.
 
 const (
 	// askSchemaTimeout bounds one question.
@@ -23,32 +23,32 @@ const (
 	letGoFor = 5 * time.Second
 )
 
-// schemaWait is a lane's wait for a schema.
-type schemaWait struct {
-	of     decode.SchemaOf
-	err    error // of the last question; nil: it is not answered yet
+// decodeWait is a lane's wait for what its next records can't be decoded without: a schema, or a column.
+type decodeWait struct {
+	what   string
+	err    error // of the last attempt; nil: there is no answer yet
 	cancel context.CancelFunc
 }
 
-func (w *schemaWait) Error() string {
+func (w *decodeWait) Error() string {
 	if w.err == nil {
-		return fmt.Sprintf("waiting for %v", w.of)
+		return "waiting for " + w.what
 	}
-	return fmt.Sprintf("waiting for %v: %v", w.of, w.err)
+	return fmt.Sprintf("waiting for %s: %v", w.what, w.err)
 }
 
-func (w *schemaWait) Unwrap() error { return w.err }
+func (w *decodeWait) Unwrap() error { return w.err }
 
 // await begins a wait, unless the lane has left the state in which the records were polled: ctx is nil then. Otherwise ctx ends
 // when the lane leaves it, and the caller calls ended.
-func (l *lane) await(ctx context.Context, turns int, of decode.SchemaOf) context.Context {
+func (l *lane) await(ctx context.Context, turns int, what string) context.Context {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.turns != turns {
 		return nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	l.wait = &schemaWait{of: of, cancel: cancel}
+	l.wait = &decodeWait{what: what, cancel: cancel}
 	return ctx
 }
 
@@ -62,7 +62,7 @@ func (l *lane) refused(turns int, err error, suspend func(*lane)) (news bool) {
 	}
 	news = l.wait.err == nil || l.wait.err.Error() != err.Error()
 	// A view has the wait that was: nobody writes to it.
-	l.wait = &schemaWait{l.wait.of, err, l.wait.cancel}
+	l.wait = &decodeWait{l.wait.what, err, l.wait.cancel}
 	if !l.throttle {
 		l.throttle = true
 		suspend(l)
@@ -97,8 +97,8 @@ func (l *lane) drain(turns int) bool {
 	return l.turns == turns
 }
 
-// learn has the sink learn the schema for want of which records could not be decoded. It reports false if the records are
-// to be dropped: the lane has left its state, or halts, because no schema could help or a person has to look.
+// learn does something about what records could not be decoded for: it has the sink learn a schema, or waits for a column. It reports false if
+// the records are to be dropped: the lane has left its state, or halts, because no schema could help or a person has to look.
 func (m *member) learn(l *lane, turns int, err error) bool {
 	halt := func(err error) bool {
 		if l.drain(turns) {
@@ -107,13 +107,16 @@ func (m *member) learn(l *lane, turns int, err error) bool {
 		return false
 	}
 	var missing *decode.MissingSchema
+	var fields *decode.NewFields
 	switch {
+	case errors.As(err, &fields):
+		return m.settleFields(l, turns, fields)
 	case !errors.As(err, &missing):
 		return halt(err)
 	case m.schemas == nil:
 		return halt(fmt.Errorf("the records can't be read without %v, and there is no schema registry to ask for it", missing.SchemaOf))
 	}
-	ctx := l.await(m.work, turns, missing.SchemaOf)
+	ctx := l.await(m.work, turns, missing.SchemaOf.String())
 	if ctx == nil {
 		return false
 	}
@@ -164,12 +167,9 @@ func (m *member) noteWait(ctx context.Context, l *lane) {
 	}
 }
 
-// letGo makes lanes that wait for a schema drop what they hold, if that takes half of the buffer, which the other lanes
+// letGo makes lanes that wait for a schema, or for a column, drop what they hold, if that takes half of the buffer, which the other lanes
 // need. After a rest they are claimed again, and what they dropped is read again.
 func (m *member) letGo() {
-	if m.schemas == nil {
-		return
-	}
 	var waiting []*lane
 	var held int64
 	for _, l := range m.all() {
@@ -180,6 +180,6 @@ func (m *member) letGo() {
 	if held <= m.cfg.BufferBytes/2 {
 		return
 	}
-	m.log.Warn("dropping what waits for a schema, to read it again later: the buffer is full", "partitions", listed(waiting), "bytes", held)
+	m.log.Warn("dropping what waits for a schema or a column, to read it again later: the buffer is full", "partitions", listed(waiting), "bytes", held)
 	m.loseUntil(time.Now().Add(letGoFor), waiting...)
 }

@@ -18,7 +18,7 @@ const (
 	Claiming State = "claiming"
 	// Waiting for what is asked for again and again; Err says for what. A claim was refused or came to nothing: another session holds
 	// the row, the group has not confirmed the membership, a server does not answer. Or records can't be read without a schema that is
-	// not there yet.
+	// not there yet, or have fields for which their table waits for a column.
 	Waiting State = "waiting"
 	// Running: records are read and written.
 	Running State = "running"

@@ -218,11 +218,30 @@ type TableConfig struct {
 	ParentKey    map[string]string
 	// Accept lists codes of findings that are all right, alone or as "code:object".
 	Accept []string
-	// IgnoreFields are names of fields of the row that are to have no column.
+	// NewFields says what is done about fields of the row that no column takes. Defaults to IgnoreNewFields.
+	NewFields NewFields `json:",omitempty"`
+	// IgnoreFields are names of fields of the row that are to have no column, and are none that are new.
 	IgnoreFields []string `json:",omitempty"`
 	// Create is the statement that `oncesink init` runs if the table is missing, or [CreateAuto].
 	Create string
 }
+
+// NewFields says what is done about a field of the row that no column takes: of the schema that a record was written with, or of a record that
+// has none.
+type NewFields string
+
+// What is done about new fields.
+const (
+	// IgnoreNewFields goes on without them.
+	IgnoreNewFields NewFields = "ignore"
+	// WarnOfNewFields says so, once for each field.
+	WarnOfNewFields NewFields = "warn"
+	// HoldNewFields has the partition wait, before the first record that has one, until there is a column for it, or somebody has said
+	// that there is to be none.
+	HoldNewFields NewFields = "hold"
+	// AddNewFields adds a column of the type that the schema says. Where that can't be done the partition waits.
+	AddNewFields NewFields = "add"
+)
 
 // CreateAuto has `oncesink init` make the statement by the newest schema of the table's topics, as `oncesink schema` prints it.
 const CreateAuto = "auto"

@@ -113,7 +113,7 @@ func (p *process) part(t target, again int) (*decode.Part, error) {
 		return nil, nil
 	}
 	part := &decode.Part{Claim: claim}
-	_, err := p.sink.Add(part, records[lo:hi]...)
+	_, err := p.sink.AddBlindly(part, records[lo:hi]...)
 	return part, err
 }
 

@@ -22,6 +22,7 @@ type statusReport struct {
 	Partitions  []partitionStatus `json:"partitions"`
 	DeadLetters map[string]int64  `json:"dead_letters"`    // by topic, status new or retry
 	Letters     []openLetters     `json:"dead_letters_by"` // the same by what was in the way, the most frequent first
+	NewFields   []newFieldReport  `json:"new_fields"`      // that no column takes, of tables that do not ignore that
 	History     []historyReport   `json:"incomplete_history"`
 	// KafkaError says why lags are unknown.
 	KafkaError string `json:"kafka_error,omitempty"`
@@ -91,7 +92,7 @@ func newStatusCommand() *cobra.Command {
 		Long: `Shows the ledger: for each partition the position (the offset of the next record to
 apply), the lag in records and in seconds, who owns it, and whether it is paused, halted,
 stuck at something that its owner keeps trying, or its owner has stopped; then dead letters
-by what was in the way. The lag in seconds is the age of the next record to apply, which is
+by what was in the way, and fields for which tables have no column (new_fields). The lag in seconds is the age of the next record to apply, which is
 looked at: unknown where that takes too long. Both are 0 where there is none, whatever lies
 behind the position of aborted transactions or compacted records. Records behind a
 transaction that is open, which nobody may read yet, are counted apart: it may hang.
@@ -161,7 +162,13 @@ func (s *session) status(ctx context.Context) (*statusReport, error) {
 	}
 	s.lookAhead(ctx, r.Partitions)
 	r.State = worst(r.Partitions)
-	return r, s.scrub(s.conn(ctx, func(c *pgx.Conn) error { return r.countLetters(ctx, c) }))
+	return r, s.scrub(s.conn(ctx, func(c *pgx.Conn) error {
+		if err := r.countLetters(ctx, c); err != nil {
+			return err
+		}
+		r.NewFields, err = s.newFields(ctx, c)
+		return err
+	}))
 }
 
 // worst is the worst state of the partitions.

@@ -27,6 +27,9 @@ func (r *statusReport) print(w io.Writer) {
 		printWrapped(w, "", n)
 	}
 	r.printLetters(w)
+	for i := range r.NewFields {
+		printWrapped(w, "", r.NewFields[i].String())
+	}
 	for _, h := range r.History {
 		printWrapped(w, "", fmt.Sprintf("%s lacks the events of %s/%d before offset %d", h.Table, h.Topic, h.Partition, h.Since))
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -33,8 +34,11 @@ type format struct{ Options }
 func New(o Options) event.Format { return format{o} }
 
 // Plan compiles paths.
-func (f format) Plan(paths []string) (event.Plan, error) {
-	p := &plan{Options: f.Options}
+func (f format) Plan(paths []string) (event.Plan, error) { return f.PlanWatched(paths, nil) }
+
+// PlanWatched compiles paths, of which one may ask for what a judge has said of the schema.
+func (f format) PlanWatched(paths []string, judge func(*event.Shape) int64) (event.Plan, error) {
+	p := &plan{Options: f.Options, judge: judge, judged: slices.Index(paths, event.NewFields)}
 	var err error
 	if p.tree, p.named, err = grow(paths); err != nil {
 		return nil, err
@@ -57,8 +61,10 @@ type plan struct {
 	Options
 	tree   *tree
 	named  []int
-	always *program    // of all records, if not nil
-	bare   schemaid.ID // of all records, if it is one
+	judge  func(*event.Shape) int64 // of schemas; nil if nobody asks
+	judged int                      // the path that asks
+	always *program                 // of all records, if not nil
+	bare   schemaid.ID              // of all records, if it is one
 	learn  sync.Mutex
 	known  atomic.Pointer[map[schemaid.ID]*program] // never written to
 }
@@ -68,7 +74,11 @@ func (p *plan) compile(s *event.Schema) (*program, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &program{t, placer{}.place(t, p.tree), p.named}, nil
+	g := &program{typ: t, root: placer{}.place(t, p.tree), named: p.named}
+	if p.judge != nil {
+		g.verdict = p.judge(shaper{}.shape(t))
+	}
+	return g, nil
 }
 
 func (p *plan) Learn(ref event.SchemaRef, schema event.Schema) error {
@@ -107,6 +117,9 @@ func (p *plan) Read(doc []byte, headers event.Headers, values []event.Value, are
 	}
 	r := reader{doc: payload, values: values, arena: arena, placeholder: p.Placeholder, budget: freeBudget + len(payload), began: len(*arena)}
 	if r.all(g) {
+		if p.judge != nil {
+			values[p.judged] = event.Value{Kind: event.Int, N: g.verdict}
+		}
 		return nil
 	}
 	if g != p.always {

@@ -17,8 +17,11 @@ type tree struct {
 func grow(paths []string) (root *tree, named []int, err error) {
 	root = &tree{}
 	for i, path := range paths {
-		if path == event.SchemaName {
+		switch path {
+		case event.SchemaName:
 			named = append(named, i)
+			continue
+		case event.NewFields:
 			continue
 		}
 		var names []string
@@ -113,4 +116,6 @@ type program struct {
 	root *place // nil if no path leads anywhere
 	// named are the paths that want the name of the schema.
 	named []int
+	// verdict is the judge's of the schema.
+	verdict int64
 }

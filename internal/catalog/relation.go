@@ -19,6 +19,7 @@ import (
 type Relation struct {
 	OID          uint32
 	Schema, Name string
+	Owner        string
 	Kind         string // pg_class.relkind
 	Persistence  string // the least durable of the table and its partitions: p, u or t
 	ForeignLeaf  bool   // one of its partitions is a foreign table
@@ -78,11 +79,11 @@ func Read(ctx context.Context, tx pgx.Tx, schema, name string) (*Relation, error
 		                   left join pg_attribute a on a.attrelid = c.oid and a.attnum = k.attnum
 		                  where p.partrelid = c.oid), '{}'),
 		       coalesce((select string_agg(h.inhrelid::regclass::text, ', ' order by 1) from pg_inherits h where h.inhparent = c.oid and c.relkind = 'r'), ''),
-		       c.relrowsecurity, row_security_active(c.oid), c.relhasrules, has_schema_privilege(n.oid, 'USAGE')
+		       c.relrowsecurity, row_security_active(c.oid), c.relhasrules, has_schema_privilege(n.oid, 'USAGE'), pg_get_userbyid(c.relowner)
 		  from pg_class c join pg_namespace n on n.oid = c.relnamespace
 		 where c.relname = $2 and c.relkind in ('r', 'p', 'v', 'm', 'f')
 		   and (n.nspname = $1 or $1 = '' and pg_table_is_visible(c.oid))`, schema, name).
-		Scan(&r.OID, &r.Schema, &r.Name, &r.Kind, &r.Persistence, &r.ForeignLeaf, &r.PartitionKey, &r.Heirs, &r.RowSecurity, &r.RowsFiltered, &r.Rules, &r.SchemaUsable)
+		Scan(&r.OID, &r.Schema, &r.Name, &r.Kind, &r.Persistence, &r.ForeignLeaf, &r.PartitionKey, &r.Heirs, &r.RowSecurity, &r.RowsFiltered, &r.Rules, &r.SchemaUsable, &r.Owner)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, ErrNoTable
 	}

@@ -230,8 +230,11 @@ type Table struct {
 	// Accept lists findings of check that are all right: a code such as volatile-default, or
 	// code:column. Defaults to none.
 	Accept []string `yaml:"accept,omitempty"`
-	// IgnoreFields are names of fields of the row, or of the element of children, that are to have no column: create: auto makes none for them.
-	// Defaults to none.
+	// NewFields is what is done about a field of the row that no column takes: ignore; warn (once for each field); hold (the partition
+	// waits for a column); add (adds one, of the type that the schema says). Defaults to ignore.
+	NewFields string `yaml:"new_fields,omitempty" jsonschema:"enum=ignore,enum=warn,enum=hold,enum=add"`
+	// IgnoreFields are names of fields of the row, or of the element of children, that are to have no column: they are not new, and create: auto
+	// makes none for them. Defaults to none.
 	IgnoreFields []string `yaml:"ignore_fields,omitempty"`
 	// Create is the statement by which init creates the table if it is missing, or auto: the one that oncesink schema
 	// prints, by the newest schema of its topics. Defaults to none: the table has to be there.

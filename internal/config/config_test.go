@@ -86,7 +86,7 @@ func TestEverything(t *testing.T) {
 		Tables: []sink.TableConfig{
 			{
 				Name: "shop.orders", Topics: []string{"orders"}, Strategy: sink.Upsert, Key: []string{"order_id"}, Version: "updated_at",
-				Guard: sink.GuardEngine, RecordKey: map[string]string{"order_id": "$key"}, Tombstones: sink.DeleteRows, Accept: []string{"volatile-default:created_at"}, IgnoreFields: []string{"internal_note"},
+				Guard: sink.GuardEngine, RecordKey: map[string]string{"order_id": "$key"}, Tombstones: sink.DeleteRows, Accept: []string{"volatile-default:created_at"}, IgnoreFields: []string{"internal_note"}, NewFields: sink.HoldNewFields,
 				Columns: map[string]sink.ColumnConfig{
 					"customer_id": {From: "customer.id"}, "placed_at": {From: "$timestamp"}, "trace": {From: "$header.trace-id"},
 					"raw": {From: "$value"}, "ordered_on": {From: "ordered_at", Zone: "Europe/Berlin"}, "signature": {Encoding: "base64"},

@@ -91,7 +91,7 @@ func (t *Table) toSink() sink.TableConfig {
 	out := sink.TableConfig{
 		Name: t.Name, Topics: t.Sources(), Strategy: sink.Strategy(t.Strategy), Key: t.Key, Version: t.Version,
 		Guard: sink.Guard(t.Guard), RecordKey: t.RecordKey, Tombstones: sink.Tombstones(t.Tombstones), Create: t.Create,
-		Accept: t.Accept, IgnoreFields: t.IgnoreFields,
+		Accept: t.Accept, IgnoreFields: t.IgnoreFields, NewFields: sink.NewFields(t.NewFields),
 		Parent: t.Parent, Each: t.Each, ParentKey: t.ParentKey,
 	}
 	out.When, out.DeleteWhen = conditions(t.When), conditions(t.DeleteWhen)

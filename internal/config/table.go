@@ -41,8 +41,8 @@ func (v *validator) written(path string) string {
 
 // table checks how an entry is written.
 func (v *validator) table(path string, t *Table) {
-	for _, key := range []string{"strategy", "guard", "tombstones"} {
-		v.notEmpty(path+"."+key, map[string]string{"strategy": t.Strategy, "guard": t.Guard, "tombstones": t.Tombstones}[key])
+	for _, key := range []string{"strategy", "guard", "tombstones", "new_fields"} {
+		v.notEmpty(path+"."+key, map[string]string{"strategy": t.Strategy, "guard": t.Guard, "tombstones": t.Tombstones, "new_fields": t.NewFields}[key])
 	}
 	if t.Topic != "" && len(t.Topics) > 0 {
 		v.keyProblem(path+".topics", "is given beside topic: use one of them")

@@ -21,7 +21,15 @@ type JSON struct {
 }
 
 // Plan compiles paths, as [fields.JSON] does.
-func (f JSON) Plan(paths []string) (event.Plan, error) {
+func (f JSON) Plan(paths []string) (event.Plan, error) { return f.PlanWatched(paths, nil) }
+
+// PlanWatched compiles paths, of which one may ask for what a judge has said of the schema; of a document without one it is the document.
+func (f JSON) PlanWatched(paths []string, judge func(*event.Shape) int64) (event.Plan, error) {
+	judged := slices.Index(paths, event.NewFields)
+	if judged >= 0 {
+		paths = slices.Clone(paths)
+		paths[judged] = event.SchemaName // which no document has
+	}
 	set, err := fields.JSON{}.Plan(paths)
 	if err != nil {
 		return nil, err
@@ -30,7 +38,7 @@ func (f JSON) Plan(paths []string) (event.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &plan{paths: slices.Clone(paths), names: make([][]string, len(paths)), set: set, outer: outer, placeholder: f.Placeholder}
+	p := &plan{paths: slices.Clone(paths), names: make([][]string, len(paths)), set: set, outer: outer, placeholder: f.Placeholder, judge: judge, judged: judged}
 	for i, path := range paths {
 		if path != "" {
 			p.names[i], _ = fields.Split(path) // the set has split it, too
@@ -48,6 +56,8 @@ type plan struct {
 	names       [][]string // of the paths
 	set, outer  event.Plan // of the paths; of the envelope
 	placeholder *Placeholder
+	judge       func(*event.Shape) int64 // of schemas; nil if nobody asks
+	judged      int                      // the path that asks
 	// schemas are those of the last records, the newest last. What it points to never changes.
 	schemas atomic.Pointer[[]*compiled]
 }
@@ -56,6 +66,8 @@ type plan struct {
 type compiled struct {
 	text []byte
 	at   []*schema
+	// verdict is the judge's of the schema.
+	verdict int64
 }
 
 // How many schemas a plan keeps, and how long they are: nearly always there is one to a topic, or one to a table.
@@ -85,13 +97,22 @@ func (p *plan) Read(doc []byte, headers event.Headers, values []event.Value, are
 			if err := p.set.Read(payload, headers, values, arena); err != nil {
 				return err
 			}
-			return p.finish(c, values, arena)
+			if err := p.finish(c, values, arena); err != nil {
+				return err
+			}
+			if p.judge != nil && c.text == nil { // it says that there is none
+				values[p.judged] = fields.Document(payload)
+			}
+			return nil
 		}
 	}
 	if err := p.set.Read(doc, headers, values, arena); err != nil {
 		return err
 	}
 	p.withheld(values)
+	if p.judge != nil {
+		values[p.judged] = fields.Document(doc)
+	}
 	return nil
 }
 
@@ -231,9 +252,14 @@ func find(list []*compiled, text []byte) *compiled {
 }
 
 func (p *plan) compile(text []byte, s *schema) *compiled {
-	c := &compiled{text, make([]*schema, len(p.names))}
+	c := &compiled{text: text, at: make([]*schema, len(p.names))}
 	if s == nil {
 		return c
+	}
+	if p.judge != nil {
+		var w Written
+		_ = json.Unmarshal(text, &w) // as it was parsed
+		c.verdict = p.judge(w.Shape())
 	}
 	for i, names := range p.names {
 		if at := s.at(names); !at.same() {
@@ -262,6 +288,9 @@ func (p *plan) finish(c *compiled, values []event.Value, arena *[]byte) error {
 			}
 			return &event.Refusal{Code: r.Code, Message: where + ": " + r.Message, Plain: r.Plain}
 		}
+	}
+	if p.judge != nil {
+		values[p.judged] = event.Value{Kind: event.Int, N: c.verdict}
 	}
 	return nil
 }

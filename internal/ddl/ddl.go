@@ -150,7 +150,7 @@ func (t *Table) columns(tc *sink.TableConfig) {
 			continue
 		}
 		configured[name] = from
-		if first := firstName(&from); first != "" {
+		if first := FirstName(&from); first != "" {
 			byField[first] = append(byField[first], name)
 		} else {
 			others = append(others, name)
@@ -224,8 +224,8 @@ func Sources(tc *sink.TableConfig) map[string]source.Source {
 	return out
 }
 
-// firstName is the field of the row that a source leads to, or through; "" if it leads elsewhere.
-func firstName(from *source.Source) string {
+// FirstName is the field of the row that a source leads to, or through; "" if it leads elsewhere.
+func FirstName(from *source.Source) string {
 	if from.Meta != source.Field {
 		return ""
 	}

@@ -16,10 +16,10 @@ func (p *Part) Append(q *Part) error {
 	if len(p.Records) == 0 {
 		by = q.DecodedBy
 	}
-	if err := by.Redecode(q); err != nil {
+	if err := by.redecode(q, by != q.DecodedBy); err != nil {
 		return err
 	}
-	p.DecodedBy = by
+	p.DecodedBy, p.blind = by, p.blind || q.blind
 	records, cells, text, rows, keyText := len(p.Records), len(p.Cells), len(p.Text), len(p.Rows), len(p.KeyText)
 	p.Records = append(room(p.Records, len(q.Records)), q.Records...)
 	p.Cells = append(room(p.Cells, len(q.Cells)), q.Cells...)

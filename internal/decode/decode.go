@@ -4,6 +4,7 @@ package decode
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 
 	"github.com/oncesink/oncesink/internal/event"
@@ -15,21 +16,18 @@ import (
 )
 
 // Add appends records, in offset order, and decodes them. Records below p.To are dropped.
-// It returns how many it took: all, or those before the first one that can't be read yet, with a *[MissingSchema], or that
-// nobody can read, with a *[SchemaError].
+// It returns how many it took: all, or those before the first one that can't be read yet, with a *[MissingSchema], that has fields which something
+// is to be done about first, with a *[NewFields], or that nobody can read, with a *[SchemaError].
 func (dp *Plan) Add(p *Part, records ...sink.Record) (n int, err error) {
 	var (
 		d     *decoder
 		sc    *scratch
 		topic string
 	)
-	if p.DecodedBy == nil {
+	if len(p.Records) == 0 {
 		p.DecodedBy = dp
-	}
-	if p.undecoded {
-		if err = p.DecodedBy.Redecode(p); err != nil {
-			return 0, err
-		}
+	} else if err = dp.Redecode(p); err != nil {
+		return 0, err
 	}
 	bytes := 0
 	for i := range records {
@@ -50,6 +48,7 @@ func (dp *Plan) Add(p *Part, records ...sink.Record) (n int, err error) {
 		p.Records = append(p.Records, *rec)
 		if d != nil && !rec.Control {
 			if err = d.decode(p, sc); err != nil {
+				err = p.DecodedBy.lacks(err)
 				last := len(p.Records) - 1
 				p.Records[last] = sink.Record{}
 				p.Records = p.Records[:last]
@@ -66,12 +65,15 @@ func (dp *Plan) Add(p *Part, records ...sink.Record) (n int, err error) {
 
 // Redecode decodes a part's records again, if it was another mapping that decoded them. The errors are those
 // of Add; after one the part holds its records and is not decoded, until Redecode is called again.
-func (dp *Plan) Redecode(p *Part) error {
-	if !p.undecoded && (p.DecodedBy == nil || p.DecodedBy.catalog == dp.catalog) {
+func (dp *Plan) Redecode(p *Part) error { return dp.redecode(p, false) }
+
+// redecode may be blind to new fields: whoever writes the part decodes it again then.
+func (dp *Plan) redecode(p *Part, blind bool) error {
+	if !p.undecoded && (!p.blind || blind) && (p.DecodedBy == nil || p.DecodedBy.catalog == dp.catalog) {
 		p.DecodedBy = dp
 		return nil
 	}
-	again := Part{Claim: p.Claim, To: p.To, DecodedBy: dp, Records: p.Records[:0], Text: p.Text[:0], Rows: p.Rows[:0], Cells: p.Cells[:0],
+	again := Part{blind: blind, Claim: p.Claim, To: p.To, DecodedBy: dp, Records: p.Records[:0], Text: p.Text[:0], Rows: p.Rows[:0], Cells: p.Cells[:0],
 		Keys: p.Keys[:0], KeyText: p.KeyText[:0], payload: p.payload}
 	for i := range p.Records {
 		again.Records = p.Records[:i+1]
@@ -81,15 +83,27 @@ func (dp *Plan) Redecode(p *Part) error {
 			continue
 		}
 		sc := d.get()
+		sc.blind = blind
 		err := d.decode(&again, sc)
+		sc.blind = false
 		d.put(sc)
 		if err != nil {
+			err = dp.lacks(err)
 			*p = Part{Claim: p.Claim, To: p.To, DecodedBy: dp, Records: p.Records, payload: p.payload, undecoded: true}
 			return err
 		}
 	}
 	*p = again
 	return nil
+}
+
+// lacks notes of new fields which plan has no columns for them.
+func (dp *Plan) lacks(err error) error {
+	var news *NewFields
+	if errors.As(err, &news) {
+		news.By = dp
+	}
+	return err
 }
 
 // Len is how many records the part holds.
@@ -176,6 +190,12 @@ func (d *decoder) rows(p *Part, rec *sink.Record, sc *scratch) *Fault {
 	}
 	if f != nil || !wanted || op == nothing {
 		return f
+	}
+	if d.watch.at >= 0 && op == upserts && !sc.blind {
+		if news := d.news(sc, rec); news != nil {
+			sc.failed = news
+			return &Fault{}
+		}
 	}
 	for i := range d.tables {
 		t := &d.tables[i]

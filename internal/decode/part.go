@@ -28,6 +28,7 @@ type Part struct {
 	Began     extent // where the last record's began
 	payload   int    // bytes that the records' slices hold
 	undecoded bool   // Redecode was not finished: there are records alone
+	blind     bool   // records were decoded again by an older plan: what is new in them nobody has looked for
 
 	Keys    []keyCell // of each row
 	KeyText []byte

@@ -19,6 +19,7 @@ type decoder struct {
 	Limit        int    // maxRecordBytes, but for tests
 	values, keys reader // of the tables' paths into values and into record keys
 	envelope     envelope
+	watch        watch
 	tables       []tableDecoder
 	scratches    sync.Pool // of *scratch
 }
@@ -46,6 +47,7 @@ type scratch struct {
 	keyRead      bool
 	keyRefused   *pgtext.Refusal
 	failed       error // why the record can't be read by anybody, or not yet
+	blind        bool  // new fields are not looked for
 }
 
 // maxArena is how much memory an arena keeps for the next record, in bytes.
@@ -157,7 +159,13 @@ func (d *decoder) compile(m *mapping.Mapping, tables []int32, formats Formats) (
 	}
 	d.envelope.compile(&values)
 	ofValues, ofKeys := formats(d.values.topic)
-	if d.values.plan, err = ofValues.Plan(values); err != nil {
+	d.compileWatch(&values, ofValues)
+	if schemas, ok := ofValues.(event.Watching); ok && d.watch.at >= 0 {
+		d.values.plan, err = schemas.PlanWatched(values, d.judge)
+	} else {
+		d.values.plan, err = ofValues.Plan(values)
+	}
+	if err != nil {
 		return err
 	}
 	if d.keys.plan, err = ofKeys.Plan(keys); err != nil {

@@ -48,6 +48,8 @@ type Schemas struct {
 	known map[SchemaOf]event.Schema
 	// refused are those that nobody has: what refers to them can't be read.
 	refused map[SchemaOf]refused
+	// overlooked are new fields, by the table's title and their names, that nothing is done about any more.
+	overlooked map[string]map[string]bool
 }
 
 // refused is why records are refused, and until when: then it is asked again.

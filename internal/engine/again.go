@@ -121,7 +121,7 @@ var errSettled = errors.New("some of the dead letters are no longer to be tried 
 func (s *Sink) Retry(ctx context.Context, p *decode.Part, late bool) (resolved, refused int, err error) {
 	j := &job{s: s, parts: []*decode.Part{p}, retry: newBackOff(), failed: make(map[*decode.Part]error), again: &again{late: late},
 		orphans: true} // a parent was waited for when they were read
-	j.decode(s.plan())
+	j.decode(ctx, s.plan())
 	j.seal(ctx)
 	j.commit(ctx, spans{{p, 0, int32(len(p.Records))}})
 	if err = j.failed[p]; errors.Is(err, errSettled) {

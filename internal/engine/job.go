@@ -23,14 +23,15 @@ import (
 // fenced, writes the others without them. A batch that is too much for the server's
 // limits is written in halves, each a transaction.
 //
-// A part whose records need a schema by now, since a table was altered, gets a *[decode.MissingSchema].
+// A part whose records need a schema by now, since a table was altered, gets a *[decode.MissingSchema], and one whose records have new fields by
+// now a *[decode.NewFields].
 //
 // When ctx ends, the parts that are not known to be committed get its error; a
 // COMMIT that was on its way may or may not have arrived, as the ledger tells
 // whoever claims next.
 func (s *Sink) Write(ctx context.Context, parts []*decode.Part) []Outcome {
 	j := &job{s: s, parts: parts, retry: newBackOff(), failed: make(map[*decode.Part]error)}
-	j.decode(s.plan())
+	j.decode(ctx, s.plan())
 	j.seal(ctx)
 	var records spans
 	for _, p := range parts {
@@ -76,18 +77,21 @@ type job struct {
 }
 
 // decode makes the parts those of a mapping: what was decoded by another one is decoded again.
-func (j *job) decode(m *plan) {
+func (j *job) decode(ctx context.Context, m *plan) {
 	j.plan = m
 	for _, p := range j.parts {
 		if j.failed[p] != nil {
 			continue
 		}
 		err := m.decode.Redecode(p)
+		for news := (*decode.NewFields)(nil); errors.As(err, &news) && news.Table.NewFields == sink.WarnOfNewFields; err = m.decode.Redecode(p) {
+			j.s.warnOf(ctx, news)
+		}
 		var unusable *decode.SchemaError
 		if errors.As(err, &unusable) {
 			err = j.s.stop(err)
 		}
-		if err != nil { // a schema that the mapping before could do without is the caller's to find
+		if err != nil { // a schema, or a column, that the mapping before could do without is the caller's to find
 			j.failed[p] = err
 		}
 	}
@@ -101,7 +105,7 @@ func (j *job) recompile(ctx context.Context) error {
 		var config *sink.ConfigError
 		switch {
 		case err == nil:
-			j.decode(m)
+			j.decode(ctx, m)
 			j.seal(ctx)
 			return nil
 		case ctx.Err() != nil:

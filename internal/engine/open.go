@@ -44,7 +44,7 @@ func OpenWith(ctx context.Context, pool *pgxpool.Pool, ledger *offsets.Ledger, c
 		beginSQL: mapping.SettingsOf(&cfg).Begin(), slack: defaultSlack, stuckAfter: defaultStuckAfter,
 		writers: &sync.Pool{New: func() any { return new(writer) }}, warned: &warned{},
 		stats:  newStats(),
-		claims: &claims{met: map[offsets.Partition]met{}},
+		claims: &claims{met: map[offsets.Partition]met{}}, newFields: &newFields{noted: map[string]bool{}, alters: map[string]*altering{}},
 	}
 	m, err := s.compile(ctx)
 	if err != nil {

@@ -164,9 +164,13 @@ func TestFingerprint(t *testing.T) {
 	}
 	want := fingerprint(func(*sink.Config) {})
 	for name, change := range map[string]func(*sink.Config){
-		"what the default says":       func(c *sink.Config) { c.Tables[0].Columns = map[string]sink.ColumnConfig{"a": {From: "a"}} },
-		"the schema's name":           func(c *sink.Config) { c.Tables[0].Name = "public.t" },
-		"another topic":               func(c *sink.Config) { c.Tables[0].Topics = []string{"x", "o"} },
+		"what the default says": func(c *sink.Config) { c.Tables[0].Columns = map[string]sink.ColumnConfig{"a": {From: "a"}} },
+		"the schema's name":     func(c *sink.Config) { c.Tables[0].Name = "public.t" },
+		"another topic":         func(c *sink.Config) { c.Tables[0].Topics = []string{"x", "o"} },
+		"what is done about new fields": func(c *sink.Config) {
+			c.Tables[0].NewFields, c.Tables[0].IgnoreFields = sink.HoldNewFields, []string{"x"}
+		},
+		"the subject of a schema":     func(c *sink.Config) { c.Topics = map[string]sink.TopicConfig{"o": {Subject: "x"}} },
 		"the create statement":        func(c *sink.Config) { c.Tables[0].Create = "create table t ()" },
 		"timeouts":                    func(c *sink.Config) { c.LockTimeout = 1e9 },
 		"the default strategy":        func(c *sink.Config) { c.Tables[0].Strategy = sink.Upsert },

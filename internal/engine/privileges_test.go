@@ -45,6 +45,7 @@ func TestPrivileges(t *testing.T) {
 	}{
 		{"upsert", []sink.TableConfig{upsert}, 8},
 		{"upsert, beside a topic with schemas", []sink.TableConfig{upsert}, 12},
+		{"upsert, holding new fields", with(upsert, func(c *sink.TableConfig) { c.NewFields = sink.HoldNewFields }), 10},
 		{"upsert, deleting", with(upsert, func(c *sink.TableConfig) { c.RecordKey = recordKey }), 12},
 		{"upsert, ignoring", with(upsert, func(c *sink.TableConfig) { c.Tombstones = sink.IgnoreTombstones }), 8},
 		{"upsert, no guard", with(upsert, func(c *sink.TableConfig) { c.Guard = sink.GuardNone }), 8},

@@ -40,6 +40,7 @@ type Sink struct {
 	warned     *warned
 	claims     *claims
 	stats      *stats
+	newFields  *newFields
 }
 
 // claims are the fences under which partitions were written last.
@@ -98,7 +99,8 @@ func (s *Sink) Topics() []string {
 // takes any). A record that would take more than 1 GiB of memory is a fault. Bound the part by [Part.Bytes].
 //
 // It returns how many records it took. That is all, unless one needs a schema: a *[decode.MissingSchema] asks
-// for it, and a *[decode.SchemaError] says that it can't be used. Only formats with schemas have errors. It never waits.
+// for it, and a *[decode.SchemaError] says that it can't be used; or unless something is to be done first about fields that no column
+// takes: see [Sink.Settle]. It never waits.
 func (s *Sink) Add(p *decode.Part, records ...sink.Record) (n int, err error) {
 	return s.plan().decode.Add(p, records...)
 }

@@ -139,7 +139,7 @@ func SetsOf(schema, name string) string {
 // could not be inserted on its own.
 func (s *Sink) StageSet(entry string, r sink.Record) string {
 	var p decode.Part
-	if _, err := s.Add(&p, r); err != nil {
+	if _, err := s.AddBlindly(&p, r); err != nil {
 		return "" // it can't be read: it fills nothing
 	}
 	for _, row := range p.Rows {

@@ -111,12 +111,13 @@ func sameFields(a, b *Shape) bool {
 	return true
 }
 
-// NewFields is the path of what the judge of a [Watcher] has said of a value's schema, which is the N of an Int. A document without a
-// schema is what stands there instead. No field has this path.
+// NewFields is the path of what the judge of a [Watching] format has said of a value's schema: an Int. Where a value has no schema the document
+// stands there instead. No field has this path.
 const NewFields = ".new"
 
-// Watcher is a Plan that shows schemas.
-type Watcher interface {
-	// Watch sets the judge, before the first Read. It is called once, or a few times, for a schema, and concurrently.
-	Watch(judge func(*Shape) int64)
+// Watching is a Format whose values have schemas that can be looked at.
+type Watching interface {
+	Format
+	// PlanWatched is Plan with a judge, who is shown each schema once, or a few times, when it is met first, in any goroutine.
+	PlanWatched(paths []string, judge func(*Shape) int64) (Plan, error)
 }

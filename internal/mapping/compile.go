@@ -67,6 +67,10 @@ func Compile(ctx context.Context, tx pgx.Tx, cfg *sink.Config, stages map[string
 			}
 		}
 	}
+	ignored, err := readIgnored(ctx, tx, cfg, ps)
+	if err != nil {
+		return nil, err
+	}
 	titles := map[string]bool{}
 	for _, tc := range cfg.Tables {
 		t, r, err := m.OpenTable(ctx, tx, cfg, tc, stages[tc.Name], ps)
@@ -81,6 +85,9 @@ func Compile(ctx context.Context, tx pgx.Tx, cfg *sink.Config, stages map[string
 			continue
 		}
 		titles[t.Title()] = true
+		if t.Stage == nil && t.Strategy != sink.Children {
+			t.NewFields, t.Ignored = t.Config.NewFields, append(slices.Clone(t.Config.IgnoreFields), ignored[t.Title()]...)
+		}
 		m.Tables, m.relations = append(m.Tables, t), append(m.relations, r)
 	}
 	if err := ps.Join(); err != nil {
@@ -89,8 +96,8 @@ func Compile(ctx context.Context, tx pgx.Tx, cfg *sink.Config, stages map[string
 	if unread != nil { // nothing has said why
 		return nil, unread
 	}
-	for _, r := range m.relations {
-		m.Catalog += fmt.Sprintf("%+v\n", *r)
+	for i, r := range m.relations {
+		m.Catalog += fmt.Sprintf("%+v %q\n", *r, m.Tables[i].Ignored)
 	}
 	for i, t := range m.Tables {
 		t.Number = int32(i)
@@ -165,6 +172,7 @@ func (m *Mapping) OpenTable(ctx context.Context, tx pgx.Tx, all *sink.Config, cf
 		OID: r.OID, Schema: r.Schema, Name: r.Name, Strategy: cfg.Strategy, Guarded: cfg.Guard != sink.GuardNone, Version: -1,
 		Stage: stage, Strict: all.Rounding == pgtext.RoundingRefuse, IgnoreTombstones: cfg.Tombstones == sink.IgnoreTombstones, Topics: cfg.Topics, Config: cfg, Lock: pgname.LockKey(r.Qualified()),
 	}
+	t.Names, t.Owner = columnNames(r), pgname.Readable(r.Owner)
 	mapColumns(t, r, all, cfg, ps)
 	mapKey(t, r, cfg, ps)
 	mapVersion(t, r, cfg, ps)

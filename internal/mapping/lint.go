@@ -37,13 +37,14 @@ const (
 	tableOwner        = "table-owner"
 	versionResets     = "version-resets"
 	staleRows         = "stale-rows"
+	addRefused        = "add-refused"
 )
 
 // LintCodes lists the codes that findings may have.
 func LintCodes() []string {
 	return []string{volatileDefault, sequenceDefault, triggerWrites, triggerBefore, unloggedTable, cascadeOut, cascadeIn,
 		nullableVersion, keyOrder, furtherUnique, rowSecurity, tombstonesUnnamed, noGuard, foreignKeyCycle, foreignKeyWait, superuser, tableOwner,
-		versionResets, staleRows}
+		versionResets, staleRows, addRefused}
 }
 
 var (
@@ -99,7 +100,10 @@ func (m *Mapping) lintRole(t *tables.Table, role catalog.Role, owned bool, add a
 		if t == m.Tables[0] && !slices.ContainsFunc(m.Tables, accepted) {
 			add(superuser, tables.Surprises, "", "no privilege and no policy holds for it: a wrong name in the configuration writes any table, and who has its password has the server", fix, "the role %s is a superuser", role.Name)
 		}
-	case owned:
+	case t.NewFields == sink.AddNewFields && !owned:
+		add(addRefused, tables.Surprises, "", "where an event has a new field its partition waits until somebody else has added a column", fmt.Sprintf("grant %s to %s, or hold", t.Owner, pgname.Readable(role.Name)),
+			"new_fields is add, and the role %s may not alter the table", role.Name)
+	case owned && t.NewFields != sink.AddNewFields:
 		add(tableOwner, tables.Surprises, "", "it may alter and drop the table, and policies do not hold for it unless they are forced: nothing that is revoked keeps it from writing", fix, "the role %s owns the table", role.Name)
 	}
 }

@@ -60,6 +60,9 @@ func GrantOwn(cfg *sink.Config, role string) []string {
 			grants = append(grants, grant(keptPrivileges, table, role))
 		}
 	}
+	if WatchesFields(cfg) {
+		grants = append(grants, grant(metFieldsPrivileges, metFields, role))
+	}
 	return grants
 }
 
@@ -81,11 +84,16 @@ func checkKeptSchemas(ctx context.Context, tx pgx.Tx, cfg *sink.Config, ps *Prob
 	if !asksForSchemas(cfg) {
 		return nil
 	}
-	for _, table := range keptSchemas {
+	return checkEngineTables(ctx, tx, keptSchemas, keptPrivileges, ps)
+}
+
+// checkEngineTables checks that tables of the engine's are there, and may be used.
+func checkEngineTables(ctx context.Context, tx pgx.Tx, names, privileges []string, ps *Problems) error {
+	for _, table := range names {
 		var exists bool
 		var missing []string
 		err := tx.QueryRow(ctx, `select r is not null, array(select x from unnest($2::text[]) with ordinality as p(x, i) where not has_table_privilege(r, x) order by i)
-			from to_regclass($1::text) r`, table, keptPrivileges).Scan(&exists, &missing)
+			from to_regclass($1::text) r`, table, privileges).Scan(&exists, &missing)
 		switch {
 		case err != nil:
 			return fmt.Errorf("read %s: %w", table, err)

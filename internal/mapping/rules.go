@@ -195,6 +195,7 @@ func (c *checker) entry(i int) {
 	c.sameInputs()
 	c.deletions()
 	c.created()
+	c.newFields()
 }
 
 // created checks that there is a schema to make the table of.

@@ -42,14 +42,20 @@ type Format struct{ options Options }
 func New(options Options) event.Format { return Format{options} }
 
 // Plan compiles paths. They name fields as the schema does, or as JSON does where this is no other field's name.
-func (f Format) Plan(paths []string) (event.Plan, error) {
-	p := &plan{options: f.options, n: len(paths), limit: maxJSON}
+func (f Format) Plan(paths []string) (event.Plan, error) { return f.PlanWatched(paths, nil) }
+
+// PlanWatched compiles paths, of which one may ask for what a judge has said of the message.
+func (f Format) PlanWatched(paths []string, judge func(*event.Shape) int64) (event.Plan, error) {
+	p := &plan{options: f.options, n: len(paths), limit: maxJSON, judge: judge}
 	for i, path := range paths {
 		at := &p.root
 		switch path {
 		case "":
 		case event.SchemaName:
 			p.named = append(p.named, int32(i))
+			continue
+		case event.NewFields:
+			p.judged = append(p.judged, int32(i))
 			continue
 		default:
 			names, err := fields.Split(path)
@@ -84,7 +90,9 @@ type plan struct {
 	n         int
 	limit     int // maxJSON, but for tests
 	root      node
-	named     []int32     // paths that want the message's name
+	named     []int32 // paths that want the message's name
+	judge     func(*event.Shape) int64
+	judged    []int32     // paths that want what the judge says
 	own       *schema     // of all records, if not nil
 	bare      schemaid.ID // of all records, if it is one
 	scratches sync.Pool

@@ -170,6 +170,12 @@ func (p *plan) top(s *schema, md protoreflect.MessageDescriptor) (*top, error) {
 	for _, path := range p.named {
 		t.initial[path] = event.Value{Kind: event.Text, Raw: []byte(t.name)}
 	}
+	if p.judge != nil {
+		verdict := p.judge(shaper{}.message(md))
+		for _, path := range p.judged {
+			t.initial[path] = event.Value{Kind: event.Int, N: verdict}
+		}
+	}
 	if len(p.root.wants) > 0 {
 		t.whole = s.types.json(md)
 	}

@@ -233,3 +233,22 @@ func TestLostAnswer(t *testing.T) {
 	}
 	r.clean()
 }
+
+// Rule 34: a rebuild fills the columns that there are from events of before them, and waits for none, whatever the group would do.
+func TestNewFieldsInTheLog(t *testing.T) {
+	table := upserts
+	table.NewFields = sink.WarnOfNewFields
+	r := newRig(t, table, ordersTable)
+	r.history(100, 20, func(id int64) event {
+		e := r.uniform(id)
+		e["coupon"], e["more"] = "c", 1
+		return e
+	})
+	r.sync()
+	r.exec("alter table orders add coupon text")
+	r.tables[0].NewFields = sink.HoldNewFields
+	r.rebuilt(func(*rebuild.Options) {})
+	if all, filled := value[int](r, "select count(*) from orders"), value[int](r, "select count(*) from orders where coupon = 'c'"); all == 0 || filled != all {
+		t.Errorf("%d of %d rows have what their events had", filled, all)
+	}
+}

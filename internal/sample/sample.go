@@ -118,7 +118,7 @@ func (x *Sample) Add(ctx context.Context, records ...sink.Record) error {
 	}
 	p := &decode.Part{}
 	for rest := records; ; {
-		n, err := x.sink.Add(p, rest...)
+		n, err := x.sink.AddBlindly(p, rest...)
 		if err == nil {
 			break
 		}

@@ -43,6 +43,9 @@ var withheld string
 //go:embed sql/7_schemas.sql
 var schemas string
 
+//go:embed sql/8_new_fields.sql
+var newFields string
+
 // migrations create the sink's own tables. A released one never changes.
 var migrations = []string{`create table oncesink.dead_letters (
 	sink_group text collate "C" not null,
@@ -63,7 +66,7 @@ var migrations = []string{`create table oncesink.dead_letters (
 	status text not null default 'new',
 	recorded_at timestamptz not null default now(),
 	primary key (sink_group, topic_id, partition, "offset")
-);`, textOf, stampFunction, deadLetters, comments, withheld, schemas}
+);`, textOf, stampFunction, deadLetters, comments, withheld, schemas, newFields}
 
 // Init creates what the sink needs beside the ledger, which must be there: the dead-letter table,
 // missing target tables that have a Create statement, the engine columns of

@@ -73,6 +73,13 @@ type Table struct {
 	// Soft are columns that say that a row is deleted. With any of them events that delete it set these, and the row stays.
 	Soft            []Soft
 	IgnoreTruncates bool
+	// NewFields says what is done about fields that no column takes, but for those that are Ignored. A stage has none.
+	NewFields sink.NewFields
+	Ignored   []string
+	// Owner of the table, as SQL has the name.
+	Owner string
+	// Names of all columns, also of those that events don't fill.
+	Names []string
 	// Deletes: rows may be deleted.
 	Deletes bool
 	// VersionedDeletes: a deletion may carry a version (rule 11), and the delete memory knows which did.
@@ -187,6 +194,9 @@ type Computed struct {
 	// column as it is (rule 16).
 	Inputs []int
 }
+
+// Has reports whether the table has a column of the name, whatever fills it.
+func (t *Table) Has(column string) bool { return slices.Contains(t.Names, column) }
 
 func (t *Table) Index(name string) int {
 	return slices.IndexFunc(t.Columns, func(c Column) bool { return c.Name == name })

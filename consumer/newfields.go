@@ -1,0 +1,59 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/oncesink/oncesink/internal/decode"
+	"github.com/oncesink/oncesink/sink"
+)
+
+// askColumns is how often a lane asks whether there are columns now.
+const askColumns = 500 * time.Millisecond
+
+// settleFields has the sink do about new fields what their table says, until records with them can be decoded. It reports false if the
+// records are to be dropped: the lane has left its state, or the table no longer fits, which ends the run.
+func (m *member) settleFields(l *lane, turns int, fields *decode.NewFields) bool {
+	ctx := l.await(m.work, turns, "a column of "+fields.Table.Title()+" for "+fields.Names())
+	if ctx == nil {
+		return false
+	}
+	defer l.ended(turns)
+	for waited := false; ; waited = true {
+		err := m.sink.Settle(ctx, fields)
+		var config *sink.ConfigError
+		switch {
+		case ctx.Err() != nil:
+			return false
+		case err == nil:
+			if waited {
+				m.log.Info("new fields are settled: reading on", "topic", l.Topic, "partition", l.Partition.Partition, "table", fields.Table.Title(), "fields", fields.Names())
+			}
+			return l.view().turns == turns
+		case errors.As(err, &config):
+			l.leave(halted, err)
+			m.fail(err)
+			return false
+		}
+		if l.refused(turns, err, func(l *lane) { m.suspend(l) }) {
+			m.log.Warn("waiting for a column", "topic", l.Topic, "partition", l.Partition.Partition, "table", fields.Table.Title(), "fields", fields.Names(), "error", err)
+		}
+		m.noteWait(ctx, l)
+		if !rest(ctx, askColumns) {
+			return false
+		}
+	}
+}
+
+// rest waits, and reports false if ctx ends before.
+func rest(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
