@@ -243,7 +243,8 @@ const (
 	AddNewFields NewFields = "add"
 )
 
-// CreateAuto has `oncesink init` make the statement by the newest schema of the table's topics, as `oncesink schema` prints it.
+// CreateAuto has `oncesink init` make the statement by the newest schema of the table's topics, as `oncesink schema` prints it. A program's own
+// consumer.Init asks nobody for a schema: it refuses it where the table is missing.
 const CreateAuto = "auto"
 
 // Condition is what an event has to say at a path: all that is given has to be met. Texts are compared with the text of a string, a number as it is

@@ -62,11 +62,14 @@ func (s *Sink) Settle(ctx context.Context, e *decode.NewFields) error {
 	if e.Older(s.plan().decode) {
 		return nil
 	}
-	if e.Table.NewFields == sink.WarnOfNewFields {
-		s.warnOf(ctx, e)
+	err := s.lookForColumns(ctx)
+	if e.Table.NewFields == sink.WarnOfNewFields && ctx.Err() == nil { // which waits for nothing
+		if !e.Older(s.plan().decode) {
+			s.warnOf(ctx, e)
+		}
 		return nil
 	}
-	if err := s.lookForColumns(ctx); err != nil || e.Older(s.plan().decode) {
+	if err != nil || e.Older(s.plan().decode) {
 		return err
 	}
 	columns, why := columnsFor(e)

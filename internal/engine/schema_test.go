@@ -73,6 +73,27 @@ func TestInit(t *testing.T) {
 	}
 }
 
+// Who has nobody to ask for a schema does not make a table by one, and says who does.
+func TestCreateAutoWithoutASchema(t *testing.T) {
+	db := newDatabase(t)
+	cfg := sink.Config{Topics: map[string]sink.TopicConfig{"o": {Format: sink.Avro}}, Tables: []sink.TableConfig{{Name: "m", Topics: []string{"o"}, Key: []string{"id"}, Create: sink.CreateAuto}}}
+	const want = "table m does not exist, and no schema is asked here (create: auto): give the statement that `oncesink schema` prints, or run `oncesink init`"
+	if err := schema.Init(t.Context(), db.Conn, cfg); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := db.Exec(t.Context(), schema.InitSQL(cfg, "")); err == nil || !strings.Contains(err.Error(), "table m does not exist: create it by the statement that `oncesink schema` prints") {
+		t.Errorf("the script: got %v", err)
+	}
+	db.Do("rollback") // what the script began
+	db.Do("create table m (id int primary key)")
+	if err := schema.Init(t.Context(), db.Conn, cfg); err != nil {
+		t.Error(err)
+	}
+	if _, err := db.Exec(t.Context(), schema.InitSQL(cfg, "")); err != nil {
+		t.Errorf("the script: got %v", err)
+	}
+}
+
 // The script for a DBA does what Init does; the runtime role then needs no right
 // to create anything. It can be run again.
 func TestInitSQL(t *testing.T) {
