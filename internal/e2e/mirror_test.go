@@ -100,7 +100,7 @@ func (m *mirror) stop(how syscall.Signal) {
 	<-m.proc.done
 }
 
-// accepts is what rebuild and verify of items have to be told of a compacted topic: that its table has a version makes it all right.
+// accepts is what rebuild and verify of items have to be told of a compacted topic where the table has a version: that the last event of a key has the highest one.
 func (m *mirror) accepts(args ...string) []string {
 	if m.version != "" {
 		return append(args, "--accept", "compacted")
