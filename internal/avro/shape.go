@@ -75,15 +75,21 @@ func (all shaper) shape(t *typ) *event.Shape {
 		s.Kind, s.Element = event.Object, all.shape(t.elements)
 		s.Said = "map of " + s.Element.Said
 	case t.kind == union:
-		*s = event.Shape{Kind: event.Null, Said: "null"}
-		for i, b := range t.branches {
-			of := all.shape(b)
-			if i == 0 {
-				*s = *of
-				continue
+		// With one branch beside null it is that of the branch, which may still be in the making.
+		var merged *event.Shape
+		for _, b := range t.branches {
+			switch of := all.shape(b); {
+			case of.Kind == event.Null:
+			case merged == nil:
+				merged = of
+			default:
+				merged = event.Merge(merged, of)
 			}
-			*s = *event.Merge(s, of)
 		}
+		if merged == nil {
+			merged = &event.Shape{Kind: event.Null, Said: "null"}
+		}
+		all[t], s = merged, merged
 	}
 	return s
 }
