@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -46,7 +47,10 @@ const Logger = "org.slf4j:slf4j-simple:1.7.36"
 const copyDependencies = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 
 // installation is a Java and the jars of an Apache Kafka.
-type installation struct{ java, libs string }
+type installation struct {
+	java, libs string
+	options    []string // of the Java, for brokers
+}
 
 // Install finds Java and makes sure that the jars are in the user's cache directory,
 // where Maven puts them the first time. It returns their directory.
@@ -55,7 +59,9 @@ func Install(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	_, err = in.checkpoint(ctx)
+	if _, err = in.checkpoint(ctx); err == nil {
+		_, err = in.archived(ctx)
+	}
 	return in.libs, err
 }
 
@@ -103,12 +109,13 @@ func dependencies(artifacts []string) string {
 
 // command returns a run of a class of the jars.
 func (in installation) command(ctx context.Context, heap, class string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, in.java, append([]string{
+	cmd := exec.CommandContext(ctx, in.java, slices.Concat([]string{
 		"-Xmx" + heap, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", // quick to start, and small
+	}, in.options, []string{
 		"-Dorg.slf4j.simpleLogger.defaultLogLevel=info", "-Dorg.slf4j.simpleLogger.showDateTime=true",
 		"-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
 		"-cp", filepath.Join(in.libs, "*"), class,
-	}, args...)...)
+	}, args)...)
 	return cmd
 }
 

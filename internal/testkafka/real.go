@@ -95,6 +95,9 @@ func Start(ctx context.Context, nodes int) (k *RealCluster, stop func() error, e
 // start starts a cluster; stop ends its processes and removes its data.
 func start(ctx context.Context, nodes int) (k *RealCluster, stop func() error, err error) {
 	in, err := install(ctx)
+	if err == nil {
+		in, err = in.archived(ctx)
+	}
 	if err != nil {
 		return nil, func() error { return nil }, err
 	}
@@ -108,20 +111,23 @@ func start(ctx context.Context, nodes int) (k *RealCluster, stop func() error, e
 	}
 	k = &RealCluster{in: in, dir: dir}
 	stop = func() error { return errors.Join(k.killAll(), release()) }
-	// A port that was free a moment ago may be taken by now: try others.
-	for attempt := 1; ; attempt++ {
-		err = k.launch(ctx, nodes)
-		if err == nil || attempt == 3 || !strings.Contains(err.Error(), "Address already in use") {
-			break
-		}
-		if err := k.killAll(); err != nil {
-			return nil, stop, err
-		}
-	}
-	if err != nil {
+	if err := k.launchAnywhere(ctx, nodes); err != nil {
 		return nil, stop, fmt.Errorf("start Apache Kafka: %w", err)
 	}
 	return k, stop, nil
+}
+
+// launchAnywhere is launch, with other ports where one that was free a moment ago is taken by now.
+func (k *RealCluster) launchAnywhere(ctx context.Context, nodes int) error {
+	for attempt := 1; ; attempt++ {
+		err := k.launch(ctx, nodes)
+		if err == nil || attempt == 3 || !strings.Contains(err.Error(), "Address already in use") {
+			return err
+		}
+		if err := k.killAll(); err != nil {
+			return err
+		}
+	}
 }
 
 // launch lays out new nodes, formats their storage, and waits until all of them answer.
