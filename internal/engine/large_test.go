@@ -74,7 +74,7 @@ func TestChildrenShareTheEventsTexts(t *testing.T) {
 			if got := most.Load() >> 20; got > 450 {
 				t.Errorf("%d MiB of memory at most, want no more than a few statements'", got)
 			}
-			e.db.Want(fmt.Sprintf("%d|%d", elements, size), "select count(*), min(length(body)) from items where body = repeat('x', length(body))")
+			e.db.Want(fmt.Sprintf("%d|%d", elements, size), fmt.Sprintf("select count(*), min(length(body)) from items where body = repeat('x', %d)", size))
 		})
 	}
 }

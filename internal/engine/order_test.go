@@ -26,7 +26,7 @@ func manyHistories() int {
 	if onRoute() || os.Getenv("ONCESINK_TEST_POSTGRES") != "" {
 		return 10
 	}
-	return 40
+	return 20
 }
 
 // kinds of tables that the random histories are written into.

@@ -197,7 +197,7 @@ func TestPoisonedHistories(t *testing.T) {
 				seed := *seed + uint64(n)
 				r := rand.New(rand.NewPCG(seed, 17))
 				from := 10_000 * n
-				for range 4 {
+				for range testenv.Times(2, 4) { // on each route, too
 					log := poisonedLog(r, 150+r.IntN(250), from, x.name)
 					from += len(log)
 					batches.writeRecords(log...)
