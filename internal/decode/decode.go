@@ -182,10 +182,10 @@ func (d *decoder) rows(p *Part, rec *sink.Record, sc *scratch) *Fault {
 		}
 	}
 	if wanted && op != tombstone {
-		var unknown *Fault
-		op, unknown = sc.operation()
+		var refused *Fault
+		op, refused = sc.operation()
 		if wanted, f = d.wants(rec, sc, true, op); f == nil && wanted {
-			f = unknown
+			f = refused
 		}
 	}
 	if f != nil || !wanted || op == nothing {

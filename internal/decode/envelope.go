@@ -88,6 +88,7 @@ const (
 	truncates
 	nothing
 	tombstone // a record without a value: its key alone says which row goes
+	unknown   // nobody knows; so nobody knows either whether what stands in the row's place is one
 )
 
 // unknownOperation is the code of an event that does not say what has happened in one of the ways that its envelope has, and
@@ -103,7 +104,7 @@ func (sc *scratch) operation() (operation, *Fault) {
 	e := &sc.d.envelope
 	if e.encodedAt >= 0 {
 		if k := sc.values[e.encodedAt].Kind; k != event.Absent && k != event.Null {
-			return 0, &Fault{Code: encodedRow, Message: "the event has its data as base64, in " + e.Encoded + ", and not as fields in " + e.After + ": what sends it has to send JSON", Plain: true}
+			return unknown, &Fault{Code: encodedRow, Message: "the event has its data as base64, in " + e.Encoded + ", and not as fields in " + e.After + ": what sends it has to send JSON", Plain: true}
 		}
 	}
 	if e.opAt < 0 {
@@ -124,9 +125,9 @@ func (sc *scratch) operation() (operation, *Fault) {
 	case len(e.Upsert) == 0:
 		return upserts, nil
 	case v.Kind == event.Absent:
-		return 0, &Fault{Code: unknownOperation, Message: "the event has no field " + e.Op + ", which says in its envelope what has happened to the row", Plain: true}
+		return unknown, &Fault{Code: unknownOperation, Message: "the event has no field " + e.Op + ", which says in its envelope what has happened to the row", Plain: true}
 	}
-	return 0, &Fault{Code: unknownOperation, Message: "the field " + e.Op + " says of the row what the envelope does not know", Plain: true}
+	return unknown, &Fault{Code: unknownOperation, Message: "the field " + e.Op + " says of the row what the envelope does not know", Plain: true}
 }
 
 // gone appends what an event that deletes its row becomes in a table: only its key has values, and its version, where it has one.

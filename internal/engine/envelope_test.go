@@ -304,3 +304,26 @@ func TestRule33SentAgain(t *testing.T) {
 		db.Want("", "select id from t")
 	}
 }
+
+// An event that does not say what has happened is a dead letter whatever stands in its row's place: nobody knows whether that is a row. What is said apart
+// from it, in a header or the envelope, counts.
+func TestRule33Unknown(t *testing.T) {
+	db := newDatabase(t, "create table t (id int primary key, kind text)")
+	e := db.open(sink.Config{
+		Tables: []sink.TableConfig{{Name: "t", Topics: []string{"t"}, Key: []string{"id"}, When: map[string]sink.Condition{
+			"kind": {In: []string{"a"}}, "$envelope.source.db": {In: []string{"shop"}}}}},
+		Topics: map[string]sink.TopicConfig{"t": {Envelope: sink.Debezium()}}})
+	var records []sink.Record
+	for i, doc := range []string{
+		`{"op": "c", "after": {"id": 1, "kind": "a"}, "source": {"db": "shop"}}`,
+		`{"op": "?", "after": {"id": 1, "kind": "b"}, "source": {"db": "shop"}}`,
+		`{"op": "?", "after": {"id": 1, "kind": "a"}, "source": {"db": "shop"}}`,
+		`{"after": {"id": 1}, "source": {"db": "shop"}}`,
+		`{"op": "?", "after": {"id": 1, "kind": "a"}, "source": {"db": "else"}}`,
+	} {
+		records = append(records, sink.Record{Topic: "t", Offset: int64(i), Epoch: -1, Key: []byte(`{"id": 1}`), Value: []byte(doc)})
+	}
+	e.feed(records, 100)
+	db.Want("1|a", "select id, kind from t")
+	db.Want("1|ONS40\n2|ONS40\n3|ONS40", `select "offset", code from oncesink.dead_letters order by 1`)
+}
