@@ -233,16 +233,7 @@ func (t *transaction) oneByOne(ctx context.Context, records spans) error {
 	}
 	w.exec("plan", nil, "set local plan_cache_mode to default")
 	w.exec("set constraints", nil, "set constraints all deferred")
-	w.exec("release savepoint", nil, "release savepoint oncesink")
-	t.queueStamp(false)
-	if err := t.send(ctx); err != nil {
-		return err
-	}
-	if err := t.sameStamp(t.m.Stamp.Shallow); err != nil {
-		return err
-	}
-	t.stands.merge(t.trying)
-	return nil
+	return t.keep(ctx)
 }
 
 // refuse makes a dead letter of a record that failed alone, in its turn, or returns what is to be done about its error.

@@ -106,7 +106,12 @@ func (t *transaction) apply(ctx context.Context, records spans) error {
 	// A deferred constraint would fail at COMMIT, where no record can be found.
 	w.exec("check deferred constraints", nil, "set constraints all immediate")
 	w.exec("set constraints", nil, "set constraints all deferred")
-	w.exec("release savepoint", nil, "release savepoint oncesink")
+	return t.keep(ctx)
+}
+
+// keep releases the savepoint: what was tried stands, unless a table is no longer the one that it was made for.
+func (t *transaction) keep(ctx context.Context) error {
+	t.w.exec("release savepoint", nil, "release savepoint oncesink")
 	t.queueStamp(false)
 	if err := t.send(ctx); err != nil {
 		return err
