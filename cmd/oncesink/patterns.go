@@ -155,28 +155,28 @@ func (s *session) unmade() error {
 }
 
 // leave leaves out the tables that patterns made and that can't be written as they are, if none of their topics was read before: a topic that
-// somebody creates stops nobody else. It returns what is in the way of each, by table. If nothing is left, that is the error.
-func (s *session) leave(ctx context.Context) (left map[string]error, err error) {
+// somebody creates stops nobody else. What is in the way of each is kept in left, by table. If none is left, that is the error.
+func (s *session) leave(ctx context.Context) error {
 	if s.written == nil {
-		return nil, nil
+		return nil
 	}
 	if len(s.missing) == 0 {
-		if _, err = engine.Open(ctx, s.pool, nil, s.sinkCfg); err == nil || !isConfig(err) {
-			return nil, s.scrub(err)
+		if _, err := engine.Open(ctx, s.pool, nil, s.sinkCfg); err == nil || !isConfig(err) {
+			return s.scrub(err)
 		}
 	}
 	rows, err := offsets.New(s.pool, s.consumer.Group, offsets.Options{}).Rows(ctx)
 	if err != nil {
-		return nil, s.scrub(err)
+		return s.scrub(err)
 	}
-	left = map[string]error{}
+	left := map[string]error{}
 	cfg := *s.cfg
 	cfg.Tables = nil
 	for _, family := range s.families() {
 		read := slices.ContainsFunc(rows, func(r offsets.Row) bool { return slices.Contains(s.sources(&family[0]), r.Topic) })
 		if slices.Contains(s.made, family[0].Name) && !read {
 			if err := s.try(ctx, family); err != nil && !isConfig(err) {
-				return nil, err
+				return err
 			} else if err != nil {
 				left[family[0].Name] = err
 				continue
@@ -185,12 +185,13 @@ func (s *session) leave(ctx context.Context) (left map[string]error, err error) 
 		cfg.Tables = append(cfg.Tables, family...)
 	}
 	if len(cfg.Tables) == 0 {
-		return nil, errors.Join(slices.Collect(maps.Values(left))...)
+		return errors.Join(slices.Collect(maps.Values(left))...)
 	}
 	for name := range left {
 		delete(s.missing, name)
 	}
-	return left, s.use(&cfg)
+	s.left = left
+	return s.use(&cfg)
 }
 
 // families are the tables, each followed by its children.

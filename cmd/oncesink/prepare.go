@@ -39,8 +39,7 @@ func (s *session) prepare(ctx context.Context) (*prepared, error) {
 		return nil, err
 	}
 	if s.lenient {
-		var err error
-		if s.left, err = s.leave(ctx); err != nil {
+		if err := s.leave(ctx); err != nil {
 			return nil, err
 		}
 	}

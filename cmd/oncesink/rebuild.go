@@ -173,6 +173,9 @@ func (f *loadFlags) run(cmd *cobra.Command, table string, r *rebuild.Range, judg
 		return err
 	}
 	table = s.cfg.TableName(table)
+	if err := s.left[table]; err != nil {
+		return err
+	}
 	limitMemory(cmp.Or(s.consumer.BufferBytes, wiring.BufferBytes))
 	show := newProgress(cmd.ErrOrStderr(), s.log)
 	result, err := rebuild.Run(ctx, rebuild.Options{
@@ -217,7 +220,7 @@ func unfinished(ctx context.Context, err error, table string) error {
 	return err
 }
 
-// connectBoth connects to both ends, and wants a ledger.
+// connectBoth connects to both ends, and wants a ledger. It goes on without the tables that a run leaves out.
 func (s *session) connectBoth(ctx context.Context) error {
 	if err := s.connectPostgres(ctx); err != nil {
 		return err
@@ -225,7 +228,10 @@ func (s *session) connectBoth(ctx context.Context) error {
 	if err := s.checkLedger(ctx); err != nil {
 		return s.scrub(err)
 	}
-	return s.connectKafka(ctx)
+	if err := s.connectKafka(ctx); err != nil {
+		return err
+	}
+	return s.leave(ctx)
 }
 
 func printLoad(w io.Writer, r *rebuild.Result) {
