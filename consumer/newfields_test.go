@@ -145,3 +145,28 @@ func TestNewFieldIsAddedUnderLoad(t *testing.T) {
 		t.Errorf("%d dead letters", got)
 	}
 }
+
+// A dead letter whose record has a new field is tried again once there is a column: it waits alone, and holds nothing up.
+func TestNewFieldOfADeadLetter(t *testing.T) {
+	r, g := avroRig(t, 1)
+	g.SeedSchema("orders-value", 2, 8, sr.Schema{Schema: notedSchema})
+	r.exec("alter table events add constraint no_five check (id <> 5)")
+	r.produceNoted(0, 0, 10)
+	p := r.start(of(g, 0))
+	r.waitApplied(9)
+	r.must(p.end(t))
+	r.exec("alter table events drop constraint no_five")
+	p = r.start(of(g, 0), policy(sink.HoldNewFields))
+	r.exec("select oncesink.retry_dead_letters($1, late => true)", group)
+	eventually(t, "it is told that the letter waits", func() bool {
+		return strings.Contains(p.log.String(), "dead letters can't be tried again") && strings.Contains(p.log.String(), "no column takes it (new_fields: hold)")
+	})
+	r.produceAvro(0, 7, 100, 10)
+	r.waitApplied(19)
+	r.exec("alter table events add note text")
+	eventually(t, "the letter is written", func() bool { return r.queryInt("select count(*) from events where id = 5 and note = '5'") == 1 })
+	r.must(p.end(t))
+	if got := r.queryInt("select count(*) from oncesink.dead_letters where status = 'resolved'"); got != 1 {
+		t.Errorf("%d letters are resolved", got)
+	}
+}
