@@ -3,7 +3,7 @@
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: build test test-long lint fuzz bin/bench bench bench-growth bench-rebuild bench-rollups bench-poison bench-quick airflow-example debezium-example
+.PHONY: build test test-long lint fuzz bin/bench bench bench-growth bench-rebuild bench-rollups bench-poison bench-envelopes bench-quick airflow-example debezium-example
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.release=$(VERSION)' -o bin/oncesink ./cmd/oncesink
 
@@ -26,6 +26,11 @@ bin/bench:
 
 bench: bin/bench
 	bin/bench -out docs
+	bin/bench -envelopes -rounds 1 -out docs
+
+# Debezium's envelopes alone, which make bench measures, too.
+bench-envelopes: bin/bench
+	bin/bench -envelopes -rounds 1 -out docs
 
 bench-growth: bin/bench
 	bin/bench -growth -rounds 1 -out docs

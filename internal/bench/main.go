@@ -34,6 +34,7 @@ type plan struct {
 	anew            bool // load tables anew
 	sums            bool // keep rollups
 	poison          bool // refuse records
+	wrapped         bool // read envelopes
 	only            *regexp.Regexp
 	out, limits     string
 }
@@ -47,6 +48,7 @@ func run(ctx context.Context) (err error) {
 	flag.BoolVar(&p.anew, "rebuild", false, "measure what it costs to load a table anew instead")
 	flag.BoolVar(&p.sums, "rollups", false, "measure what it costs to keep rollups instead")
 	flag.BoolVar(&p.poison, "poison", false, "measure what is left where a table refuses one record in a hundred instead")
+	flag.BoolVar(&p.wrapped, "envelopes", false, "measure what events in Debezium's envelopes cost here and in Debezium's own sink instead")
 	flag.StringVar(&p.out, "out", "", "directory of performance.md, whose tables are replaced; performance.svg and performance.json go there, too")
 	flag.StringVar(&p.limits, "limits", "", "limits of oncesink's runs in place of the defaults, to try them out: \"batch_records: 20000\"")
 	only := flag.String("only", ".", "measure only what matches this expression")
@@ -65,6 +67,9 @@ func run(ctx context.Context) (err error) {
 	}
 	if p.poison {
 		p.name = "poison"
+	}
+	if p.wrapped {
+		p.name = "envelopes"
 	}
 	if p.only, err = regexp.Compile(*only); err != nil {
 		return err

@@ -30,8 +30,8 @@ type options struct {
 	constraint, parents string
 }
 
-// configure writes the configuration that reads topics into the table.
-func (b *bench) configure(o options, s shape, topics ...string) (string, error) {
+// configure writes the configuration that reads a topic into the table.
+func (b *bench) configure(o options, t topic) (string, error) {
 	commit := "on"
 	if o.async {
 		commit = "off"
@@ -40,7 +40,11 @@ func (b *bench) configure(o options, s shape, topics ...string) (string, error) 
 	if o.parents != "" {
 		parents = ", foreign_key_wait: " + o.parents
 	}
-	create := strings.Replace(s.create("orders"), ") with (", o.constraint+") with (", 1)
+	envelope := ""
+	if t.load.envelope {
+		envelope = "topics: {" + t.name + ": {envelope: debezium}}"
+	}
+	create := strings.Replace(t.shape.create("orders"), ") with (", o.constraint+") with (", 1)
 	rollups := ""
 	if o.rollup != "" {
 		rollups = fmt.Sprintf("rollups:\n  - {name: sales, table: orders, group_by: %s, columns: {orders: count, revenue: sum(amount)}}\n", o.rollup)
@@ -53,14 +57,15 @@ func (b *bench) configure(o options, s shape, topics ...string) (string, error) 
 	_, err = fmt.Fprintf(f, `kafka: {brokers: [%q], group: bench}
 postgres: {url: "${DATABASE_URL}", synchronous_commit: "%s"%s}
 limits: {%s}
+%s
 tables:
   - name: orders
-    topics: [%s]
+    topic: %s
     key: [order_id]
     version: updated_at
     create: |
       %s
-%s`, b.kafka.Brokers[0], commit, parents, o.limits, strings.Join(topics, ", "), strings.ReplaceAll(create, "\n", "\n      "), rollups)
+%s`, b.kafka.Brokers[0], commit, parents, o.limits, envelope, t.name, strings.ReplaceAll(create, "\n", "\n      "), rollups)
 	return f.Name(), err
 }
 
@@ -82,7 +87,7 @@ func (b *bench) oncesink(ctx context.Context, variant string, o options, replay 
 		r.Who, r.Variant, r.Load = "oncesink", variant, name
 		out = append(out, r)
 		if o.rollup != "" {
-			config, err := b.configure(o, t.shape, t.name)
+			config, err := b.configure(o, t)
 			if err != nil {
 				return err
 			}
@@ -115,7 +120,7 @@ func (b *bench) oncesink(ctx context.Context, variant string, o options, replay 
 
 // startOncesink prepares a database and runs oncesink on it.
 func (b *bench) startOncesink(ctx context.Context, o options, t topic, url string) (*process, error) {
-	config, err := b.configure(o, t.shape, t.name)
+	config, err := b.configure(o, t)
 	if err != nil {
 		return nil, err
 	}

@@ -112,6 +112,8 @@ type load struct {
 	name   string // fresh, updates, mixed
 	events []event
 	poison func(e event, values []string) // changes the values of some; nil: of none
+	// envelope: as Debezium writes events.
+	envelope bool
 }
 
 // fresh has n new keys, in order, from first on.

@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
+	"strconv"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -26,6 +28,32 @@ func TestEventIsStable(t *testing.T) {
 	}
 	if got := len(event{1, 0}.values(wide, nil)); got != 40 {
 		t.Errorf("%d columns, want 40", got)
+	}
+}
+
+// In an envelope an event says the same, and its number is the bytes of a decimal.
+func TestEnvelopeIsRead(t *testing.T) {
+	for cents, want := range map[string]string{"0.00": "AA==", "0.05": "BQ==", "1.27": "fw==", "1.28": "AIA=", "9999.99": "D0I/"} {
+		if got := decimal(cents); got != strconv.Quote(want) {
+			t.Errorf("%s is %s, want %s", cents, got, want)
+		}
+	}
+	e := event{123_456, 1}
+	key, value := e.debezium(narrow, e.values(narrow, nil))
+	var k struct{ Payload map[string]int64 }
+	var v struct {
+		Schema  struct{ Fields []struct{ Field string } }
+		Payload struct {
+			After  map[string]any
+			Source map[string]any
+			Op     string
+		}
+	}
+	if err := errors.Join(json.Unmarshal(key, &k), json.Unmarshal(value, &v)); err != nil {
+		t.Fatalf("%v: %s %s", err, key, value)
+	}
+	if k.Payload["order_id"] != e.id || v.Payload.Op != "u" || len(v.Payload.After) != 9 || len(v.Payload.Source) != 16 || len(v.Schema.Fields) != 8 {
+		t.Errorf("%s %s", key, value)
 	}
 }
 

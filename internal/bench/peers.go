@@ -114,6 +114,9 @@ func (b *bench) debezium(ctx context.Context, unnest bool, tasks int, topics ...
 	if unnest {
 		variant = fmt.Sprintf("UNNEST, %d task(s)", tasks)
 	}
+	if topics[0].load.envelope {
+		variant = enveloped + ", " + variant
+	}
 	return b.peer(ctx, "Debezium JDBC", variant, func(t topic, url string) (*process, error) {
 		port, err := localserver.FreePort()
 		if err != nil {
@@ -123,12 +126,16 @@ func (b *bench) debezium(ctx context.Context, unnest bool, tasks int, topics ...
 		if err != nil {
 			return nil, err
 		}
-		worker, err := properties(dir, "worker.properties", map[string]string{
+		settings := map[string]string{
 			"bootstrap.servers": b.kafka.Brokers[0], "plugin.path": plugins, "offset.storage.file.filename": filepath.Join(dir, "offsets"),
 			"listeners": fmt.Sprintf("http://127.0.0.1:%d", port), "key.converter": "org.apache.kafka.connect.storage.StringConverter",
 			"value.converter": "org.apache.kafka.connect.json.JsonConverter", "value.converter.schemas.enable": "true",
-			"value.converter.schema.content": connectSchema(t.shape), "connector.client.config.override.policy": "All", "offset.flush.interval.ms": "10000",
-		})
+			"connector.client.config.override.policy": "All", "offset.flush.interval.ms": "10000",
+		}
+		if !t.load.envelope { // an envelope has its schema
+			settings["value.converter.schema.content"] = connectSchema(t.shape)
+		}
+		worker, err := properties(dir, "worker.properties", settings)
 		if err != nil {
 			return nil, err
 		}

@@ -29,6 +29,9 @@ func (p plan) measure(ctx context.Context, b *bench) error {
 	if p.poison {
 		return p.repeat(ctx, b, func() []step { return p.refused(b) })
 	}
+	if p.wrapped {
+		return p.repeat(ctx, b, func() []step { return p.envelopes(b) })
+	}
 	n := p.records
 	first := fresh(0, n)
 	again, half := updates(first, 1), mixed(first, 2)

@@ -136,7 +136,7 @@ type rebuilt struct {
 
 // runRebuild runs the command to its end. CPU is in seconds.
 func (b *bench) runRebuild(ctx context.Context, t topic, url string, extra ...string) (said rebuilt, r result, err error) {
-	config, err := b.configure(options{}, t.shape, t.name)
+	config, err := b.configure(options{}, t)
 	if err != nil {
 		return said, r, err
 	}

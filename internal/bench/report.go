@@ -184,6 +184,25 @@ func goals(rs []result) []goal {
 			}
 		}
 	}
+	for _, load := range []string{"fresh", "updates"} {
+		ours := find(us, enveloped, load)
+		var theirs []result
+		for _, r := range find(dbz, "", load) {
+			if strings.HasPrefix(r.Variant, enveloped) {
+				theirs = append(theirs, r)
+			}
+		}
+		least(enveloped+", "+load+" / Debezium's best", best(ours), best(theirs), 5)
+		cheapest := 0.0
+		for _, r := range theirs {
+			if cheapest == 0 || r.CPU < cheapest {
+				cheapest = r.CPU
+			}
+		}
+		for _, r := range ours {
+			least(enveloped+", "+load+", Debezium's least CPU / CPU", cheapest, r.CPU, 12)
+		}
+	}
 	for _, r := range refusals {
 		least("1 % refused by "+r.name+" / none", best(find(us, r.name, inHundred)), best(find(us, r.name, "fresh")), 0.5)
 	}

@@ -129,7 +129,13 @@ func (b *bench) fill(ctx context.Context, name string, partitions int, s shape, 
 		if l.poison != nil {
 			l.poison(e, v)
 		}
-		client.Produce(ctx, &kgo.Record{Partition: int32(e.id % int64(partitions)), Key: []byte(v[0]), Value: e.json(s, nil, v)}, func(_ *kgo.Record, err error) {
+		record := &kgo.Record{Partition: int32(e.id % int64(partitions))}
+		if l.envelope {
+			record.Key, record.Value = e.debezium(s, v)
+		} else {
+			record.Key, record.Value = []byte(v[0]), e.json(s, nil, v)
+		}
+		client.Produce(ctx, record, func(_ *kgo.Record, err error) {
 			if err != nil {
 				select {
 				case failed <- err:
