@@ -240,7 +240,7 @@ func (r *replica) withoutItsValues(m *mirror) {
 	within(r.t, "the row under another key is a dead letter", func() bool {
 		return m.Lines(`select count(*) from oncesink.dead_letters where code = 'ONS30' and convert_from(key, 'UTF8') like '%902%'`) == "1"
 	})
-	m.Want("0", "select count(*) from items where id in (901, 902)")
+	within(r.t, "the row is gone, whose deletion is in another partition", func() bool { return m.Lines("select count(*) from items where id in (901, 902)") == "0" })
 	r.source.Do("update items set big = big || '' where id = 902")
 	r.same("after the large value was written again")
 }
