@@ -8,11 +8,15 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/bufbuild/protocompile"
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/twmb/avro"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sr"
 	"github.com/twmb/franz-go/pkg/sr/srfake"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/dynamicpb"
 )
 
 // startRegistry: registry FILE starts a schema registry that has the file's schema as id 1, at SCHEMA_REGISTRY_URL. While there is a file
@@ -20,12 +24,16 @@ import (
 func startRegistry(ts *testscript.TestScript, _ bool, args []string) {
 	g := srfake.New()
 	ts.Defer(g.Close)
-	g.SeedSchema("orders-value", 1, 1, sr.Schema{Schema: ts.ReadFile(args[0])})
+	schema := sr.Schema{Schema: ts.ReadFile(args[0])}
+	if strings.HasSuffix(args[0], ".proto") {
+		schema.Type = sr.TypeProtobuf
+	}
+	g.SeedSchema("orders-value", 1, 1, schema)
 	status := ts.MkAbs("registry.status")
 	g.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 		text, err := os.ReadFile(status)
 		if err != nil && r.URL.Path == "/schemas/types" { // the fake does not know the question
-			_, _ = w.Write([]byte(`["AVRO"]`))
+			_, _ = w.Write([]byte(`["AVRO", "PROTOBUF"]`))
 			return true
 		}
 		if err != nil {
@@ -49,6 +57,23 @@ func produceAvro(ts *testscript.TestScript, _ bool, args []string) {
 		var v any
 		ts.Check(s.DecodeJSON([]byte(line), &v))
 		value, err := s.AppendEncode([]byte{0, 0, 0, 0, 1}, v)
+		ts.Check(err)
+		ts.Check(c.ProduceSync(ctx, &kgo.Record{Topic: args[0], Value: value}).FirstErr())
+	}
+}
+
+// produceProtobuf: produce_protobuf TOPIC SCHEMA FILE produces the JSON of each line as the first message of schema 1.
+func produceProtobuf(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	compiler := protocompile.Compiler{Resolver: protocompile.WithStandardImports(&protocompile.SourceResolver{Accessor: protocompile.SourceAccessorFromMap(map[string]string{args[1]: ts.ReadFile(args[1])})})}
+	files, err := compiler.Compile(ctx, args[1])
+	ts.Check(err)
+	c := client(ts)
+	for line := range strings.Lines(ts.ReadFile(args[2])) {
+		m := dynamicpb.NewMessage(files[0].Messages().Get(0))
+		ts.Check(protojson.Unmarshal([]byte(line), m))
+		value, err := proto.MarshalOptions{}.MarshalAppend([]byte{0, 0, 0, 0, 1, 0}, m)
 		ts.Check(err)
 		ts.Check(c.ProduceSync(ctx, &kgo.Record{Topic: args[0], Value: value}).FirstErr())
 	}

@@ -54,7 +54,7 @@ func TestScripts(t *testing.T) {
 		Setup: setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "refused": refused, "normalise": normalise,
-			"topic": createTopic, "produce": produce, "registry": startRegistry, "produce_avro": produceAvro, "example": example, "transact": transact, "trim": trim, "drop": drop, "sql": sql, "gone": gone, "owned": owned, "becomes": becomes,
+			"topic": createTopic, "produce": produce, "registry": startRegistry, "produce_avro": produceAvro, "produce_protobuf": produceProtobuf, "example": example, "transact": transact, "trim": trim, "drop": drop, "sql": sql, "gone": gone, "owned": owned, "becomes": becomes,
 		},
 	})
 }
