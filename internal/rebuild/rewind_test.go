@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/rebuild"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -16,7 +17,13 @@ import (
 // rewindAll sends the group back in every partition.
 func (r *rig) rewindAll(by int64) {
 	r.Helper()
-	r.exec(`select oncesink.rewind(sink_group, topic, partition, greatest(0, next_offset - $2)) from oncesink.offsets where sink_group = $1`, group, by)
+	r.eventually("the rows are not locked for too long", func() bool {
+		_, err := r.pool.Exec(context.Background(), `select oncesink.rewind(sink_group, topic, partition, greatest(0, next_offset - $2)) from oncesink.offsets where sink_group = $1`, group, by)
+		if err != nil && pgerr.SQLState(err) != "55P03" {
+			r.Fatalf("rewind: %v", err)
+		}
+		return err == nil
+	})
 }
 
 var appends = sink.TableConfig{Name: "orders", Topics: []string{"orders"}, Strategy: sink.Append}
