@@ -195,6 +195,9 @@ func (e *example) play(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := e.noted(ctx); err != nil {
+		return err
+	}
 	say("killing Debezium and oncesink; the shop goes on")
 	if err := errors.Join(e.worker.Kill(), e.oncesink.Kill()); err != nil {
 		return err
@@ -228,6 +231,25 @@ func (e *example) play(ctx context.Context) error {
 	}
 	say("done: the tables are the same")
 	return nil
+}
+
+// noted waits until Debezium has noted where it stands: killed before, it would begin with another snapshot, which knows nothing of
+// what was deleted meanwhile.
+func (e *example) noted(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for began := time.Now(); ; {
+		if at, err := os.Stat(filepath.Join(e.dir, "offsets")); err == nil && at.ModTime().After(began) {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for Debezium to note its position: %w", ctx.Err())
+		}
+	}
 }
 
 // change makes so many transactions at the source.
