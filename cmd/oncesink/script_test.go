@@ -255,7 +255,7 @@ func produce(ts *testscript.TestScript, _ bool, args []string) {
 		line = strings.TrimSpace(line)
 		key, value, apart := strings.Cut(line, "\t")
 		if !apart && !strings.HasPrefix(line, "{") {
-			key, value, apart = strings.Cut(line, " ")
+			key, value, _ = strings.Cut(line, " ")
 			apart = true
 		}
 		if apart {
