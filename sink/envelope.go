@@ -25,7 +25,19 @@ type TopicConfig struct {
 	// Subject of the registry that has the values' schemas, for the statements that `oncesink schema` makes of the newest one: records name their
 	// schemas themselves. Empty: the topic's name and "-value".
 	Subject string `json:",omitempty"`
+	// Unmatched is what becomes of an event that no table wants, none's When being met. Defaults to IgnoreUnmatched.
+	Unmatched Unmatched `json:",omitempty"`
 }
+
+// Unmatched is what becomes of an event that no table wants.
+type Unmatched string
+
+const (
+	// IgnoreUnmatched counts it, in [Stats].
+	IgnoreUnmatched Unmatched = "ignore"
+	// RefuseUnmatched makes it a dead letter, ONS43.
+	RefuseUnmatched Unmatched = "refuse"
+)
 
 // Envelope says what events of a topic have around the row that they are about, and what has happened to it. Paths of columns
 // lead into the row, and $envelope.PATH into the event. [Debezium], [Flattened] and [Maxwell] return those of programs.

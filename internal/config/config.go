@@ -140,6 +140,9 @@ type Topic struct {
 	// Subject of the registry that has the values' schemas, by the newest of which `oncesink schema` and create: auto make tables. Defaults
 	// to the topic's name and -value.
 	Subject string `yaml:"subject,omitempty"`
+	// Unmatched is what becomes of an event that no table wants, none's when being met: ignore (it is counted) or refuse (a dead
+	// letter). Defaults to ignore.
+	Unmatched string `yaml:"unmatched,omitempty" jsonschema:"enum=ignore,enum=refuse"`
 }
 
 // Envelope is what events have around a row: a name of one that is known, or a map.

@@ -82,7 +82,7 @@ func TestEverything(t *testing.T) {
 		TimeZone: "Europe/Berlin", SearchPath: "shop, public", SynchronousCommit: "off", Rounding: "refuse",
 		StatementTimeout: 90 * time.Second, LockTimeout: 500 * time.Millisecond, IdleTimeout: 10 * time.Second, ForeignKeyWait: time.Minute,
 		DeadLetters: sink.DeadLetters{MaxRatio: 0.25, Window: 2000, MaxConsecutive: -1, RetryRate: 50},
-		Topics:      map[string]sink.TopicConfig{"clicks.v1": {Format: sink.Protobuf, KeyFormat: sink.JSON, Message: "shop.Click", Subject: "shop.Click"}},
+		Topics:      map[string]sink.TopicConfig{"clicks.v1": {Format: sink.Protobuf, KeyFormat: sink.JSON, Message: "shop.Click", Subject: "shop.Click", Unmatched: sink.RefuseUnmatched}},
 		Tables: []sink.TableConfig{
 			{
 				Name: "shop.orders", Topics: []string{"orders"}, Strategy: sink.Upsert, Key: []string{"order_id"}, Version: "updated_at",

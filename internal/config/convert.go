@@ -128,7 +128,7 @@ func conditions(from map[string]Condition) map[string]sink.Condition {
 var envelopes = map[string]func() *sink.Envelope{"debezium": sink.Debezium, "flattened": sink.Flattened, "maxwell": sink.Maxwell, "goldengate": sink.GoldenGate, "cloudevents": sink.CloudEvents}
 
 func (t *Topic) toSink() sink.TopicConfig {
-	out := sink.TopicConfig{Format: sink.Format(t.Format), KeyFormat: sink.Format(t.KeyFormat), Message: t.Message, Subject: t.Subject}
+	out := sink.TopicConfig{Format: sink.Format(t.Format), KeyFormat: sink.Format(t.KeyFormat), Message: t.Message, Subject: t.Subject, Unmatched: sink.Unmatched(t.Unmatched)}
 	e := t.Envelope
 	if e == nil {
 		return out

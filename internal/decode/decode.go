@@ -188,6 +188,9 @@ func (d *decoder) rows(p *Part, rec *sink.Record, sc *scratch) *Fault {
 			f = refused
 		}
 	}
+	if f == nil && !wanted && op != nothing && d.refuses {
+		f = &Fault{Code: unmatchedEvent, Message: "no table of the topic wants the event: it meets the conditions of none (unmatched: refuse)", Plain: true}
+	}
 	if f != nil || !wanted || op == nothing {
 		return f
 	}

@@ -92,11 +92,13 @@ const (
 )
 
 // unknownOperation is the code of an event that does not say what has happened in one of the ways that its envelope has, and
-// refusedTruncate that of one which empties a table that does not want that, encodedRow that of one whose row nobody reads.
+// refusedTruncate that of one which empties a table that does not want that, encodedRow that of one whose row nobody reads,
+// unmatchedEvent that of one which no table wants, where the topic asks for that.
 const (
 	unknownOperation = "ONS40"
 	refusedTruncate  = "ONS41"
 	encodedRow       = "ONS42"
+	unmatchedEvent   = "ONS43"
 )
 
 // operation is what has happened, once the values are read.

@@ -19,6 +19,7 @@ type decoder struct {
 	Limit        int    // maxRecordBytes, but for tests
 	values, keys reader // of the tables' paths into values and into record keys
 	envelope     envelope
+	refuses      bool // an event that no table wants is a dead letter
 	watch        watch
 	tables       []tableDecoder
 	scratches    sync.Pool // of *scratch
@@ -90,6 +91,7 @@ func Compile(m *mapping.Mapping, formats Formats, schemas *Schemas) (*Plan, erro
 			keys:   reader{topic: topic, key: true, schemas: schemas},
 		}
 		d.envelope.Envelope = m.Read[topic].Envelope
+		d.refuses = m.Read[topic].Unmatched == sink.RefuseUnmatched
 		if err := d.compile(m, tables, formats); err != nil {
 			return nil, err
 		}

@@ -100,3 +100,23 @@ func TestDeleteWhenNot(t *testing.T) {
 	db.Want("1|active", "select id, status from c")
 	db.Want("", "select message from oncesink.dead_letters")
 }
+
+// Rule 32: an event that no table wants is a dead letter where its topic asks for that; one that its envelope ignores is not.
+func TestRule32Refused(t *testing.T) {
+	db := newDatabase(t, "create table t (id int primary key, kind text)")
+	e := db.open(sink.Config{
+		Tables: []sink.TableConfig{{Name: "t", Topics: []string{"t"}, Key: []string{"id"}, When: map[string]sink.Condition{"kind": {In: []string{"a"}}, "$header.of": {Not: []string{"others"}}}}},
+		Topics: map[string]sink.TopicConfig{"t": {Envelope: &sink.Envelope{Op: "op", Upsert: []string{"u"}, Ignore: []string{"ping"}}, Unmatched: sink.RefuseUnmatched}}})
+	records := []sink.Record{
+		{Value: []byte(`{"op": "u", "id": 1, "kind": "a"}`)},
+		{Value: []byte(`{"op": "u", "id": 2, "kind": "b"}`)},
+		{Value: []byte(`{"op": "ping", "kind": "b"}`)},
+		{Value: []byte(`{"op": "u", "id": 3, "kind": "a"}`), Headers: []sink.Header{{Key: "of", Value: []byte("others")}}},
+	}
+	for i := range records {
+		records[i].Topic, records[i].Offset, records[i].Epoch = "t", int64(i), -1
+	}
+	e.feed(records, 100)
+	db.Want("1|a", "select id, kind from t")
+	db.Want("1|ONS43\n3|ONS43", `select "offset", code from oncesink.dead_letters order by 1`)
+}

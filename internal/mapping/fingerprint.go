@@ -51,7 +51,7 @@ func Fingerprint(cfg *sink.Config, t *tables.Table) string {
 	topics := map[string]sink.TopicConfig{}
 	for _, topic := range t.Topics {
 		how := cfg.Topics[topic]
-		how.Subject = "" // it changes no row
+		how.Subject, how.Unmatched = "", "" // they change no row
 		if how != (sink.TopicConfig{}) && how != (sink.TopicConfig{Format: sink.JSON}) {
 			topics[topic] = how
 		}

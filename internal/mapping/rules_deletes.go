@@ -17,6 +17,7 @@ func (c *checker) topicsRead() {
 		t, at := c.cfg.Topics[topic], "topics."+topic
 		c.oneOf(at+".format", string(t.Format), string(sink.JSON), string(sink.ConnectJSON), string(sink.Avro), string(sink.Protobuf))
 		c.oneOf(at+".key_format", string(t.KeyFormat), string(sink.JSON), string(sink.ConnectJSON), string(sink.Avro), string(sink.Protobuf))
+		c.oneOf(at+".unmatched", string(t.Unmatched), string(sink.IgnoreUnmatched), string(sink.RefuseUnmatched))
 		if t.Message != "" && t.Format != sink.Protobuf {
 			c.excess(at+".message", "is for the format protobuf", "remove it, or set the format")
 		}
