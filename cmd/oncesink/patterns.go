@@ -43,7 +43,7 @@ func (s *session) use(cfg *config.Config) (err error) {
 
 // knowTables makes the tables of patterns known, for which it connects to both ends. Without patterns it does nothing.
 func (s *session) knowTables(ctx context.Context) error {
-	if s.written == nil || s.client != nil {
+	if s.written == nil {
 		return nil
 	}
 	return s.connectKafka(ctx)
@@ -54,10 +54,8 @@ func (s *session) expand(ctx context.Context) error {
 	if s.written == nil {
 		return nil
 	}
-	if s.pool == nil {
-		if err := s.connectPostgres(ctx); err != nil {
-			return err
-		}
+	if err := s.connectPostgres(ctx); err != nil {
+		return err
 	}
 	meta, err := s.admin.Metadata(ctx)
 	if err != nil {
@@ -115,23 +113,13 @@ func (s *session) keyOf(ctx context.Context, t *config.Table) error {
 		if t.Create != "" {
 			fix = "run `oncesink init`"
 		}
-		s.missing[t.Name] = &sink.ConfigError{Problem: fmt.Sprintf("table %s, of topic %s, does not exist", t.Name, strings.Join(s.sources(t), ", ")), Fix: fix}
+		s.missing[t.Name] = &sink.ConfigError{Problem: fmt.Sprintf("table %s, of topic %s, does not exist", t.Name, strings.Join(s.topicsOf(t.Name), ", ")), Fix: fix}
 	case upsert && len(t.Key) == 0 && len(key) == 0:
-		return &sink.ConfigError{Problem: fmt.Sprintf("table %s, of topic %s, has no primary key", t.Name, strings.Join(s.sources(t), ", ")), Fix: "add one, give the pattern's table a `key:`, or except the topic"}
+		return &sink.ConfigError{Problem: fmt.Sprintf("table %s, of topic %s, has no primary key", t.Name, strings.Join(s.topicsOf(t.Name), ", ")), Fix: "add one, give the pattern's table a `key:`, or except the topic"}
 	case upsert && len(t.Key) == 0:
 		t.Key = key
 	}
 	return nil
-}
-
-// sources are the topics that feed a table, or its parent.
-func (s *session) sources(t *config.Table) []string {
-	for i := range s.cfg.Tables {
-		if p := &s.cfg.Tables[i]; t.Strategy == string(sink.Children) && p.Name == t.Parent {
-			return p.Sources()
-		}
-	}
-	return t.Sources()
 }
 
 // unknownRollups refuses rollups over tables that no pattern has made.
@@ -173,7 +161,8 @@ func (s *session) leave(ctx context.Context) error {
 	cfg := *s.cfg
 	cfg.Tables = nil
 	for _, family := range s.families() {
-		read := slices.ContainsFunc(rows, func(r offsets.Row) bool { return slices.Contains(s.sources(&family[0]), r.Topic) })
+		topics := s.topicsOf(family[0].Name)
+		read := slices.ContainsFunc(rows, func(r offsets.Row) bool { return slices.Contains(topics, r.Topic) })
 		if slices.Contains(s.made, family[0].Name) && !read {
 			if err := s.try(ctx, family); err != nil && !isConfig(err) {
 				return err

@@ -11,7 +11,6 @@ import (
 	"github.com/oncesink/oncesink/internal/rehearse"
 	"github.com/oncesink/oncesink/internal/wiring"
 	"github.com/oncesink/oncesink/offsets"
-	"github.com/oncesink/oncesink/sink"
 )
 
 // prepared is all that a run knows before it joins its group. `run` and `check` get it by the same
@@ -57,7 +56,7 @@ func (s *session) prepare(ctx context.Context) (*prepared, error) {
 	}
 	p.warnings, err = rehearse.Statements(ctx, sk)
 	p.warnings = append(p.warnings, away...)
-	if config := (*sink.ConfigError)(nil); errors.As(err, &config) {
+	if isConfig(err) {
 		return nil, s.scrub(err)
 	}
 	p.passing = s.scrub(err)
@@ -89,7 +88,7 @@ func (s *session) checkRegistry(ctx context.Context) (warnings []string, err err
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	err = g.Check(ctx)
-	if config := (*sink.ConfigError)(nil); errors.As(err, &config) {
+	if isConfig(err) {
 		return nil, s.scrub(err)
 	}
 	if err != nil {

@@ -110,7 +110,7 @@ func (s *session) keyByRecords(ctx context.Context, name string, shapes map[stri
 		return nil
 	}
 	t := &s.cfg.Tables[i]
-	topic := s.sources(t)[0]
+	topic := s.topicsOf(name)[0]
 	shape := shapes[topic].Key
 	if _, format := mapping.FormatsOf(s.sinkCfg.Topics[topic]); shape == nil && (format == sink.Avro || format == sink.Protobuf) {
 		var err error

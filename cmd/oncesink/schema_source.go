@@ -89,10 +89,8 @@ func (s *session) newest(ctx context.Context, topic, subject string, key bool) (
 	if err == nil {
 		return text, fmt.Sprintf("version %d of subject %s", version, subject), nil
 	}
-	if s.pool == nil {
-		if s.connectPostgres(ctx) != nil {
-			return text, "", noSubject(err, subject, key)
-		}
+	if s.connectPostgres(ctx) != nil {
+		return text, "", noSubject(err, subject, key)
 	}
 	kept, keptErr := s.consumer.NewRegistry(s.pool)
 	if keptErr != nil {
@@ -123,10 +121,8 @@ const sampled = 20
 
 // inRecords finds the newest schema that stands in the records themselves.
 func (s *session) inRecords(ctx context.Context, topic string) (*ddl.Shapes, error) {
-	if s.client == nil {
-		if err := s.connectKafka(ctx); err != nil {
-			return nil, err
-		}
+	if err := s.connectKafka(ctx); err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, newTime)
 	defer cancel()
