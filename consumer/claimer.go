@@ -169,12 +169,21 @@ func (m *member) pause(attempt int) bool { return pause(m.work, attempt) }
 
 func pause(ctx context.Context, attempt int) bool {
 	if attempt > 0 {
-		select {
-		case <-ctx.Done():
-		case <-time.After(delay(attempt)):
-		}
+		rest(ctx, delay(attempt))
 	}
 	return ctx.Err() == nil
+}
+
+// rest waits, and reports false if ctx ends before.
+func rest(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // delay is how long the nth attempt waits: 100 ms before the second one, give or take half of it.

@@ -1,7 +1,6 @@
 package consumer
 
 import (
-	"context"
 	"errors"
 	"time"
 
@@ -49,17 +48,5 @@ func (m *member) settleFields(l *lane, turns int, fields *decode.NewFields) bool
 		if !rest(ctx, askColumns) {
 			return false
 		}
-	}
-}
-
-// rest waits, and reports false if ctx ends before.
-func rest(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }
