@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -43,9 +44,6 @@ func fill(text string, groups map[string]string) string {
 	})
 }
 
-// unquoted is a name that needs no quotes.
-var unquoted = regexp.MustCompile(`^[a-z_][a-z0-9_]*$`)
-
 // tableName is the name that a template has with the groups of a match: TABLE or SCHEMA.TABLE, quoted where a topic has letters
 // that need it, unless the template has quotes itself.
 func tableName(template string, groups map[string]string) string {
@@ -55,9 +53,7 @@ func tableName(template string, groups map[string]string) string {
 	}
 	parts := strings.Split(name, ".")
 	for i, part := range parts {
-		if !unquoted.MatchString(part) {
-			parts[i] = `"` + part + `"`
-		}
+		parts[i] = pgname.Readable(part)
 	}
 	return strings.Join(parts, ".")
 }
