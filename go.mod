@@ -2,6 +2,8 @@ module github.com/oncesink/oncesink
 
 go 1.26.0
 
+toolchain go1.26.10
+
 require (
 	github.com/bufbuild/protocompile v0.14.1
 	github.com/cenkalti/backoff/v4 v4.3.0
