@@ -2,12 +2,14 @@ package consumer
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/offsets"
+	"github.com/oncesink/oncesink/sink"
 )
 
 // claimBudget bounds the claims inside a rebalance: what isn't won by then is won
@@ -27,6 +29,7 @@ func (m *member) adjust(ctx context.Context, assigned map[string]map[int32]kgo.O
 			at = append(at, offsets.Partition{Topic: topic, Partition: p})
 		}
 	}
+	m.tellRebalanced(sink.Assigned, slices.Clone(at))
 	for p, position := range m.assign(ctx, at) {
 		assigned[p.Topic][p.Partition] = kgoOffset(position)
 	}
@@ -144,15 +147,15 @@ func (m *member) add(at ...offsets.Partition) []*lane {
 // revoked waits for the transactions of the lanes that move on, within the
 // grace, and then cancels them: endless retries never hold up the group.
 func (m *member) revoked(_ context.Context, _ *kgo.Client, gone map[string][]int32) {
-	m.drop(gone, m.cfg.RebalanceGrace)
+	m.drop(gone, m.cfg.RebalanceGrace, sink.Revoked)
 }
 
 // lost cancels at once: somebody else may own the partitions already.
 func (m *member) lost(_ context.Context, _ *kgo.Client, gone map[string][]int32) {
-	m.drop(gone, 0)
+	m.drop(gone, 0, sink.Lost)
 }
 
-func (m *member) drop(gone map[string][]int32, grace time.Duration) {
+func (m *member) drop(gone map[string][]int32, grace time.Duration, kind string) {
 	<-m.opened
 	var lanes []*lane
 	m.mu.Lock()
@@ -169,6 +172,11 @@ func (m *member) drop(gone map[string][]int32, grace time.Duration) {
 	if len(lanes) == 0 {
 		return // callbacks often come with nothing
 	}
+	at := make([]offsets.Partition, len(lanes))
+	for i, l := range lanes {
+		at[i] = l.Partition
+	}
+	m.tellRebalanced(kind, at)
 	for _, l := range lanes {
 		l.leave(closed, nil)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/oncesink/oncesink/offsets"
+	"github.com/oncesink/oncesink/sink"
 )
 
 // claimTimeout bounds one call of claim.
@@ -95,6 +96,7 @@ func (a *attempt) look(ctx context.Context) (err error) {
 	if a.rows, err = a.m.ledger.Rows(ctx, at...); err != nil {
 		return err
 	}
+	a.m.signs.note(&a.m.signs.postgres)
 	said := changes{}
 	for i := range a.rows {
 		a.row[a.rows[i].Partition] = &a.rows[i]
@@ -102,7 +104,7 @@ func (a *attempt) look(ctx context.Context) (err error) {
 	for _, r := range a.open {
 		was, row := r.lane.view().known(), a.row[r.lane.Partition]
 		if row != nil && !was.none && (row.Fence != was.claim.Fence || row.TopicID != was.claim.TopicID) {
-			said.add(r.lane, was, row)
+			said.add(a.m, r.lane, was, row)
 		}
 	}
 	said.log(a.m.log)
@@ -285,6 +287,7 @@ func (m *member) haltCut(cut []cutWin) {
 func (a *attempt) judge(l *lane, c offsets.Claimed) (ours bool, again error) {
 	if c.WaitedFor != "" {
 		a.m.log.Warn("ended a stopped session that held a partition", "topic", l.Topic, "partition", l.Partition.Partition, "session", c.WaitedFor)
+		a.m.tellEnded(l.Partition, c.WaitedFor)
 	}
 	var (
 		held    *offsets.HeldError
@@ -294,13 +297,16 @@ func (a *attempt) judge(l *lane, c offsets.Claimed) (ours bool, again error) {
 	case c.Err == nil:
 		a.m.setHeld(l.Partition)
 		l.hold(c.Claim)
+		a.m.tellClaimed(Claimed{Partition: l.Partition, Outcome: sink.ClaimWon, Position: c.Position.Next})
 		return true, nil
-	case errors.As(c.Err, &held):
+	case errors.As(c.Err, &held): // again tells of it
 		return false, c.Err
 	case errors.As(c.Err, &mapping):
+		a.m.tellClaimed(Claimed{Partition: l.Partition, Outcome: sink.ClaimRefused, Err: c.Err})
 		l.leave(halted, c.Err)
 		a.m.fail(refusedMapping(c.Err))
 	default: // another topic under the name, or a row that vanished
+		a.m.tellClaimed(Claimed{Partition: l.Partition, Outcome: sink.ClaimRefused, Err: c.Err})
 		a.m.haltAt(l, c.Err, sight{known: true, row: a.row[l.Partition]})
 	}
 	return false, nil
@@ -330,6 +336,7 @@ func (a *attempt) again() {
 		}
 		f.due = now.Add(waits[f.failures])
 		f.lane.waits(f.turns, f.err)
+		a.tellFailed(f)
 		a.later = append(a.later, f.request)
 		reasons[f.err.Error()] = append(reasons[f.err.Error()], f.lane)
 	}
@@ -343,4 +350,14 @@ func (a *attempt) again() {
 		r.noAnswer()
 	}
 	a.m.retries.add(a.later...)
+}
+
+// tellFailed tells of a claim that is tried again.
+func (a *attempt) tellFailed(f failure) {
+	var held *offsets.HeldError
+	outcome := sink.ClaimFailed
+	if errors.As(f.err, &held) {
+		outcome = sink.ClaimHeld
+	}
+	a.m.tellClaimed(Claimed{Partition: f.lane.Partition, Outcome: outcome, Err: f.err})
 }

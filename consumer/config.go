@@ -61,6 +61,8 @@ type Config struct {
 	// own, without any lock, so that it holds up nothing; several may run at the same time. Run waits for them when it ends,
 	// within StopTimeout. An error that ends the run is no halt: Run returns it.
 	OnHalt func(PartitionStatus)
+	// Observer is told what becomes of partitions; nil: nobody is.
+	Observer *Observer
 	// Logger; nil discards.
 	Logger *slog.Logger
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/event"
 	"github.com/oncesink/oncesink/offsets"
+	"github.com/oncesink/oncesink/sink"
 )
 
 // Consumer reads topics as a member of a group and hands the records to a sink.
@@ -33,6 +34,9 @@ type Consumer struct {
 	mu     sync.Mutex
 	held   map[offsets.Partition]bool // claimed at least once by this process (rule 7)
 	member *member                    // the life at hand, for Status
+	counts sink.Stats                 // what becomes of partitions
+
+	signs signs // of life
 }
 
 // errRestart ends one life of the client and begins another.
@@ -46,6 +50,8 @@ var errRestart = errors.New("the client must start anew")
 // Everything else is retried for as long as it takes.
 func (c *Consumer) Run(ctx context.Context) error {
 	defer c.sink.TellRest()
+	c.signs.draining.Store(false)
+	defer context.AfterFunc(ctx, func() { c.signs.draining.Store(true) })()
 	var ends map[offsets.Partition]int64
 	for {
 		m := newMember(c)
@@ -96,6 +102,7 @@ func (m *member) clientOptions() []kgo.Opt {
 		kgo.FetchMaxPartitionBytes(512 << 10),
 		kgo.MaxDecompressBatchBytes(cfg.MaxDecompressedBytes),
 		kgo.WithDecompressor(m.decompressor),
+		kgo.WithHooks(contact{&m.signs}),
 	}
 	if len(cfg.Assign) == 0 {
 		opts = append(opts,

@@ -214,7 +214,7 @@ func (m *member) topicGone(l *lane, cause error) {
 		switch id := ids[l.Topic]; {
 		case l.view().state != running:
 		case id.IsZero():
-			m.halt(l, fmt.Errorf("%s: the topic is gone: %v. Create it again, and adopt it by the statement that `oncesink check` then prints; or remove it from the configuration", l.Partition, cause))
+			m.halt(l, &goneError{fmt.Errorf("%s: the topic is gone: %v. Create it again, and adopt it by the statement that `oncesink check` then prints; or remove it from the configuration", l.Partition, cause)})
 		case id != l.topicID:
 			m.halt(l, &offsets.TopicChangedError{Group: m.cfg.Group, Partition: l.Partition, Was: l.topicID, Is: id})
 		default:

@@ -35,13 +35,15 @@ type lane struct {
 	mu      sync.Mutex
 	changed *sync.Cond // on mu: any change of the fields below
 	state   state
-	cause   error // why halted, or why a claim is still waited for
-	turns   int   // how often it left a state
-	sight   sight // the ledger's row, as it last saw it while it halts
+	since   time.Time // in this state
+	cause   error     // why halted, or why a claim is still waited for
+	turns   int       // how often it left a state
+	sight   sight     // the ledger's row, as it last saw it while it halts
 
-	topicID offsets.Token // of the first claim; set once
-	claim   offsets.Claim // what we hold; its position is the last committed one
-	next    int64         // offset expected from the next poll
+	topicID   offsets.Token // of the first claim; set once
+	claim     offsets.Claim // what we hold; its position is the last committed one
+	committed time.Time     // when its position was moved last
+	next      int64         // offset expected from the next poll
 
 	end       int64     // the last stable offset, as last heard; -1 unknown
 	heard     bool      // since the ends were last asked for
@@ -70,7 +72,7 @@ type lane struct {
 }
 
 func newLane(p offsets.Partition) *lane {
-	l := &lane{Partition: p, part: new(decode.Part), end: -1}
+	l := &lane{Partition: p, part: new(decode.Part), end: -1, since: time.Now()}
 	l.changed = sync.NewCond(&l.mu)
 	return l
 }
@@ -121,6 +123,9 @@ func (l *lane) leaveAt(to state, cause error, seen sight) (from state) {
 	if from == closed {
 		return from
 	}
+	if from != to {
+		l.since = time.Now()
+	}
 	l.state, l.cause, l.sight = to, cause, seen
 	l.turns++
 	l.endWait()
@@ -150,7 +155,7 @@ func (l *lane) start(c offsets.Claim) bool {
 	}
 	l.claim, l.next, l.cause = c, c.Position.Next, nil
 	l.raw, l.rawBytes, l.part, l.throttle, l.beyond = nil, 0, new(decode.Part), false, false
-	l.state = running
+	l.state, l.since = running, time.Now()
 	if c.Paused {
 		l.state = paused
 	}
@@ -170,6 +175,9 @@ func (l *lane) landed(c offsets.Claim, ok bool) {
 	defer l.mu.Unlock()
 	l.inFlight, l.flying, l.cancel = false, 0, nil
 	if ok {
+		if c.Position.Next != l.claim.Position.Next {
+			l.committed = time.Now()
+		}
 		l.claim = c
 	}
 	l.changed.Broadcast()

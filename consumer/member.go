@@ -142,6 +142,7 @@ func (m *member) fail(err error) {
 // to the lanes, move what has to be moved, and only then allow a rebalance.
 func (m *member) poll(ctx context.Context) {
 	for ctx.Err() == nil {
+		m.signs.note(&m.signs.polled)
 		if !m.room(ctx) {
 			continue
 		}

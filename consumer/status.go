@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -33,10 +34,16 @@ type PartitionStatus struct {
 	Topic     string
 	Partition int32
 	State     State
+	// Since is when the partition came to this state, or to the one that it waits in.
+	Since time.Time
+	// Reason is the kind of Err of a partition that is halted; empty otherwise.
+	Reason Reason
 	// Err is why the partition is halted or waiting; nil otherwise.
 	Err error
 	// Position is the offset of the next record to apply, as last committed; -1 before the first claim.
 	Position int64
+	// Committed is when the last transaction with records of it was committed by this process since the partition was assigned; zero: none was.
+	Committed time.Time
 	// Lag is how many offsets lie between the position and the last stable offset of the log, as of some seconds ago; 0 where
 	// nothing of them is a record to apply; -1 if it is not known yet.
 	Lag int64
@@ -73,9 +80,16 @@ func (c *Consumer) Status() []PartitionStatus {
 	return all
 }
 
-// Stats returns what was committed since New, by all partitions that this process had meanwhile. It is a snapshot,
-// safe for concurrent use, and cheap.
-func (c *Consumer) Stats() sink.Stats { return c.sink.Stats() }
+// Stats returns what was committed since New, by all partitions that this process had meanwhile, and what became of those. It is a
+// snapshot, safe for concurrent use, and cheap.
+func (c *Consumer) Stats() sink.Stats {
+	s := c.sink.Stats()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.Fenced, s.Claims, s.Rebalances = maps.Clone(c.counts.Fenced), maps.Clone(c.counts.Claims), maps.Clone(c.counts.Rebalances)
+	s.StuckSessions = c.counts.StuckSessions
+	return s
+}
 
 // setMember notes the life that Status tells of; nil: none.
 func (c *Consumer) setMember(m *member) {
@@ -90,7 +104,7 @@ func (l *lane) status() (PartitionStatus, bool) {
 	defer l.mu.Unlock()
 	s := PartitionStatus{
 		Topic: l.Topic, Partition: l.Partition.Partition, Err: l.cause, Position: l.claim.Position.Next,
-		Records: len(l.raw) + l.part.Len(), Bytes: l.held(), InFlight: l.inFlight,
+		Since: l.since, Committed: l.committed, Records: len(l.raw) + l.part.Len(), Bytes: l.held(), InFlight: l.inFlight,
 	}
 	if l.claim.ID.IsZero() {
 		s.Position = -1
@@ -108,7 +122,7 @@ func (l *lane) status() (PartitionStatus, bool) {
 	case l.state == paused:
 		s.State = Paused
 	case l.state == halted:
-		s.State = Halted
+		s.State, s.Reason = Halted, ReasonOf(l.cause)
 	}
 	return s, l.state != closed
 }

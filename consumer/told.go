@@ -129,7 +129,7 @@ const (
 )
 
 // add notes what was changed in the row of a lane, unless that was told already.
-func (c changes) add(l *lane, was known, row *offsets.Row) {
+func (c changes) add(m *member, l *lane, was known, row *offsets.Row) {
 	if row == nil {
 		return
 	}
@@ -137,6 +137,7 @@ func (c changes) add(l *lane, was known, row *offsets.Row) {
 	if !news {
 		return
 	}
+	m.tellFences(was, row)
 	c.list(l, whatChanged(was, row), was, row)
 }
 

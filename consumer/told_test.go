@@ -138,10 +138,11 @@ func TestChangesBeforeTheClaim(t *testing.T) {
 	l.hold(c)
 	l.start(c)
 	row := offsets.Row{Partition: l.Partition, ClaimID: c.ID, Fence: offsets.NewToken(), TopicID: c.TopicID, Position: c.Position}
+	m := &member{Consumer: &Consumer{}}
 	told := func() string {
 		t.Helper()
 		said := changes{}
-		said.add(l, l.view().known(), &row)
+		said.add(m, l, l.view().known(), &row)
 		return fmt.Sprint(said)
 	}
 	for _, step := range []struct {
@@ -166,6 +167,10 @@ func TestChangesBeforeTheClaim(t *testing.T) {
 		if got := told(); got != step.want {
 			t.Errorf("told %s, want %s", got, step.want)
 		}
+	}
+	// Pauses, a rewind, a change by hand, an adoption, and another claim; what was paused is not lost once more when it is resumed.
+	if got := m.counts.Fenced; got[sink.FencedByOperator] != 5 || got[sink.FencedByClaim] != 1 {
+		t.Errorf("fenced %v", got)
 	}
 }
 

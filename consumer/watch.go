@@ -21,7 +21,10 @@ func (m *member) watch(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+		m.signs.note(&m.signs.watched)
+		m.seeJoined()
 		m.watchOnce(ctx)
+		m.touch(ctx)
 		m.sink.Tell()
 	}
 }
@@ -56,6 +59,7 @@ func (m *member) watchOnce(ctx context.Context) {
 		m.log.Warn("look at the ledger", "error", err)
 		return
 	}
+	m.signs.note(&m.signs.postgres)
 	rows := map[offsets.Partition]*offsets.Row{}
 	for i := range found {
 		rows[found[i].Partition] = &found[i]
@@ -70,7 +74,7 @@ func (m *member) watchOnce(ctx context.Context) {
 			m.haltAt(l, fmt.Errorf("%s: %w", p, offsets.ErrNoPosition), sight{known: true})
 		case v.changed(row):
 			changed = append(changed, l)
-			said.add(l, v.known(), row)
+			said.add(m, l, v.known(), row)
 		case v.state == halted:
 			l.see(v, row)
 		}

@@ -95,9 +95,11 @@ func (m *member) write(ctx context.Context) {
 		lanes, parts := m.gather(cancel)
 		m.ready.wake() // what was left behind is another writer's
 		if len(parts) > 0 {
+			m.signs.busy.Add(1)
 			for i, o := range m.sink.Write(txctx, parts) {
 				m.settle(lanes[i], o)
 			}
+			m.signs.busy.Add(-1)
 			m.claims.wake() // those that were lost are idle now
 		}
 		cancel()
@@ -142,9 +144,13 @@ func (m *member) settle(l *lane, o engine.Outcome) {
 	)
 	switch {
 	case o.Err == nil:
+		m.signs.note(&m.signs.postgres)
 		m.mirror.moved(o.Claim)
 	case errors.As(o.Err, &fenced):
 		m.log.Warn("lost the fence", "topic", l.Topic, "partition", l.Partition.Partition, "error", o.Err)
+		if fenced.Locked {
+			m.tellFenced(l.Partition, sink.FencedByLock)
+		}
 		m.lose(l)
 	case errors.As(o.Err, &config):
 		l.leave(halted, o.Err)

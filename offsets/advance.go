@@ -125,7 +125,7 @@ func AdvanceError(err error) error {
 	}
 	switch pg.Code {
 	case stateLockTimeout:
-		return &FencedError{}
+		return &FencedError{Locked: true}
 	case stateFenced:
 		var lost []struct {
 			Topic     string `json:"topic"`

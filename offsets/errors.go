@@ -25,10 +25,12 @@ type FencedError struct {
 	// locked in time, which counts as a lost fence for every partition of the
 	// transaction.
 	Partitions []Partition
+	// Locked says that rows could not be locked in time: nobody has moved them, as far as it is known.
+	Locked bool
 }
 
 func (e *FencedError) Error() string {
-	if len(e.Partitions) == 0 {
+	if e.Locked || len(e.Partitions) == 0 {
 		return "fenced: the ledger rows could not be locked in time"
 	}
 	return fmt.Sprintf("fenced: another claim, an operator or a restore moved %v", e.Partitions)

@@ -94,6 +94,8 @@ type Config struct {
 	DeadLetters DeadLetters
 	// Logger; nil discards.
 	Logger *slog.Logger
+	// Observer is told of each transaction; nil: nobody is. What grows only is in Stats, without it.
+	Observer *Observer `json:"-"`
 }
 
 // DeadLetters says what is done about records that can't be written: they are kept whole in oncesink.dead_letters.

@@ -66,6 +66,7 @@ func (t *transaction) applyOrBisect(ctx context.Context, records spans) (err err
 	if pgerr.SQLState(err) == pgerr.ForeignKeyViolation && !t.orphansAreData && !t.m.References {
 		return err // the parent is waited for; it can't be one of this batch
 	}
+	t.s.countBisection()
 	b := &bisection{transaction: t}
 	if err := b.split(ctx, records, err); err != nil {
 		return err

@@ -69,6 +69,7 @@ type job struct {
 	orphansSince time.Time
 	orphans      bool          // it was waited for long enough
 	again        *again        // the records are dead letters
+	began        time.Time     // of the last attempt
 	done         attempted     // last
 	dead         []bind.Letter // of the last attempt
 	// repeats is the text of the last transient error, which came first at since, and of which was told at told.
@@ -170,27 +171,35 @@ func (j *job) commit(ctx context.Context, records spans) {
 			j.retry.Reset()
 			return
 		case ctx.Err() != nil:
+			j.ended(sink.Cancelled, records, err)
 			j.fail(records, ctx.Err())
 		case errors.As(err, &fenced):
+			j.ended(sink.Fenced, records, err)
 			j.fence(records, fenced)
 		case j.flooded(err, records):
+			j.ended(sink.Halted, records, err)
 		case errors.As(err, &unknown) && j.again != nil:
 			// The next claim waits until it is over, and the letters tell then.
-			j.s.countUnknown()
+			j.s.countUnknown(0)
+			j.ended(sink.Unknown, records, err)
 			j.fail(records, &offsets.FencedError{Partitions: []offsets.Partition{records[0].part.Claim.Partition}})
 		case errors.Is(err, errSettled):
+			j.ended(sink.Retried, records, err)
 			j.fail(records, err)
 		case errors.As(err, &unknown):
-			j.s.countUnknown()
+			j.s.countUnknown(1)
+			j.ended(sink.Unknown, records, err)
 			if j.resolve(ctx, records, steps, unknown) {
 				j.committed(records)
 				return
 			}
 		case errors.Is(err, errAltered):
+			j.ended(sink.Retried, records, err)
 			if err := j.recompile(ctx); err != nil {
 				j.fail(records, err)
 			}
 		case j.tooMuch(err) && records.records() > 1:
+			j.ended(sink.Retried, records, err)
 			j.s.warn("writing a batch in halves", err, records)
 			left, right := records.halve()
 			j.commit(ctx, left)
@@ -199,25 +208,30 @@ func (j *job) commit(ctx context.Context, records spans) {
 		case j.again != nil && classOf(err) == pgerr.Transient:
 			// What comes new would wait with them. They are still asked for.
 			deadlocked(err)
+			j.ended(sink.Retried, records, err)
 			j.s.countRetry(err)
 			first := records[0]
 			j.fail(records, fmt.Errorf("from offset %d on: %s", first.part.Records[first.lo].Offset, describe(err)))
 		case j.orphaned(err):
+			j.ended(sink.Retried, records, err)
 			if !j.orphans {
 				j.delayed(ctx, err, records)
 				j.wait(ctx)
 			}
 		case classOf(err) == pgerr.Transient:
 			deadlocked(err)
+			j.ended(sink.Retried, records, err)
 			j.delayed(ctx, err, records)
 			j.wait(ctx)
 		case len(records) > 1:
+			j.ended(sink.Retried, records, err)
 			// Whatever it is, it stops the partitions that it concerns and no others.
 			for i := range records {
 				j.commit(ctx, records[i:i+1])
 			}
 			return
 		default:
+			j.ended(sink.Halted, records, err)
 			j.fail(records, j.s.stop(err))
 		}
 	}
@@ -237,10 +251,10 @@ func (j *job) attempt(ctx context.Context, records spans, steps []offsets.Step) 
 	} else {
 		t.most = byStatement
 	}
-	began := time.Now()
+	j.began = time.Now()
 	err := t.run(ctx)
 	j.dead = t.dead
-	j.done = attempted{effects: t.stands, resolved: t.resolved, again: j.again != nil, took: time.Since(began), commit: t.committing}
+	j.done = attempted{effects: t.stands, resolved: t.resolved, again: j.again != nil, took: time.Since(j.began), commit: t.committing}
 	return err
 }
 
@@ -253,6 +267,7 @@ func (j *job) committed(records spans) {
 	j.done.refused = tally(j.dead)
 	j.done.effects.teach()
 	j.s.count(records, j.done)
+	j.ended(sink.Committed, records, nil)
 }
 
 // meet makes the tables look first at what comes under a claim that is new.
@@ -284,7 +299,7 @@ func stepsOf(records spans) []offsets.Step {
 func (j *job) fence(records spans, err *offsets.FencedError) {
 	for _, x := range records {
 		if len(err.Partitions) == 0 || slices.Contains(err.Partitions, x.part.Claim.Partition) {
-			j.fail(spans{x}, &offsets.FencedError{Partitions: []offsets.Partition{x.part.Claim.Partition}})
+			j.fail(spans{x}, &offsets.FencedError{Partitions: []offsets.Partition{x.part.Claim.Partition}, Locked: err.Locked})
 		}
 	}
 	if !slices.ContainsFunc(records, func(x span) bool { return j.failed[x.part] != nil }) {
@@ -296,9 +311,12 @@ func (j *job) fence(records spans, err *offsets.FencedError) {
 // It reports whether the records are committed; if not, the parts that are still
 // ours and stand where they stood hold new fences, under which the same records may be sent again.
 func (j *job) resolve(ctx context.Context, records spans, steps []offsets.Step, unknown *unknownError) bool {
+	began := time.Now()
+	defer j.s.countUnknown(-1)
 	for {
 		r, err := j.s.ledger.Resolve(ctx, steps, unknown.pid)
 		if err == nil {
+			j.s.resolution(r.Committed, time.Since(began))
 			return j.resolved(records, steps, r)
 		}
 		if ctx.Err() != nil {

@@ -161,13 +161,22 @@ func (j *job) flooded(err error, records spans) bool {
 	for _, m := range many.Partitions {
 		for _, x := range records {
 			if x.part.Claim.Partition == (offsets.Partition{Topic: m.Topic, Partition: m.Partition}) {
-				j.fail(spans{x}, &sink.HaltError{Err: errors.New(j.tellTooMany(m, x))})
+				j.fail(spans{x}, &sink.HaltError{Err: &floodError{j.tellTooMany(m, x), many}})
 				told = true
 			}
 		}
 	}
 	return told
 }
+
+// floodError is an *offsets.TooManyLettersError in words for a person.
+type floodError struct {
+	text string
+	many *offsets.TooManyLettersError
+}
+
+func (e *floodError) Error() string { return e.text }
+func (e *floodError) Unwrap() error { return e.many }
 
 // tellTooMany says what is too much, what the records look like and what to do.
 func (j *job) tellTooMany(m offsets.TooManyLetters, x span) string {

@@ -34,8 +34,9 @@ func (e *engine) writeSome(from, n int64, bad func(int64) bool) error {
 func (e *engine) wantFlood(err error, says ...string) {
 	e.t.Helper()
 	var halt *sink.HaltError
-	if !errors.As(err, &halt) {
-		e.t.Fatalf("got %v, want a halt", err)
+	var many *offsets.TooManyLettersError
+	if !errors.As(err, &halt) || !errors.As(err, &many) {
+		e.t.Fatalf("got %v, want a halt for too many letters", err)
 	}
 	for _, s := range append(says, "too many dead letters") {
 		if !strings.Contains(err.Error(), s) {

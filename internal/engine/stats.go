@@ -21,7 +21,11 @@ func (s *Sink) Stats() sink.Stats {
 	s.stats.Lock()
 	defer s.stats.Unlock()
 	out := s.stats.Stats
-	out.Retries = maps.Clone(out.Retries)
+	out.Retries, out.RetriedStates = maps.Clone(out.Retries), maps.Clone(out.RetriedStates)
+	for _, t := range s.stats.topics {
+		out.Topics = append(out.Topics, *t)
+	}
+	slices.SortFunc(out.Topics, func(a, b sink.TopicStats) int { return strings.Compare(a.Topic, b.Topic) })
 	for _, t := range s.stats.tables {
 		out.Tables = append(out.Tables, t.TableStats)
 	}
@@ -33,13 +37,15 @@ func (s *Sink) Stats() sink.Stats {
 // stats are the counts of a sink. The lock is taken once in a transaction.
 type stats struct {
 	sync.Mutex
-	sink.Stats // but its Tables and Refused
+	sink.Stats // but its Tables, Topics and Refused
 	tables     map[string]*tableStats
+	topics     map[string]*sink.TopicStats
 	refusals   refusals
 }
 
 func newStats() *stats {
-	return &stats{Stats: sink.Stats{Retries: map[string]int64{}}, tables: map[string]*tableStats{}, refusals: refusals{kinds: map[sink.Refusal]*refusalStats{}}}
+	return &stats{Stats: sink.Stats{Retries: map[string]int64{}, RetriedStates: map[string]int64{}}, tables: map[string]*tableStats{}, topics: map[string]*sink.TopicStats{},
+		refusals: refusals{kinds: map[sink.Refusal]*refusalStats{}}}
 }
 
 type tableStats struct {
@@ -77,14 +83,7 @@ type attempted struct {
 // count adds a committed transaction, and warns of records that were refused, and of tombstones that met no row.
 func (s *Sink) count(records spans, done attempted) {
 	defer s.tell(time.Now(), false)
-	n := 0
-	for _, x := range records {
-		for i := x.lo; i < x.hi; i++ {
-			if !x.part.Records[i].Control {
-				n++
-			}
-		}
-	}
+	parts := records.measure()
 	unmatched := s.unmatched(records)
 	s.stats.Lock()
 	defer s.stats.Unlock()
@@ -94,12 +93,14 @@ func (s *Sink) count(records spans, done attempted) {
 	s.stats.CommitTime += done.commit
 	s.stats.Resolved += int64(done.resolved)
 	if !done.again {
-		s.stats.Records += int64(n)
+		for i := range parts {
+			s.stats.read(&parts[i])
+		}
 		s.stats.refusals.add(&s.stats.Stats, done.refused)
 	}
 	for t, e := range done.effects {
-		x := e.removed
-		if e.copied == 0 && e.upserts == 0 && x == (removed{}) {
+		did := e.stats(t.Title())
+		if did == (sink.TableStats{Table: did.Table}) {
 			continue
 		}
 		c := s.stats.tables[t.Title()]
@@ -107,11 +108,13 @@ func (s *Sink) count(records spans, done attempted) {
 			c = &tableStats{TableStats: sink.TableStats{Table: t.Title()}}
 			s.stats.tables[t.Title()] = c
 		}
-		c.Copied += int64(e.copied)
-		c.Upserted += int64(e.upserts)
-		c.Tombstones += x.tombstones
-		c.TombstonesWithoutRow += x.rowless
-		c.unwarned += x.rowless
+		c.Copied += did.Copied
+		c.Upserted += did.Upserted
+		c.UnchangedByLook += did.UnchangedByLook
+		c.UnchangedByStatement += did.UnchangedByStatement
+		c.Tombstones += did.Tombstones
+		c.TombstonesWithoutRow += did.TombstonesWithoutRow
+		c.unwarned += did.TombstonesWithoutRow
 		if c.unwarned == 0 || time.Since(c.warned) < rowlessPause {
 			continue
 		}
@@ -145,17 +148,44 @@ func (s *Sink) unmatched(records spans) (n int64) {
 
 // countRetry notes an attempt that came to nothing.
 func (s *Sink) countRetry(err error) {
-	cause := retryCause(err)
+	cause, class := retryCause(err), stateClass(err)
 	s.stats.Lock()
 	defer s.stats.Unlock()
 	s.stats.Retries[cause]++
+	s.stats.RetriedStates[class]++
 }
 
-// countUnknown notes a COMMIT whose answer was lost.
-func (s *Sink) countUnknown() {
+// countUnknown notes a COMMIT whose answer was lost: pending is 1 if the ledger is asked for it, 0 if nobody asks, and -1 if nobody
+// asks any more for one that was noted before.
+func (s *Sink) countUnknown(pending int64) {
 	s.stats.Lock()
 	defer s.stats.Unlock()
-	s.stats.UnknownCommits++
+	if pending >= 0 {
+		s.stats.UnknownCommits++
+	}
+	s.stats.UnknownPending += pending
+}
+
+// countBisection notes a search for the records that are to blame.
+func (s *Sink) countBisection() {
+	s.stats.Lock()
+	defer s.stats.Unlock()
+	s.stats.Bisections++
+}
+
+// read adds the records of one partition in a transaction. It is called under the lock.
+func (s *stats) read(p *sink.TransactionPart) {
+	if p.Records == 0 {
+		return
+	}
+	t := s.topics[p.Topic]
+	if t == nil {
+		t = &sink.TopicStats{Topic: p.Topic}
+		s.topics[p.Topic] = t
+	}
+	t.Records += int64(p.Records)
+	t.Bytes += int64(p.Bytes)
+	s.Records += int64(p.Records)
 }
 
 // retryCause says what is in the way of an attempt, in one of the words of [sink.Stats.Retries].

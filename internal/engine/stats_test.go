@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -77,7 +79,24 @@ func TestStats(t *testing.T) {
 	wire := &scissors{}
 	db := newDatabase(t, "create table q (id int primary key, v int)", "create table child (id int, n int, v int, primary key (id, n))")
 	var refuse atomic.Bool
-	e := db.open(sink.Config{
+	var observed []string
+	observer := &sink.Observer{
+		Transaction: func(x *sink.Transaction) {
+			if x.Began.IsZero() || x.Duration < x.Commit || (x.Commit > 0) != (x.Outcome == sink.Committed || x.Outcome == sink.Unknown) {
+				t.Errorf("observed %+v", x)
+			}
+			observed = append(observed, fmt.Sprintf("%s %d %d %d %v %s", x.Outcome, x.Records, x.Bytes, x.DeadLetters, x.Tables, x.SQLState))
+		},
+		Resolved: func(committed bool, _ time.Duration) { observed = append(observed, fmt.Sprint("resolved ", committed)) },
+	}
+	saw := func(want ...string) {
+		t.Helper()
+		if !slices.Equal(observed, want) {
+			t.Errorf("observed %q, want %q", observed, want)
+		}
+		observed = nil
+	}
+	e := db.open(sink.Config{Observer: observer,
 		Tables: []sink.TableConfig{
 			{Name: "q", Topics: []string{"o"}, Key: []string{"id"}},
 			{Name: "child", Strategy: sink.Children, Parent: "q", Each: "items", Key: []string{"id", "n"}, Columns: map[string]sink.ColumnConfig{"n": {From: "$index"}}},
@@ -111,31 +130,37 @@ func TestStats(t *testing.T) {
 	p := e.add(0, 0, event(1, ""), event(2, `, "items": [{"v": 1}, {"v": 2}]`), event(2, ""))
 	e.Add(p, sink.Record{Topic: "o", Offset: 3, Control: true})
 	e.write(p)
-	counts("1 0s 0s 3 0 [] 0 0 map[] 0 [{public.child 0 2 0 0} {public.q 0 3 0 0}]")
+	counts("1 0s 0s 3 0 [] [{o 3 82}] 0 0 map[] map[] 0 0 0 0 0 map[] map[] map[] 0 [{public.child 0 2 0 0 0 0} {public.q 0 3 0 0 0 0}]")
+
+	saw("committed 3 82 0 [{public.child 0 2 0 0 0 0} {public.q 0 3 0 0 0 0}] ")
 
 	// A COPY that is undone, for a key is there, and then statements.
 	by(byCopy)
 	e.write(e.add(0, 4, event(1, "")))
-	counts("2 0s 0s 4 0 [] 0 0 map[] 0 [{public.child 0 2 0 0} {public.q 0 4 0 0}]")
+	counts("2 0s 0s 4 0 [] [{o 4 99}] 0 0 map[] map[] 0 0 0 0 0 map[] map[] map[] 0 [{public.child 0 2 0 0 0 0} {public.q 0 4 0 0 0 0}]")
 	e.write(e.add(0, 5, event(3, ""), event(4, "")))
-	counts("3 0s 0s 6 0 [] 0 0 map[] 0 [{public.child 0 2 0 0} {public.q 2 4 0 0}]")
+	counts("3 0s 0s 6 0 [] [{o 6 133}] 0 0 map[] map[] 0 0 0 0 0 map[] map[] map[] 0 [{public.child 0 2 0 0 0 0} {public.q 2 4 0 0 0 0}]")
 
 	// One record of the batch is a dead letter; a replay changes no row.
 	by(byStatement)
 	e.write(e.add(0, 7, event(5, ""), event(6, "")[:5], event(6, `, "items": [{"v": 99999999999}]`)))
-	counts("4 0s 0s 9 2 [{{o 22P02  } 1} {{o 22003 public.child v} 1}] 0 0 map[] 0 [{public.child 0 2 0 0} {public.q 2 5 0 0}]")
+	counts("4 0s 0s 9 2 [{{o 22P02  } 1} {{o 22003 public.child v} 1}] [{o 9 203}] 0 0 map[] map[] 0 0 0 0 0 map[] map[] map[] 0 [{public.child 0 2 0 0 0 0} {public.q 2 5 0 0 0 0}]")
 	e.rewind("o", 0, 5)
 	e.write(e.add(0, 5, event(3, ""), event(4, "")))
-	counts("5 0s 0s 11 2 [{{o 22P02  } 1} {{o 22003 public.child v} 1}] 0 0 map[] 0 [{public.child 0 2 0 0} {public.q 2 5 0 0}]")
+	counts("5 0s 0s 11 2 [{{o 22P02  } 1} {{o 22003 public.child v} 1}] [{o 11 237}] 0 0 map[] map[] 0 0 0 0 0 map[] map[] map[] 0 [{public.child 0 2 0 0 0 0} {public.q 2 5 0 2 0 0}]")
+
+	observed = nil
 
 	// What is in the way: a handler, a lost answer.
 	refuse.Store(true)
 	e.write(e.add(0, 7, event(5, "")))
-	counts("6 0s 0s 12 2 [{{o 22P02  } 1} {{o 22003 public.child v} 1}] 0 0 map[handler:1] 0 [{public.child 0 2 0 0} {public.q 2 5 0 0}]")
+	counts("6 0s 0s 12 2 [{{o 22P02  } 1} {{o 22003 public.child v} 1}] [{o 12 254}] 0 0 map[handler:1] map[handler:1] 0 0 0 0 0 map[] map[] map[] 0 [{public.child 0 2 0 0 0 0} {public.q 2 5 0 3 0 0}]")
+	saw("retried 1 17 0 [] ", "committed 1 17 0 [{public.q 0 0 0 1 0 0}] ")
 	var once sync.Once
 	wire.cut = func() (c cut) { once.Do(func() { c = cutAfter }); return c }
 	e.write(e.add(0, 8, event(7, "")))
-	counts("7 0s 0s 13 2 [{{o 22P02  } 1} {{o 22003 public.child v} 1}] 1 0 map[handler:1] 1 [{public.child 0 2 0 0} {public.q 2 6 0 0}]")
+	counts("7 0s 0s 13 2 [{{o 22P02  } 1} {{o 22003 public.child v} 1}] [{o 13 271}] 1 0 map[handler:1] map[handler:1] 0 1 1 0 0 map[] map[] map[] 0 [{public.child 0 2 0 0 0 0} {public.q 2 6 0 3 0 0}]")
+	saw("unknown 1 17 0 [] ", "resolved true", "committed 1 17 0 [{public.q 0 1 0 0 0 0}] ")
 }
 
 // The words for what is in the way of an attempt.
