@@ -8,7 +8,8 @@
 //	c, err := consumer.New(ctx, pool, cfg)   // reads the tables, and says what is wrong
 //	err = c.Run(ctx)                         // until ctx ends, then a graceful stop
 //
-// [Consumer.Status], [Consumer.Stats] and Config.OnHalt say what happens meanwhile. The ledger of a
+// [Consumer.Status], [Consumer.Stats] and [Consumer.Health] say how it is, Config.OnHalt, Config.Observer and the sink's Observer what
+// happens meanwhile. The ledger of a
 // group, with or without a consumer, is read and steered by package offsets: [offsets.New] with the group's name, then
 // [offsets.Ledger.Rows] for its positions and [offsets.Ledger.Rewind] to have them read again; or from psql, by the
 // functions of schema oncesink.
