@@ -66,7 +66,7 @@ type GapError struct {
 
 func (e *GapError) Error() string {
 	return fmt.Sprintf("%s: offsets %d to %d are missing: %s. If they can be done without: %s",
-		e.Partition, e.From, e.To-1, e.Why, offsets.Command("accept_gap", e.Group, e.Topic, e.Partition.Partition, e.To))
+		e.Partition, e.From, e.To-1, e.Why, offsets.Remedy("accept_gap", e.Group, e.Topic, e.Partition.Partition, e.To))
 }
 
 // TooLargeError says that a batch of the log becomes larger than the limit when it is decompressed: a bomb, maybe.
@@ -79,7 +79,7 @@ type TooLargeError struct {
 
 func (e *TooLargeError) Error() string {
 	return fmt.Sprintf("%s: the batch of offsets %d to %d takes more than %d MiB when it is decompressed. Raise limits.decompressed_bytes (Config.MaxDecompressedBytes) and restart; or, if it can be done without: %s",
-		e.Partition, e.From, e.To-1, e.Limit>>20, offsets.Command("accept_gap", e.Group, e.Topic, e.Partition.Partition, e.To))
+		e.Partition, e.From, e.To-1, e.Limit>>20, offsets.Remedy("accept_gap", e.Group, e.Topic, e.Partition.Partition, e.To))
 }
 
 // TruncatedError says that the log ends before the position: records that were
@@ -93,7 +93,7 @@ type TruncatedError struct {
 func (e *TruncatedError) Error() string {
 	return fmt.Sprintf("%s: the position %d lies past the log's end %d: the log was truncated (an unclean leader election, or a restored broker), and the rows of offsets %d to %d are in the tables. "+
 		"To read on from the end: %s",
-		e.Partition, e.Position, e.End, e.End, e.Position-1, offsets.Command("rewind", e.Group, e.Topic, e.Partition.Partition, e.End))
+		e.Partition, e.Position, e.End, e.End, e.Position-1, offsets.Remedy("rewind", e.Group, e.Topic, e.Partition.Partition, e.End))
 }
 
 func (c *Config) gap(at offsets.Partition, from, to int64) error {

@@ -80,7 +80,7 @@ func (c *Consumer) look(ctx context.Context, client *kgo.Client) (*wiring.Outloo
 			o.Warnings = append(o.Warnings, fmt.Sprintf("%s is halted, and the next start tries again: %s", r.Partition, wiring.Reason(r.Partition, "halted", r.Halted)))
 		}
 		if r.Paused {
-			o.Warnings = append(o.Warnings, fmt.Sprintf("%s is paused: %s", r.Partition, offsets.Command("resume", c.cfg.Group, r.Topic, r.Partition.Partition)))
+			o.Warnings = append(o.Warnings, fmt.Sprintf("%s is paused: %s", r.Partition, offsets.Remedy("resume", c.cfg.Group, r.Topic, r.Partition.Partition)))
 		}
 	}
 	var all []first

@@ -124,7 +124,7 @@ func (m *member) atEnd(rows []offsets.Row, ends, now map[offsets.Partition]int64
 			stopped = append(stopped, l.view().cause)
 		case ok && r.Position.Next >= end && r.Position.Next <= now[p] && (r.Paused || r.Halted != "" || !m.asking(p)):
 		case ok && r.Paused:
-			stopped = append(stopped, fmt.Errorf("%s: paused by an operator at offset %d: %s", p, r.Position.Next, offsets.Command("resume", m.cfg.Group, p.Topic, p.Partition)))
+			stopped = append(stopped, fmt.Errorf("%s: paused by an operator at offset %d: %s", p, r.Position.Next, offsets.Remedy("resume", m.cfg.Group, p.Topic, p.Partition)))
 		case ok && r.Halted != "":
 			stopped = append(stopped, errors.New(p.String()+" halted: "+wiring.Reason(p, "halted", r.Halted)))
 		default:

@@ -54,7 +54,7 @@ type TopicChangedError struct {
 func (e *TopicChangedError) Error() string {
 	return fmt.Sprintf("%s: the topic was recreated: its id was %s and is %s; the stored position means nothing in the new log. "+
 		"To count the new topic's events from its beginning: %s",
-		e.Partition, e.Was, e.Is, Command("adopt", e.Group, e.Topic, e.Is))
+		e.Partition, e.Was, e.Is, Remedy("adopt", e.Group, e.Topic, e.Is))
 }
 
 // ClusterChangedError says that the brokers belong to another Kafka cluster than
@@ -70,7 +70,7 @@ type ClusterChangedError struct {
 func (e *ClusterChangedError) Error() string {
 	return fmt.Sprintf("%s: the position counts offsets of Kafka cluster %s, the brokers are cluster %s. "+
 		"Connect to the other brokers or use another group; or, to count this cluster's topic from its beginning: %s",
-		e.Partition, e.Was, e.Is, Command("adopt", e.Group, e.Topic, e.TopicID))
+		e.Partition, e.Was, e.Is, Remedy("adopt", e.Group, e.Topic, e.TopicID))
 }
 
 // MappingError says that the partition was written with another mapping.

@@ -227,7 +227,7 @@ func (s *session) waiting(ctx context.Context, in map[offsets.Partition]int64) (
 		case row.Halted != "":
 			x.Why = "it has halted: `oncesink status` says why"
 		case row.Paused:
-			x.Why, x.Remedy = "it is paused", offsets.Command("resume", s.consumer.Group, p.Topic, p.Partition)
+			x.Why, x.Remedy = "it is paused", offsets.Remedy("resume", s.consumer.Group, p.Topic, p.Partition)
 		case !alive[row.Instance]:
 			x.Why, x.unowned = "no process reads there now: start `oncesink run`, or your program", true
 		default:

@@ -115,11 +115,11 @@ func (p *replayPlan) warnings(at offsets.Rewound) []string {
 	}
 	if next < start {
 		warn("the log lost %s unread, which halts the partition. If they can be done without: %s", events(next, start),
-			offsets.Command("accept_gap", p.group, at.Topic, at.Partition.Partition, start))
+			offsets.Remedy("accept_gap", p.group, at.Topic, at.Partition.Partition, start))
 	}
 	if !at.Moved() {
 		if at.Halted != "" {
-			warn("it has halted, and a replay does not change that: correct the cause, then %s", offsets.Command("resume", p.group, at.Topic, at.Partition.Partition))
+			warn("it has halted, and a replay does not change that: correct the cause, then %s", offsets.Remedy("resume", p.group, at.Topic, at.Partition.Partition))
 		}
 		return out
 	}
@@ -127,7 +127,7 @@ func (p *replayPlan) warnings(at offsets.Rewound) []string {
 		warn("the group began at %d: %s will be written for the first time", at.First, events(at.To, at.First))
 	}
 	if at.Paused {
-		warn("it is paused. To have it read again: %s", offsets.Command("resume", p.group, at.Topic, at.Partition.Partition))
+		warn("it is paused. To have it read again: %s", offsets.Remedy("resume", p.group, at.Topic, at.Partition.Partition))
 	}
 	return out
 }

@@ -108,7 +108,7 @@ func (w *replayWait) judge(rows []offsets.Row) (read int64, done bool, err error
 			stopped = append(stopped, fmt.Errorf("%s: the recreated topic was adopted meanwhile: its old records are gone", p))
 		case now.Position.Next >= was.Position.Next:
 		case now.Paused:
-			stopped = append(stopped, fmt.Errorf("%s: paused by an operator at offset %d: %s", p, now.Position.Next, offsets.Command("resume", w.group, p.Topic, p.Partition)))
+			stopped = append(stopped, fmt.Errorf("%s: paused by an operator at offset %d: %s", p, now.Position.Next, offsets.Remedy("resume", w.group, p.Topic, p.Partition)))
 		// Why it halted before the rewind is no news: its owner clears that when it claims the row again.
 		case now.Halted != "" && (now.ClaimID != was.ClaimID || was.Halted == ""):
 			stopped = append(stopped, fmt.Errorf("%s halted: %s", p, wiring.Reason(p, "halted", now.Halted)))

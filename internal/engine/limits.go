@@ -214,8 +214,8 @@ func (j *job) tellTooMany(m offsets.TooManyLetters, x span) string {
 		}
 	}
 	fmt.Fprintf(&b, ". The position stands before them, at offset %d. Correct the mapping and start again; or the table, and then: %s; or let them be dead letters: %s",
-		c.Position.Next, offsets.Command("resume", j.s.ledger.Group(), c.Topic, c.Partition.Partition),
-		offsets.Command("accept_dead_letters", j.s.ledger.Group(), c.Topic, c.Partition.Partition, x.to().Next))
+		c.Position.Next, offsets.Remedy("resume", j.s.ledger.Group(), c.Topic, c.Partition.Partition),
+		offsets.Remedy("accept_dead_letters", j.s.ledger.Group(), c.Topic, c.Partition.Partition, x.to().Next))
 	return b.String()
 }
 
