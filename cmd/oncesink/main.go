@@ -82,7 +82,8 @@ dead letters, where the command was to tell.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{fmt.Errorf("%w: see `%s --help`", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newNewCommand(), newRunCommand(), newInitCommand(), newSchemaCommand(), newCheckCommand(), newStatusCommand(),
+	root.AddCommand(newNewCommand(), newRunCommand(), newInitCommand(), newSchemaCommand(), newCheckCommand(), newConfigCommand(), newStatusCommand(),
+		newPauseCommand(), newResumeCommand(), newRewindCommand(), newAcceptGapCommand(), newAcceptDeadLettersCommand(), newAdoptCommand(),
 		newDeadLettersCommand(), newReplayCommand(), newRebuildCommand(), newBackfillCommand(), newVerifyCommand(), newRollupCommand(), newDemoCommand(), newGenerateCommand(), newVersionCommand())
 	fitHelp(root)
 	root.InitDefaultHelpCmd()

@@ -85,7 +85,7 @@ func (f *replayFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if f.dryRun && f.wait {
 		return &usageError{errors.New("--dry-run changes nothing: there is nothing to --wait for")}
 	}
-	from, err := parseReplayFrom(f.from, time.Now())
+	from, err := parseReplayFrom("--from", f.from, time.Now())
 	if err != nil {
 		return err
 	}
@@ -151,24 +151,25 @@ type replayFrom struct {
 	time   time.Time
 }
 
-func parseReplayFrom(text string, now time.Time) (replayFrom, error) {
+// parseReplayFrom reads the value of a flag.
+func parseReplayFrom(flag, text string, now time.Time) (replayFrom, error) {
 	from := replayFrom{text: text}
 	if text == "beginning" {
 		return from, nil
 	}
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
 		if n < 0 {
-			return from, &usageError{fmt.Errorf("--from %s: offsets begin at 0; use --from beginning for the oldest record there is", text)}
+			return from, &usageError{fmt.Errorf("%[1]s %[2]s: offsets begin at 0; use %[1]s beginning for the oldest record there is", flag, text)}
 		}
 		from.offset = &n
 		return from, nil
 	}
 	at, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		return from, &usageError{fmt.Errorf("--from %q: use beginning, an offset, or a time such as 2026-11-24T00:00:00Z", text)}
+		return from, &usageError{fmt.Errorf("%s %q: use beginning, an offset, or a time such as 2026-11-24T00:00:00Z", flag, text)}
 	}
 	if at.After(now) {
-		return from, &usageError{fmt.Errorf("--from %s lies in the future: name a time at which there were records", text)}
+		return from, &usageError{fmt.Errorf("%s %s lies in the future: name a time at which there were records", flag, text)}
 	}
 	from.time = at
 	return from, nil

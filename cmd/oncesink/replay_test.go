@@ -29,7 +29,7 @@ func TestParseReplayFrom(t *testing.T) {
 		"":                          "use beginning, an offset, or a time",
 		"latest":                    "use beginning, an offset, or a time",
 	} {
-		_, err := parseReplayFrom(text, now)
+		_, err := parseReplayFrom("--from", text, now)
 		var usage *usageError
 		if want == "" && err != nil || want != "" && (!errors.As(err, &usage) || !strings.Contains(err.Error(), want)) {
 			t.Errorf("--from %q: got %v, want %q", text, err, want)

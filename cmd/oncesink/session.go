@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"regexp"
 	"strings"
 	"time"
@@ -38,10 +40,15 @@ var connectTimeout = 10 * time.Second
 type flags struct {
 	config   string
 	logLevel string
+	stdin    func() io.Reader
 }
 
+// configVariable names the configuration file where --config does not.
+const configVariable = "ONCESINK_CONFIG"
+
 func (f *flags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVarP(&f.config, "config", "c", "oncesink.yaml", "configuration file")
+	f.stdin = cmd.InOrStdin
+	cmd.Flags().StringVarP(&f.config, "config", "c", "", "configuration, - for stdin (default $"+configVariable+", or oncesink.yaml)")
 	cmd.Flags().StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 }
 
@@ -62,9 +69,25 @@ type session struct {
 	patterns
 }
 
+// read reads the text of the configuration that the command line names, or the environment.
+func (f *flags) read() (name string, data []byte, err error) {
+	name = cmp.Or(f.config, os.Getenv(configVariable), "oncesink.yaml")
+	if name == "-" {
+		name = "standard input"
+		data, err = config.ReadFrom(name, f.stdin())
+		return name, data, err
+	}
+	data, err = config.ReadFile(name)
+	return name, data, err
+}
+
 // load reads the configuration; it connects to nothing.
 func load(f flags, stderr io.Writer) (*session, error) {
-	cfg, err := config.Load(f.config)
+	name, text, err := f.read()
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := config.Parse(name, text, os.LookupEnv)
 	if err != nil {
 		return nil, err
 	}

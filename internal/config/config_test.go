@@ -292,7 +292,7 @@ func TestLoadFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	for file, want := range map[string]string{
-		filepath.Join(dir, "none.yaml"): "there is no such file: name the configuration with --config FILE",
+		filepath.Join(dir, "none.yaml"): "there is no such file: name the configuration with --config FILE, or in ONCESINK_CONFIG",
 		dir:                             "is a directory: name a file",
 		big:                             "is larger than 1 MiB: this is not a configuration of oncesink",
 	} {

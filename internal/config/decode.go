@@ -22,6 +22,7 @@ type decoder struct {
 	anchors  map[string]ast.Node
 	at       map[string]*token.Position // key path -> where it stands
 	values   map[string]*token.Position // key path -> where its single value stands
+	raw      map[string]string          // key path -> its text as it is written, with variables
 	problems []Problem
 }
 
@@ -245,6 +246,7 @@ func (d *decoder) text(path string, n ast.Node, secret bool) (text string, ok bo
 	default:
 		return "", false
 	}
+	d.raw[path] = text
 	text, missing := expand(text, secret, d.lookup)
 	for _, m := range missing {
 		d.problem(position(n), path, "%s", m)

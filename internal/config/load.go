@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"reflect"
 	"regexp"
@@ -18,31 +19,65 @@ const maxFile = 1 << 20
 
 // Load reads and checks the file. Its error is an *Error.
 func Load(file string) (*Config, error) {
-	fail := func(format string, args ...any) (*Config, error) {
-		return nil, &Error{File: file, Problems: []Problem{{Message: fmt.Sprintf(format, args...)}}}
+	data, err := ReadFile(file)
+	if err != nil {
+		return nil, err
 	}
+	return Parse(file, data, os.LookupEnv)
+}
+
+// ReadFile reads a configuration's text. Its error is an *Error.
+func ReadFile(file string) ([]byte, error) {
 	info, err := os.Stat(file)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return fail("there is no such file: name the configuration with --config FILE")
+		return nil, unreadable(file, "there is no such file: name the configuration with --config FILE, or in ONCESINK_CONFIG")
 	case err != nil:
-		return fail("read configuration: %v", errors.Unwrap(err))
+		return nil, unreadable(file, "read configuration: %v", errors.Unwrap(err))
 	case info.IsDir():
-		return fail("is a directory: name a file")
+		return nil, unreadable(file, "is a directory: name a file")
 	case info.Size() > maxFile:
-		return fail("is larger than 1 MiB: this is not a configuration of oncesink")
+		return nil, unreadable(file, tooLarge)
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return fail("read configuration: %v", errors.Unwrap(err))
+		return nil, unreadable(file, "read configuration: %v", errors.Unwrap(err))
 	}
-	return Parse(file, data, os.LookupEnv)
+	return data, nil
+}
+
+// ReadFrom is [ReadFile] of a stream, such as the standard input, that file names in errors.
+func ReadFrom(file string, from io.Reader) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(from, maxFile+1))
+	switch {
+	case err != nil:
+		return nil, unreadable(file, "can't be read")
+	case len(data) > maxFile:
+		return nil, unreadable(file, tooLarge)
+	}
+	return data, nil
+}
+
+const tooLarge = "is larger than 1 MiB: this is not a configuration of oncesink"
+
+func unreadable(file, format string, args ...any) error {
+	return &Error{File: file, Problems: []Problem{{Message: fmt.Sprintf(format, args...)}}}
 }
 
 // Parse reads and checks a document; file names it in errors and lookup is the
 // environment. Its error is an *Error.
 func Parse(file string, data []byte, lookup func(string) (string, bool)) (*Config, error) {
-	d := &decoder{data: data, lookup: lookup, anchors: map[string]ast.Node{}, at: map[string]*token.Position{}, values: map[string]*token.Position{}}
+	cfg, _, err := readDocument(file, data, lookup)
+	return cfg, err
+}
+
+func newDecoder(data []byte, lookup func(string) (string, bool)) *decoder {
+	return &decoder{data: data, lookup: lookup, anchors: map[string]ast.Node{}, at: map[string]*token.Position{}, values: map[string]*token.Position{}, raw: map[string]string{}}
+}
+
+// readDocument is Parse, and returns what is known of where each value stands.
+func readDocument(file string, data []byte, lookup func(string) (string, bool)) (*Config, *decoder, error) {
+	d := newDecoder(data, lookup)
 	cfg := &Config{}
 	if body := d.parse(data); body != nil {
 		ast.Walk(d, body)
@@ -66,9 +101,9 @@ func Parse(file string, data []byte, lookup func(string) (string, bool)) (*Confi
 		}
 	}
 	if len(d.problems) > 0 {
-		return nil, newError(file, data, d.problems)
+		return nil, nil, newError(file, data, d.problems)
 	}
-	return cfg, nil
+	return cfg, d, nil
 }
 
 // defined is what the parser says of a key that is repeated.

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/token"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/oncesink/oncesink/internal/engine"
@@ -146,7 +144,7 @@ func TestRecordKeyOfAnEnvelope(t *testing.T) {
 // unchecked reads a document without looking for what is wrong with it.
 func unchecked(t *testing.T, doc []byte) sink.Config {
 	t.Helper()
-	d := &decoder{lookup: environment, anchors: map[string]ast.Node{}, at: map[string]*token.Position{}, values: map[string]*token.Position{}}
+	d := newDecoder(nil, environment)
 	cfg := &Config{}
 	d.value("", d.parse(doc), reflect.ValueOf(cfg).Elem())
 	if len(d.problems) > 0 {
