@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,7 +21,7 @@ import (
 type steering struct {
 	flags
 	action offsets.Action
-	// long is the help after the first paragraph's line of use; does is what is said of a partition, would of one in a dry run.
+	// does is what is said of a partition, would what is said of it where nothing is done.
 	use, short, long string
 	does, would      func(offsets.Change) string
 	// next is what follows from it while an owner runs.
@@ -71,7 +70,8 @@ rebalances, until oncesink resume. --all pauses the whole group.`,
 			}
 			return fmt.Sprintf("paused at %d", c.After.Position.Next)
 		},
-		next: "the owner stops reading within about a second; `oncesink resume` has it go on",
+		would: func(c offsets.Change) string { return fmt.Sprintf("would be paused, at %d", c.After.Position.Next) },
+		next:  "the owner stops reading within about a second; `oncesink resume` has it go on",
 	}).command()
 }
 
@@ -91,7 +91,8 @@ resumes the whole group.`,
 				return fmt.Sprintf("resumed at %d", at)
 			}
 		},
-		next: "the owner goes on within about a second; `oncesink status` says whether it halts again",
+		would: func(c offsets.Change) string { return fmt.Sprintf("would go on at %d", c.After.Position.Next) },
+		next:  "the owner goes on within about a second; `oncesink status` says whether it halts again",
 	}).command()
 }
 
@@ -117,7 +118,8 @@ oncesink dead-letters.`,
 		does: func(c offsets.Change) string {
 			return fmt.Sprintf("goes on at %d", c.After.Position.Next)
 		},
-		next: "the owner goes on within about a second, and keeps as dead letters what can't be written",
+		would: func(c offsets.Change) string { return fmt.Sprintf("would go on at %d", c.After.Position.Next) },
+		next:  "the owner goes on within about a second, and keeps as dead letters what can't be written",
 	}).command()
 }
 
@@ -129,7 +131,10 @@ new topic count as newer than those of the old one, whose rows stay. The positio
 topic are given up: without --yes it says which, changes nothing, and ends with 2.
 
 The new topic is the one that the brokers have now; --id names it, and then Kafka need not be there.`,
-		does:    func(c offsets.Change) string { return fmt.Sprintf("%d -> 0 of the new topic", c.Before.Position.Next) },
+		does: func(c offsets.Change) string { return fmt.Sprintf("%d -> 0 of the new topic", c.Before.Position.Next) },
+		would: func(c offsets.Change) string {
+			return fmt.Sprintf("would go from %d to 0 of the new topic", c.Before.Position.Next)
+		},
 		next:    "the owner reads the new topic within about a second, from its beginning",
 		confirm: "the positions in the old topic are given up",
 	}).command()
@@ -340,13 +345,10 @@ func (s *steering) report(done []offsets.Change, asked bool) *steerReport {
 			x.To = 0
 		}
 		say := s.does
-		if asked && s.would != nil {
+		if asked {
 			say = s.would
 		}
 		x.text = fmt.Sprintf("%s: %s", c.After.Partition, say(c))
-		if asked && s.would == nil {
-			x.text += " (not done)"
-		}
 		r.Partitions = append(r.Partitions, x)
 	}
 	return r
@@ -355,7 +357,7 @@ func (s *steering) report(done []offsets.Change, asked bool) *steerReport {
 // follows says what comes next, and that nobody is there to notice.
 func (s *steering) follows(ctx context.Context, ledger *offsets.Ledger, done []offsets.Change, asked bool) (string, error) {
 	if asked {
-		return cmp.Or(map[bool]string{true: "nothing was changed: --dry-run"}[s.dry], "nothing was changed"), nil
+		return "nothing was changed", nil
 	}
 	var rows []offsets.Rewound
 	for _, c := range done {
