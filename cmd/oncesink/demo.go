@@ -18,7 +18,7 @@ func newDemoCommand() *cobra.Command {
 	var servers bool
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "See it work: crash, zombie and replay, on servers of its own",
+		Short: "See it work: crash, zombie, replay, on its own servers",
 		Long: `Starts a broker that speaks Kafka's protocol and a private PostgreSQL, sends order
 events through two worker processes into a table, kills one worker in the middle of a
 batch, freezes the other past its session timeout and wakes it, compares the table and

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"regexp"
 	"slices"
 	"strings"
@@ -18,11 +19,11 @@ import (
 
 func newInitCommand() *cobra.Command {
 	var f flags
-	var script, accept, dry bool
+	var script, accept, dry, asJSON bool
 	var role string
 	cmd := &cobra.Command{
 		Use:   "init",
-		Short: "Create the ledger, the dead letters and what the tables need",
+		Short: "Create the ledger, and what the tables need",
 		Long: `Creates, in the database of postgres.url: the schema oncesink with the ledger and the dead
 letters; target tables that are missing and have a create: statement, or create: auto, which
 is the statement that oncesink schema prints; the two columns
@@ -64,6 +65,9 @@ Processes that run with another one stop.`,
 				}
 				return err
 			}
+			if script && asJSON {
+				return &usageError{errors.New("--print prints SQL: leave --json out")}
+			}
 			if role != "" {
 				return &usageError{fmt.Errorf("--role goes with --print: the printed script holds the grants")}
 			}
@@ -80,9 +84,19 @@ Processes that run with another one stop.`,
 				return err
 			}
 			out := cmd.OutOrStdout()
+			if asJSON {
+				out = io.Discard
+			}
 			steps, err := s.planInit(ctx)
 			if err != nil {
 				return s.initError(err)
+			}
+			r := &initReport{Group: s.consumer.Group, DryRun: dry, Tables: len(s.sinkCfg.Tables), Steps: append([]string{}, steps...), Rollups: []builtRollup{}}
+			tell := func() error {
+				if asJSON {
+					return printJSON(cmd.OutOrStdout(), r)
+				}
+				return nil
 			}
 			for _, step := range steps {
 				printWrapped(out, "", step)
@@ -94,10 +108,10 @@ Processes that run with another one stop.`,
 			switch {
 			case dry && len(steps) > 0:
 				fmt.Fprintln(out, "not done: --dry-run")
-				return nil
+				return tell()
 			case dry:
 				fmt.Fprintln(out, "nothing to do: "+done)
-				return nil
+				return tell()
 			case len(steps) == 0:
 				done = "nothing to do: " + done
 			}
@@ -110,12 +124,12 @@ Processes that run with another one stop.`,
 			if err != nil {
 				return s.initError(err)
 			}
-			if err := s.initRollups(ctx, out); err != nil {
+			if r.Rollups, err = s.initRollups(ctx, out); err != nil {
 				return s.scrub(err)
 			}
 			fmt.Fprintln(out, done)
 			if !accept {
-				return nil
+				return tell()
 			}
 			sk, _, err := s.open(ctx)
 			if err != nil {
@@ -128,7 +142,8 @@ Processes that run with another one stop.`,
 				return s.scrub(err)
 			}
 			fmt.Fprintf(out, "the mapping of group %s is this configuration's from now on\n", s.consumer.Group)
-			return nil
+			r.AcceptedMapping = true
+			return tell()
 		},
 	}
 	f.add(cmd)
@@ -136,7 +151,25 @@ Processes that run with another one stop.`,
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "say what would be done, and do nothing")
 	cmd.Flags().StringVar(&role, "role", "", "with --print: grant this role what oncesink run needs")
 	cmd.Flags().BoolVar(&accept, "accept-mapping", false, "make this configuration's mapping the group's")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print what was done as JSON")
 	return cmd
+}
+
+// initReport is what `oncesink init --json` prints.
+type initReport struct {
+	Group  string `json:"group"`
+	DryRun bool   `json:"dry_run"`
+	Tables int    `json:"tables"` // that are ready, or would be
+	// Steps say what was made and altered, or with a dry run what would be.
+	Steps           []string      `json:"steps"`
+	Rollups         []builtRollup `json:"rollups"` // that were built
+	AcceptedMapping bool          `json:"accepted_mapping"`
+}
+
+// builtRollup is what `oncesink rollup build --json` prints.
+type builtRollup struct {
+	Rollup string `json:"rollup"`
+	Groups int64  `json:"groups"`
 }
 
 // grantStatement matches each grant of a script, also one that is composed because the database's name is not known.

@@ -78,13 +78,17 @@ dead letters, where the command was to tell.`,
 	root.Version = version()
 	root.SetVersionTemplate(versionLine())
 	root.DisableSuggestions = true // they are unknownCommand's
-	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{fmt.Errorf("%w: see `%s --help`", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newNewCommand(), newRunCommand(), newInitCommand(), newSchemaCommand(), newCheckCommand(), newConfigCommand(), newStatusCommand(),
-		newPauseCommand(), newResumeCommand(), newRewindCommand(), newAcceptGapCommand(), newAcceptDeadLettersCommand(), newAdoptCommand(),
-		newDeadLettersCommand(), newReplayCommand(), newRebuildCommand(), newBackfillCommand(), newVerifyCommand(), newRollupCommand(), newDemoCommand(), newGenerateCommand(), newVersionCommand())
+	addGroup(root, "start", "Begin:", newNewCommand(), newConfigCommand(), newSchemaCommand(), newInitCommand(), newCheckCommand())
+	addGroup(root, "run", "Run, and look:", newRunCommand(), newStatusCommand())
+	addGroup(root, "steer", "Steer partitions:", newPauseCommand(), newResumeCommand(), newRewindCommand(), newReplayCommand(), newAcceptGapCommand(), newAcceptDeadLettersCommand(), newAdoptCommand())
+	addGroup(root, "mend", "Mend rows:", newDeadLettersCommand(), newVerifyCommand(), newRebuildCommand(), newBackfillCommand(), newRollupCommand())
+	addGroup(root, "try", "Try things out:", newDemoCommand(), newGenerateCommand())
+	root.AddCommand(newVersionCommand(), newManCommand())
+	root.InitDefaultCompletionCmd()
+	addCompletions(root)
 	fitHelp(root)
 	root.InitDefaultHelpCmd()
 	help, _, _ := root.Find([]string{"help"})
@@ -98,6 +102,15 @@ dead letters, where the command was to tell.`,
 		return topic.Help()
 	}
 	return root
+}
+
+// addGroup adds commands under a heading of the help.
+func addGroup(root *cobra.Command, id, title string, commands ...*cobra.Command) {
+	root.AddGroup(&cobra.Group{ID: id, Title: title})
+	for _, c := range commands {
+		c.GroupID = id
+	}
+	root.AddCommand(commands...)
 }
 
 // unknownCommand names the commands that may be meant.

@@ -42,9 +42,10 @@ type newcomer struct {
 
 func newNewCommand() *cobra.Command {
 	var n newcomer
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "new",
-		Short: "Write a first configuration, by what a topic's records look like",
+		Short: "Write a first configuration, by a topic's records",
 		Long: `Reads the oldest and the newest records of each partition of the topics and writes two files:
 a configuration, and the statements that create its tables. Columns and types, the key, the
 version and what tombstones delete are chosen by what the records look like; comments say
@@ -61,7 +62,7 @@ KAFKA_PASSWORD. The configuration takes the database from DATABASE_URL.`,
 			if err := n.complete(cmd.Flags().Changed("brokers")); err != nil {
 				return err
 			}
-			return n.run(cmd.Context(), cmd.OutOrStdout())
+			return n.run(cmd.Context(), cmd.OutOrStdout(), asJSON)
 		},
 	}
 	f := cmd.Flags()
@@ -75,6 +76,7 @@ KAFKA_PASSWORD. The configuration takes the database from DATABASE_URL.`,
 	f.StringVar(&n.caFile, "tls-ca-file", "", "certificates to trust, in PEM (default the system's)")
 	f.StringVar(&n.mechanism, "sasl", "", "authenticate by PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
 	f.StringVar(&n.user, "sasl-username", "", "user to authenticate as")
+	f.BoolVar(&asJSON, "json", false, "print what was found as JSON")
 	return cmd
 }
 
@@ -106,7 +108,7 @@ func (n *newcomer) complete(brokersGiven bool) error {
 // ddl is the file beside the configuration that holds the statements.
 func (n *newcomer) ddl() string { return strings.TrimSuffix(n.file, filepath.Ext(n.file)) + ".sql" }
 
-func (n *newcomer) run(ctx context.Context, out io.Writer) error {
+func (n *newcomer) run(ctx context.Context, out io.Writer, asJSON bool) error {
 	if n.ddl() == n.file {
 		return &usageError{fmt.Errorf("--config %s: the statements would have this name; let the configuration's end in .yaml", n.file)}
 	}
@@ -133,6 +135,9 @@ func (n *newcomer) run(ctx context.Context, out io.Writer) error {
 	}
 	if err := n.write(tables, looked); err != nil {
 		return err
+	}
+	if asJSON {
+		return printJSON(out, n.report(tables, looked))
 	}
 	n.tell(out, tables, looked)
 	return nil
@@ -279,6 +284,34 @@ func create(name, text string) error {
 		return &environmentError{fmt.Sprintf("write %s: %v", name, err)}
 	}
 	return nil
+}
+
+// newReport is what `oncesink new --json` prints.
+type newReport struct {
+	Configuration string     `json:"configuration"` // the files that were written
+	Statements    string     `json:"statements"`
+	Tables        []newTable `json:"tables"`
+}
+
+type newTable struct {
+	Topic       string   `json:"topic"`
+	Partitions  int      `json:"partitions"`
+	Looked      int      `json:"looked_at"` // records
+	Table       string   `json:"table"`
+	Columns     int      `json:"columns"`
+	Key         []string `json:"key"` // empty: a row per event
+	Version     string   `json:"version,omitempty"`
+	LeftOut     []string `json:"left_out"`
+	DeadLetters []string `json:"dead_letters"`
+}
+
+func (n *newcomer) report(tables []*draft.Table, seen map[string]*looked) *newReport {
+	r := &newReport{n.file, n.ddl(), []newTable{}}
+	for _, t := range tables {
+		r.Tables = append(r.Tables, newTable{t.Topic, seen[t.Topic].partitions, t.Records, t.Name, len(t.Columns),
+			append([]string{}, t.Key...), t.Version, append([]string{}, t.LeftOut...), append([]string{}, t.Unfit...)})
+	}
+	return r
 }
 
 // tell says what was found and how to go on.

@@ -51,7 +51,7 @@ func newRebuildCommand() *cobra.Command {
 	var f loadFlags
 	cmd := &cobra.Command{
 		Use:   "rebuild TABLE",
-		Short: "Read a table's topics again, and correct the table in place",
+		Short: "Read a table's topics again, and correct the table",
 		Long: `Reads the topics of TABLE (its name in the configuration) from offset zero into a stage
 beside it, at the speed of COPY where the events allow that, while oncesink run goes on.
 Then it locks the group's positions for a moment, reads what has come meanwhile, and makes

@@ -36,6 +36,7 @@ oncesink run.`,
 
 func newRollupBuildCommand() *cobra.Command {
 	var f flags
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "build NAME",
 		Short: "Make a rollup anew from the rows of its table",
@@ -48,7 +49,10 @@ see; the same command begins anew.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.withRollup(cmd, args[0], func(ctx context.Context, s *session, r *rollup.Rollup) error {
 				groups, err := rollup.Build(ctx, s.pool, r)
-				if err == nil {
+				switch {
+				case err == nil && asJSON:
+					return printJSON(cmd.OutOrStdout(), builtRollup{r.Name(), groups})
+				case err == nil:
 					fmt.Fprintf(cmd.OutOrStdout(), "%s: built, %d group(s)\n", r.Name(), groups)
 				}
 				return err
@@ -56,6 +60,7 @@ see; the same command begins anew.`,
 		},
 	}
 	f.add(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
 
@@ -101,6 +106,7 @@ oncesink rollup build mends it.`,
 
 func newRollupDropCommand() *cobra.Command {
 	var f flags
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "drop NAME",
 		Short: "Remove a rollup: its view, its sums and its triggers",
@@ -110,7 +116,13 @@ while the rollup is still in the configuration, then remove it there, too.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.withRollup(cmd, args[0], func(ctx context.Context, s *session, r *rollup.Rollup) error {
 				err := s.conn(ctx, func(c *pgx.Conn) error { return rollup.Drop(ctx, c, r) })
-				if err == nil {
+				switch {
+				case err == nil && asJSON:
+					return printJSON(cmd.OutOrStdout(), struct {
+						Rollup  string `json:"rollup"`
+						Dropped bool   `json:"dropped"`
+					}{r.Name(), true})
+				case err == nil:
 					fmt.Fprintf(cmd.OutOrStdout(), "%s: dropped\n", r.Name())
 				}
 				return err
@@ -118,6 +130,7 @@ while the rollup is still in the configuration, then remove it there, too.`,
 		},
 	}
 	f.add(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
 
@@ -176,28 +189,30 @@ func (s *session) openRollups(ctx context.Context, definitions []rollup.Definiti
 }
 
 // initRollups builds the rollups that were never built.
-func (s *session) initRollups(ctx context.Context, out io.Writer) error {
+func (s *session) initRollups(ctx context.Context, out io.Writer) ([]builtRollup, error) {
+	built := []builtRollup{}
 	if len(s.rollups) == 0 {
-		return nil
+		return built, nil
 	}
 	all, err := s.openRollups(ctx, s.rollups)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, r := range all {
 		if !r.Missing() {
 			if err := r.Ready(); err != nil {
-				return err
+				return nil, err
 			}
 			continue
 		}
 		groups, err := rollup.Build(ctx, s.pool, r)
 		if err != nil {
-			return err
+			return nil, err
 		}
+		built = append(built, builtRollup{r.Name(), groups})
 		fmt.Fprintf(out, "rollup %s: built, %d group(s)\n", r.Name(), groups)
 	}
-	return nil
+	return built, nil
 }
 
 // rollupScript is the DBA's part of the rollups.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -38,3 +39,16 @@ func (c *Config) RollupName(name string) string {
 	}
 	return name
 }
+
+// TableNames are the tables that the file names, in its order; those that patterns make are not among them.
+func (c *Config) TableNames() (out []string) {
+	for i := range c.Tables {
+		if !c.Tables[i].isTemplate() {
+			out = append(out, c.Tables[i].Name)
+		}
+	}
+	return out
+}
+
+// TopicNames are the topics that the file names, sorted; patterns are not among them.
+func (c *Config) TopicNames() []string { return slices.DeleteFunc(c.topics(), isPattern) }
