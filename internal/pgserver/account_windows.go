@@ -6,7 +6,7 @@ import (
 )
 
 // account is who the server runs as. On Windows no server is started: see localserver.Start.
-type account struct{}
+type account struct{ name string }
 
 func runAs() (*account, error)           { return nil, nil }
 func (a *account) apply(*exec.Cmd)       {}
