@@ -1,9 +1,10 @@
 # make build: bin/oncesink, static   make test: all tests   make test-long   make lint   make fuzz
+# make deploy: deploy/kubernetes from the chart, and validators
 # make bench: the table and the plot of docs/performance.md, in half an hour   make bench-quick: a minute
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: build test test-long lint fuzz bin/bench bench bench-growth bench-rebuild bench-rollups bench-poison bench-envelopes bench-quick airflow-example debezium-example
+.PHONY: build test test-long lint deploy fuzz bin/bench bench bench-growth bench-rebuild bench-rollups bench-poison bench-envelopes bench-quick airflow-example debezium-example
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.release=$(VERSION)' -o bin/oncesink ./cmd/oncesink
 
@@ -17,6 +18,9 @@ test-long:
 
 lint:
 	@scripts/lint
+
+deploy:
+	@scripts/deploy
 
 fuzz:
 	@scripts/fuzz
