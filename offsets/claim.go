@@ -32,6 +32,12 @@ func (l *Ledger) Claim(ctx context.Context, wants []Want) ([]Claimed, error) {
 			open = append(open, w)
 		}
 	}
+	if !l.defined.Load() {
+		if err := defineMappings(ctx, l.pool, l.opts.Mappings); err != nil {
+			return nil, fmt.Errorf("claim partitions: %w", err)
+		}
+		l.defined.Store(true)
+	}
 	held, err := l.claimRows(ctx, l.pool, open, 0, answers)
 	if err != nil {
 		return nil, fmt.Errorf("claim partitions: %w", missingLedger(err))

@@ -86,7 +86,7 @@ func (e *MappingError) Error() string {
 	if e.Dropped {
 		problem = e.Target + " is fed from this topic, and this configuration does not write it"
 	}
-	return fmt.Sprintf("%s: %s. Use the old configuration, or accept the new one from here on: oncesink init --accept-mapping",
+	return fmt.Sprintf("%s: %s. Use the configuration that the group has, or accept this one: oncesink mapping plan says what differs, oncesink mapping accept accepts it",
 		e.Partition, problem)
 }
 

@@ -30,12 +30,9 @@ func (l *Ledger) Examine(ctx context.Context, wants []Want) ([]error, error) {
 		  from unnest($3::text[], $4::int[], $5::text[]::uuid[]) with ordinality w(topic, partition, id, n)
 		  left join oncesink.offsets o on o.sink_group = $1::text and o.topic = w.topic and o.partition = w.partition
 		  left join lateral (
-		       select m.target, c.fingerprint is null as dropped
-		         from oncesink.mappings m
-		         left join unnest($6::text[], $7::text[], $8::text[]) c(topic, target, fingerprint)
-		           on c.topic = m.topic and c.target = m.target
-		        where m.sink_group = o.sink_group and m.topic = o.topic and m.partition = o.partition
-		          and c.fingerprint is distinct from m.fingerprint
+		       select m.target, m.ours = '' as dropped
+		         from oncesink.unlike_mappings(o.sink_group, o.topic, o.partition, $6::text[], $7::text[], $8::text[]) m
+		        where not m.beside
 		        order by m.target limit 1) f on true
 		 order by w.n`,
 		l.group, l.opts.ClusterID, topics, partitions, ids, mapTopics, targets, fingerprints)
@@ -63,7 +60,9 @@ var needs = []struct{ kind, object, privileges string }{
 	{"schema", "oncesink", "usage"},
 	{"table", "oncesink.offsets", "select, insert, update"},
 	{"table", "oncesink.sources", "select, insert"},
-	{"table", "oncesink.mappings", "select, insert"},
+	{"table", "oncesink.mappings", "select, insert, update"},
+	{"table", "oncesink.mapping_definitions", "select, insert"},
+	{"table", "oncesink.accepted_mappings", "select"},
 	{"sequence", "oncesink.source_serial", "usage"},
 }
 

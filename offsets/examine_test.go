@@ -87,7 +87,8 @@ func TestCheckRights(t *testing.T) {
 	for _, right := range []string{
 		"select on table oncesink.offsets", "insert on table oncesink.offsets", "update on table oncesink.offsets",
 		"select on table oncesink.sources", "insert on table oncesink.sources",
-		"select on table oncesink.mappings", "insert on table oncesink.mappings",
+		"select on table oncesink.mappings", "insert on table oncesink.mappings", "update on table oncesink.mappings",
+		"select on table oncesink.mapping_definitions", "insert on table oncesink.mapping_definitions", "select on table oncesink.accepted_mappings",
 		"usage on sequence oncesink.source_serial",
 		"execute on all functions in schema oncesink",
 	} {

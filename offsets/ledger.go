@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -19,8 +20,9 @@ type Ledger struct {
 	group    string
 	opts     Options
 	instance string
-	owner    string // what people see in the row: host, pid, instance
-	named    bool   // the pool's sessions are called after the instance
+	owner    string      // what people see in the row: host, pid, instance
+	named    bool        // the pool's sessions are called after the instance
+	defined  atomic.Bool // what the mappings' fingerprints stand for is noted
 
 	// A lock that is not had after stuckAfter is examined: a session of ours
 	// whose transaction is at least as old is ended. After giveUp the caller is

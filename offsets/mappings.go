@@ -3,8 +3,10 @@ package offsets
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // AcceptMappings records these mappings as the ones of the group from here on,
@@ -12,11 +14,56 @@ import (
 // A table that is not among them is no longer fed; one that is new is fed since
 // the positions of now. It needs the right to delete from oncesink.mappings.
 func AcceptMappings(ctx context.Context, conn *pgx.Conn, group string, mappings []Mapping) error {
+	if err := defineMappings(ctx, conn, mappings); err != nil {
+		return fmt.Errorf("accept mappings of group %s: %w", group, err)
+	}
 	topics, targets, fingerprints := mappingColumns(mappings)
 	_, err := conn.Exec(ctx, `select oncesink.accept_mappings($1::text, $2::text[], $3::text[], $4::text[])`,
 		group, topics, targets, fingerprints)
 	if err != nil {
 		return fmt.Errorf("accept mappings of group %s: %w", group, missingLedger(err))
+	}
+	return nil
+}
+
+// AcceptMappingsBeside lets processes with these mappings, all of them, claim the group's partitions beside those that have them now, and
+// stops nobody. A partition goes over when a process with these mappings claims it, and each of its records is mapped by one of both.
+// During the window, from now on, a process with the mapping of before may take it back; later, never. Calling it again, with these or with others,
+// ends what was accepted before. Whether rows stay right meanwhile is for the caller to know: the key of a row, and which event wins, must be
+// the same in both. It needs the right to delete from oncesink.accepted_mappings.
+func AcceptMappingsBeside(ctx context.Context, conn *pgx.Conn, group string, mappings []Mapping, window time.Duration) error {
+	if err := defineMappings(ctx, conn, mappings); err != nil {
+		return fmt.Errorf("accept mappings of group %s: %w", group, err)
+	}
+	topics, targets, fingerprints := mappingColumns(mappings)
+	_, err := conn.Exec(ctx, `select oncesink.accept_mappings_beside($1::text, $2::text[], $3::text[], $4::text[], $5::interval)`,
+		group, topics, targets, fingerprints, window)
+	if err != nil {
+		return fmt.Errorf("accept mappings of group %s: %w", group, missingLedger(err))
+	}
+	return nil
+}
+
+// defineMappings notes what fingerprints stand for, where that is not known yet.
+func defineMappings(ctx context.Context, q interface {
+	Exec(context.Context, string, ...any) (pgconn.CommandTag, error)
+}, mappings []Mapping) error {
+	var fingerprints, definitions []string
+	for _, m := range mappings {
+		if m.Definition != "" {
+			fingerprints, definitions = append(fingerprints, m.Fingerprint), append(definitions, m.Definition)
+		}
+	}
+	if len(definitions) == 0 {
+		return nil
+	}
+	_, err := q.Exec(ctx, `
+		insert into oncesink.mapping_definitions (fingerprint, definition)
+		select distinct on (d.fingerprint) d.fingerprint, d.definition::jsonb from unnest($1::text[], $2::text[]) d(fingerprint, definition)
+		 where not exists (select from oncesink.mapping_definitions m where m.fingerprint = d.fingerprint)
+		    on conflict do nothing`, fingerprints, definitions)
+	if err != nil {
+		return fmt.Errorf("note what mappings say: %w", missingLedger(err))
 	}
 	return nil
 }
@@ -45,7 +92,7 @@ func (l *Ledger) History(ctx context.Context) ([]TableHistory, error) {
 		select m.topic, m.partition, m.target, m.since
 		  from oncesink.mappings m
 		  join oncesink.offsets o using (sink_group, topic, partition)
-		 where sink_group = $1::text and m.since > o.first_offset
+		 where sink_group = $1::text and m.since > o.first_offset and m.fingerprint <> ''
 		 order by topic, partition, target`, l.group)
 	if err != nil {
 		return nil, fmt.Errorf("read table histories: %w", missingLedger(err))
@@ -57,6 +104,37 @@ func (l *Ledger) History(ctx context.Context) ([]TableHistory, error) {
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read table histories: %w", missingLedger(err))
+	}
+	return found, nil
+}
+
+// GroupMapping is how some partitions of a topic are written into a table.
+type GroupMapping struct {
+	Mapping
+	// Partitions have it. A fingerprint that is empty says that the table is not written from them any more, or not yet.
+	Partitions []int32
+}
+
+// GroupMappings returns the mappings that the group's partitions have, by topic and table. Where old and new processes run side by
+// side there are several for a table.
+func GroupMappings(ctx context.Context, conn *pgx.Conn, group string) ([]GroupMapping, error) {
+	rows, err := conn.Query(ctx, `
+		select m.topic, m.target, m.fingerprint, coalesce(d.definition::text, ''), array_agg(m.partition order by m.partition)
+		  from oncesink.mappings m
+		  left join oncesink.mapping_definitions d using (fingerprint)
+		 where m.sink_group = $1::text
+		 group by m.topic, m.target, m.fingerprint, d.definition::text
+		 order by m.topic, m.target, min(m.partition)`, group)
+	if err != nil {
+		return nil, fmt.Errorf("read mappings of group %s: %w", group, missingLedger(err))
+	}
+	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (GroupMapping, error) {
+		var g GroupMapping
+		err := row.Scan(&g.Topic, &g.Target, &g.Fingerprint, &g.Definition, &g.Partitions)
+		return g, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read mappings of group %s: %w", group, missingLedger(err))
 	}
 	return found, nil
 }

@@ -23,6 +23,8 @@ var (
 	deadLettersSQL string
 	//go:embed sql/6_comments.sql
 	commentsSQL string
+	//go:embed sql/7_mappings.sql
+	mappingsSQL string
 )
 
 // component is the ledger's name in oncesink.schema_version.
@@ -31,7 +33,7 @@ const component = "ledger"
 // ledgerMigrations: the version of a ledger is how many of them it has seen.
 // A released one never changes.
 func ledgerMigrations() []string {
-	return []string{tablesSQL + "\n" + protocolSQL + "\n" + operatorsSQL, stuckSQL, deadLettersSQL, commentsSQL}
+	return []string{tablesSQL + "\n" + protocolSQL + "\n" + operatorsSQL, stuckSQL, deadLettersSQL, commentsSQL, mappingsSQL}
 }
 
 // bootstrap makes the place where versions are kept. It looks first: `if not exists`
@@ -168,6 +170,8 @@ func SQL(role string) string {
 			"usage on schema oncesink",
 			"select on oncesink.schema_version, oncesink.status",
 			"select, insert, update on oncesink.offsets, oncesink.sources, oncesink.mappings",
+			"select, insert on oncesink.mapping_definitions",
+			"select on oncesink.accepted_mappings",
 			"usage on sequence oncesink.source_serial",
 			"execute on all functions in schema oncesink",
 		} {

@@ -69,6 +69,8 @@ type Mapping struct {
 	Target string
 	// Fingerprint is a hash over everything that decides what a record becomes.
 	Fingerprint string
+	// Definition is that everything, as a JSON object, for people: by it one mapping is compared with another one. It may be empty.
+	Definition string
 }
 
 // Want asks for one partition.

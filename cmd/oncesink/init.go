@@ -178,7 +178,7 @@ var grantStatement = regexp.MustCompile(`(?m)^(?:do \$init\$ begin execute forma
 // grantsOf is the head of a script: all that it grants, for whoever has to say yes to it.
 func grantsOf(script, role string) string {
 	if role == "" {
-		return "-- This script grants nothing: with --role ROLE it grants what `oncesink run` needs, and names it here.\n\n"
+		return "-- This script grants nothing new: with --role ROLE it grants what `oncesink run` needs, and names it here.\n" + kept + "\n"
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "-- This script grants the role %s, and nobody else, what `oncesink run` needs, and nothing else:\n--\n", pgx.Identifier{role}.Sanitize())
@@ -189,9 +189,12 @@ func grantsOf(script, role string) string {
 			fmt.Fprintf(&b, "--   %s\n", g)
 		}
 	}
-	b.WriteString("\n")
+	b.WriteString("--\n" + kept + "\n")
 	return b.String()
 }
+
+// kept is what a script says of the roles of older versions.
+const kept = "-- Roles that could run an older version of oncesink here can run this one.\n"
 
 // planInit says what init is about to make and alter.
 func (s *session) planInit(ctx context.Context) (steps []string, err error) {

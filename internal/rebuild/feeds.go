@@ -54,7 +54,7 @@ func (j *job) readFeeds(ctx context.Context) error {
 		for _, f := range j.feeds {
 			j.highest[f.Partition] = max(j.highest[f.Partition], f.next)
 		}
-		others, err := texts(ctx, tx, "select distinct sink_group from oncesink.mappings join oncesink.offsets using (sink_group, topic, partition) where target = $1::text and sink_group <> $2::text order by 1", j.result.Table, j.Consumer.Group)
+		others, err := texts(ctx, tx, "select distinct sink_group from oncesink.mappings join oncesink.offsets using (sink_group, topic, partition) where target = $1::text and sink_group <> $2::text and fingerprint <> '' order by 1", j.result.Table, j.Consumer.Group)
 		switch {
 		case err != nil:
 			return fmt.Errorf("read the groups of the table: %w", err)
