@@ -23,7 +23,7 @@ func (s *Sink) Lint(ctx context.Context) ([][]tables.Finding, error) {
 	return mapping.Lint(ctx, tx, s.plan().Mapping)
 }
 
-// Mappings returns the fingerprint of each topic's mapping into each table, for
+// Mappings returns fingerprint and definition of each topic's mapping into each table, for
 // the ledger (rule 9).
 //
 // A fingerprint covers what the configuration says: table, strategy, key, version,
@@ -34,8 +34,9 @@ func (s *Sink) Lint(ctx context.Context) ([][]tables.Finding, error) {
 func (s *Sink) Mappings() []offsets.Mapping {
 	var out []offsets.Mapping
 	for _, t := range s.plan().tables {
+		print, definition := mapping.Fingerprint(&s.cfg, t.Table), mapping.Definition(&s.cfg, t.Table)
 		for _, topic := range t.Topics {
-			out = append(out, offsets.Mapping{Topic: topic, Target: t.Title(), Fingerprint: mapping.Fingerprint(&s.cfg, t.Table)})
+			out = append(out, offsets.Mapping{Topic: topic, Target: t.Title(), Fingerprint: print, Definition: definition})
 		}
 	}
 	return out
