@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/oncesink/oncesink/internal/conninfo"
 	"github.com/oncesink/oncesink/internal/engine"
+	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -44,17 +46,45 @@ func InitSQL(cfg sink.Config, role string) string {
 
 // AcceptMapping makes the mapping of cfg.Sink the one of the group from here on, as `oncesink init --accept-mapping` does:
 // where tables are written otherwise than before, New's consumer ends with an error that names the table until somebody says that
-// this is meant. Processes of the group that run with another mapping stop. Rows that were written before stay as they are.
+// this is meant. Processes of the group that run with another mapping stop; [AcceptMappingBeside] leaves them. Rows that were written before stay as they are.
 // The role must be allowed to delete from oncesink.mappings.
 func AcceptMapping(ctx context.Context, pool *pgxpool.Pool, cfg Config) (err error) {
 	defer func() { err = explain(pool, err) }()
-	cfg = cfg.withDefaults()
-	s, err := engine.Open(ctx, pool, nil, cfg.Sink)
+	s, err := engine.Open(ctx, pool, nil, cfg.withDefaults().Sink)
 	if err != nil {
 		return err
 	}
 	return withConn(ctx, pool, func(conn *pgx.Conn) error {
 		return offsets.AcceptMappings(ctx, conn, cfg.Group, s.Mappings())
+	})
+}
+
+// AcceptMappingBeside lets processes with the mapping of cfg.Sink write beside those that run, as `oncesink mapping accept` does, and stops nobody: each
+// partition goes over when a process with this mapping gets it, and may go back during the window, from now on. It returns a *[sink.ConfigError], and
+// accepts nothing, where both must not run side by side: they disagree about the key of a row, about which event wins or what deletes it.
+// The role must be allowed to delete from oncesink.accepted_mappings.
+func AcceptMappingBeside(ctx context.Context, pool *pgxpool.Pool, cfg Config, window time.Duration) (err error) {
+	defer func() { err = explain(pool, err) }()
+	s, err := engine.Open(ctx, pool, nil, cfg.withDefaults().Sink)
+	if err != nil {
+		return err
+	}
+	return withConn(ctx, pool, func(conn *pgx.Conn) error {
+		group, err := offsets.GroupMappings(ctx, conn, cfg.Group)
+		if err != nil {
+			return err
+		}
+		changes, err := mapping.Changes(group, s.Mappings(), nil)
+		if err != nil {
+			return err
+		}
+		for _, c := range changes {
+			if c.AtOnce != "" {
+				return &sink.ConfigError{Problem: fmt.Sprintf("table %s must not be written by its old mapping and this one side by side: %s", c.Table, c.AtOnce),
+					Fix: "accept it for all processes at once"}
+			}
+		}
+		return offsets.AcceptMappingsBeside(ctx, conn, cfg.Group, s.Mappings(), window)
 	})
 }
 

@@ -131,7 +131,7 @@ func TestOutlookOfMapping(t *testing.T) {
 		opts.Mappings = []offsets.Mapping{{Topic: r.topic, Target: "public.events", Fingerprint: "new"}}
 	})
 	var config *sink.ConfigError
-	if len(o.Refused) != 1 || !errors.As(o.Refused[0], &config) || !strings.Contains(config.Error(), "init --accept-mapping") {
+	if len(o.Refused) != 1 || !errors.As(o.Refused[0], &config) || !strings.Contains(config.Error(), "mapping accept") {
 		t.Errorf("got %+v", o)
 	}
 	if o = r.look(); len(o.Refused) != 1 || !strings.Contains(o.Refused[0].Error(), "this configuration does not write it") {

@@ -138,3 +138,26 @@ func GroupMappings(ctx context.Context, conn *pgx.Conn, group string) ([]GroupMa
 	}
 	return found, nil
 }
+
+// Beside is a pair of mappings of which either may write a table, as [AcceptMappingsBeside] left it.
+type Beside struct {
+	Topic, Target string
+	// Older and Newer are fingerprints; empty for a process that does not write the table.
+	Older, Newer string
+	// Until then a partition may go back to the older one.
+	Until time.Time
+}
+
+// AcceptedBeside returns which mappings of the group may run beside each other, by topic and table.
+func AcceptedBeside(ctx context.Context, conn *pgx.Conn, group string) ([]Beside, error) {
+	rows, err := conn.Query(ctx, `select topic, target, older, newer, older_until from oncesink.accepted_mappings
+		where sink_group = $1::text order by topic, target, older`, group)
+	if err != nil {
+		return nil, fmt.Errorf("read accepted mappings of group %s: %w", group, missingLedger(err))
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Beside])
+	if err != nil {
+		return nil, fmt.Errorf("read accepted mappings of group %s: %w", group, missingLedger(err))
+	}
+	return found, nil
+}

@@ -42,7 +42,7 @@ head. The script may be run again at any time, and brings a database of an older
 to date.
 
 --accept-mapping tells the ledger that this configuration's mapping holds from now on.
-Processes that run with another one stop.`,
+Processes that run with another one stop; oncesink mapping does it without stopping them.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()

@@ -81,7 +81,7 @@ dead letters, where the command was to tell.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{fmt.Errorf("%w: see `%s --help`", err, cmd.CommandPath())}
 	})
-	addGroup(root, "start", "Begin:", newNewCommand(), newConfigCommand(), newSchemaCommand(), newInitCommand(), newCheckCommand())
+	addGroup(root, "start", "Begin:", newNewCommand(), newConfigCommand(), newSchemaCommand(), newInitCommand(), newCheckCommand(), newMappingCommand())
 	addGroup(root, "run", "Run, and look:", newRunCommand(), newStatusCommand())
 	addGroup(root, "steer", "Steer partitions:", newPauseCommand(), newResumeCommand(), newRewindCommand(), newReplayCommand(), newAcceptGapCommand(), newAcceptDeadLettersCommand(), newAdoptCommand())
 	addGroup(root, "mend", "Mend rows:", newDeadLettersCommand(), newVerifyCommand(), newRebuildCommand(), newBackfillCommand(), newRollupCommand())
@@ -158,6 +158,7 @@ func exitCode(err error) int {
 		found  *findingsError
 		sample *sampleError
 		dead   *lettersError
+		open   *unacceptedError
 	)
 	if errors.Is(err, demo.ErrInterrupted) {
 		return exitInterrupted
@@ -165,7 +166,7 @@ func exitCode(err error) int {
 	if errors.As(err, &dead) {
 		return exitLetters
 	}
-	if errors.As(err, &found) || errors.As(err, &sample) {
+	if errors.As(err, &found) || errors.As(err, &sample) || errors.As(err, &open) {
 		return exitFound
 	}
 	if errors.As(err, &usage) || errors.As(err, &conf) || errors.As(err, &set) || errors.As(err, &env) ||

@@ -168,7 +168,7 @@ func (db *database) as(role, table string, use func(*engine)) {
 	}
 	db.Do("grant usage on schema oncesink to " + role)
 	db.Do("grant usage on sequence oncesink.source_serial to " + role)
-	db.Do("grant select, insert, update on " + table + ", oncesink.offsets, oncesink.sources, oncesink.mappings, oncesink.dead_letters to " + role)
+	db.Do("grant select, insert, update on " + table + ", oncesink.offsets, oncesink.sources, oncesink.mappings, oncesink.mapping_definitions, oncesink.accepted_mappings, oncesink.dead_letters to " + role)
 	e := db.open(cfg, func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["role"] = role })
 	use(e)
 	e.pool.Close()

@@ -12,7 +12,7 @@ import (
 // Difference is how one mapping of a table differs from another.
 type Difference struct {
 	// What differs, in the words of the configuration: "columns.discount", "when.status", "key".
-	What []string `json:"what"`
+	What []string `json:"what,omitempty"`
 	// AtOnce says why processes of both must not write the table beside each other; empty: they may. Rows have the same key in both then, and
 	// the same event wins.
 	AtOnce string `json:"at_once,omitempty"`

@@ -94,7 +94,7 @@ func (j *job) sameChildMapping(ctx context.Context) error {
 		}
 		if other {
 			return &sink.ConfigError{Problem: fmt.Sprintf("group %s writes table %s by another mapping of topic %s than this configuration has", j.Consumer.Group, m.Target, m.Topic),
-				Fix: "`oncesink init --accept-mapping` makes it the group's; --dry-run shows the difference before"}
+				Fix: "`oncesink mapping plan` says what differs, and how it becomes the group's; --dry-run shows the rows that differ"}
 		}
 	}
 	return nil

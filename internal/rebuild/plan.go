@@ -95,7 +95,7 @@ func (j *job) sameMapping(sk *engine.Sink) error {
 	for _, f := range j.feeds {
 		if f.mapping != j.mapping[f.Topic] && !j.DryRun {
 			return &sink.ConfigError{Problem: fmt.Sprintf("group %s writes table %s by another mapping of topic %s than this configuration has", j.Consumer.Group, j.result.Table, f.Topic),
-				Fix: "`oncesink init --accept-mapping` makes it the group's; --dry-run shows the difference before"}
+				Fix: "`oncesink mapping plan` says what differs, and how it becomes the group's; --dry-run shows the rows that differ"}
 		}
 	}
 	return nil
