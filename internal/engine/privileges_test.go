@@ -20,7 +20,7 @@ const grantedSQL = `
 	union all
 	select format('%s|%I.%I|%s', a.privilege_type, n.nspname, c.relname, case when n.nspname = 'oncesink' and c.relname <> 'dead_letters' then format('"oncesink"."%s"', c.relname) else n.nspname || '.' || c.relname end)
 	  from pg_class c join pg_namespace n on n.oid = c.relnamespace, aclexplode(c.relacl) a
-	 where a.grantee = $1::regrole and c.relkind = 'r' and c.relname not in ('offsets', 'sources', 'mappings', 'schema_version', 'rollups', 'status')
+	 where a.grantee = $1::regrole and c.relkind = 'r' and c.relname not in ('offsets', 'sources', 'mappings', 'mapping_definitions', 'accepted_mappings', 'schema_version', 'rollups', 'status')
 	 order by 1`
 
 // TestPrivileges: what the script for a DBA grants is what the role needs, and what is looked for: with it, and nothing
