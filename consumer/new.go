@@ -41,7 +41,8 @@ const askTimeout = 30 * time.Second
 // NewPool's settings, or with the same ones: a machine that vanishes without a word is noticed within half a minute, where
 // TCP's defaults take hours, in which its partitions wait; and a process is seen as alive between its transactions,
 // by `oncesink status` and by who shares a partition with it in Config.Assign, if the pool's application_name is
-// "oncesink NAME", with another NAME for each process. The consumer doesn't close the pool: do so after Run has returned.
+// "oncesink NAME", with another NAME for each process. Where the pool has a BeforeConnect, what the server lets it in by is taken to
+// change: that a password is refused later on, after New, is tried again and does not end Run. The consumer doesn't close the pool: do so after Run has returned.
 func New(ctx context.Context, pool *pgxpool.Pool, cfg Config) (c *Consumer, err error) {
 	defer func() { err = explain(pool, err) }()
 	cfg = cfg.withDefaults()
@@ -66,7 +67,7 @@ func New(ctx context.Context, pool *pgxpool.Pool, cfg Config) (c *Consumer, err 
 	ledger := offsets.New(pool, cfg.Group, offsets.Options{
 		ClusterID: cluster, Mappings: s.Mappings(), ReplayRefused: s.ReplayRefused(), Logger: cfg.Logger,
 	})
-	c, err = NewWith(cfg, wiring.Parts{Ledger: ledger, Engine: s.WithLedger(ledger)})
+	c, err = NewWith(cfg, wiring.Parts{Ledger: ledger, Engine: s.Rotating(pool.Config().BeforeConnect != nil).WithLedger(ledger)})
 	if err == nil {
 		c.clientFix = optionsFix
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -25,6 +26,11 @@ type Registry struct {
 	Username, Password string
 	Token              string
 	OAuth              *OAuth
+	// Secret, if not nil, is called for each request, by several goroutines: it returns the password of Username, or, where there is none, the
+	// token, for one that changes while the program runs. Instead of Password and Token.
+	Secret func(ctx context.Context) (string, error)
+	// DialTLS, if not nil, makes the connections to https URLs, for certificates that change while the program runs. Instead of TLS.
+	DialTLS func(ctx context.Context, network, address string) (net.Conn, error)
 	// TLS of https URLs: authorities, certificates of a client. Nil: the system's authorities.
 	TLS *tls.Config
 	// Context in which ids count, such as ".prod". Empty: the default one.
@@ -44,6 +50,7 @@ func (c *Config) NewRegistry(pool *pgxpool.Pool) (*schemaregistry.Registry, erro
 	r := c.Registry
 	cfg := schemaregistry.Config{
 		URLs: r.URLs, Username: r.Username, Password: r.Password, Token: r.Token, TLS: r.TLS, Context: r.Context, UnknownSchemaWait: r.UnknownSchemaWait,
+		Secret: r.Secret, DialTLS: r.DialTLS,
 	}
 	if r.OAuth != nil {
 		o := schemaregistry.OAuth(*r.OAuth)

@@ -25,7 +25,10 @@ const appPrefix = "oncesink "
 // Statements are described once and not prepared, which works
 // behind PgBouncer in transaction mode. The error of a url that can't be read says how it is written, and has no
 // word of it; a url in which a piece of the password could be taken for something else is refused.
-func NewPool(ctx context.Context, url string, maxConns int32) (*pgxpool.Pool, string, error) {
+//
+// Each change is called with the pool's configuration before it is made: a BeforeConnect, for example, that gets a password for each
+// connection.
+func NewPool(ctx context.Context, url string, maxConns int32, change ...func(*pgxpool.Config)) (*pgxpool.Pool, string, error) {
 	cfg, err := conninfo.Parse(url)
 	if err != nil {
 		return nil, "", fmt.Errorf("the PostgreSQL url %w", err)
@@ -52,6 +55,9 @@ func NewPool(ctx context.Context, url string, maxConns int32) (*pgxpool.Pool, st
 	}
 	conn.StatementCacheCapacity = 0
 	cfg.AfterConnect = keepServerAlive
+	for _, f := range change {
+		f(cfg)
+	}
 
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {

@@ -27,6 +27,7 @@ import (
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/rollup"
+	"github.com/oncesink/oncesink/internal/secret"
 	"github.com/oncesink/oncesink/internal/wiring"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -95,6 +96,7 @@ func load(f flags, stderr io.Writer) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
+	cfg.LogTo(log)
 	s := &session{log: log}
 	if cfg.HasPatterns() {
 		s.written = cfg
@@ -147,7 +149,7 @@ func (s *session) connectPostgres(ctx context.Context) error {
 	if s.pool != nil {
 		return nil
 	}
-	pool, _, err := offsets.NewPool(ctx, s.cfg.Postgres.URL.Reveal(), 0)
+	pool, _, err := offsets.NewPool(ctx, s.cfg.Postgres.URL.Reveal(), 0, s.cfg.PoolOptions())
 	if err != nil {
 		return s.postgresError(err)
 	}
@@ -179,10 +181,13 @@ func (s *session) checkLedger(ctx context.Context) error {
 func (s *session) postgresError(err error) error {
 	var pg *pgconn.PgError
 	var dns *net.DNSError
+	var unread *secret.Error
 	var fix string
 	switch {
+	case errors.As(err, &unread):
+		return &environmentError{unread.Error()}
 	case errors.As(err, &pg) && (pg.Code == "28P01" || pg.Code == "28000"):
-		fix = "correct user and password in postgres.url, or the server's pg_hba.conf"
+		fix = s.cfg.PasswordFix()
 	case errors.As(err, &pg) && pg.Code == "3D000":
 		fix = "create the database, or correct its name in postgres.url"
 	case pg != nil && pg.Code == "08P01":
@@ -247,15 +252,18 @@ func (s *session) kafkaError(err error) error {
 	var dns *net.DNSError
 	var first *kgo.ErrFirstReadEOF
 	hangsUp := errors.Is(err, io.EOF)
+	var unread *secret.Error
 	switch {
+	case errors.As(err, &unread):
+		return &environmentError{unread.Error()}
 	case errors.As(err, &auth) && (errors.Is(err, kerr.SaslAuthenticationFailed) || errors.Is(err, kerr.UnsupportedSaslMechanism)):
-		fix = "correct mechanism, username and password under kafka.sasl"
+		fix = s.cfg.SASLFix()
 	case errors.As(err, &dns):
 		fix = "correct the host in kafka.brokers"
 	case errors.As(err, &first):
 		fix = "configure kafka.tls or kafka.sasl as the brokers ask for it"
 	case s.cfg.Kafka.SASL != nil && hangsUp:
-		fix = "correct mechanism, username and password under kafka.sasl"
+		fix = s.cfg.SASLFix()
 	case s.cfg.Kafka.TLS != nil && (hangsUp || timedOut(err)):
 		fix += " on a port that speaks TLS: correct kafka.tls, or leave it out for brokers without TLS"
 	case strings.Contains(err.Error(), "tls:") || strings.Contains(err.Error(), "x509"):
@@ -303,7 +311,7 @@ func (s *session) open(ctx context.Context) (*engine.Sink, *offsets.Ledger, erro
 	ledger := offsets.New(s.pool, s.consumer.Group, offsets.Options{
 		ClusterID: s.meta.Cluster, Mappings: sk.Mappings(), ReplayRefused: sk.ReplayRefused(), Logger: s.log,
 	})
-	return sk.WithLedger(ledger), ledger, nil
+	return sk.Rotating(s.cfg.PasswordChanges()).WithLedger(ledger), ledger, nil
 }
 
 func (s *session) scrub(err error) error {

@@ -1,7 +1,7 @@
 // Package config reads oncesink's configuration: one YAML file into one struct.
 //
 // Unknown and repeated keys are refused, with line and column. ${NAME} in a value
-// is replaced by an environment variable after the YAML was parsed, so that no
+// is replaced by an environment variable, and ${file:PATH} by a file's content, after the YAML was parsed, so that no
 // value can change the document's structure. All problems are reported at once,
 // and no message ever holds a secret.
 package config
@@ -36,6 +36,9 @@ type Config struct {
 	DeadLetters DeadLetters `yaml:"dead_letters,omitempty"`
 	// Limits bound batches, memory and shutdown.
 	Limits Limits `yaml:"limits,omitempty"`
+
+	// access is how the program is let in; copies of a configuration share it.
+	access *access
 }
 
 // Kafka says where the events come from.
@@ -61,6 +64,11 @@ type Kafka struct {
 	TLS *TLS `yaml:"tls,omitempty"`
 	// SASL authenticates to the brokers. Defaults to none.
 	SASL *SASL `yaml:"sasl,omitempty"`
+	// Rack is where this process runs, as brokers call it by broker.rack, such as an availability zone: records are fetched
+	// from a replica in the same one (KIP-392), where the brokers' replica.selector.class allows that. Defaults to none.
+	Rack string `yaml:"rack,omitempty"`
+	// ClientID is how the brokers know this program, for quotas and logs. Defaults to oncesink.
+	ClientID string `yaml:"client_id,omitempty"`
 	// TopicRefresh is how often topics are looked for that match a pattern of a table. Defaults to 1m.
 	TopicRefresh Duration `yaml:"topic_refresh,omitempty"`
 	// Assign reads these partitions, by topic, without joining the group: no
@@ -69,7 +77,7 @@ type Kafka struct {
 	Assign map[string][]int32 `yaml:"assign,omitempty"`
 }
 
-// TLS is the encryption of connections.
+// TLS is the encryption of connections. Its files are read again, for each new connection, when they have changed.
 type TLS struct {
 	// CAFile holds the certificates to trust, in PEM. Defaults to the system's.
 	CAFile string `yaml:"ca_file,omitempty"`
@@ -87,20 +95,68 @@ type TLS struct {
 
 // SASL is how the program authenticates to the brokers.
 type SASL struct {
-	// Mechanism is PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512. PLAIN sends the password
-	// as it is: use it with tls.
-	Mechanism string `yaml:"mechanism" jsonschema:"enum=PLAIN,enum=SCRAM-SHA-256,enum=SCRAM-SHA-512"`
-	// Username to authenticate as.
-	Username string `yaml:"username"`
-	// Password of the user. Write ${NAME} to take it from the environment.
-	Password Secret `yaml:"password"`
+	// Mechanism is PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512, with a username and a password; OAUTHBEARER, with a token; or AWS_MSK_IAM, with
+	// the credentials that AWS' own programs find. PLAIN sends the password as it is, and OAUTHBEARER the token: use them with tls.
+	Mechanism string `yaml:"mechanism" jsonschema:"enum=PLAIN,enum=SCRAM-SHA-256,enum=SCRAM-SHA-512,enum=OAUTHBEARER,enum=AWS_MSK_IAM"`
+	// Username to authenticate as, of PLAIN and SCRAM.
+	Username string `yaml:"username,omitempty"`
+	// Password of the user, of PLAIN and SCRAM. Write ${NAME} to take it from the environment, or ${file:PATH} from a file.
+	Password Secret `yaml:"password,omitempty"`
+	// PasswordFile is a file with the password, which is read for each new connection. Instead of password.
+	PasswordFile string `yaml:"password_file,omitempty"`
+	// PasswordCommand prints the password. Instead of password.
+	PasswordCommand *Command `yaml:"password_command,omitempty"`
+	// TokenFile is a file with the token of OAUTHBEARER, which is read for each new connection.
+	TokenFile string `yaml:"token_file,omitempty"`
+	// TokenCommand prints the token of OAUTHBEARER. One that says itself when it ends (exp of a JWT) is used for four fifths of its life at most.
+	TokenCommand *Command `yaml:"token_command,omitempty"`
+	// ClientCredentials get tokens for OAUTHBEARER from a server.
+	ClientCredentials *ClientCredentials `yaml:"client_credentials,omitempty"`
+	// Extensions are sent with the token of OAUTHBEARER, such as {logicalCluster: lkc-1, identityPoolId: pool-1}. Defaults to none.
+	Extensions map[string]string `yaml:"extensions,omitempty"`
+}
+
+// Command is a program that prints a secret: a password or a token, and nothing else.
+type Command struct {
+	// Command is the program and its arguments, such as [aws, rds, generate-db-auth-token, ...]. There is no shell around it.
+	Command []string `yaml:"command"`
+	// TTL is for how long an answer is used for new connections. One that was refused is asked for again at once. Defaults to 10m.
+	TTL Duration `yaml:"ttl,omitempty"`
+	// Timeout bounds one run. Defaults to 5s.
+	Timeout Duration `yaml:"timeout,omitempty"`
+}
+
+// ClientCredentials get tokens by the client credentials of OAuth 2.0. A token is used for four fifths of its life.
+type ClientCredentials struct {
+	// TokenURL is where tokens are handed out.
+	TokenURL string `yaml:"token_url"`
+	// ClientID of the program.
+	ClientID string `yaml:"client_id"`
+	// ClientSecret of the program. Write ${NAME} to take it from the environment, or ${file:PATH} from a file.
+	ClientSecret Secret `yaml:"client_secret,omitempty"`
+	// ClientSecretFile is a file with the secret, which is read for each token. Instead of client_secret.
+	ClientSecretFile string `yaml:"client_secret_file,omitempty"`
+	// ClientAssertionFile is a file with a token that stands for the secret (RFC 7523), as workload identities have, which is read for
+	// each token. Instead of client_secret.
+	ClientAssertionFile string `yaml:"client_assertion_file,omitempty"`
+	// Scopes that are asked for. Defaults to none.
+	Scopes []string `yaml:"scopes,omitempty"`
+	// Params are added to the request, such as {audience: kafka}. Defaults to none.
+	Params map[string]string `yaml:"params,omitempty"`
+	// TLS of token_url. Defaults to certificates that the system trusts.
+	TLS *TLS `yaml:"tls,omitempty"`
 }
 
 // Postgres says where the rows go and how the sessions are set.
 type Postgres struct {
 	// URL is a connection URL or a key=value string, as for psql. Write ${NAME} to
-	// take it from the environment. PGPASSWORD, a password file and PGSSLMODE work as well.
+	// take it from the environment, or ${file:PATH} from a file. PGPASSWORD, a password file and PGSSLMODE work as well. Files that it names,
+	// such as certificates, are read again for each new connection.
 	URL Secret `yaml:"url"`
+	// PasswordFile is a file with the password, which is read for each new connection. The url has none then.
+	PasswordFile string `yaml:"password_file,omitempty"`
+	// PasswordCommand prints the password, such as a token of a cloud's database. The url has none then.
+	PasswordCommand *Command `yaml:"password_command,omitempty"`
 	// SynchronousCommit of the transactions that write rows: "on" or "off". With
 	// "off" a crash of the server can lose the last rows together with their
 	// positions, and they are read again; claims stay synchronous. Defaults to "on".

@@ -106,13 +106,13 @@ func TestEverything(t *testing.T) {
 	if !reflect.DeepEqual(gotSink, wantSink) {
 		t.Errorf("sink: got\n%+v\nwant\n%+v", gotSink, wantSink)
 	}
-	cfg.Kafka.TLS = nil // its files don't exist
+	cfg.Kafka.TLS, cfg.access = nil, nil // its files don't exist
 	got, err := cfg.ToConsumer()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got.ClientOptions) != 1 {
-		t.Errorf("got %d client options, want 1 (SASL)", len(got.ClientOptions))
+	if len(got.ClientOptions) != 2 {
+		t.Errorf("got %d client options, want 2 (SASL, and who sees whether it is let in)", len(got.ClientOptions))
 	}
 	got.ClientOptions = nil
 	if r := got.Registry; r == nil || r.TLS == nil || r.TLS.ServerName != "sr" {

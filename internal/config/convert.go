@@ -1,20 +1,10 @@
 package config
 
 import (
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
-	"fmt"
-	"io/fs"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/sasl/plain"
-	"github.com/twmb/franz-go/pkg/sasl/scram"
 
 	"github.com/oncesink/oncesink/consumer"
 	"github.com/oncesink/oncesink/sink"
@@ -182,7 +172,7 @@ func (c *Config) ToConsumer() (consumer.Config, error) {
 		StopTimeout:          time.Duration(l.StopTimeout),
 	}
 	if c.Registry != nil {
-		if out.Registry, err = c.Registry.toConsumer(); err != nil {
+		if out.Registry, err = c.registry(); err != nil {
 			return consumer.Config{}, err
 		}
 	}
@@ -196,76 +186,18 @@ func (c *Config) ToConsumer() (consumer.Config, error) {
 	return out, nil
 }
 
-// KafkaOptions are the options by which any client of these brokers connects:
-// encryption and authentication, not the addresses.
-func (c *Config) KafkaOptions() ([]kgo.Opt, error) {
-	var opts []kgo.Opt
-	if t := c.Kafka.TLS; t != nil {
-		conf, err := t.config("kafka.tls")
-		if err != nil {
-			return nil, err
-		}
-		opts = append(opts, kgo.DialTLSConfig(conf))
-	}
-	if s := c.Kafka.SASL; s != nil {
-		password := s.Password.Reveal()
-		switch s.Mechanism {
-		case "PLAIN":
-			opts = append(opts, kgo.SASL(plain.Auth{User: s.Username, Pass: password}.AsMechanism()))
-		case "SCRAM-SHA-256":
-			opts = append(opts, kgo.SASL(scram.Auth{User: s.Username, Pass: password}.AsSha256Mechanism()))
-		case "SCRAM-SHA-512":
-			opts = append(opts, kgo.SASL(scram.Auth{User: s.Username, Pass: password}.AsSha512Mechanism()))
-		}
-	}
-	return opts, nil
-}
-
-// config reads the files of a section.
-func (t *TLS) config(section string) (*tls.Config, error) {
-	conf := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName, InsecureSkipVerify: t.InsecureSkipVerify} //nolint:gosec // asked for by name
-	if t.CAFile != "" {
-		pem, err := os.ReadFile(t.CAFile)
-		if err != nil {
-			return nil, &sink.ConfigError{Problem: section + ".ca_file: " + fileProblem(err), Fix: "name a readable PEM file"}
-		}
-		conf.RootCAs = x509.NewCertPool()
-		if !conf.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, &sink.ConfigError{Problem: section + ".ca_file: it holds no certificate", Fix: "name a PEM file with the authority's certificate"}
-		}
-	}
-	if t.CertFile != "" {
-		certificate, err := os.ReadFile(t.CertFile)
-		if err != nil {
-			return nil, &sink.ConfigError{Problem: section + ".cert_file: " + fileProblem(err), Fix: "name a readable PEM file"}
-		}
-		key, err := os.ReadFile(t.KeyFile)
-		if err != nil {
-			return nil, &sink.ConfigError{Problem: section + ".key_file: " + fileProblem(err), Fix: "name a readable PEM file"}
-		}
-		cert, err := tls.X509KeyPair(certificate, key)
-		if err != nil {
-			return nil, &sink.ConfigError{Problem: fmt.Sprintf("%s.cert_file: %v", section, err), Fix: "name a PEM certificate and, in key_file, its key"}
-		}
-		conf.Certificates = []tls.Certificate{cert}
-	}
-	return conf, nil
-}
-
-// fileProblem is why a file can't be read, without its name: a key that somebody put in the place of its file's name is none
-// to print.
-func fileProblem(err error) string {
-	if file := (*fs.PathError)(nil); errors.As(err, &file) {
-		return file.Err.Error()
-	}
-	return "it can't be read"
-}
-
 // Warnings names settings that work and are still likely to be a mistake.
 func (c *Config) Warnings() []string {
 	var out []string
-	if s := c.Kafka.SASL; s != nil && s.Mechanism == "PLAIN" && c.Kafka.TLS == nil {
-		out = append(out, "kafka.sasl: PLAIN without tls sends the password readable over the network")
+	if s := c.Kafka.SASL; s != nil && c.Kafka.TLS == nil {
+		switch s.Mechanism {
+		case "PLAIN":
+			out = append(out, "kafka.sasl: PLAIN without tls sends the password readable over the network")
+		case "OAUTHBEARER":
+			out = append(out, "kafka.sasl: OAUTHBEARER without tls sends the token readable over the network")
+		case "AWS_MSK_IAM":
+			out = append(out, "kafka.sasl: AWS_MSK_IAM is only taken by brokers on a port with tls: add tls: {}")
+		}
 	}
 	if t := c.Kafka.TLS; t != nil && t.InsecureSkipVerify {
 		out = append(out, "kafka.tls: insecure_skip_verify accepts every certificate")

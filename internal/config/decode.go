@@ -135,6 +135,9 @@ func (d *decoder) structure(path string, n ast.Node, v reflect.Value) {
 	fields := map[string]reflect.Value{}
 	var names []string
 	for i := range v.NumField() {
+		if !v.Type().Field(i).IsExported() {
+			continue
+		}
 		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("yaml"), ",")
 		fields[name] = v.Field(i)
 		names = append(names, name)

@@ -103,6 +103,7 @@ func readDocument(file string, data []byte, lookup func(string) (string, bool)) 
 	if len(d.problems) > 0 {
 		return nil, nil, newError(file, data, d.problems)
 	}
+	cfg.letIn()
 	return cfg, d, nil
 }
 

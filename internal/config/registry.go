@@ -17,8 +17,12 @@ type Registry struct {
 	Username string `yaml:"username,omitempty"`
 	// Password of the user. Write ${NAME} to take it from the environment.
 	Password Secret `yaml:"password,omitempty"`
+	// PasswordFile is a file with the password, which is read for each request. Instead of password.
+	PasswordFile string `yaml:"password_file,omitempty"`
 	// Token that is sent as a bearer's, instead of a user. Write ${NAME} to take it from the environment.
 	Token Secret `yaml:"token,omitempty"`
+	// TokenFile is a file with the token, which is read for each request. Instead of token.
+	TokenFile string `yaml:"token_file,omitempty"`
 	// OAuth gets tokens by client credentials, instead of a user or a token.
 	OAuth *OAuth `yaml:"oauth,omitempty"`
 	// TLS of https URLs. Defaults to certificates that the system trusts.
@@ -42,8 +46,9 @@ type OAuth struct {
 	Scope string `yaml:"scope,omitempty"`
 }
 
-// toConsumer returns the consumer's part. The error is of a certificate file.
-func (r *Registry) toConsumer() (*consumer.Registry, error) {
+// registry returns the consumer's part. The error is of a certificate file.
+func (c *Config) registry() (*consumer.Registry, error) {
+	r, a := c.Registry, c.letIn().registry
 	out := &consumer.Registry{
 		URLs: r.URLs, Username: r.Username, Password: r.Password.Reveal(), Token: r.Token.Reveal(), Context: r.Context,
 		UnknownSchemaWait: time.Duration(r.UnknownSchemaWait),
@@ -51,10 +56,17 @@ func (r *Registry) toConsumer() (*consumer.Registry, error) {
 	if o := r.OAuth; o != nil {
 		out.OAuth = &consumer.OAuth{TokenURL: o.TokenURL, ClientID: o.ClientID, ClientSecret: o.ClientSecret.Reveal(), Scope: o.Scope}
 	}
-	if r.TLS != nil {
-		var err error
-		if out.TLS, err = r.TLS.config("registry.tls"); err != nil {
-			return nil, err
+	if a.secret != nil {
+		out.Secret = a.secret.Value
+	}
+	if a.tls != nil {
+		conf, err := a.tls.Config()
+		if err != nil {
+			return nil, configError(err)
+		}
+		out.TLS = conf
+		if a.tls.Any() {
+			out.DialTLS = a.tls.Dial
 		}
 	}
 	return out, nil
@@ -80,7 +92,7 @@ func (v *validator) registry(r *Registry) {
 		v.address(fmt.Sprintf("registry.urls[%d]", i), text)
 	}
 	ways := 0
-	for _, given := range []bool{r.Username != "" || r.Password != "", r.Token != "", r.OAuth != nil} {
+	for _, given := range []bool{r.Username != "" || r.Password != "" || r.PasswordFile != "", r.Token != "" || r.TokenFile != "", r.OAuth != nil} {
 		if given {
 			ways++
 		}
@@ -88,9 +100,11 @@ func (v *validator) registry(r *Registry) {
 	if ways > 1 {
 		v.problem("registry", "has more than one of username, token and oauth: leave one")
 	}
-	if (r.Username == "") != (r.Password == "") {
+	if (r.Username == "") != (r.Password == "" && r.PasswordFile == "") {
 		v.problem("registry", "needs username and password together")
 	}
+	v.oneOfBoth("registry", "password", r.Password != "", "password_file", r.PasswordFile != "")
+	v.oneOfBoth("registry", "token", r.Token != "", "token_file", r.TokenFile != "")
 	if o := r.OAuth; o != nil {
 		v.required("registry.oauth.token_url", o.TokenURL, "where tokens are handed out")
 		if o.TokenURL != "" {

@@ -26,9 +26,15 @@ func (c *Config) secrets() []string {
 	out := conninfo.Passwords(c.Postgres.URL.Reveal())
 	if s := c.Kafka.SASL; s != nil {
 		out = append(out, s.Password.Reveal())
+		if s.ClientCredentials != nil {
+			out = append(out, s.ClientCredentials.ClientSecret.Reveal())
+		}
 	}
 	if c.Registry != nil {
 		out = append(out, c.Registry.secrets()...)
+	}
+	for _, source := range c.letIn().sources {
+		out = append(out, source.Known()...)
 	}
 	words := c.words()
 	out = slices.DeleteFunc(out, func(s string) bool { return len(s) < shortest || slices.Contains(words, s) })

@@ -81,12 +81,7 @@ func (v *validator) kafka(k *Kafka) {
 	if t := k.TLS; t != nil && (t.CertFile == "") != (t.KeyFile == "") {
 		v.problem("kafka.tls", "needs cert_file and key_file together")
 	}
-	if s := k.SASL; s != nil {
-		v.required("kafka.sasl.mechanism", s.Mechanism, "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
-		v.oneOf("kafka.sasl.mechanism", s.Mechanism, "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
-		v.required("kafka.sasl.username", s.Username, "the user to authenticate as")
-		v.required("kafka.sasl.password", s.Password.Reveal(), "write ${NAME} to take it from the environment")
-	}
+	v.sasl(k.SASL)
 }
 
 func (v *validator) broker(path, addr string) {
@@ -106,6 +101,7 @@ func (v *validator) postgres(p *Postgres) {
 	} else if _, err := conninfo.Parse(p.URL.Reveal()); err != nil {
 		v.problem("postgres.url", "%v", err)
 	}
+	v.postgresPassword(p)
 	v.notEmpty("postgres.synchronous_commit", p.SynchronousCommit)
 	if p.TimeZone != "" && !mapping.KnownZone(p.TimeZone) {
 		v.problem("postgres.time_zone", "is not a known time zone: write a name such as UTC or Europe/Berlin")

@@ -256,17 +256,7 @@ var passwordParts = regexp.MustCompile(`(?i)(?:^|[\s?&])(?:ssl)?password\s*=\s*(
 // Passwords returns what must not be printed of a string that passes: its passwords as they are written and as they are
 // meant, and those that the environment and the password file add.
 func Passwords(s string) []string {
-	var out []string
-	if _, rest, ok := strings.Cut(s, "://"); ok {
-		if at := strings.LastIndexByte(rest, '@'); at >= 0 {
-			if _, p, ok := strings.Cut(rest[:at], ":"); ok {
-				out = append(out, p)
-			}
-		}
-	}
-	for _, m := range passwordParts.FindAllStringSubmatch(s, -1) {
-		out = append(out, m[1], strings.Trim(m[1], "'"))
-	}
+	out := written(s)
 	for _, p := range out {
 		if meant, err := url.PathUnescape(p); err == nil {
 			out = append(out, meant)
@@ -279,4 +269,41 @@ func Passwords(s string) []string {
 	out = slices.DeleteFunc(out, func(p string) bool { return p == "" })
 	slices.SortFunc(out, func(a, b string) int { return len(b) - len(a) })
 	return slices.Compact(out)
+}
+
+// written are the passwords in a string, as they are written there.
+func written(s string) []string {
+	var out []string
+	if _, rest, ok := strings.Cut(s, "://"); ok {
+		if at := strings.LastIndexByte(rest, '@'); at >= 0 {
+			if _, p, ok := strings.Cut(rest[:at], ":"); ok {
+				out = append(out, p)
+			}
+		}
+	}
+	for _, m := range passwordParts.FindAllStringSubmatch(s, -1) {
+		out = append(out, m[1], strings.Trim(m[1], "'"))
+	}
+	return out
+}
+
+// HasPassword reports whether a connection string has a password in it.
+func HasPassword(s string) bool {
+	for _, p := range written(s) {
+		if p != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// Refreshed reports whether what a connection string leads to lets in by something that can change while a program runs: the password
+// of a password or service file, or, without any password, the certificate of a file.
+func Refreshed(s string) bool {
+	cfg, err := pgxpool.ParseConfig(s)
+	if err != nil || HasPassword(s) || os.Getenv("PGPASSWORD") != "" {
+		return false
+	}
+	t := cfg.ConnConfig.TLSConfig
+	return cfg.ConnConfig.Password != "" || t != nil && len(t.Certificates) > 0
 }

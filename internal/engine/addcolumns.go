@@ -154,7 +154,7 @@ func (s *Sink) addColumns(ctx context.Context, e *decode.NewFields, columns []ne
 	defer cancel()
 	tx, err := s.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: settings.Begin()})
 	if err != nil {
-		return false, err
+		return false, s.connecting(err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
 	if _, err = tx.Exec(ctx, "select pg_advisory_xact_lock($1::integer, 0)", int32(statement.LockClass)); err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/oncesink/oncesink/internal/decode"
 	payload "github.com/oncesink/oncesink/internal/event"
 	"github.com/oncesink/oncesink/internal/mapping"
+	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -41,6 +42,8 @@ type Sink struct {
 	claims     *claims
 	stats      *stats
 	newFields  *newFields
+	// rotates says that what the server lets the pool in by can change: see Rotating.
+	rotates bool
 }
 
 // claims are the fences under which partitions were written last.
@@ -73,13 +76,30 @@ func (s *Sink) WithLedger(l *offsets.Ledger) *Sink {
 	return &c
 }
 
+// Rotating returns the same sink for a pool whose credentials can change while it runs: that they are refused, after they were good
+// enough to open the sink, passes. Otherwise it is a person's to mend.
+func (s *Sink) Rotating(rotates bool) *Sink {
+	c := *s
+	c.rotates = rotates
+	return &c
+}
+
+// connecting marks the error of a connection that could not be had as one that passes, if it does.
+func (s *Sink) connecting(err error) error {
+	if s.rotates && pgerr.Refused(err) {
+		return pgerr.Mark(err, pgerr.Transient)
+	}
+	return err
+}
+
 // Mapping is what the sink goes by now: another one when a table is altered. It is not to be changed.
 func (s *Sink) Mapping() *mapping.Mapping { return s.plan().Mapping }
 
 // Begin begins a transaction with the settings of those that write: a time without a zone means the same here and there. It
 // is the caller's to end.
 func (s *Sink) Begin(ctx context.Context) (pgx.Tx, error) {
-	return s.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: s.beginSQL})
+	tx, err := s.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: s.beginSQL})
+	return tx, s.connecting(err)
 }
 
 // Topics returns the topics that feed the tables, sorted.

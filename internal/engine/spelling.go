@@ -25,7 +25,7 @@ func (s *Sink) spell(ctx context.Context, open, known decode.Spellings) (err err
 	defer cancel()
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
-		return fmt.Errorf("read keys: connect: %w", err)
+		return fmt.Errorf("read keys: connect: %w", s.connecting(err))
 	}
 	defer func() {
 		err = lost(conn, err)

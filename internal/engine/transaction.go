@@ -172,7 +172,7 @@ func (t *transaction) begin(ctx context.Context) error {
 	defer cancel()
 	conn, err := t.s.pool.Acquire(ctx)
 	if err != nil {
-		return fmt.Errorf("connect: %w", err)
+		return fmt.Errorf("connect: %w", t.s.connecting(err))
 	}
 	tx, err := conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: t.s.beginSQL})
 	if err != nil {

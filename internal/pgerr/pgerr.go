@@ -150,3 +150,9 @@ func SQLState(err error) string {
 	}
 	return ""
 }
+
+// Refused reports whether a server did not let a connection in with the credentials that it was given.
+func Refused(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.SeverityUnlocalized == "FATAL" && (pg.Code == "28P01" || pg.Code == "28000")
+}

@@ -44,7 +44,13 @@ func (j *job) alone(ctx context.Context) (context.Context, error) {
 	if _, err := j.open(ctx); err != nil {
 		return nil, err
 	}
-	held, lock, err := oplock.Hold(ctx, j.pool.Config().ConnConfig, "$1::int, $2::int", []any{int32(lockClass), j.layout.Lock}, func() {
+	conf := j.pool.Config()
+	if conf.BeforeConnect != nil {
+		if err := conf.BeforeConnect(ctx, conf.ConnConfig); err != nil {
+			return nil, fmt.Errorf("connect: %w", err)
+		}
+	}
+	held, lock, err := oplock.Hold(ctx, conf.ConnConfig, "$1::int, $2::int", []any{int32(lockClass), j.layout.Lock}, func() {
 		j.log.Info("another rebuild or backfill of the table is running: waiting for its end", "table", j.result.Table)
 		j.progress("waiting for another rebuild or backfill", 0, 0)
 	})

@@ -28,7 +28,7 @@ type auth struct {
 
 func newAuth(cfg *Config) (*auth, error) {
 	ways := 0
-	for _, given := range []bool{cfg.Username != "" || cfg.Password != "", cfg.Token != "", cfg.OAuth != nil} {
+	for _, given := range []bool{cfg.Username != "" || cfg.Password != "", cfg.Token != "" || cfg.Secret != nil && cfg.Username == "", cfg.OAuth != nil} {
 		if given {
 			ways++
 		}
@@ -46,16 +46,29 @@ func newAuth(cfg *Config) (*auth, error) {
 	if t.TLSClientConfig == nil {
 		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
+	t.DialTLSContext = cfg.DialTLS
 	return &auth{RoundTripper: t, cfg: cfg}, nil
 }
 
 func (a *auth) RoundTrip(req *http.Request) (*http.Response, error) {
 	req = req.Clone(req.Context())
+	password, token := a.cfg.Password, a.cfg.Token
+	if a.cfg.Secret != nil {
+		secret, err := a.cfg.Secret(req.Context())
+		if err != nil {
+			return nil, err
+		}
+		if a.cfg.Username != "" {
+			password = secret
+		} else {
+			token = secret
+		}
+	}
 	switch {
-	case a.cfg.Username != "" || a.cfg.Password != "":
-		req.SetBasicAuth(a.cfg.Username, a.cfg.Password)
-	case a.cfg.Token != "":
-		req.Header.Set("Authorization", "Bearer "+a.cfg.Token)
+	case a.cfg.Username != "" || password != "":
+		req.SetBasicAuth(a.cfg.Username, password)
+	case token != "":
+		req.Header.Set("Authorization", "Bearer "+token)
 	case a.cfg.OAuth != nil:
 		token, err := a.bearer(req.Context())
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -28,6 +29,10 @@ type Config struct {
 	Token string
 	// OAuth gets a token by client credentials.
 	OAuth *OAuth
+	// Secret, if not nil, gives the password of Username, or without one the token, for each request. Instead of Password and Token.
+	Secret func(ctx context.Context) (string, error)
+	// DialTLS, if not nil, connects to https URLs. Instead of TLS.
+	DialTLS func(ctx context.Context, network, address string) (net.Conn, error)
 	// TLS of https URLs. Nil: the system's certificates.
 	TLS *tls.Config
 	// Context in which ids count, such as .prod. Empty: the default one.

@@ -1,0 +1,22 @@
+package config
+
+import (
+	"github.com/oncesink/oncesink/internal/secret"
+)
+
+// registryAccess is what the schema registry lets the program in by, where that can change.
+type registryAccess struct {
+	tls    *secret.Files  // nil: none
+	secret *secret.Source // of password_file or token_file; nil: none
+}
+
+func (a *access) ofRegistry(r *Registry) *registryAccess {
+	out := &registryAccess{tls: a.files("registry.tls", r.TLS)}
+	switch {
+	case r.PasswordFile != "":
+		out.secret = a.add(secret.File("registry.password_file", r.PasswordFile))
+	case r.TokenFile != "":
+		out.secret = a.add(secret.File("registry.token_file", r.TokenFile))
+	}
+	return out
+}
