@@ -119,11 +119,11 @@ func TestClaimsCostAsMuchForManyPartitions(t *testing.T) {
 		m.reach(t, running)
 		got["begin"] = asked.since()
 		r.exec(`select oncesink.pause($1, $2)`, group, r.topic)
-		m.watchOnce(t.Context())
+		r.must(m.watchOnce(t.Context()))
 		m.reach(t, paused)
 		got["pause"] = asked.since()
 		r.exec(`select oncesink.resume($1, $2)`, group, r.topic)
-		m.watchOnce(t.Context())
+		r.must(m.watchOnce(t.Context()))
 		m.reach(t, running)
 		got["resume"] = asked.since()
 		return got
@@ -149,7 +149,7 @@ func TestFirstAttemptsWaitForNobody(t *testing.T) {
 	defer func() { _ = stranger.Rollback(context.Background()) }() // the pool's end waits for it
 	_, err = stranger.Exec(t.Context(), `select from oncesink.offsets where partition = 1 for update`)
 	r.must(err)
-	m.watchOnce(t.Context())
+	r.must(m.watchOnce(t.Context()))
 	apart := func() int {
 		m.retries.mu.Lock()
 		defer m.retries.mu.Unlock()
@@ -161,7 +161,7 @@ func TestFirstAttemptsWaitForNobody(t *testing.T) {
 		want    state
 	}{{"pause", paused}, {"resume", running}} {
 		r.exec(`select oncesink.`+step.command+`($1, $2, p) from unnest(array[2, 3]) p`, group, r.topic)
-		m.watchOnce(t.Context())
+		r.must(m.watchOnce(t.Context()))
 		m.reach(t, step.want, 2, 3)
 	}
 	if got := apart(); got != 2 {

@@ -29,12 +29,13 @@ const (
 func (m *member) retryLetters(ctx context.Context) {
 	tick := time.NewTicker(retryInterval)
 	defer tick.Stop()
+	var told seldom
 	for {
 		asked, err := m.sink.Asked(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		if err != nil {
+		if err != nil && told.due() {
 			m.log.Warn("look for dead letters to try again", "error", err)
 		}
 		for p := range asked {

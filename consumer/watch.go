@@ -15,6 +15,7 @@ const watchInterval = time.Second
 func (m *member) watch(ctx context.Context) {
 	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
+	var told seldom
 	for {
 		select {
 		case <-ctx.Done():
@@ -23,7 +24,9 @@ func (m *member) watch(ctx context.Context) {
 		}
 		m.signs.note(&m.signs.watched)
 		m.seeJoined()
-		m.watchOnce(ctx)
+		if err := m.watchOnce(ctx); err != nil && told.due() {
+			m.log.Warn("look at the ledger", "error", err)
+		}
 		m.touch(ctx)
 		m.sink.Tell()
 	}
@@ -37,8 +40,8 @@ type sight struct {
 	row   *offsets.Row // nil: there is none
 }
 
-// watchOnce compares every lane that rests with its row, in one query.
-func (m *member) watchOnce(ctx context.Context) {
+// watchOnce compares every lane that rests with its row, in one query. Its error is that the ledger could not be looked at.
+func (m *member) watchOnce(ctx context.Context) error {
 	before := map[offsets.Partition]view{}
 	var at []offsets.Partition
 	for _, l := range m.all() {
@@ -50,14 +53,13 @@ func (m *member) watchOnce(ctx context.Context) {
 		at = append(at, l.Partition)
 	}
 	if len(at) == 0 {
-		return
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	found, err := m.ledger.Rows(ctx, at...)
 	if err != nil {
-		m.log.Warn("look at the ledger", "error", err)
-		return
+		return err
 	}
 	m.signs.note(&m.signs.postgres)
 	rows := map[offsets.Partition]*offsets.Row{}
@@ -83,6 +85,7 @@ func (m *member) watchOnce(ctx context.Context) {
 		said.log(m.log)
 		m.lose(changed...)
 	}
+	return nil
 }
 
 // changed reports whether the row (nil: none) differs from what the lane knows of it.
@@ -118,4 +121,16 @@ func (m *member) rested(p offsets.Partition, v view) *lane {
 		return nil
 	}
 	return l
+}
+
+// seldom keeps what repeats each second, such as that a server is away, from being told each second.
+type seldom struct{ at time.Time }
+
+// due reports whether it is to be told now.
+func (s *seldom) due() bool {
+	if time.Since(s.at) < unreadableQuiet {
+		return false
+	}
+	s.at = time.Now()
+	return true
 }

@@ -3,9 +3,11 @@ package auth
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
-	"sync/atomic"
+	"strconv"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -51,7 +53,7 @@ func (k *Kafka) Options() ([]kgo.Opt, error) {
 	if k.Mechanism == "" {
 		return opts, nil
 	}
-	h := &hook{gate: &gate{server: "Kafka", source: "kafka.sasl", log: k.Log}}
+	h := &hook{pending: map[string]string{}, gate: &gate{server: "Kafka", source: "kafka.sasl", log: k.Log}}
 	if k.Secret != nil {
 		h.source, h.gate.source, h.fixed = k.Secret, k.Secret.Key(), !k.Secret.Changes()
 	}
@@ -61,54 +63,96 @@ func (k *Kafka) Options() ([]kgo.Opt, error) {
 func (k *Kafka) mechanism(h *hook) sasl.Mechanism {
 	switch k.Mechanism {
 	case "PLAIN":
-		return plain.Plain(func(ctx context.Context) (plain.Auth, error) {
-			password, err := h.value(ctx)
-			return plain.Auth{User: k.Username, Pass: password}, err
+		return h.watched(func(password string) sasl.Mechanism {
+			return plain.Auth{User: k.Username, Pass: password}.AsMechanism()
 		})
 	case "SCRAM-SHA-256":
-		return scram.Sha256(func(ctx context.Context) (scram.Auth, error) { return k.scram(ctx, h) })
+		return h.watched(func(password string) sasl.Mechanism {
+			return scram.Auth{User: k.Username, Pass: password}.AsSha256Mechanism()
+		})
 	case "SCRAM-SHA-512":
-		return scram.Sha512(func(ctx context.Context) (scram.Auth, error) { return k.scram(ctx, h) })
+		return h.watched(func(password string) sasl.Mechanism {
+			return scram.Auth{User: k.Username, Pass: password}.AsSha512Mechanism()
+		})
 	case "OAUTHBEARER":
-		return oauth.Oauth(func(ctx context.Context) (oauth.Auth, error) {
-			token, err := h.value(ctx)
-			return oauth.Auth{Token: token, Extensions: k.Extensions}, err
+		return h.watched(func(token string) sasl.Mechanism {
+			return oauth.Auth{Token: token, Extensions: k.Extensions}.AsMechanism()
 		})
 	default:
 		return mskIAM()
 	}
 }
 
-func (k *Kafka) scram(ctx context.Context, h *hook) (scram.Auth, error) {
-	password, err := h.value(ctx)
-	return scram.Auth{User: k.Username, Pass: password}, err
-}
-
 // hook sees which connections of a client are let in.
 type hook struct {
 	*gate
 	source *secret.Source
-	given  atomic.Pointer[string] // last
+
+	mu      sync.Mutex
+	pending map[string]string // what a broker, by its address, was given and has not taken yet
 }
 
-// value is the secret for one connection.
-func (h *hook) value(ctx context.Context) (string, error) {
-	value, err := h.source.Value(ctx)
-	if err == nil {
-		h.given.Store(&value)
-	}
-	return value, err
-}
-
-// OnBrokerConnect implements [kgo.HookBrokerConnect].
-func (h *hook) OnBrokerConnect(_ kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
+// OnBrokerConnect implements [kgo.HookBrokerConnect]. Brokers tell that they refuse, but for some, which hang up.
+func (h *hook) OnBrokerConnect(meta kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
+	address := net.JoinHostPort(meta.Host, strconv.Itoa(int(meta.Port)))
+	h.mu.Lock()
+	given, pending := h.pending[address]
+	delete(h.pending, address)
+	h.mu.Unlock()
 	switch {
 	case err == nil:
 		h.letIn()
-	case errors.Is(err, kerr.SaslAuthenticationFailed):
-		if given := h.given.Load(); given != nil {
-			h.source.Refused(*given)
+	case errors.Is(err, kerr.SaslAuthenticationFailed), pending && errors.Is(err, io.EOF):
+		if pending {
+			h.source.Refused(given)
 		}
 		h.refused(err)
 	}
+}
+
+// watched is a mechanism that has its secret from the hook's source, for each connection.
+func (h *hook) watched(with func(value string) sasl.Mechanism) sasl.Mechanism {
+	return &watched{hook: h, with: with, name: with("").Name()}
+}
+
+type watched struct {
+	hook *hook
+	with func(value string) sasl.Mechanism
+	name string
+}
+
+// Name implements [sasl.Mechanism].
+func (m *watched) Name() string { return m.name }
+
+// Authenticate implements [sasl.Mechanism].
+func (m *watched) Authenticate(ctx context.Context, address string) (sasl.Session, []byte, error) {
+	value, err := m.hook.source.Value(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	session, first, err := m.with(value).Authenticate(ctx, address)
+	if err != nil {
+		return nil, nil, err
+	}
+	m.hook.mu.Lock()
+	defer m.hook.mu.Unlock()
+	m.hook.pending[address] = value
+	return &watchedSession{session, m.hook, address}, first, nil
+}
+
+type watchedSession struct {
+	sasl.Session
+	hook    *hook
+	address string
+}
+
+// Challenge implements [sasl.Session].
+func (s *watchedSession) Challenge(answer []byte) (done bool, next []byte, err error) {
+	done, next, err = s.Session.Challenge(answer)
+	if done && err == nil {
+		s.hook.mu.Lock()
+		delete(s.hook.pending, s.address)
+		s.hook.mu.Unlock()
+	}
+	return done, next, err
 }
