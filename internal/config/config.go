@@ -141,7 +141,7 @@ type ClientCredentials struct {
 	ClientAssertionFile string `yaml:"client_assertion_file,omitempty"`
 	// Scopes that are asked for. Defaults to none.
 	Scopes []string `yaml:"scopes,omitempty"`
-	// Params are added to the request, such as {audience: kafka}. Defaults to none.
+	// Params are added to the request, such as {audience: kafka}. They are no place for secrets: they are shown. Defaults to none.
 	Params map[string]string `yaml:"params,omitempty"`
 	// TLS of token_url. Defaults to certificates that the system trusts.
 	TLS *TLS `yaml:"tls,omitempty"`

@@ -52,6 +52,9 @@ func (s *shower) section(path string, v reflect.Value) map[string]any {
 	out := map[string]any{}
 	for i := range v.NumField() {
 		field, f := v.Type().Field(i), v.Field(i)
+		if !field.IsExported() {
+			continue
+		}
 		key, _, _ := strings.Cut(field.Tag.Get("yaml"), ",")
 		at := join(path, key)
 		value, given := s.value(at, f)

@@ -85,7 +85,7 @@ func TestShownDefaults(t *testing.T) {
 		}
 	}
 	want := map[string]any{
-		"kafka.protocol": "cooperative", "kafka.session_timeout": "45s", "postgres.synchronous_commit": "on", "postgres.time_zone": "UTC",
+		"kafka.protocol": "cooperative", "kafka.client_id": "oncesink", "kafka.session_timeout": "45s", "postgres.synchronous_commit": "on", "postgres.time_zone": "UTC",
 		"postgres.search_path": "public", "postgres.statement_timeout": "1m", "postgres.lock_timeout": "10s", "postgres.idle_timeout": "10s",
 		"postgres.foreign_key_wait": "30s", "start": "earliest", "rounding": "allow",
 		"dead_letters.max_ratio": 0.1, "dead_letters.window": int64(10000), "dead_letters.max_consecutive": int64(1000), "dead_letters.retry_rate": 500,
