@@ -246,6 +246,14 @@ func (s *session) connectKafka(ctx context.Context) error {
 	return errors.Join(missing...)
 }
 
+// forgetKafka has the next connectKafka begin anew.
+func (s *session) forgetKafka() {
+	if s.client != nil {
+		s.client.Close()
+		s.client, s.admin = nil, nil
+	}
+}
+
 func (s *session) kafkaError(err error) error {
 	fix := "see that Kafka runs and that kafka.brokers names it (" + strings.Join(s.consumer.Brokers, ", ") + ")"
 	var auth *kerr.Error

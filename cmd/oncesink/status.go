@@ -85,7 +85,8 @@ func (p *partitionStatus) state() string {
 
 func newStatusCommand() *cobra.Command {
 	var f flags
-	var asJSON bool
+	var asJSON, watching bool
+	var w watch
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show positions, lag, owners and dead letters",
@@ -98,14 +99,24 @@ behind the position of aborted transactions or compacted records. Records behind
 transaction that is open, which nobody may read yet, are counted apart: it may hang.
 
 Ends with 1 if a partition is halted or stuck, and with 2 if a server can't be reached: without
-Kafka it shows all but the lag.`,
+Kafka it shows all but the lag.
+
+--watch shows it again every two seconds, with how fast the positions move, until ctrl-C,
+which ends with 0: on a terminal in place, elsewhere one after the other, with --json an object
+a line. Where the screen has no room for the partitions it has a line for each topic.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := w.check(watching, cmd.Flags().Changed("every"), cmd.Flags().Changed("count")); err != nil {
+				return err
+			}
 			s, err := load(f, cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
 			defer s.close()
+			if w.json = asJSON; watching {
+				return w.run(cmd.Context(), s, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			}
 			r, err := s.status(cmd.Context())
 			if err != nil {
 				return err
@@ -120,6 +131,9 @@ Kafka it shows all but the lag.`,
 	}
 	f.add(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVarP(&watching, "watch", "w", false, "show it again and again")
+	cmd.Flags().DurationVar(&w.every, "every", 2*time.Second, "with --watch: how often")
+	cmd.Flags().IntVar(&w.count, "count", 0, "with --watch: end after `N` times (default: when it is stopped)")
 	return cmd
 }
 
@@ -143,6 +157,7 @@ func (s *session) status(ctx context.Context) (*statusReport, error) {
 	var stable, ends kadm.ListedOffsets
 	if err := s.connectKafka(ctx); err != nil {
 		r.KafkaError = err.Error()
+		s.forgetKafka() // who asks again connects again
 	} else if stable, err = s.admin.ListCommittedOffsets(ctx, s.meta.Topics.Names()...); err != nil {
 		r.KafkaError = s.kafkaError(err).Error()
 	} else if ends, err = s.admin.ListEndOffsets(ctx, s.meta.Topics.Names()...); err != nil {

@@ -16,9 +16,20 @@ import (
 )
 
 func (r *statusReport) print(w io.Writer) {
+	r.printWith(w, positions{of: r.Partitions})
+}
+
+// positions are what a table shows.
+type positions struct {
+	of     []partitionStatus
+	topics bool                          // each is a topic, whose number is how many partitions it has
+	rates  map[offsets.Partition]float64 // records per second; nil: no such column
+}
+
+func (r *statusReport) printWith(w io.Writer, at positions) {
 	fmt.Fprintf(w, "group %s\n", r.Group)
 	if len(r.Partitions) > 0 {
-		r.printTable(w)
+		at.print(w)
 		r.printOwners(w)
 	} else {
 		fmt.Fprintln(w, "no positions yet: nothing has run for this group")
@@ -35,11 +46,18 @@ func (r *statusReport) print(w io.Writer) {
 	}
 }
 
-// printTable shows the partitions. The topics' names take what the numbers leave of the screen's width.
-func (r *statusReport) printTable(w io.Writer) {
-	rows := [][]string{{"topic", "part.", "position", "lag", "age", "state"}}
-	for i := range r.Partitions {
-		p := &r.Partitions[i]
+// print writes them as a table. The topics' names take what the numbers leave of the screen's width.
+func (at positions) print(w io.Writer) {
+	head := []string{"topic", "part.", "position", "lag", "age", "state"}
+	if at.topics {
+		head = slices.Delete(head, 2, 3)
+	}
+	if at.rates != nil {
+		head = slices.Insert(head, len(head)-1, "per s")
+	}
+	rows := [][]string{head}
+	for i := range at.of {
+		p := &at.of[i]
 		lag, behind, state := "?", "?", p.State
 		if p.Lag != nil {
 			lag = fmt.Sprint(*p.Lag)
@@ -50,7 +68,15 @@ func (r *statusReport) printTable(w io.Writer) {
 		if state == stateHalted || state == stateStuck {
 			state = strings.ToUpper(state)
 		}
-		rows = append(rows, []string{p.Topic, fmt.Sprint(p.Partition), fmt.Sprint(p.Position), lag, behind, state})
+		row := []string{p.Topic, fmt.Sprint(p.Partition)}
+		if !at.topics {
+			row = append(row, fmt.Sprint(p.Position))
+		}
+		row = append(row, lag, behind)
+		if at.rates != nil {
+			row = append(row, thousands(int64(at.rates[p.at()]+0.5)))
+		}
+		rows = append(rows, append(row, state))
 	}
 	left := screen - 1
 	for i := range rows[0] {
@@ -63,7 +89,7 @@ func (r *statusReport) printTable(w io.Writer) {
 	t.SetOutputMirror(w)
 	t.SetStyle(table.StyleLight)
 	columns := []table.ColumnConfig{{Number: 1, WidthMax: max(8, left)}}
-	for n := 2; n <= 5; n++ {
+	for n := 2; n < len(head); n++ {
 		columns = append(columns, table.ColumnConfig{Number: n, Align: text.AlignRight, AlignHeader: text.AlignRight})
 	}
 	t.SetColumnConfigs(columns)
