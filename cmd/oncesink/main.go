@@ -81,7 +81,7 @@ dead letters, where the command was to tell.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{fmt.Errorf("%w: see `%s --help`", err, cmd.CommandPath())}
 	})
-	addGroup(root, "start", "Begin:", newNewCommand(), newConfigCommand(), newSchemaCommand(), newInitCommand(), newCheckCommand(), newMappingCommand())
+	addGroup(root, "start", "Begin:", newNewCommand(), newConfigCommand(), newSchemaCommand(), newInitCommand(), newCheckCommand(), newDoctorCommand(), newMappingCommand())
 	addGroup(root, "run", "Run, and look:", newRunCommand(), newStatusCommand())
 	addGroup(root, "steer", "Steer partitions:", newPauseCommand(), newResumeCommand(), newRewindCommand(), newReplayCommand(), newAcceptGapCommand(), newAcceptDeadLettersCommand(), newAdoptCommand())
 	addGroup(root, "mend", "Mend rows:", newDeadLettersCommand(), newVerifyCommand(), newRebuildCommand(), newBackfillCommand(), newRollupCommand())
@@ -159,6 +159,7 @@ func exitCode(err error) int {
 		sample *sampleError
 		dead   *lettersError
 		open   *unacceptedError
+		strict *warningsError
 	)
 	if errors.Is(err, demo.ErrInterrupted) {
 		return exitInterrupted
@@ -166,7 +167,7 @@ func exitCode(err error) int {
 	if errors.As(err, &dead) {
 		return exitLetters
 	}
-	if errors.As(err, &found) || errors.As(err, &sample) || errors.As(err, &open) {
+	if errors.As(err, &found) || errors.As(err, &sample) || errors.As(err, &open) || errors.As(err, &strict) {
 		return exitFound
 	}
 	if errors.As(err, &usage) || errors.As(err, &conf) || errors.As(err, &set) || errors.As(err, &env) ||

@@ -100,12 +100,14 @@ func (s *session) narrated(ctx context.Context, p *prepared, out *display) (*sum
 	return s.summarize(p.ledger, p.consumer.Stats(), time.Since(began)), err
 }
 
+// memoryOfOthers is what clients and statements take beside the buffers, in bytes.
+const memoryOfOthers = 80 << 20
+
 // limitMemory has the garbage collector work harder before the heap grows beyond what
 // the buffers and what the clients and statements take explain.
 // GOMEMLIMIT, if set, counts instead.
 func limitMemory(buffers int64) {
-	const others = 80 << 20
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(buffers + others)
+		debug.SetMemoryLimit(buffers + memoryOfOthers)
 	}
 }

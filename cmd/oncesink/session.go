@@ -333,16 +333,19 @@ func (s *session) scrub(err error) error {
 var word = regexp.MustCompile(`(?:select oncesink\.\w+\((?:'(?:[^']|'')*'|[^'()])*\)|\x60[^\x60]{1,70}\x60|\S)+`)
 
 // printWrapped writes a sentence in lines that fit a narrow terminal, all but the first indented further.
-func printWrapped(w io.Writer, indent, text string) {
+func printWrapped(w io.Writer, indent, text string) { printHanging(w, indent, indent+"  ", text) }
+
+// printHanging is printWrapped with an indent of its own for the lines after the first.
+func printHanging(w io.Writer, first, rest, text string) {
 	const width = 80
-	line := indent
+	line := first
 	for i, word := range word.FindAllString(text, -1) {
 		switch {
 		case i == 0:
 			line += word
 		case len(line)+1+len(word) > width:
 			fmt.Fprintln(w, line)
-			line = indent + "  " + word
+			line = rest + word
 		default:
 			line += " " + word
 		}
