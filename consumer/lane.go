@@ -32,13 +32,14 @@ const (
 // together with SetOffsets, so that nothing polled before can slip in behind it.
 type lane struct {
 	offsets.Partition
-	mu      sync.Mutex
-	changed *sync.Cond // on mu: any change of the fields below
-	state   state
-	since   time.Time // in this state
-	cause   error     // why halted, or why a claim is still waited for
-	turns   int       // how often it left a state
-	sight   sight     // the ledger's row, as it last saw it while it halts
+	assigned time.Time // set once
+	mu       sync.Mutex
+	changed  *sync.Cond // on mu: any change of the fields below
+	state    state
+	since    time.Time // in this state
+	cause    error     // why halted, or why a claim is still waited for
+	turns    int       // how often it left a state
+	sight    sight     // the ledger's row, as it last saw it while it halts
 
 	topicID   offsets.Token // of the first claim; set once
 	claim     offsets.Claim // what we hold; its position is the last committed one
@@ -72,7 +73,7 @@ type lane struct {
 }
 
 func newLane(p offsets.Partition) *lane {
-	l := &lane{Partition: p, part: new(decode.Part), end: -1, since: time.Now()}
+	l := &lane{Partition: p, part: new(decode.Part), end: -1, since: time.Now(), assigned: time.Now()}
 	l.changed = sync.NewCond(&l.mu)
 	return l
 }

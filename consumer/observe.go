@@ -24,6 +24,36 @@ type Observer struct {
 	SessionEnded func(p offsets.Partition, session string)
 }
 
+// And returns an observer that tells both, o first; either may be nil.
+func (o *Observer) And(next *Observer) *Observer {
+	switch {
+	case o == nil:
+		return next
+	case next == nil:
+		return o
+	}
+	return &Observer{
+		Claimed: both(o.Claimed, next.Claimed), Rebalanced: both(o.Rebalanced, next.Rebalanced), Fenced: both(o.Fenced, next.Fenced),
+		SessionEnded: func(p offsets.Partition, session string) {
+			for _, f := range []func(offsets.Partition, string){o.SessionEnded, next.SessionEnded} {
+				if f != nil {
+					f(p, session)
+				}
+			}
+		},
+	}
+}
+
+func both[T any](first, second func(T)) func(T) {
+	switch {
+	case first == nil:
+		return second
+	case second == nil:
+		return first
+	}
+	return func(x T) { first(x); second(x) }
+}
+
 // Claimed is what came of asking the ledger for a partition.
 type Claimed struct {
 	offsets.Partition

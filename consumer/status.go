@@ -42,6 +42,8 @@ type PartitionStatus struct {
 	Err error
 	// Position is the offset of the next record to apply, as last committed; -1 before the first claim.
 	Position int64
+	// Assigned is since when this process has the partition.
+	Assigned time.Time
 	// Committed is when the last transaction with records of it was committed by this process since the partition was assigned; zero: none was.
 	Committed time.Time
 	// Lag is how many offsets lie between the position and the last stable offset of the log, as of some seconds ago; 0 where
@@ -104,7 +106,7 @@ func (l *lane) status() (PartitionStatus, bool) {
 	defer l.mu.Unlock()
 	s := PartitionStatus{
 		Topic: l.Topic, Partition: l.Partition.Partition, Err: l.cause, Position: l.claim.Position.Next,
-		Since: l.since, Committed: l.committed, Records: len(l.raw) + l.part.Len(), Bytes: l.held(), InFlight: l.inFlight,
+		Since: l.since, Assigned: l.assigned, Committed: l.committed, Records: len(l.raw) + l.part.Len(), Bytes: l.held(), InFlight: l.inFlight,
 	}
 	if l.claim.ID.IsZero() {
 		s.Position = -1

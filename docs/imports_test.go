@@ -76,7 +76,7 @@ func levels(t *testing.T) map[string]int {
 	level := map[string]int{}
 	for n, line := range strings.Split(strings.TrimSpace(picture), "\n") {
 		for _, word := range strings.Fields(line) {
-			if strings.HasPrefix(word, "internal/") || slices.Contains([]string{"cmd/oncesink", "consumer", "sink", "sinktest", "offsets", "docs"}, word) {
+			if strings.HasPrefix(word, "internal/") || slices.Contains([]string{"cmd/oncesink", "consumer", "sink", "sinktest", "offsets", "docs", "admin"}, word) {
 				level[word] = n
 			}
 		}

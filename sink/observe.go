@@ -19,6 +19,28 @@ type Observer struct {
 	Resolved func(committed bool, took time.Duration)
 }
 
+// And returns an observer that tells both, o first; either may be nil.
+func (o *Observer) And(next *Observer) *Observer {
+	switch {
+	case o == nil:
+		return next
+	case next == nil:
+		return o
+	}
+	both := *o
+	if first, second := o.Transaction, next.Transaction; first == nil {
+		both.Transaction = second
+	} else if second != nil {
+		both.Transaction = func(t *Transaction) { first(t); second(t) }
+	}
+	if first, second := o.Resolved, next.Resolved; first == nil {
+		both.Resolved = second
+	} else if second != nil {
+		both.Resolved = func(committed bool, took time.Duration) { first(committed, took); second(committed, took) }
+	}
+	return &both
+}
+
 // Outcome is how an attempt to write records ended.
 type Outcome string
 
@@ -64,6 +86,8 @@ type Transaction struct {
 	SQLState string
 	// Reason says what was in the way, without a value of a record; empty after [Committed].
 	Reason string
+	// TraceID is empty, unless an observer that makes traces has set it for those that are told after it.
+	TraceID string
 	// Header gives the values of one header of the records, of those that have it, in their order: of "traceparent", say. Nothing is
 	// looked at before it is asked for.
 	Header func(name string) iter.Seq[[]byte]
