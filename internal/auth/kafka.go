@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -137,18 +138,23 @@ func (m *watched) Authenticate(ctx context.Context, address string) (sasl.Sessio
 	m.hook.mu.Lock()
 	defer m.hook.mu.Unlock()
 	m.hook.pending[address] = value
-	return &watchedSession{session, m.hook, address}, first, nil
+	return &watchedSession{session, m.hook, address, m.name == "OAUTHBEARER"}, first, nil
 }
 
 type watchedSession struct {
 	sasl.Session
 	hook    *hook
 	address string
+	bearer  bool
 }
 
 // Challenge implements [sasl.Session].
 func (s *watchedSession) Challenge(answer []byte) (done bool, next []byte, err error) {
 	done, next, err = s.Session.Challenge(answer)
+	if err != nil && s.bearer && len(answer) > 0 {
+		// A broker says why it refuses a token by a challenge (RFC 7628, 3.2.2), and what the client makes of it does not tell.
+		return false, nil, fmt.Errorf("%w: the broker answers %.200q", kerr.SaslAuthenticationFailed, answer)
+	}
 	if done && err == nil {
 		s.hook.mu.Lock()
 		delete(s.hook.pending, s.address)

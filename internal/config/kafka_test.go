@@ -18,6 +18,9 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/oncesink/oncesink/internal/testkafka"
 )
 
 // A broker behind TLS and SASL lets in who has the authority's certificate and the
@@ -86,4 +89,29 @@ func certificate(t *testing.T) (caFile string, server *tls.Config) {
 		t.Fatal(err)
 	}
 	return caFile, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+}
+
+// Where a process runs is what brokers hear, who may have a replica there.
+func TestRack(t *testing.T) {
+	t.Parallel()
+	cluster := testkafka.Fake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+	heard := make(chan string, 1)
+	cluster.ControlKey(int16(kmsg.Fetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		select {
+		case heard <- req.(*kmsg.FetchRequest).Rack:
+		default:
+		}
+		return nil, nil, false
+	})
+	c := client(t, cluster.ListenAddrs()[0], "  rack: eu-central-1a", kgo.ConsumeTopics("t"))
+	go c.PollFetches(t.Context())
+	select {
+	case got := <-heard:
+		if got != "eu-central-1a" {
+			t.Errorf("fetches are of rack %q", got)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("nothing is fetched")
+	}
 }

@@ -40,9 +40,13 @@ type RealCluster struct {
 	// Brokers are the bootstrap addresses.
 	Brokers []string
 
-	in    installation
-	dir   string
-	nodes []*node
+	// Secured is the address of the listener that StartSecured has added.
+	Secured string
+
+	in       installation
+	dir      string
+	nodes    []*node
+	security []string // settings of a listener SECURED
 }
 
 // node is one broker. mu guards proc.
@@ -87,13 +91,31 @@ func StartReal(t testing.TB, nodes int) *RealCluster {
 	return k
 }
 
+// StartSecured starts a broker of its own for a test, with a second listener, of SASL without encryption, under the name SECURED: settings
+// are what it lets in by, options are of its Java.
+func StartSecured(t testing.TB, settings, options []string) *RealCluster {
+	t.Helper()
+	k, stop, err := start(t.Context(), 1, func(k *RealCluster) {
+		k.security, k.in.options = settings, append(k.in.options, options...)
+	})
+	t.Cleanup(func() {
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
 // Start starts a cluster for a program that is no test. The caller stops it.
 func Start(ctx context.Context, nodes int) (k *RealCluster, stop func() error, err error) {
 	return start(ctx, nodes)
 }
 
 // start starts a cluster; stop ends its processes and removes its data.
-func start(ctx context.Context, nodes int) (k *RealCluster, stop func() error, err error) {
+func start(ctx context.Context, nodes int, change ...func(*RealCluster)) (k *RealCluster, stop func() error, err error) {
 	in, err := install(ctx)
 	if err == nil {
 		in, err = in.archived(ctx)
@@ -110,6 +132,9 @@ func start(ctx context.Context, nodes int) (k *RealCluster, stop func() error, e
 		return nil, func() error { return os.RemoveAll(dir) }, err
 	}
 	k = &RealCluster{in: in, dir: dir}
+	for _, f := range change {
+		f(k)
+	}
 	stop = func() error { return errors.Join(k.killAll(), release()) }
 	if err := k.launchAnywhere(ctx, nodes); err != nil {
 		return nil, stop, fmt.Errorf("start Apache Kafka: %w", err)
@@ -132,7 +157,14 @@ func (k *RealCluster) launchAnywhere(ctx context.Context, nodes int) error {
 
 // launch lays out new nodes, formats their storage, and waits until all of them answer.
 func (k *RealCluster) launch(ctx context.Context, nodes int) error {
-	k.nodes, k.Brokers = nil, nil
+	k.nodes, k.Brokers, k.Secured = nil, nil, ""
+	if k.security != nil {
+		port, err := localserver.FreePort()
+		if err != nil {
+			return err
+		}
+		k.Secured = fmt.Sprintf("127.0.0.1:%d", port)
+	}
 	for id := 1; id <= nodes; id++ {
 		n := &node{id: id}
 		var err1, err2, err3 error
@@ -197,14 +229,18 @@ func (k *RealCluster) settings(n *node) string {
 	}
 	replicas := strconv.Itoa(len(k.nodes))
 	inSync := strconv.Itoa(len(k.nodes)/2 + 1)
-	return strings.Join([]string{
+	listen, advertise, protocols := "", "", ""
+	if k.Secured != "" {
+		listen, advertise, protocols = ",SECURED://"+k.Secured, ",SECURED://"+k.Secured, ",SECURED:SASL_PLAINTEXT"
+	}
+	return strings.Join(append([]string{
 		"process.roles=broker,controller",
 		"node.id=" + strconv.Itoa(n.id),
 		"controller.quorum.voters=" + strings.Join(voters, ","),
-		fmt.Sprintf("listeners=PLAINTEXT://127.0.0.1:%d,CONTROLLER://127.0.0.1:%d", n.broker, n.raft),
-		fmt.Sprintf("advertised.listeners=PLAINTEXT://127.0.0.1:%d", n.broker),
+		fmt.Sprintf("listeners=PLAINTEXT://127.0.0.1:%d,CONTROLLER://127.0.0.1:%d%s", n.broker, n.raft, listen),
+		fmt.Sprintf("advertised.listeners=PLAINTEXT://127.0.0.1:%d%s", n.broker, advertise),
 		"controller.listener.names=CONTROLLER",
-		"listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+		"listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT" + protocols,
 		"log.dirs=" + filepath.Join(n.dir, "data"),
 		"auto.create.topics.enable=false",
 		"default.replication.factor=" + replicas,
@@ -228,7 +264,7 @@ func (k *RealCluster) settings(n *node) string {
 		"log.retention.check.interval.ms=1000",
 		"log.initial.task.delay.ms=500",
 		"",
-	}, "\n")
+	}, k.security...), "\n")
 }
 
 // startNode starts a node's process. It doesn't wait for it.
