@@ -114,8 +114,8 @@ func TestProbes(t *testing.T) {
 // A page of the web, another site and whoever has no token are kept out; probes and metrics need no token.
 func TestStrangers(t *testing.T) {
 	t.Parallel()
-	page := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte(r.Method + " the page")) })
-	h := New(Config{Group: "g", Token: "sesame", Hosts: []string{"Sink.example"}, Page: page, Pprof: true})
+	h := New(Config{Group: "g", Token: "sesame", Hosts: []string{"Sink.example"}, Page: true, Actions: true, Pprof: true})
+	t.Cleanup(h.Close)
 	host := func(name string) func(*http.Request) { return func(r *http.Request) { r.Host = name } }
 	header := func(name, value string) func(*http.Request) {
 		return func(r *http.Request) { r.Header.Set(name, value) }
@@ -146,10 +146,12 @@ func TestStrangers(t *testing.T) {
 		{"/debug/pprof/nothing", []func(*http.Request){basic}, 404},
 		{"/", nil, 401},
 		{"/", []func(*http.Request){basic}, 200},
-		{"/action", []func(*http.Request){basic, post}, 200},
-		{"/action", []func(*http.Request){basic, post, header("Sec-Fetch-Site", "cross-site")}, 403},
-		{"/action", []func(*http.Request){basic, post, header("Origin", "https://evil.example")}, 403},
-		{"/metrics", []func(*http.Request){post, basic}, 200}, // to the page, which refuses what it does not know
+		{"/actions/pause", []func(*http.Request){basic, post}, 503}, // there is no database yet
+		{"/actions/pause", []func(*http.Request){post}, 401},
+		{"/actions/pause", []func(*http.Request){basic, post, header("Sec-Fetch-Site", "cross-site")}, 403},
+		{"/actions/pause", []func(*http.Request){basic, post, header("Origin", "https://evil.example")}, 403},
+		{"/actions/pause", []func(*http.Request){basic}, 405},
+		{"/metrics", []func(*http.Request){post, basic}, 404}, // to the page, which does not know it
 	} {
 		if code, body := get(h, tt.path, tt.change...); code != tt.want {
 			t.Errorf("%s: %d %q, want %d", tt.path, code, body, tt.want)

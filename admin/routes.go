@@ -1,8 +1,6 @@
 package admin
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"fmt"
 	"net"
 	"net/http"
@@ -11,6 +9,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/oncesink/oncesink/internal/page"
 )
 
 // routes are what is served where, behind what keeps strangers out.
@@ -28,10 +28,14 @@ func (h *Handler) routes(registry *prometheus.Registry) http.Handler {
 	if h.cfg.Pprof {
 		mux.Handle("GET /debug/pprof/", h.known(http.HandlerFunc(profiles)))
 	}
-	if h.cfg.Page != nil {
-		mux.Handle("/", h.known(h.cfg.Page))
+	if h.page != nil {
+		mux.Handle("/", h.known(h.page))
 	} else {
 		mux.HandleFunc("GET /{$}", h.index)
+		if h.cfg.Token != "" { // the form for it, on other paths
+			mux.Handle("POST /login", h.known(http.NotFoundHandler()))
+			mux.Handle("GET /assets/", page.Assets())
+		}
 	}
 	return h.hosts(http.NewCrossOriginProtection().Handler(mux))
 }
@@ -67,25 +71,8 @@ func (h *Handler) meant(host string) bool {
 	return slices.ContainsFunc(h.cfg.Hosts, func(known string) bool { return known == "*" || strings.EqualFold(known, host) })
 }
 
-// known lets those through that name the token, if there is one.
-func (h *Handler) known(next http.Handler) http.Handler {
-	if h.cfg.Token == "" {
-		return next
-	}
-	want := sha256.Sum256([]byte(h.cfg.Token))
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if !bearer {
-			_, token, _ = r.BasicAuth()
-		}
-		if got := sha256.Sum256([]byte(token)); subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
-			w.Header().Set("WWW-Authenticate", `Basic realm="oncesink", charset="UTF-8"`)
-			http.Error(w, "name the token of admin.token_file: as a bearer token, or as the password", http.StatusUnauthorized)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
-}
+// known lets those through that know the token, if there is one.
+func (h *Handler) known(next http.Handler) http.Handler { return page.Login(h.cfg.Token, next) }
 
 // promLog logs what keeps metrics from being told.
 type promLog struct{ cfg Config }

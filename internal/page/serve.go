@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"html/template"
-	"io/fs"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -27,7 +26,7 @@ var sections = []string{"head", "needs", "partitions", "letters", "tables", "eve
 
 func parse() *template.Template {
 	return template.Must(template.New("").Funcs(template.FuncMap{
-		"number": number, "rate": rate, "seconds": seconds, "ago": ago, "resumable": resumable, "place": place, "target": letters.Target,
+		"number": anyNumber, "rate": rate, "seconds": seconds, "ago": ago, "resumable": resumable, "place": place, "target": letters.Target,
 		"count":   func(f float64) string { return number(int64(f)) },
 		"stamp":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"clock":   func(t time.Time) string { return t.UTC().Format("15:04:05") },
@@ -51,20 +50,19 @@ func parse() *template.Template {
 
 func (p *Page) routes() http.Handler {
 	t := parse()
-	assets, err := fs.Sub(files, "assets")
-	if err != nil {
-		panic(err) // the program was built without them
-	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { p.index(t, w, r) })
 	mux.HandleFunc("GET /events", func(w http.ResponseWriter, r *http.Request) { p.stream(t, w, r) })
 	mux.HandleFunc("GET /letters", func(w http.ResponseWriter, r *http.Request) { p.lettersPage(t, w, r) })
-	mux.Handle("GET /assets/", http.StripPrefix("/assets/", http.FileServerFS(assets)))
+	mux.Handle("GET /assets/", Assets())
 	if p.cfg.Actions {
 		mux.HandleFunc("POST /actions/{action}", func(w http.ResponseWriter, r *http.Request) { p.act(t, w, r) })
 	}
 	return Guarded(http.NewCrossOriginProtection().Handler(mux))
 }
+
+// Assets are what the page's HTML refers to, at /assets/.
+func Assets() http.Handler { return Guarded(http.FileServerFS(files)) }
 
 // Guarded adds the headers that keep a browser from doing what no page here means.
 func Guarded(next http.Handler) http.Handler {

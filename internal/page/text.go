@@ -25,6 +25,21 @@ func number(n int64) string {
 	return sign + s
 }
 
+// anyNumber is number of what a template has.
+func anyNumber(n any) string {
+	switch n := n.(type) {
+	case int:
+		return number(int64(n))
+	case int32:
+		return number(int64(n))
+	case int64:
+		return number(n)
+	case *int64:
+		return number(*n)
+	}
+	return fmt.Sprint(n)
+}
+
 // rate is a number per second.
 func rate(v float64) string {
 	switch {
