@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/oncesink/oncesink/internal/wiring"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -128,8 +129,11 @@ func (a *attempt) lookUpTopics(ctx context.Context) error {
 	}
 	a.m.mu.Unlock()
 	a.keep(func(r *request) error {
-		if ids[r.lane.Topic].IsZero() {
+		switch id, exists := ids[r.lane.Topic]; {
+		case !exists:
 			return fmt.Errorf("topic %q does not exist", r.lane.Topic)
+		case id.IsZero():
+			return fmt.Errorf("topic %q has no id: %s", r.lane.Topic, wiring.NoTopicIDs)
 		}
 		return nil
 	})

@@ -20,6 +20,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 
 	"github.com/oncesink/oncesink/internal/testcert"
@@ -185,7 +187,9 @@ kafka:
   tls: {ca_file: %s, cert_file: %[3]s, key_file: %[4]s}
   sasl: {mechanism: SCRAM-SHA-512, username: sink, %[5]s}
 postgres: {url: "%[6]s"%[7]s}
-tables: [{name: orders, topic: orders, strategy: append, guard: none, create: create table orders (id bigint)}]
+tables:
+  - {name: orders, topic: orders, strategy: append, guard: none, create: create table orders (id bigint)}
+  - {name: copies, topic: orders, key: [id], create: create table copies (id bigint primary key)}
 `, g.kafka.ListenAddrs()[0], g.path("ca.pem"), g.path("cert.pem"), g.path("key.pem"), sasl, g.url, postgres), 0o600))
 	return file
 }
@@ -274,6 +278,27 @@ func TestCredentialsRotate(t *testing.T) {
 	if code := <-s.code; code != 0 {
 		t.Errorf("it ends with %d", code)
 	}
+	// Other commands have the same ways in.
+	for _, command := range [][]string{{"check"}, {"status"}, {"rebuild", "copies"}} {
+		if out, code := output(t, file, command...); code != 0 {
+			t.Errorf("%v ends with %d:\n%s", command, code, out)
+		}
+	}
+	// At the start nobody waits for what a person has to correct.
+	refused := func(want string) {
+		t.Helper()
+		if out, code := output(t, file, "run"); code != exitConfig || !strings.Contains(out, want) {
+			t.Errorf("run ends with %d, want %s:\n%s", code, want, out)
+		}
+	}
+	g.must(os.WriteFile(g.path("kafka.txt"), []byte("wrong"), 0o600))
+	refused("correct mechanism and username under kafka.sasl, or what kafka.sasl.password_command gives")
+	g.must(os.Remove(g.path("kafka.txt")))
+	refused("kafka.sasl.password_command: cat fails: exit status 1: run it by hand")
+	g.must(os.WriteFile(g.path("postgres.txt"), []byte("wrong"), 0o600))
+	refused("correct the user in postgres.url, what postgres.password_file gives, or the server's pg_hba.conf")
+	g.must(os.Remove(g.path("postgres.txt")))
+	refused("postgres.password_file: the file " + g.path("postgres.txt") + " can't be read: no such file or directory: name a file")
 	for _, text := range []string{"PostgreSQL refuses the credentials", "PostgreSQL lets the program in again", "Kafka lets the program in again"} {
 		if n := s.times(text); n < 1 || strings.Contains(text, "again") && n != s.times(strings.ReplaceAll(text, "lets the program in again", "refuses the credentials")) {
 			t.Errorf("%s: told %d times:\n%s", text, n, &s.log)
@@ -283,6 +308,28 @@ func TestCredentialsRotate(t *testing.T) {
 		if found := piece(s.log.String(), secret); found != "" {
 			t.Errorf("the log has %q of a password", found)
 		}
+	}
+}
+
+// Brokers that know no ids of topics, such as those of some services, are refused: a topic that was created again would not be noticed.
+func TestTopicsWithoutIDs(t *testing.T) {
+	t.Parallel()
+	versions := kversion.Stable()
+	versions.SetMaxKeyVersion(int16(kmsg.Metadata), 9)
+	kafka := testkafka.Fake(t, kfake.NumBrokers(1), kfake.SeedTopics(1, "orders"), kfake.MaxVersions(versions))
+	file := filepath.Join(t.TempDir(), "shop.yaml")
+	if err := os.WriteFile(file, fmt.Appendf(nil, `
+kafka: {brokers: [%s], group: shop}
+postgres: {url: "%s"}
+tables: [{name: orders, topic: orders, key: [id], create: create table orders (id bigint primary key)}]
+`, kafka.ListenAddrs()[0], testpg.URL(t)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, code := output(t, file, "init"); code != 0 {
+		t.Fatalf("init ends with %d:\n%s", code, out)
+	}
+	if out, code := output(t, file, "run"); code != exitConfig || !strings.Contains(out, `topic "orders" has no id`) {
+		t.Errorf("run ends with %d:\n%s", code, out)
 	}
 }
 

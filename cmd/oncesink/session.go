@@ -241,6 +241,8 @@ func (s *session) connectKafka(ctx context.Context) error {
 			missing = append(missing, &environmentError{fmt.Sprintf("Kafka: topic %q does not exist: create it, or correct `topic:` in the configuration", t.Topic)})
 		case t.Err != nil:
 			missing = append(missing, &environmentError{fmt.Sprintf("Kafka: topic %q: %v", t.Topic, t.Err)})
+		case t.ID == kadm.TopicID{}:
+			return &environmentError{fmt.Sprintf("Kafka: topic %q has no id: %s", t.Topic, wiring.NoTopicIDs)}
 		}
 	}
 	return errors.Join(missing...)

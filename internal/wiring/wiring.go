@@ -43,6 +43,9 @@ type Look func(ctx context.Context, client *kgo.Client) (*Outlook, error)
 // KafkaSection is what a person who has a configuration file corrects where no client can be made, or none gets through.
 const KafkaSection = "correct the kafka section of the configuration"
 
+// NoTopicIDs says what is missing where brokers give topics no ids, by which one that was recreated is noticed.
+const NoTopicIDs = "the brokers give topics no ids, by which one that is deleted and created again is told from the one before. Read from Apache Kafka 2.8 or newer, or from a service that has them"
+
 // BufferBytes is the default of consumer.Config.BufferBytes.
 const BufferBytes = 16 << 20
 
