@@ -36,6 +36,10 @@ type Config struct {
 	DeadLetters DeadLetters `yaml:"dead_letters,omitempty"`
 	// Limits bound batches, memory and shutdown.
 	Limits Limits `yaml:"limits,omitempty"`
+	// Admin is by what oncesink run is watched: metrics, probes and a page.
+	Admin Admin `yaml:"admin,omitempty"`
+	// Metrics bound what is measured.
+	Metrics Metrics `yaml:"metrics,omitempty"`
 
 	// access is how the program is let in; copies of a configuration share it.
 	access *access

@@ -227,7 +227,7 @@ func sizeText(n Size) string {
 	return fmt.Sprint(int64(n))
 }
 
-var saysDefault = regexp.MustCompile(`Defaults to "?([A-Za-z0-9_:/-]+(?:\.[0-9]+)?)"?[.;]`)
+var saysDefault = regexp.MustCompile(`Defaults to "?([A-Za-z0-9_:/-]+(?:\.[0-9]+)*(?::[0-9]+)?)"?[.;]`)
 
 // described are what the schema says of each key, by section.
 var described = sync.OnceValue(func() map[string]map[string]string {
@@ -267,14 +267,22 @@ func defaultOf(section, key string, t reflect.Type) (v reflect.Value, there bool
 	if m == nil || m[1] == "none" {
 		return v, false
 	}
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return plainDefault(m[1], t)
+}
+
+// plainDefault is a default of a type.
+func plainDefault(text string, t reflect.Type) (v reflect.Value, there bool) {
 	v = reflect.New(t).Elem()
 	if s, ok := v.Addr().Interface().(scalar); ok {
-		return v, s.set(m[1]) == nil
+		return v, s.set(text) == nil
 	}
 	switch t.Kind() {
 	case reflect.String, reflect.Int, reflect.Int64, reflect.Float64, reflect.Bool:
 		d := &decoder{}
-		d.plain("", nil, m[1], v)
+		d.plain("", nil, text, v)
 		return v, len(d.problems) == 0
 	}
 	return v, false

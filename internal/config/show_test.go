@@ -91,6 +91,7 @@ func TestShownDefaults(t *testing.T) {
 		"dead_letters.max_ratio": 0.1, "dead_letters.window": int64(10000), "dead_letters.max_consecutive": int64(1000), "dead_letters.retry_rate": 500,
 		"limits.writers": 2, "limits.batch_records": 10000, "limits.batch_bytes": "8MiB", "limits.buffer_bytes": "16MiB",
 		"limits.decompressed_bytes": "64MiB", "limits.stop_timeout": "20s",
+		"admin.listen": AdminListen, "admin.page": true, "admin.actions": false, "admin.payloads": false, "admin.pprof": false, "metrics.partitions": 500,
 		"tables[0].strategy": "upsert", "tables[0].guard": "engine", "tables[0].truncate": "refuse", "tables[0].new_fields": "ignore",
 	} // and no others: what the reference says of a default is read as one, or not
 	for path, value := range want {

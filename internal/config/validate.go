@@ -47,6 +47,10 @@ func (v *validator) validate() {
 	v.topics()
 	v.limits(&v.cfg.Limits)
 	v.deadLetters(&v.cfg.DeadLetters)
+	v.admin(&v.cfg.Admin)
+	if m := v.cfg.Metrics.Partitions; m < 0 || m == 0 && v.given("metrics.partitions") {
+		v.problem("metrics.partitions", "must be at least 1")
+	}
 }
 
 // deadLetters refuses zeros that are written; what else is wrong [mapping.Check] says.
