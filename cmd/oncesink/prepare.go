@@ -46,6 +46,7 @@ func (s *session) prepare(ctx context.Context) (*prepared, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.observed()
 	sk, ledger, err := s.open(ctx)
 	if err != nil {
 		return nil, err

@@ -18,6 +18,7 @@ import (
 func newRunCommand() *cobra.Command {
 	var f flags
 	var untilEnd, allowLetters, asJSON bool
+	var adminListen string
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Join the group and write until stopped",
@@ -32,6 +33,9 @@ then they are left out, with an error in the log, and hold up nothing.
 With --until-end it stops where the topics ended when it started, for schedulers; a
 partition that halted makes it end with 1 when the others are done, and records that became
 dead letters with 4, unless --allow-dead-letters is given.
+
+It serves metrics, probes and its state at 127.0.0.1:9187, unless admin.listen says
+otherwise (docs/monitoring.md).
 
 On a terminal a line shows how far it is; elsewhere a line of the log says once a minute
 what was applied, if anything was. At the end it says what it did; as JSON with --json.`,
@@ -50,6 +54,11 @@ what was applied, if anything was. At the end it says what it did; as JSON with 
 				s.log.Warn(w)
 			}
 			s.consumer.UntilEnd = untilEnd
+			stopAdmin, err := s.serveAdmin(ctx, adminListen)
+			if err != nil {
+				return err
+			}
+			defer stopAdmin()
 			told := map[string]string{}
 			p, err := s.prepareAll(ctx, told)
 			if err != nil || ctx.Err() != nil {
@@ -83,6 +92,7 @@ what was applied, if anything was. At the end it says what it did; as JSON with 
 	f.add(cmd)
 	cmd.Flags().BoolVar(&untilEnd, "until-end", false, "stop at the end that the topics have now")
 	cmd.Flags().BoolVar(&allowLetters, "allow-dead-letters", false, "with --until-end, end with 0 where records became dead letters, too")
+	cmd.Flags().StringVar(&adminListen, "admin-listen", "", adminFlag)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print what was done as JSON at the end")
 	return cmd
 }

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -34,6 +36,9 @@ func (s suite) Run() int { return testpg.Main(s.M) }
 
 // TestMain makes this binary the command as well, so that the scripts run what the race detector watches.
 func TestMain(m *testing.M) {
+	if _, set := os.LookupEnv(adminVariable); !set { // runs of the tests, side by side, leave the default port to others
+		os.Setenv(adminVariable, "off")
+	}
 	testscript.Main(suite{m}, map[string]func(){"oncesink": main})
 }
 
@@ -54,7 +59,7 @@ func TestScripts(t *testing.T) {
 		Setup: setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "refused": refused, "normalise": normalise,
-			"topic": createTopic, "produce": produce, "registry": startRegistry, "produce_avro": produceAvro, "produce_protobuf": produceProtobuf, "example": example, "transact": transact, "trim": trim, "drop": drop, "sql": sql, "gone": gone, "owned": owned, "becomes": becomes,
+			"topic": createTopic, "produce": produce, "registry": startRegistry, "produce_avro": produceAvro, "produce_protobuf": produceProtobuf, "example": example, "transact": transact, "trim": trim, "drop": drop, "sql": sql, "gone": gone, "owned": owned, "asks": asks, "becomes": becomes,
 		},
 	})
 }
@@ -130,6 +135,7 @@ func setup(env *testscript.Env) error {
 		return err
 	}
 	env.Setenv("CLOSED", closed.Addr().String()) // nothing answers there
+	env.Setenv(adminVariable, "off")
 	env.Setenv("DATABASE_URL", as(address, "postgres", ownerPassword))
 	env.Setenv("OWNER_URL", env.Getenv("DATABASE_URL"))
 	env.Setenv("WRITER_URL", as(address, "writer", writerPassword))
@@ -345,6 +351,27 @@ func becomes(ts *testscript.TestScript, _ bool, args []string) {
 			ts.Fatalf("%s: %q, want %q", args[0], last, args[1])
 		} else {
 			ts.Check(err)
+		}
+	}
+}
+
+// asks asks the admin listener until it answers with a status and a text that matches: asks /readyz 200 ok.
+func asks(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := regexp.Compile("(?m)" + args[2])
+	ts.Check(err)
+	for deadline := time.Now().Add(timeout); ; <-time.After(20 * time.Millisecond) {
+		status, body := 0, []byte(nil)
+		answer, err := http.Get("http://" + ts.Getenv("CLOSED") + args[0])
+		if err == nil {
+			status = answer.StatusCode
+			body, err = io.ReadAll(answer.Body)
+			answer.Body.Close()
+		}
+		if err == nil && strconv.Itoa(status) == args[1] && want.Match(body) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s: %d %v, want %s:\n%s", args[0], status, err, args[1], body)
 		}
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/oncesink/oncesink/admin"
 	"github.com/oncesink/oncesink/consumer"
 	"github.com/oncesink/oncesink/internal/config"
 	"github.com/oncesink/oncesink/internal/engine"
@@ -66,6 +67,8 @@ type session struct {
 	client *kgo.Client
 	admin  *kadm.Client
 	meta   kadm.Metadata
+
+	watched *admin.Handler // by whoever asks the admin listener; nil: there is none
 
 	patterns
 }
