@@ -11,5 +11,8 @@ FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /oncesink /oncesink
 USER 65532:65532
+ENV ONCESINK_CONFIG=/etc/oncesink/oncesink.yaml
+# Whether the loops of `run` turn. Who runs something else leaves it out: docker run --no-healthcheck
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["/oncesink", "health"]
 ENTRYPOINT ["/oncesink"]
 CMD ["run", "--config", "/etc/oncesink/oncesink.yaml"]

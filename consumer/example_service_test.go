@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -14,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/oncesink/oncesink/admin"
 	"github.com/oncesink/oncesink/consumer"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -22,6 +25,7 @@ import (
 type service struct {
 	pool     *pgxpool.Pool
 	consumer *consumer.Consumer
+	watched  *admin.Handler                 // metrics, and probes
 	page     func(consumer.PartitionStatus) // calls somebody
 }
 
@@ -41,7 +45,7 @@ func newService(ctx context.Context, url string, brokers []string, page func(con
 	if err != nil {
 		return nil, err
 	}
-	s := &service{pool: pool, page: page}
+	s := &service{pool: pool, page: page, watched: admin.New(admin.Config{Group: "billing"})}
 	cfg := consumer.Config{
 		Brokers: brokers,
 		Group:   "billing",
@@ -50,6 +54,7 @@ func newService(ctx context.Context, url string, brokers []string, page func(con
 		OnHalt:  s.page,
 		Logger:  slog.New(slog.DiscardHandler), // the service's own
 	}
+	s.watched.Observe(&cfg)
 	err = consumer.Init(ctx, pool, cfg.Sink)
 	if err == nil {
 		s.consumer, err = consumer.New(ctx, pool, cfg)
@@ -58,17 +63,16 @@ func newService(ctx context.Context, url string, brokers []string, page func(con
 		pool.Close()
 		return nil, err
 	}
+	s.watched.Follow(s.consumer, pool)
 	return s, nil
 }
 
-// healthy says whether all partitions run, or are on their way.
-func (s *service) healthy(w http.ResponseWriter, _ *http.Request) {
-	for _, p := range s.consumer.Status() {
-		if p.State == consumer.Halted {
-			http.Error(w, fmt.Sprintf("%s/%d: %v", p.Topic, p.Partition, p.Err), http.StatusServiceUnavailable)
-			return
-		}
-	}
+// routes are what the service serves: requests of its own, and beside them /metrics, /livez, /readyz and /status.json.
+func (s *service) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /bills", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "bills") })
+	mux.Handle("/", s.watched)
+	return mux
 }
 
 // run serves until a signal comes, or one of its parts fails, and then ends the parts in order: the consumer finishes its
@@ -77,7 +81,7 @@ func (s *service) run(ctx context.Context) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	defer s.pool.Close()
-	server := &http.Server{Addr: "localhost:0", Handler: http.HandlerFunc(s.healthy), ReadHeaderTimeout: time.Second}
+	server := &http.Server{Addr: "localhost:0", Handler: s.routes(), ReadHeaderTimeout: time.Second}
 	var parts sync.WaitGroup // golang.org/x/sync/errgroup does the same
 	var failed [2]error
 	part := func(i int, f func() error) {
@@ -101,7 +105,20 @@ func (s *service) run(ctx context.Context) error {
 	return errors.Join(append(failed[:], err)...)
 }
 
-// A service with its own pool, a shutdown in order, and somebody to call when a partition halts.
+// metric is what Prometheus sees of a metric with one series.
+func (s *service) metric(name string) string {
+	answer := httptest.NewRecorder()
+	request := httptest.NewRequest(http.MethodGet, "http://localhost/metrics", http.NoBody)
+	s.routes().ServeHTTP(answer, request)
+	for _, line := range strings.Split(answer.Body.String(), "\n") {
+		if series, ok := strings.CutPrefix(line, name); ok {
+			return series
+		}
+	}
+	return ""
+}
+
+// A service with its own pool, metrics and probes, a shutdown in order, and somebody to call when a partition halts.
 func Example_service() {
 	servers := startServers("service", "create table bills (n int not null); insert into bills values (0)")
 	defer servers.Stop()
@@ -122,9 +139,11 @@ func Example_service() {
 	go func() { ended <- s.run(ctx) }()
 	<-called
 	servers.until("2", "select n from bills") // the other partition goes on
-	cancel()                                  // or a signal
+	fmt.Println("halted:", s.metric("oncesink_partition_halted"))
+	cancel() // or a signal
 	fmt.Println("ended:", <-ended)
 	// Output:
 	// bills/1 at offset 0: halted: handler 0: no rule for such a bill
+	// halted: {group="billing",partition="1",reason="error",topic="bills"} 1
 	// ended: <nil>
 }

@@ -37,7 +37,7 @@ Ends with 0 if it is well, and with 1 if it is not, or does not answer.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var a config.Admin
-			if address == "" && os.Getenv(adminVariable) == "" && (f.config != "" || os.Getenv(configVariable) != "") {
+			if address == "" && os.Getenv(adminVariable) == "" && f.named() {
 				s, err := load(f, cmd.ErrOrStderr())
 				if err != nil {
 					return err
@@ -64,6 +64,16 @@ Ends with 0 if it is well, and with 1 if it is not, or does not answer.`,
 	cmd.Flags().BoolVar(&ready, "ready", false, "also ask whether it has begun and both servers answer")
 	cmd.Flags().StringVar(&address, "admin-listen", "", adminFlag)
 	return cmd
+}
+
+// named says whether a configuration is named: by the environment only if it is there, as images name one that not everybody has.
+func (f *flags) named() bool {
+	if f.config != "" {
+		return true
+	}
+	name := os.Getenv(configVariable)
+	_, err := os.Stat(name)
+	return name != "" && !errors.Is(err, os.ErrNotExist)
 }
 
 // askAdmin asks the listener at an address. The error says that it is not well.
