@@ -32,7 +32,7 @@ func rows() []row {
 				queries: []query{{"count(max by (topic, partition) (oncesink_partition_halted{SELECT})) or vector(0)", ""}}},
 			{title: "Partitions without an owner", says: "Of the ledger's partitions those that no process has.", unit: "none", kind: "stat", width: 4, bad: 1,
 				queries: []query{{"sum(max by (topic) (oncesink_unowned_partitions{SELECT}))", ""}}},
-			{title: "Lag", says: "Age of the oldest record that is to be applied next; 0 where there is none.", unit: "s", kind: "stat", width: 4, bad: 300,
+			{title: "Furthest behind", says: "Age of the oldest record that is to be applied next; 0 where there is none.", unit: "s", kind: "stat", width: 4, bad: 300,
 				queries: []query{{"max(oncesink_topic_lag_seconds_max{SELECT})", ""}}},
 			{title: "Records", says: "Records that the positions moved over, dead letters included.", unit: "rps", kind: "stat", width: 4,
 				queries: []query{{"sum(rate(oncesink_records_total{SELECT}[$__rate_interval]))", ""}}},
