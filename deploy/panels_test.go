@@ -3,6 +3,8 @@ package deploy_test
 import (
 	"encoding/json"
 	"strings"
+
+	"github.com/oncesink/oncesink/docs"
 )
 
 // The dashboard, as a table. deploy/grafana/oncesink.json is made from it by go test ./deploy -run TestDashboard -update.
@@ -138,7 +140,7 @@ func rows() []row {
 	}
 }
 
-const runbook = "https://github.com/oncesink/oncesink/blob/main/docs/runbook.md"
+var runbook = strings.TrimSuffix(docs.Runbook(""), "#")
 
 // dashboard is the JSON of all that, as Grafana 10 and later import it.
 func dashboard() ([]byte, error) {

@@ -139,6 +139,24 @@ func TestLinks(t *testing.T) {
 	}
 }
 
+// What the program says of the runbook is there.
+func TestRunbookHeadings(t *testing.T) {
+	headings := anchors(read(t, "docs/runbook.md"))
+	call := regexp.MustCompile(`docs\.Runbook\("([^"]+)"\)`)
+	found := 0
+	for _, path := range files(t, ".go") {
+		for _, m := range call.FindAllStringSubmatch(read(t, path), -1) {
+			found++
+			if !slices.Contains(headings, m[1]) {
+				t.Errorf("%s leads to docs/runbook.md#%s: there is no such heading", path, m[1])
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("nothing leads to the runbook")
+	}
+}
+
 // anchors are the names that GitHub gives to headings.
 func anchors(markdown string) []string {
 	drop := regexp.MustCompile(`[^\p{L}\p{N} _-]`)
@@ -212,7 +230,7 @@ func TestNamedFunctionsExist(t *testing.T) {
 	}
 }
 
-// The SQL of the README and of what it says of monitoring runs, in its order, as an operator would run it.
+// The SQL of the README and of the runbook runs, in its order, as an operator would run it.
 func TestSQLExamples(t *testing.T) {
 	ctx, url := t.Context(), testpg.URL(t)
 	conn, err := pgx.Connect(ctx, url)
@@ -261,6 +279,15 @@ func TestSQLExamples(t *testing.T) {
 	}
 	if len(blocks) < 2 {
 		t.Errorf("%d blocks of SQL found in README.md, want at least 2", len(blocks))
+	}
+	blocks = regexp.MustCompile("(?ms)^```sql\n(.*?)^```$").FindAllStringSubmatch(read(t, "docs/runbook.md"), -1)
+	for _, m := range blocks {
+		if _, err := conn.Exec(ctx, m[1]); err != nil {
+			t.Errorf("%v\n%s", err, m[1])
+		}
+	}
+	if len(blocks) < 2 {
+		t.Errorf("%d blocks of SQL found in docs/runbook.md, want at least 2", len(blocks))
 	}
 }
 

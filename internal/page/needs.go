@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/oncesink/oncesink/consumer"
+	"github.com/oncesink/oncesink/docs"
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -30,11 +31,6 @@ type need struct {
 	// Resume is a partition that may be resumed.
 	Resume *offsets.Partition `json:"-"`
 	Link   string             `json:"-"` // to more on this page
-}
-
-// runbook is where an anchor of docs/runbook.md is read.
-func runbook(anchor string) string {
-	return "https://github.com/oncesink/oncesink/blob/main/docs/runbook.md#" + anchor
 }
 
 // do says in a sentence what a person does about a halt.
@@ -62,7 +58,7 @@ func (p *Page) needs(v *View, all []partition) (out []need, more int) {
 	out = append(out, p.without(all)...)
 	for _, c := range v.Checks {
 		if !c.OK {
-			out = append(out, need{Level: "look", Title: "Not ready: " + c.Name, Text: c.Says, Runbook: runbook("not-ready")})
+			out = append(out, need{Level: "look", Title: "Not ready: " + c.Name, Text: c.Says, Runbook: docs.Runbook("oncesinknotready")})
 		}
 	}
 	if v.Problem != "" {
@@ -72,9 +68,9 @@ func (p *Page) needs(v *View, all []partition) (out []need, more int) {
 }
 
 func (p *Page) halted(x *partition) need {
-	n := need{Level: "act", Title: x.at().String() + " has halted", Since: x.Since, Do: do[consumer.Reason(x.Reason)], Runbook: runbook("halted")}
+	n := need{Level: "act", Title: x.at().String() + " has halted", Since: x.Since, Do: do[consumer.Reason(x.Reason)], Runbook: docs.Runbook("why-a-partition-halts")}
 	if x.Reason != "" {
-		n.Runbook = runbook(x.Reason)
+		n.Runbook = docs.Runbook(x.Reason)
 	}
 	n.Text, n.Commands = wayOut(x.Error)
 	if !slices.ContainsFunc(n.Commands, func(c string) bool { return strings.HasPrefix(c, "oncesink ") }) && x.Reason != string(consumer.ReasonNoRow) {
@@ -130,7 +126,7 @@ func (p *Page) without(all []partition) (out []need) {
 		}
 	}
 	for _, t := range topics {
-		out = append(out, need{Level: "look", Title: fmt.Sprintf("No process reads %s", whereOf(t, by[t])), Runbook: runbook("oncesinkpartitionunowned"),
+		out = append(out, need{Level: "look", Title: fmt.Sprintf("No process reads %s", whereOf(t, by[t])), Runbook: docs.Runbook("oncesinkpartitionunowned"),
 			Do: "The group gives them to a process soon; if it does not, start one more: oncesink run."})
 	}
 	return out
