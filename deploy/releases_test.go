@@ -67,3 +67,20 @@ func TestUnitGivesTimeToStop(t *testing.T) {
 		t.Errorf("limits.stop_timeout is 20s by default, and the unit says\n%s", unit)
 	}
 }
+
+// TestImagesAreAlike: the image of a release starts as the one that is built from source does.
+func TestImagesAreAlike(t *testing.T) {
+	start := func(path string) string {
+		var out strings.Builder
+		for line := range strings.Lines(read(t, path)) {
+			if word, _, _ := strings.Cut(line, " "); strings.Contains("USER HEALTHCHECK ENTRYPOINT CMD", word) {
+				out.WriteString(line)
+			}
+		}
+		return out.String()
+	}
+	source, release := start("../Dockerfile"), start("image/Dockerfile")
+	if source != release || strings.Count(source, "\n") != 4 {
+		t.Errorf("from source\n%sof a release\n%s", source, release)
+	}
+}
