@@ -74,16 +74,7 @@ func (s *servers) rows(query string) (lines []string) {
 
 // until waits until a query has one row with this value.
 func (s *servers) until(want, query string) {
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(time.Minute)
-	for strings.Join(s.rows(query), "\n") != want {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			s.Fatal("not within a minute: ", want, ": ", query)
-		}
-	}
+	testenv.Eventually(s, time.Minute, want+": "+query, func() bool { return strings.Join(s.rows(query), "\n") == want })
 }
 
 func (s *servers) exec(sql string) {

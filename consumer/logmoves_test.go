@@ -153,6 +153,9 @@ func (r *rig) transact(id string, first, n int) *kgo.Client {
 // group is the rig's own group, whose name needs quoting.
 func (r *rig) ownGroup() string { return `it's "our" ` + r.topic }
 
+// inOwnGroup makes a consumer a member of that.
+func (r *rig) inOwnGroup(c *Config, _ *sink.Config) { c.Group = r.ownGroup() }
+
 // regroup edits the positions that Kafka has for the group, which has no members.
 func (r *rig) regroup(at int64) {
 	r.t.Helper()
@@ -411,65 +414,87 @@ func (r *rig) leaderEpoch() int32 {
 	return topics[r.topic].Partitions[0].LeaderEpoch
 }
 
+// truncation is a partition whose log a broker lacks the end of when it comes back.
+type truncation struct {
+	event   string // its line in docs/log-moves.md
+	running bool   // a consumer runs meanwhile, and is paused
+	rig     *rig
+	process *process
+	led     int32 // the epoch before
+}
+
 // TestTheLogIsTruncated: a broker whose log is shorter when it comes back halts the partition below whose position it ends, also when the
-// log has grown past it since; what is printed goes on at the end, where new records come.
+// log has grown past it since; what is printed goes on at the end, where new records come. One broker dies once, and all logs of it are cut.
 func TestTheLogIsTruncated(t *testing.T) {
 	does := documentedMoves(t)
 	kafka := testkafka.StartReal(t, 1)
+	var truncations []*truncation
 	for _, running := range []bool{false, true} {
 		for _, event := range []string{truncatedLog, regrownLog} {
-			t.Run(fmt.Sprintf("%s, running %t", event, running), func(t *testing.T) {
-				r := newRig(t, kafka.Brokers, kafka.Name("truncated"), 1)
-				grouped := func(c *Config, _ *sink.Config) { c.Group = r.ownGroup() }
-				r.produce(0, 0, 10)
-				r.produce(0, 10, 10)
-				p := r.start(grouped)
-				r.waitApplied(20)
-				if !running {
-					r.must(p.end(t))
-				} else {
-					r.exec(`select oncesink.pause($1, $2)`, r.ownGroup(), r.topic)
-					eventually(t, "the partition is paused", func() bool { return p.states() == r.topic+"/0 paused" })
-				}
-				led := r.leaderEpoch()
-				kafka.KillBroker(t, 0)
-				kafka.Truncate(t, 0, r.topic, 0, 1)
-				kafka.RestartBroker(t, 0)
-				// As after any election: by the epoch a client tells what it has read from what is there now.
-				eventually(t, "the partition is led in a new epoch", func() bool { return r.leaderEpoch() > led })
-				t.Cleanup(func() {
-					if t.Failed() {
-						t.Logf("epoch %d -> %d, %d rows, %s", led, r.leaderEpoch(), r.queryInt(`select count(*) from events`), p.states())
-						t.Logf("position %d, epoch %d", r.queryInt(`select next_offset from oncesink.offsets`), r.queryInt(`select leader_epoch from oncesink.offsets`))
-					}
-				})
-				want := int64(20)
-				if event == regrownLog {
-					r.produce(0, 100, 30)
-					want += 30
-				}
-				if running {
-					r.exec(`select oncesink.resume($1, $2)`, r.ownGroup(), r.topic)
-				} else {
-					p = r.start(grouped)
-				}
-				why := r.whyHalted()
-				if !saysAsDocumented(does[event], why) || !strings.Contains(why, "end 10") {
-					t.Errorf("halted: %s\nthe document has: %s", why, does[event])
-				}
-				if got := r.queryInt(`select count(*) from events`); got != 20 {
-					t.Errorf("%d rows before anybody acted, want 20", got)
-				}
-				r.follow(why)
-				r.produce(0, 200, 5)
-				want += 5
-				eventually(t, "the rows are there", func() bool {
-					return r.queryInt(`select count(*) from events`) == want && r.queryInt(`select count(*) from oncesink.status where halted is not null`) == 0
-				})
-				r.must(p.end(t))
-			})
+			r := newRig(t, kafka.Brokers, kafka.Name("truncated"), 1)
+			r.produce(0, 0, 10)
+			r.produce(0, 10, 10)
+			x := &truncation{event: event, running: running, rig: r, process: r.start(r.inOwnGroup)}
+			r.waitApplied(20)
+			if running {
+				r.exec(`select oncesink.pause($1, $2)`, r.ownGroup(), r.topic)
+				eventually(t, "the partition is paused", func() bool { return x.process.states() == r.topic+"/0 paused" })
+			} else {
+				r.must(x.process.end(t))
+			}
+			x.led = r.leaderEpoch()
+			truncations = append(truncations, x)
 		}
 	}
+	kafka.KillBroker(t, 0)
+	for _, x := range truncations {
+		kafka.Truncate(t, 0, x.rig.topic, 0, 1)
+	}
+	kafka.RestartBroker(t, 0)
+	for _, x := range truncations {
+		t.Run(fmt.Sprintf("%s, running %t", x.event, x.running), func(t *testing.T) {
+			t.Parallel()
+			x.rig.t = t
+			x.halts(does[x.event])
+		})
+	}
+}
+
+// halts wants that the partition halts as the document has it, and goes on by what is printed.
+func (x *truncation) halts(does string) {
+	r, t := x.rig, x.rig.t
+	t.Helper()
+	// As after any election: by the epoch a client tells what it has read from what is there now.
+	eventually(t, "the partition is led in a new epoch", func() bool { return r.leaderEpoch() > x.led })
+	defer func() {
+		if t.Failed() {
+			t.Logf("epoch %d, was %d, %s", r.leaderEpoch(), x.led, x.process.states())
+		}
+	}()
+	want := int64(20)
+	if x.event == regrownLog {
+		r.produce(0, 100, 30)
+		want += 30
+	}
+	if x.running {
+		r.exec(`select oncesink.resume($1, $2)`, r.ownGroup(), r.topic)
+	} else {
+		x.process = r.start(r.inOwnGroup)
+	}
+	why := r.whyHalted()
+	if !saysAsDocumented(does, why) || !strings.Contains(why, "end 10") {
+		t.Errorf("halted: %s\nthe document has: %s", why, does)
+	}
+	if got := r.queryInt(`select count(*) from events`); got != 20 {
+		t.Errorf("%d rows before anybody acted, want 20", got)
+	}
+	r.follow(why)
+	r.produce(0, 200, 5)
+	want += 5
+	eventually(t, "the rows are there", func() bool {
+		return r.queryInt(`select count(*) from events`) == want && r.queryInt(`select count(*) from oncesink.status where halted is not null`) == 0
+	})
+	r.must(x.process.end(t))
 }
 
 // How a document's texts are looked for.

@@ -3,9 +3,12 @@ package consumer
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +21,7 @@ import (
 
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/schema"
+	"github.com/oncesink/oncesink/internal/testenv"
 	"github.com/oncesink/oncesink/internal/testkafka"
 	"github.com/oncesink/oncesink/internal/testpg"
 	"github.com/oncesink/oncesink/internal/wiring"
@@ -25,7 +29,15 @@ import (
 	"github.com/oncesink/oncesink/sink"
 )
 
-func TestMain(m *testing.M) { os.Exit(testpg.Main(m)) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if flag.Lookup("test.parallel").Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) { // nobody has asked for a number
+		if err := flag.Set("test.parallel", "8"); err != nil { // these tests wait more than they work
+			panic(err)
+		}
+	}
+	os.Exit(testpg.Main(m))
+}
 
 const group = "orders-sink"
 
@@ -55,7 +67,7 @@ type rig struct {
 
 func newRig(t *testing.T, brokers []string, topic string, partitions int32) *rig {
 	t.Helper()
-	r := &rig{t: t, brokers: brokers, url: testpg.URL(t), topic: topic}
+	r := &rig{t: t, brokers: brokers, url: testpg.URLLike(t, "ledger", offsets.Init), topic: topic}
 	var err error
 	r.client, err = kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.MetadataMinAge(100*time.Millisecond), kgo.DisableClientMetrics())
 	r.must(err)
@@ -83,7 +95,6 @@ func (r *rig) initWith(change ...func(*Config, *sink.Config)) {
 	for _, f := range change {
 		f(&Config{}, &cfg)
 	}
-	r.must(offsets.Init(r.t.Context(), conn))
 	r.must(schema.Init(r.t.Context(), conn, cfg))
 }
 
@@ -224,17 +235,7 @@ func (p *process) wait(t *testing.T) error {
 // eventually waits for a condition.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(60 * time.Second)
-	defer deadline.Stop()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			t.Fatalf("not within 60 s: %s", what)
-		}
-	}
+	testenv.Eventually(t, 60*time.Second, what, ok)
 }
 
 // waitApplied waits until n distinct events were applied.

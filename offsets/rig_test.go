@@ -3,6 +3,7 @@ package offsets_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/oncesink/oncesink/internal/testenv"
 	"github.com/oncesink/oncesink/internal/testpg"
 	"github.com/oncesink/oncesink/offsets"
 )
@@ -31,9 +33,8 @@ type rig struct {
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	t.Parallel()
-	r := &rig{T: t, url: testpg.URL(t), topicID: offsets.NewToken()}
+	r := &rig{T: t, url: testpg.URLLike(t, "ledger", offsets.Init), topicID: offsets.NewToken()}
 	r.admin = r.connect("psql")
-	r.must(offsets.Init(t.Context(), r.admin))
 	r.exec(`create table target (n bigint)`)
 	return r
 }
@@ -190,12 +191,7 @@ func (r *rig) stands(position, rows int64) {
 // until waits for a condition of the database.
 func (r *rig) until(sql string, args ...any) {
 	r.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for !value[bool](r, sql, args...) {
-		if time.Now().After(deadline) {
-			r.Fatalf("in vain: %s %v", sql, args)
-		}
-	}
+	testenv.Eventually(r, 20*time.Second, fmt.Sprintf("%s %v", sql, args), func() bool { return value[bool](r, sql, args...) })
 }
 
 // untilWaiting waits until n sessions of this database wait for a lock.

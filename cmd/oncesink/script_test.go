@@ -23,6 +23,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/oncesink/oncesink/internal/testenv"
 	"github.com/oncesink/oncesink/internal/testkafka"
 	"github.com/oncesink/oncesink/internal/testpg"
 )
@@ -333,10 +334,11 @@ func gone(ts *testscript.TestScript, _ bool, _ []string) {
 	conn, err := pgx.Connect(ctx, ts.Getenv("DATABASE_URL"))
 	ts.Check(err)
 	defer conn.Close(ctx)
-	for left := true; left; {
-		ts.Check(conn.QueryRow(ctx, `select exists (select from pg_stat_activity
-			where application_name like 'oncesink%' and datname = current_database())`).Scan(&left))
-	}
+	ts.Check(testenv.Await(ctx, func() (none bool) {
+		ts.Check(conn.QueryRow(ctx, `select not exists (select from pg_stat_activity
+			where application_name like 'oncesink%' and datname = current_database())`).Scan(&none))
+		return none
+	}))
 }
 
 // becomes waits until a query has one value, as a text.
@@ -346,12 +348,16 @@ func becomes(ts *testscript.TestScript, _ bool, args []string) {
 	conn, err := pgx.Connect(ctx, ts.Getenv("DATABASE_URL"))
 	ts.Check(err)
 	defer conn.Close(ctx)
-	for last := ""; last != args[1]; {
-		if err := conn.QueryRow(ctx, "select ("+args[0]+")::text").Scan(&last); ctx.Err() != nil {
-			ts.Fatalf("%s: %q, want %q", args[0], last, args[1])
-		} else {
+	var last string
+	err = testenv.Await(ctx, func() bool {
+		err := conn.QueryRow(ctx, "select ("+args[0]+")::text").Scan(&last)
+		if ctx.Err() == nil {
 			ts.Check(err)
 		}
+		return err == nil && last == args[1]
+	})
+	if err != nil {
+		ts.Fatalf("%s: %q, want %q", args[0], last, args[1])
 	}
 }
 
@@ -383,8 +389,9 @@ func owned(ts *testscript.TestScript, _ bool, _ []string) {
 	conn, err := pgx.Connect(ctx, ts.Getenv("DATABASE_URL"))
 	ts.Check(err)
 	defer conn.Close(ctx)
-	for all := false; !all; {
+	ts.Check(testenv.Await(ctx, func() (all bool) {
 		ts.Check(conn.QueryRow(ctx, `select count(*) > 0 and bool_and(exists (select from pg_stat_activity a
 			where a.application_name like 'oncesink%' || o.instance and a.datname = current_database())) from oncesink.offsets o`).Scan(&all))
-	}
+		return all
+	}))
 }

@@ -263,15 +263,5 @@ func (r *replica) truncated() {
 // within waits for a condition.
 func within(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(debeziumTimeout)
-	defer deadline.Stop()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			t.Fatalf("not within %s: %s", debeziumTimeout, what)
-		}
-	}
+	testenv.Eventually(t, debeziumTimeout, what, ok)
 }

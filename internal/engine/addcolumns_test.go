@@ -16,6 +16,7 @@ import (
 	"github.com/oncesink/oncesink/internal/decode"
 	payload "github.com/oncesink/oncesink/internal/event"
 	"github.com/oncesink/oncesink/internal/schema"
+	"github.com/oncesink/oncesink/internal/testenv"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -148,11 +149,7 @@ func TestNewFieldBesideALongReader(t *testing.T) {
 	go func() { waiting <- e.Settle(t.Context(), news).Error() }()
 	// A writer that comes while the alter table waits is not held up for longer than that does.
 	queued := "select count(*) from pg_locks where relation = 'm'::regclass and not granted"
-	for deadline := time.Now().Add(10 * time.Second); db.Lines(queued) == "0"; {
-		if time.Now().After(deadline) {
-			t.Fatal("nobody tries to alter the table")
-		}
-	}
+	testenv.Eventually(t, 10*time.Second, "somebody tries to alter the table", func() bool { return db.Lines(queued) != "0" })
 	began := time.Now()
 	db.Do("insert into m values (7, 'beside')")
 	if took := time.Since(began); took > 5*time.Second {

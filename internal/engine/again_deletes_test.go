@@ -25,7 +25,7 @@ func TestRule11SentAgain(t *testing.T) {
 	e := db.open(sink.Config{
 		Topics: map[string]sink.TopicConfig{"o": {Envelope: &sink.Envelope{Op: "op", Upsert: []string{"u"}, Delete: []string{"d"}}}},
 		Tables: []sink.TableConfig{{Name: "h", Topics: []string{"o"}, Key: []string{"id"}, Version: "v", RecordKey: map[string]string{"id": "$key"}}}})
-	for n := range testenv.Times(manyHistories(), 300) {
+	for n := range testenv.Times(manyHistories, 300) {
 		seed := *seed + uint64(n)
 		rnd := rand.New(rand.NewPCG(seed, 12))
 		topic := fmt.Sprintf("o%d", n)

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/oncesink/oncesink/internal/decode"
+	"github.com/oncesink/oncesink/internal/testenv"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -98,13 +99,15 @@ func TestNoPayloadOfRefusals(t *testing.T) {
 	values := []string{`"CANARY"`, `"CANARY.CANARY"`, `"CANARY.CANARY.CANARY"`, `"CANARY CANARY"`, `"$.CANARY ="`, `"(CANARY"`, `"CANARY=CANARY"`, `"{CANARY"`, `"[CANARY,"`, `"<CANARY"`, `"CANARY(CANARY)"`,
 		`{"CANARY":"CANARY"}`, `["CANARY"]`, `[["CANARY"],"CANARY"]`, `NUMBERNUMBERNUMBER.NUMBERe999`, `NUMBER`, `"NUMBER"`, `"NUMBERNUMBERNUMBER"`, `"2024-01-15T99:CANARY"`, `"CANARY\u0000"`, `"CANARY\ud800"`, `"today CANARY"`}
 	fill := strings.NewReplacer("CANARY", canaryWord, "NUMBER", canaryNumber)
-	refused := 0
+	refused, tried, every := 0, 0, 1
 	try := func(topic string, events ...string) {
 		t.Helper()
-		// Alone and together with a neighbour: blame is found in different ways.
+		// Alone (one of so many) and all together: blame is found in different ways.
 		var batches [][]string
 		for i := range events {
-			batches = append(batches, events[i:i+1])
+			if tried++; tried%every == 0 {
+				batches = append(batches, events[i:i+1])
+			}
 		}
 		for _, batch := range append(batches, events) {
 			told := len(log.String())
@@ -135,6 +138,7 @@ func TestNoPayloadOfRefusals(t *testing.T) {
 	}
 	// A sink of a few tables at a time: after every refusal it asks whether any of its tables has changed.
 	number := 0
+	every = testenv.Times(4, 1) // of 23 events, so that each value is alone in the column of some types
 	for some := range slices.Chunk(types, 8) {
 		var tables []sink.TableConfig
 		for _, typ := range some {
@@ -152,10 +156,10 @@ func TestNoPayloadOfRefusals(t *testing.T) {
 			try(table.Name, append(events, `{"id":1000}`)...)
 		}
 	}
-	if refused < 20*len(types)/2 {
+	if refused < 12*len(types) {
 		t.Errorf("only %d records were refused", refused)
 	}
-	refused = 0
+	refused, every = 0, 1
 	var ways []string
 	for i, how := range []string{"raise", "state", "internal", "cast", "name", "table", "assert", "warn"} {
 		ways = append(ways, fmt.Sprintf(`{"id":"w%d","how":%q,"note":"CANARY"}`, i, how))

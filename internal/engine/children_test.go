@@ -192,7 +192,7 @@ func TestChildrenWaitForTheirSet(t *testing.T) {
 	done := make(chan error, 1)
 	part := e.add(0, 0, value)
 	go func() { done <- e.Write(t.Context(), []*decode.Part{part})[0].Err }()
-	for waits := false; !waits; {
+	waitUntil(t, func() (waits bool) {
 		select {
 		case err := <-done:
 			t.Fatalf("did not wait: %v", err)
@@ -201,7 +201,8 @@ func TestChildrenWaitForTheirSet(t *testing.T) {
 		if err := e.db.QueryRow(t.Context(), "select exists (select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database())").Scan(&waits); err != nil {
 			t.Fatal(err)
 		}
-	}
+		return waits
+	})
 	if err := other.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}

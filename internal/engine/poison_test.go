@@ -14,6 +14,7 @@ import (
 
 	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/pgerr"
+	"github.com/oncesink/oncesink/internal/testenv"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -165,15 +166,7 @@ func (e *engine) warnings() int {
 // waitUntil waits for a condition, half a minute at most.
 func waitUntil(t testing.TB, cond func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !cond() {
-		if time.Now().After(deadline) {
-			t.Fatal("the condition did not come true")
-		}
-		<-tick.C
-	}
+	testenv.Eventually(t, 30*time.Second, "the condition comes true", cond)
 }
 
 // Rule 18: a deferred constraint is checked where the record can still be found,

@@ -83,16 +83,14 @@ func (l *log) end(end kgo.TransactionEndTry) {
 	l.must(l.producer.EndTransaction(l.t.Context(), end))
 	ctx, cancel := context.WithTimeout(l.t.Context(), 30*time.Second)
 	defer cancel()
-	for tick := time.NewTicker(10 * time.Millisecond); ; {
+	l.must(testenv.Await(ctx, func() bool {
 		stable, err1 := l.admin.ListCommittedOffsets(ctx, l.topic)
 		ends, err2 := l.admin.ListEndOffsets(ctx, l.topic)
 		l.must(errors.Join(err1, err2, stable.Error(), ends.Error()))
 		s, _ := stable.Lookup(l.topic, 0)
-		if e, _ := ends.Lookup(l.topic, 0); s.Offset == e.Offset {
-			return
-		}
-		<-tick.C
-	}
+		e, _ := ends.Lookup(l.topic, 0)
+		return s.Offset == e.Offset
+	}))
 }
 
 // stretch is the log from an offset to the last stable one.

@@ -90,7 +90,7 @@ func TestBesideTheLiveGroup(t *testing.T) {
 	}{{"uniform", (*rig).uniform}, {"mixed", (*rig).mixed}} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newRig(t, upserts, ordersTable)
-			r.history(2000, 200, func(id int64) event { return tc.one(r, id) })
+			r.history(1000, 200, func(id int64) event { return tc.one(r, id) })
 			stop := r.live()
 			r.caughtUp()
 			ctx, cancel := context.WithCancel(t.Context())

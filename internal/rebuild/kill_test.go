@@ -86,14 +86,14 @@ func TestKilled(t *testing.T) {
 		events func(*rig, int64) event
 		kills  int
 	}{
-		{"rebuild in bulk", nil, (*rig).uniform, testenv.Times(8, 50)},
-		{"rebuild", nil, (*rig).mixed, testenv.Times(8, 50)},
-		{"backfill", &rebuild.Range{Column: "placed_at", From: "2026-11-03", To: "2026-11-15"}, (*rig).mixed, testenv.Times(12, 100)},
+		{"rebuild in bulk", nil, (*rig).uniform, testenv.Times(6, 50)},
+		{"rebuild", nil, (*rig).mixed, testenv.Times(6, 50)},
+		{"backfill", &rebuild.Range{Column: "placed_at", From: "2026-11-03", To: "2026-11-15"}, (*rig).mixed, testenv.Times(8, 100)},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, upserts, ordersTable)
-			r.history(4000, 600, func(id int64) event { return tc.events(r, id) })
+			r.history(2000, 600, func(id int64) event { return tc.events(r, id) })
 			r.sync()
 			want := r.state()
 			damage := func() string {

@@ -16,7 +16,7 @@ import (
 // partial events, versions out of order, damage by hand, a mapping that takes another version, rewinds and
 // interruptions on the way.
 func TestNextEventAsFromZero(t *testing.T) {
-	for n := range testenv.Times(4, 24) {
+	for n := range testenv.Times(3, 24) {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			t.Parallel()
 			table := upserts

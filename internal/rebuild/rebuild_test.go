@@ -45,7 +45,7 @@ func TestRebuildRestores(t *testing.T) {
 			if tc.events == "mixed" {
 				one = r.mixed
 			}
-			r.history(1200, tc.orders, one)
+			r.history(600, tc.orders, one)
 			r.sync()
 			want := r.state()
 			if res := r.rebuilt(); res.Differs() || res.Bulk != tc.bulk {

@@ -23,6 +23,7 @@ import (
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/rebuild"
 	"github.com/oncesink/oncesink/internal/schema"
+	"github.com/oncesink/oncesink/internal/testenv"
 	"github.com/oncesink/oncesink/internal/testkafka"
 	"github.com/oncesink/oncesink/internal/testpg"
 	"github.com/oncesink/oncesink/internal/wiring"
@@ -228,17 +229,7 @@ func (r *rig) trickle(orders int, one func(int64) event) {
 
 func (r *rig) eventually(what string, ok func() bool) {
 	r.Helper()
-	deadline := time.NewTimer(60 * time.Second)
-	defer deadline.Stop()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			r.Fatalf("not within 60 s: %s", what)
-		}
-	}
+	testenv.Eventually(r, 60*time.Second, what, ok)
 }
 
 // event is what happens to an order; absent fields are left out of its JSON.

@@ -46,7 +46,7 @@ func TestSwap(t *testing.T) {
 			r := newRig(t, upserts, create)
 			r.exec(`do $$ begin create role reader_of_swap; exception when duplicate_object then null; end $$`)
 			r.exec(strings.TrimSpace(grants))
-			r.history(1200, 120, func(id int64) event { return tc.one(r, id) })
+			r.history(600, 120, func(id int64) event { return tc.one(r, id) })
 			stop := r.live()
 			r.caughtUp()
 			want := value[string](r, catalog)

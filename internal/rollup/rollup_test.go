@@ -10,12 +10,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/oncesink/oncesink/internal/pgerr"
+	"github.com/oncesink/oncesink/internal/testenv"
 	"github.com/oncesink/oncesink/internal/testpg"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -186,9 +188,9 @@ func TestTakeTurns(t *testing.T) {
 			_, err := second.Exec(t.Context(), sql)
 			done <- err
 		}()
-		for waits := "false"; waits == "false"; {
-			waits = r.text("select (exists (select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()))::text")
-		}
+		testenv.Eventually(t, 30*time.Second, "the second one waits", func() bool {
+			return r.text("select (exists (select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()))::text") == "true"
+		})
 		if err := one.Commit(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/internal/localserver"
+	"github.com/oncesink/oncesink/internal/testenv"
 )
 
 // requestTimeout bounds every helper below.
@@ -159,14 +160,5 @@ func (k *RealCluster) Tool(t testing.TB, class string, args ...string) string {
 
 // waitFor polls until ok, or until ctx ends.
 func waitFor(ctx context.Context, ok func() bool) error {
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
+	return testenv.Await(ctx, ok)
 }
