@@ -136,11 +136,17 @@ func Current(ctx context.Context, conn *pgx.Conn, component string, migrations [
 
 // Init creates or migrates the ledger. It is idempotent.
 func Init(ctx context.Context, conn *pgx.Conn) error {
+	if err := checkServer(ctx, conn); err != nil {
+		return err
+	}
 	return Migrate(ctx, conn, component, ledgerMigrations())
 }
 
-// Check returns ErrNoLedger if the ledger is missing or older than this program.
+// Check returns ErrNoLedger if the ledger is missing or older than this program, and a *ServerError if the database is none that it runs on.
 func Check(ctx context.Context, conn *pgx.Conn) error {
+	if err := checkServer(ctx, conn); err != nil {
+		return err
+	}
 	v, err := schemaVersion(ctx, conn, component)
 	if sqlState(err) == "42501" {
 		return fmt.Errorf("read ledger version: %w; `oncesink init --print` shows the grants", err)

@@ -154,6 +154,7 @@ func exitCode(err error) int {
 		env    *environmentError
 		mapped *offsets.MappingError
 		rights *offsets.RightsError
+		server *offsets.ServerError
 		halted *haltedError
 		found  *findingsError
 		sample *sampleError
@@ -171,7 +172,7 @@ func exitCode(err error) int {
 		return exitFound
 	}
 	if errors.As(err, &usage) || errors.As(err, &conf) || errors.As(err, &set) || errors.As(err, &env) ||
-		errors.As(err, &mapped) || errors.As(err, &rights) || errors.As(err, &halted) || errors.Is(err, offsets.ErrNoLedger) || isDenied(err) {
+		errors.As(err, &mapped) || errors.As(err, &rights) || errors.As(err, &server) || errors.As(err, &halted) || errors.Is(err, offsets.ErrNoLedger) || isDenied(err) {
 		return exitConfig
 	}
 	return exitFailed
