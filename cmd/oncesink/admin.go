@@ -7,10 +7,12 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/oncesink/oncesink/admin"
 	"github.com/oncesink/oncesink/internal/config"
+	"github.com/oncesink/oncesink/internal/traces"
 )
 
 // adminVariable names where the admin listener is where --admin-listen does not.
@@ -60,11 +62,43 @@ func (s *session) serveAdmin(ctx context.Context, flag string) (stop func(), err
 	}, nil
 }
 
-// observed has the handler of the admin listener told of what the session's consumer does.
-func (s *session) observed() {
-	if s.watched == nil {
-		return
+// trace makes spans of transactions, if an exporter is set. stop sends what is left.
+func (s *session) trace(ctx context.Context) (stop func(), err error) {
+	s.traced, err = traces.New(ctx, traces.Options{Group: s.consumer.Group, Version: version(), Failed: s.untraced()})
+	if err != nil {
+		return nil, &environmentError{err.Error()}
 	}
-	s.watched.Observe(&s.consumer)
+	tracer := s.traced
+	return func() {
+		if err := tracer.Flush(ctx); err != nil {
+			s.log.Warn("the last traces could not be sent", "error", s.cfg.Scrub(err.Error()))
+		}
+	}, nil
+}
+
+// untracedPause is how far apart warnings are of traces that could not be sent.
+const untracedPause = time.Minute
+
+// untraced warns, now and then, that traces could not be sent: they are lost, and nothing else is.
+func (s *session) untraced() func(error) {
+	var mu sync.Mutex
+	var told time.Time
+	return func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if time.Since(told) < untracedPause {
+			return
+		}
+		told = time.Now()
+		s.log.Warn("traces could not be sent, and are lost", "error", s.cfg.Scrub(err.Error()))
+	}
+}
+
+// observed has those told of what the session's consumer does who want to know: the tracer first, which names the trace to others.
+func (s *session) observed() {
+	s.consumer.Sink.Observer = s.consumer.Sink.Observer.And(s.traced.Observer())
+	if s.watched != nil {
+		s.watched.Observe(&s.consumer)
+	}
 	s.sinkCfg.Observer = s.consumer.Sink.Observer
 }

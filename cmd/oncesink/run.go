@@ -59,6 +59,11 @@ what was applied, if anything was. At the end it says what it did; as JSON with 
 				return err
 			}
 			defer stopAdmin()
+			flush, err := s.trace(ctx)
+			if err != nil {
+				return err
+			}
+			defer flush()
 			told := map[string]string{}
 			p, err := s.prepareAll(ctx, told)
 			if err != nil || ctx.Err() != nil {

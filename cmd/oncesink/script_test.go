@@ -60,7 +60,7 @@ func TestScripts(t *testing.T) {
 		Setup: setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "refused": refused, "normalise": normalise,
-			"topic": createTopic, "produce": produce, "registry": startRegistry, "produce_avro": produceAvro, "produce_protobuf": produceProtobuf, "example": example, "transact": transact, "trim": trim, "drop": drop, "sql": sql, "gone": gone, "owned": owned, "asks": asks, "becomes": becomes,
+			"topic": createTopic, "produce": produce, "registry": startRegistry, "collector": startCollector, "produce_avro": produceAvro, "produce_protobuf": produceProtobuf, "example": example, "transact": transact, "trim": trim, "drop": drop, "sql": sql, "gone": gone, "owned": owned, "asks": asks, "becomes": becomes,
 		},
 	})
 }

@@ -29,6 +29,7 @@ import (
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/rollup"
 	"github.com/oncesink/oncesink/internal/secret"
+	"github.com/oncesink/oncesink/internal/traces"
 	"github.com/oncesink/oncesink/internal/wiring"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -69,6 +70,7 @@ type session struct {
 	meta   kadm.Metadata
 
 	watched *admin.Handler // by whoever asks the admin listener; nil: there is none
+	traced  *traces.Tracer // nil: no exporter is set
 
 	patterns
 }
