@@ -262,7 +262,7 @@ func (r *checkReport) print(w io.Writer, sql bool) {
 		}
 		fmt.Fprintln(w, "`oncesink replay` brings them, as far as the log still has them.")
 	}
-	for _, warning := range r.Warnings {
+	for _, warning := range foldAlike(r.Warnings) {
 		printWrapped(w, "", "warning: "+warning)
 	}
 	if r.Sample != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/progress"
+	"github.com/jedib0t/go-pretty/v6/text"
 	"golang.org/x/term"
 
 	"github.com/oncesink/oncesink/internal/bar"
@@ -22,6 +23,7 @@ type display struct {
 	bar     progress.Writer // nil: nothing is shown
 	tracker *progress.Tracker
 	stop    func() // of its drawing
+	width   int    // of the terminal; 0: unknown
 }
 
 func newDisplay(w io.Writer) *display { return &display{out: w, terminal: isTerminal(w)} }
@@ -55,6 +57,9 @@ func (s *display) show(line string) {
 	if s.bar == nil {
 		s.begin()
 	}
+	if s.width > 1 { // a line that wraps is not drawn over
+		line = text.Trim(line, s.width-1)
+	}
 	s.tracker.UpdateMessage(line)
 }
 
@@ -68,6 +73,7 @@ func (s *display) begin() {
 	if f, ok := s.out.(*os.File); ok {
 		if width, _, err := term.GetSize(int(f.Fd())); err == nil {
 			s.bar.SetTerminalWidth(width)
+			s.width = width
 		}
 	}
 	s.tracker = &progress.Tracker{}

@@ -173,7 +173,7 @@ func (r *doctorReport) checked(c *checkReport) {
 			}
 		}
 	}
-	for _, w := range c.Warnings {
+	for _, w := range foldAlike(c.Warnings) {
 		if !slices.ContainsFunc(r.Diagnoses, func(d diagnosis) bool { return d.Says == w }) {
 			r.warn("check", "", "%s", w)
 		}

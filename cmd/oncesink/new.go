@@ -318,7 +318,7 @@ func (n *newcomer) report(tables []*draft.Table, seen map[string]*looked) *newRe
 func (n *newcomer) tell(out io.Writer, tables []*draft.Table, seen map[string]*looked) {
 	for _, t := range tables {
 		l := seen[t.Topic]
-		fmt.Fprintf(out, "topic %s: looked at %s of %s record(s) in %d partition(s)\n", t.Topic, thousands(t.Records), thousands(int(l.has)), l.partitions)
+		printWrapped(out, "", fmt.Sprintf("topic %s: looked at %s of %s record(s) in %d partition(s)", t.Topic, thousands(t.Records), thousands(int(l.has)), l.partitions))
 		key := "no key was found: a row per event"
 		if len(t.Key) > 0 {
 			key = "key " + strings.Join(t.Key, ", ")
@@ -334,8 +334,8 @@ func (n *newcomer) tell(out io.Writer, tables []*draft.Table, seen map[string]*l
 			printWrapped(out, "  ", "dead letters: "+u)
 		}
 	}
-	fmt.Fprintf(out, `wrote %[1]s and %[2]s: read them, then
-  psql "$DATABASE_URL" -f %[2]s
+	printWrapped(out, "", fmt.Sprintf("wrote %s and %s: read them, then", n.file, n.ddl()))
+	fmt.Fprintf(out, `  psql "$DATABASE_URL" -f %[2]s
   oncesink init  -c %[1]s
   oncesink check -c %[1]s --sample 1000
   oncesink run   -c %[1]s

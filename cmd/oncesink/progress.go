@@ -1,47 +1,35 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
-	"github.com/jedib0t/go-pretty/v6/progress"
-
-	"github.com/oncesink/oncesink/internal/bar"
 	"github.com/oncesink/oncesink/internal/rebuild"
 )
 
 // progressLog is how often a log line tells how far a long command is.
 const progressLog = 10 * time.Second
 
-// longWork shows how far a long command is: as a bar on a terminal, as log lines elsewhere.
+// longWork shows how far a long command is: as a line with a bar on a terminal, as log lines elsewhere.
 type longWork struct {
-	log *slog.Logger
-	bar progress.Writer // nil: log lines
+	log  *slog.Logger
+	line *display // nil: log lines
 
-	stop func() // of the bar's drawing
-
-	mu      sync.Mutex
-	phase   string
-	tracker *progress.Tracker
-	logged  time.Time
+	mu     sync.Mutex
+	phase  string
+	began  time.Time // of the phase
+	logged time.Time
 }
 
 func newProgress(w io.Writer, log *slog.Logger) *longWork {
 	p := &longWork{log: log}
-	if !isTerminal(w) {
-		return p
+	if isTerminal(w) {
+		p.line = newDisplay(w)
 	}
-	p.bar = progress.NewWriter()
-	p.bar.SetOutputWriter(w)
-	p.bar.SetUpdateFrequency(200 * time.Millisecond)
-	p.bar.SetTrackerPosition(progress.PositionRight)
-	p.bar.SetStyle(progress.StyleBlocks)
-	p.bar.Style().Visibility.ETA = true
-	p.bar.Style().Visibility.ETAOverall = false
-	p.bar.Style().Visibility.TrackerOverall = false
-	p.stop = bar.Draw(p.bar)
 	return p
 }
 
@@ -49,7 +37,7 @@ func newProgress(w io.Writer, log *slog.Logger) *longWork {
 func (p *longWork) tell(at rebuild.Progress) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.bar == nil {
+	if p.line == nil {
 		if at.Phase != p.phase || time.Since(p.logged) >= progressLog {
 			p.phase, p.logged = at.Phase, time.Now()
 			if at.Total > 0 {
@@ -60,33 +48,47 @@ func (p *longWork) tell(at rebuild.Progress) {
 		}
 		return
 	}
-	if p.tracker == nil || at.Phase != p.phase {
-		p.done()
-		p.phase = at.Phase
-		p.tracker = &progress.Tracker{Message: at.Phase, Total: at.Total}
-		p.bar.AppendTracker(p.tracker)
+	if at.Phase != p.phase {
+		p.finish("done")
+		p.phase, p.began = at.Phase, time.Now()
 	}
-	p.tracker.UpdateTotal(at.Total)
-	p.tracker.SetValue(at.Done)
+	p.line.show(barLine(at, time.Since(p.began)))
 }
 
-func (p *longWork) done() {
-	if p.tracker != nil {
-		p.tracker.MarkAsDone()
+// finish leaves a line of the phase that ends.
+func (p *longWork) finish(how string) {
+	if p.phase != "" {
+		_, _ = fmt.Fprintf(p.line, "%s: %s after %s\n", p.phase, how, age(time.Since(p.began).Seconds())) // a terminal that is gone reads nothing
 	}
 }
 
-// end finishes the bar, and returns when nothing more is drawn over what follows.
+// barLine is how far a phase is: what it does, and, where it is known how much there is, a bar.
+func barLine(at rebuild.Progress, took time.Duration) string {
+	const cells = 20
+	if at.Total <= 0 {
+		return fmt.Sprintf("%s, %s", at.Phase, age(took.Seconds()))
+	}
+	done := min(at.Done, at.Total)
+	full := int(cells * done / at.Total)
+	left := ""
+	if done > 0 && took >= time.Second {
+		left = ", about " + age(took.Seconds()*float64(at.Total-done)/float64(done)) + " left"
+	}
+	return fmt.Sprintf("%3d%% %s%s %s%s", 100*done/at.Total, strings.Repeat("█", full), strings.Repeat("░", cells-full), at.Phase, left)
+}
+
+// end finishes the line, and returns when nothing more is drawn over what follows.
 func (p *longWork) end(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.bar == nil {
+	if p.line == nil {
 		return
 	}
-	if p.tracker != nil && err != nil {
-		p.tracker.MarkAsErrored()
+	p.line.show("")
+	if err != nil {
+		p.finish("ended")
 	} else {
-		p.done()
+		p.finish("done")
 	}
-	p.stop()
+	p.line.end()
 }

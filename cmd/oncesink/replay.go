@@ -301,12 +301,12 @@ func (r *replayReport) print(w io.Writer) {
 	}
 	for _, p := range r.Partitions {
 		if p.Stays != "" {
-			fmt.Fprintf(w, "%s/%d: stays at %d: %s\n", p.Topic, p.Partition, p.From, p.Stays)
+			printWrapped(w, "", fmt.Sprintf("%s/%d: stays at %d: %s", p.Topic, p.Partition, p.From, p.Stays))
 		} else {
-			fmt.Fprintf(w, "%s/%d: %d -> %d%s\n", p.Topic, p.Partition, p.From, p.To, would)
+			printWrapped(w, "", fmt.Sprintf("%s/%d: %d -> %d%s", p.Topic, p.Partition, p.From, p.To, would))
 		}
 	}
-	for _, warning := range r.Warnings {
+	for _, warning := range foldAlike(r.Warnings) {
 		printWrapped(w, "", "warning: "+warning)
 	}
 }

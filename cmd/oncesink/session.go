@@ -337,7 +337,7 @@ func (s *session) scrub(err error) error {
 }
 
 // word is what printWrapped does not break: a statement, or a command in backquotes, can be copied as it stands.
-var word = regexp.MustCompile(`(?:select oncesink\.\w+\((?:'(?:[^']|'')*'|[^'()])*\)|\x60[^\x60]{1,70}\x60|\S)+`)
+var word = regexp.MustCompile(`(?:select oncesink\.\w+\((?:'(?:[^']|'')*'|[^'()])*\)|\x60oncesink [^\x60]+\x60|\x60[^\x60]{1,70}\x60|\S)+`)
 
 // printWrapped writes a sentence in lines that fit a narrow terminal, all but the first indented further.
 func printWrapped(w io.Writer, indent, text string) { printHanging(w, indent, indent+"  ", text) }

@@ -34,7 +34,7 @@ func (r *statusReport) printWith(w io.Writer, at positions) {
 	} else {
 		fmt.Fprintln(w, "no positions yet: nothing has run for this group")
 	}
-	for _, n := range r.notes() {
+	for _, n := range r.notes(notesTold) {
 		printWrapped(w, "", n)
 	}
 	r.printLetters(w)
@@ -93,6 +93,7 @@ func (at positions) print(w io.Writer) {
 		columns = append(columns, table.ColumnConfig{Number: n, Align: text.AlignRight, AlignHeader: text.AlignRight})
 	}
 	t.SetColumnConfigs(columns)
+	shortenRepeats(rows, max(8, left))
 	for i, cells := range rows {
 		row := table.Row{}
 		for _, c := range cells {
@@ -105,6 +106,18 @@ func (at positions) print(w io.Writer) {
 		}
 	}
 	t.Render()
+}
+
+// shortenRepeats leaves a name that takes several lines to the first of the rows that have it.
+func shortenRepeats(rows [][]string, width int) {
+	last := ""
+	for _, row := range rows[1:] {
+		if row[0] == last && len(last) > width {
+			row[0] = ""
+			continue
+		}
+		last = row[0]
+	}
 }
 
 // printOwners says which process has which partitions.
@@ -135,12 +148,26 @@ func (r *statusReport) printOwners(w io.Writer) {
 	}
 }
 
-// notes are what is to be said of partitions beside their numbers.
-func (r *statusReport) notes() (notes []string) {
-	for _, p := range r.Partitions {
-		at := offsets.Partition{Topic: p.Topic, Partition: p.Partition}
+// notesTold bounds how many partitions of a topic a person is told why they stand still: it is mostly the same.
+const notesTold = 4
+
+// notes are what is to be said of partitions beside their numbers, of so many of a topic that stand still at most.
+func (r *statusReport) notes(most int) (notes []string) {
+	standing := map[string]int{}
+	for i, p := range r.Partitions {
+		at := p.at()
 		if p.Open != nil && *p.Open > 0 {
 			notes = append(notes, fmt.Sprintf("%s: %d more offset(s) lie behind an open transaction, and can't be read before it ends: if it hangs, kafka-transactions.sh finds and aborts it", at, *p.Open))
+		}
+		if p.State == stateHalted || p.State == stateStuck {
+			standing[p.Topic]++
+		}
+		last := i == len(r.Partitions)-1 || r.Partitions[i+1].Topic != p.Topic
+		if n := standing[p.Topic]; n > most {
+			if last {
+				notes = append(notes, fmt.Sprintf("%s: %d more partition(s) stand still: `oncesink status --json` says why", p.Topic, n-most))
+			}
+			continue
 		}
 		switch p.State {
 		case stateHalted:

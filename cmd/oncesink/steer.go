@@ -84,7 +84,7 @@ resumes the whole group.`,
 		does: func(c offsets.Change) string {
 			switch at := c.After.Position.Next; {
 			case c.Before.Halted != "":
-				return fmt.Sprintf("resumed at %d; it had halted: %s", at, wiring.Reason(c.Before.Partition, stateHalted, c.Before.Halted))
+				return fmt.Sprintf("resumed at %d; it had halted: %s", at, firstSentence(wiring.Reason(c.Before.Partition, stateHalted, c.Before.Halted)))
 			case !c.Before.Paused:
 				return fmt.Sprintf("was not paused, at %d", at)
 			default:
@@ -368,6 +368,12 @@ func (s *steering) follows(ctx context.Context, ledger *offsets.Ledger, done []o
 		return "no process owns these partitions now: it counts when `oncesink run`, or your program, runs", nil
 	}
 	return s.next, err
+}
+
+// firstSentence is what happened, without what to do.
+func firstSentence(text string) string {
+	first, _, _ := strings.Cut(text, ". ")
+	return first
 }
 
 // print says it of each partition, or of a topic where many partitions would be told the same.

@@ -256,7 +256,7 @@ func (f *frame) show(drawn []byte) {
 // end gives the cursor back, below what was drawn.
 func (f *frame) end() {
 	if f.began {
-		fmt.Fprint(f.out, "\x1b[?25h")
+		fmt.Fprint(f.out, "\r\x1b[K\x1b[?25h") // a terminal shows ^C where the cursor stands
 	}
 }
 

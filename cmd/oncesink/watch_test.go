@@ -60,7 +60,7 @@ func TestWatchFitsTheScreen(t *testing.T) {
 	}
 	out.Reset()
 	f.end()
-	if out.String() != "\x1b[?25h" {
+	if out.String() != "\r\x1b[K\x1b[?25h" {
 		t.Errorf("ends with %q", out.String())
 	}
 }

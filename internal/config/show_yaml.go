@@ -68,6 +68,11 @@ func (s *Shown) entry(b *strings.Builder, path, indent, head string, value any) 
 			s.block(b, indent, head, v)
 			return
 		}
+		if folded := fold(v, indent+"  "); folded != "" && utf8.RuneCountInString(head+" "+text(v)) > lineWidth {
+			s.line(b, head+" >-", path)
+			b.WriteString(folded)
+			return
+		}
 		s.line(b, head+" "+text(v), path)
 	default:
 		s.line(b, head+" "+marshalled(v), path)
@@ -93,6 +98,28 @@ func (s *Shown) block(b *strings.Builder, indent, head, value string) {
 	}
 }
 
+// lineWidth is what a terminal has that nobody made wider.
+const lineWidth = 80
+
+// fold is a long text in lines that YAML reads as one, "" if it can't be one.
+func fold(value, indent string) string {
+	words := strings.Split(value, " ")
+	if len(words) < 2 || slices.Contains(words, "") || strings.ContainsAny(value, "\t\r\n") {
+		return ""
+	}
+	var b strings.Builder
+	line := indent + words[0]
+	for _, w := range words[1:] {
+		if utf8.RuneCountInString(line)+1+utf8.RuneCountInString(w) > lineWidth {
+			b.WriteString(line + "\n")
+			line = indent + w
+		} else {
+			line += " " + w
+		}
+	}
+	return b.String() + line + "\n"
+}
+
 // line writes a line with where its value comes from, in a column of its own while there is room.
 func (s *Shown) line(b *strings.Builder, line, path string) {
 	origin := s.Origins[path]
@@ -100,7 +127,16 @@ func (s *Shown) line(b *strings.Builder, line, path string) {
 		fmt.Fprintln(b, line)
 		return
 	}
-	fmt.Fprintf(b, "%-40s  # %s\n", line, origin)
+	if utf8.RuneCountInString(line)+len(origin)+4 <= lineWidth {
+		fmt.Fprintf(b, "%-40s  # %s\n", line, origin)
+		return
+	}
+	indent := line[:len(line)-len(strings.TrimLeft(line, " "))]
+	if strings.HasPrefix(line[len(indent):], "- ") { // nothing may stand between a dash and its key
+		fmt.Fprintln(b, line)
+		return
+	}
+	fmt.Fprintf(b, "%s# %s\n%s\n", indent, origin, line)
 }
 
 // inline is a list of plain values on one line.
