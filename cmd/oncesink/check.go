@@ -225,7 +225,7 @@ func startText(s consumer.Start) string {
 func (r *checkReport) print(w io.Writer, sql bool) {
 	fmt.Fprintf(w, "group %s\n", r.Group)
 	for _, t := range r.Topics {
-		fmt.Fprintf(w, "topic %s: %d partition(s); one without a position starts at %s\n", t.Topic, t.Partitions, t.Start)
+		printWrapped(w, "", fmt.Sprintf("topic %s: %d partition(s); one without a position starts at %s", t.Topic, t.Partitions, t.Start))
 		if len(t.First) > 0 {
 			printWrapped(w, "  ", t.firsts())
 		}
@@ -234,7 +234,8 @@ func (r *checkReport) print(w io.Writer, sql bool) {
 		printWrapped(w, "", fmt.Sprintf("topic %s: matches a pattern, and is left out: %s", t.Topic, t.Why))
 	}
 	for _, t := range r.Tables {
-		fmt.Fprintf(w, "\ntable %s: %s from %s\n", t.Table, t.Strategy, strings.Join(t.Topics, ", "))
+		fmt.Fprintln(w)
+		printWrapped(w, "", fmt.Sprintf("table %s: %s from %s", t.Table, t.Strategy, strings.Join(t.Topics, ", ")))
 		width := 0
 		for _, c := range t.Columns {
 			width = max(width, len(c.Name)+len(c.Type)+1)
@@ -253,12 +254,13 @@ func (r *checkReport) print(w io.Writer, sql bool) {
 		}
 	}
 	for _, x := range r.Rollups {
-		fmt.Fprintf(w, "\nrollup %s: of %s, %s\n", x.Rollup, x.Table, x.Mode)
+		fmt.Fprintln(w)
+		printWrapped(w, "", fmt.Sprintf("rollup %s: of %s, %s", x.Rollup, x.Table, x.Mode))
 	}
 	if len(r.History) > 0 {
 		fmt.Fprintln(w, "\nThese tables lack the events before:")
 		for _, h := range r.History {
-			fmt.Fprintf(w, "  %s: %s/%d offset %d\n", h.Table, h.Topic, h.Partition, h.Since)
+			printWrapped(w, "  ", fmt.Sprintf("%s: %s/%d offset %d", h.Table, h.Topic, h.Partition, h.Since))
 		}
 		fmt.Fprintln(w, "`oncesink replay` brings them, as far as the log still has them.")
 	}

@@ -300,7 +300,7 @@ func printWaiting(w io.Writer, all []waitingLetters) {
 		}
 	}
 	if said > most {
-		fmt.Fprintf(w, "and those of %d more partition(s) that are paused or halted: `oncesink status`\n", said-most)
+		printWrapped(w, "", fmt.Sprintf("and those of %d more partition(s) that are paused or halted: `oncesink status`", said-most))
 	}
 	var whys []string
 	for _, x := range all {

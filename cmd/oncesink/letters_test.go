@@ -174,7 +174,7 @@ func TestRetryWaits(t *testing.T) {
 	out, code := output(t, file, "dead-letters", "retry", "--all", "--dry-run")
 	for _, want := range []string{
 		"6 dead letter(s) to be tried again:\n",
-		"1 wait in t/1: it is paused: select oncesink.resume('g', 't', 1)\n",
+		"1 wait in t/1: it is paused: select oncesink.resume('g', 't', 1), or\n  `oncesink resume t/1`\n",
 		"1 wait in t/2: it has halted: `oncesink status` says why\n",
 		"1 wait in foreign/5: the configuration does not read the topic\n",
 		"1 wait in t/0: the group has no position there\n",

@@ -49,17 +49,17 @@ func (p *longWork) tell(at rebuild.Progress) {
 		return
 	}
 	if at.Phase != p.phase {
-		p.finish("done")
+		if p.phase != "" && time.Since(p.began) >= time.Second { // shorter ones are not worth a line
+			_, _ = fmt.Fprintln(p.line, p.told("done")) // a terminal that is gone reads nothing
+		}
 		p.phase, p.began = at.Phase, time.Now()
 	}
 	p.line.show(barLine(at, time.Since(p.began)))
 }
 
-// finish leaves a line of the phase that ends.
-func (p *longWork) finish(how string) {
-	if p.phase != "" {
-		_, _ = fmt.Fprintf(p.line, "%s: %s after %s\n", p.phase, how, age(time.Since(p.began).Seconds())) // a terminal that is gone reads nothing
-	}
+// told is what is left of a phase that ends.
+func (p *longWork) told(how string) string {
+	return fmt.Sprintf("%s: %s after %s", p.phase, how, age(time.Since(p.began).Seconds()))
 }
 
 // barLine is how far a phase is: what it does, and, where it is known how much there is, a bar.
@@ -81,14 +81,13 @@ func barLine(at rebuild.Progress, took time.Duration) string {
 func (p *longWork) end(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.line == nil {
+	if p.line == nil || p.phase == "" {
 		return
 	}
-	p.line.show("")
 	if err != nil {
-		p.finish("ended")
+		p.line.show(p.told("ended"))
 	} else {
-		p.finish("done")
+		p.line.show(p.told("done"))
 	}
 	p.line.end()
 }

@@ -241,23 +241,23 @@ func printLoad(w io.Writer, r *rebuild.Result) {
 	}
 	what := r.Table
 	if r.Swapped {
-		fmt.Fprintf(w, "%s: exchanged for what its topics say\n", what)
-		fmt.Fprintf(w, "%d record(s) read in %.1f s; the group's positions were locked for %.2f s\n", r.Records, r.Seconds, r.Frozen)
+		printWrapped(w, "", fmt.Sprintf("%s: exchanged for what its topics say", what))
+		printWrapped(w, "", fmt.Sprintf("%d record(s) read in %.1f s; the group's positions were locked for %.2f s", r.Records, r.Seconds, r.Frozen))
 		printMemory(w, r)
 		return
 	}
 	if r.From != "" {
 		what += fmt.Sprintf(", %s up to %s", r.From, r.To)
 	}
-	fmt.Fprintf(w, "%s: %d row(s) %sadded, %d changed, %d deleted\n", what, r.Added, would, r.Changed, r.Deleted)
+	printWrapped(w, "", fmt.Sprintf("%s: %d row(s) %sadded, %d changed, %d deleted", what, r.Added, would, r.Changed, r.Deleted))
 	if r.Foreign > 0 {
-		fmt.Fprintf(w, "%d row(s) were made by no topic\n", r.Foreign)
+		printWrapped(w, "", fmt.Sprintf("%d row(s) were made by no topic", r.Foreign))
 	}
-	fmt.Fprintf(w, "%d record(s) read in %.1f s; the group's positions were locked for %.2f s\n", r.Records, r.Seconds, r.Frozen)
+	printWrapped(w, "", fmt.Sprintf("%d record(s) read in %.1f s; the group's positions were locked for %.2f s", r.Records, r.Seconds, r.Frozen))
 	for _, c := range r.Children {
-		fmt.Fprintf(w, "%s: %d row(s) %sadded, %d changed, %d deleted\n", c.Table, c.Added, would, c.Changed, c.Deleted)
+		printWrapped(w, "", fmt.Sprintf("%s: %d row(s) %sadded, %d changed, %d deleted", c.Table, c.Added, would, c.Changed, c.Deleted))
 		if c.Sets > 0 {
-			fmt.Fprintf(w, "%s: remembered for %d parent(s) otherwise than the topics say\n", c.Table, c.Sets)
+			printWrapped(w, "", fmt.Sprintf("%s: remembered for %d parent(s) otherwise than the topics say", c.Table, c.Sets))
 		}
 	}
 	printMemory(w, r)
@@ -271,7 +271,7 @@ func printLoad(w io.Writer, r *rebuild.Result) {
 		if !r.DryRun { // else they are the stage's alone
 			where = ": `oncesink dead-letters list`"
 		}
-		fmt.Fprintf(w, "%d record(s) can't be written%s\n", r.DeadLetters, where)
+		printWrapped(w, "", fmt.Sprintf("%d record(s) can't be written%s", r.DeadLetters, where))
 	}
 }
 
@@ -286,7 +286,7 @@ func printMemory(w io.Writer, r *rebuild.Result) {
 		would, forgotten = "to be ", "to be forgotten"
 	}
 	if m.Differ+m.Missing+m.Stray > 0 {
-		fmt.Fprintf(w, "remembered deletions: %d %sadded, %d changed, %d %s\n", m.Missing, would, m.Differ, m.Stray, forgotten)
+		printWrapped(w, "", fmt.Sprintf("remembered deletions: %d %sadded, %d changed, %d %s", m.Missing, would, m.Differ, m.Stray, forgotten))
 	}
 	if m.Unproven > 0 {
 		printWrapped(w, "", fmt.Sprintf("%d remembered deletion(s) that the topics neither prove nor refute: their tombstones are gone, or came from another topic", m.Unproven))

@@ -53,7 +53,7 @@ see; the same command begins anew.`,
 				case err == nil && asJSON:
 					return printJSON(cmd.OutOrStdout(), builtRollup{r.Name(), groups})
 				case err == nil:
-					fmt.Fprintf(cmd.OutOrStdout(), "%s: built, %d group(s)\n", r.Name(), groups)
+					printWrapped(cmd.OutOrStdout(), "", fmt.Sprintf("%s: built, %d group(s)", r.Name(), groups))
 				}
 				return err
 			})
@@ -123,7 +123,7 @@ while the rollup is still in the configuration, then remove it there, too.`,
 						Dropped bool   `json:"dropped"`
 					}{r.Name(), true})
 				case err == nil:
-					fmt.Fprintf(cmd.OutOrStdout(), "%s: dropped\n", r.Name())
+					printWrapped(cmd.OutOrStdout(), "", fmt.Sprintf("%s: dropped", r.Name()))
 				}
 				return err
 			})
@@ -210,7 +210,7 @@ func (s *session) initRollups(ctx context.Context, out io.Writer) ([]builtRollup
 			return nil, err
 		}
 		built = append(built, builtRollup{r.Name(), groups})
-		fmt.Fprintf(out, "rollup %s: built, %d group(s)\n", r.Name(), groups)
+		printWrapped(out, "", fmt.Sprintf("rollup %s: built, %d group(s)", r.Name(), groups))
 	}
 	return built, nil
 }
@@ -234,7 +234,7 @@ func (s *session) rollupScript(role string) (string, error) {
 }
 
 func printRollup(w io.Writer, r *rollup.Report) {
-	fmt.Fprintf(w, "%s: %d group(s), %d wrong\n", r.Rollup, r.Groups, r.Wrong)
+	printWrapped(w, "", fmt.Sprintf("%s: %d group(s), %d wrong", r.Rollup, r.Groups, r.Wrong))
 	text := func(s *string) string {
 		if s == nil {
 			return "no such group"

@@ -116,7 +116,8 @@ func (r *sampleReport) found(strict bool) error {
 func (r *sampleReport) print(w io.Writer) {
 	const most = 12 // fields
 	for _, t := range r.Topics {
-		fmt.Fprintf(w, "\nsample of %s: the last %s record(s)\n", t.Topic, thousands(t.Records))
+		fmt.Fprintln(w)
+		printWrapped(w, "", fmt.Sprintf("sample of %s: the last %s record(s)", t.Topic, thousands(t.Records)))
 		for _, table := range t.Tables {
 			line := fmt.Sprintf("  %s: %s row(s)", table.Table, thousands(table.Rows))
 			if table.Deletes > 0 {
