@@ -57,8 +57,8 @@ func TestReferenceIsCurrent(t *testing.T) {
 
 // Every command says in one line what it does, and what it prints for a person it prints for a program as well.
 func TestCommandsAreAlike(t *testing.T) {
-	prints := map[string]bool{ // SQL, records or a story
-		"oncesink schema": true, "oncesink generate": true, "oncesink demo": true, "oncesink dead-letters export": true, "oncesink help": true,
+	prints := map[string]bool{ // SQL, records, a story, or an exit code
+		"oncesink schema": true, "oncesink generate": true, "oncesink demo": true, "oncesink dead-letters export": true, "oncesink help": true, "oncesink health": true,
 	}
 	var look func(cmd *cobra.Command)
 	look = func(cmd *cobra.Command) {
