@@ -1,6 +1,7 @@
 package deploy_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -161,5 +162,29 @@ func TestStaticMembers(t *testing.T) {
 		if named := at(env, 0, "name") == "POD_NAME"; named != (want != nil) {
 			t.Errorf("%s: environment %v", workload, env)
 		}
+	}
+}
+
+// TestRulesOfChart: what the chart gives to the Prometheus operator and to Grafana is what their folders have.
+func TestRulesOfChart(t *testing.T) {
+	rule := one(t, "PrometheusRule", object{"prometheusRule": object{"enabled": true}})
+	if want := parse(t, read(t, "prometheus/rules.yaml"))["groups"]; text(t, object{"groups": at(rule, "spec", "groups")}) != text(t, object{"groups": want}) {
+		t.Error("the PrometheusRule has other groups than the file")
+	}
+	all, err := render(t, parse(t, read(t, "kubernetes/values.yaml")), object{"dashboards": object{"enabled": true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := slices.IndexFunc(all, func(o object) bool { return id(o) == "ConfigMap/orders-oncesink-dashboard" })
+	if found < 0 {
+		t.Fatal("no ConfigMap has the dashboard")
+	}
+	var want bytes.Buffer
+	if err := json.Compact(&want, []byte(read(t, "grafana/oncesink.json"))); err != nil {
+		t.Fatal(err)
+	}
+	var got bytes.Buffer
+	if err := json.Compact(&got, []byte(at(all[found], "data", "oncesink.json").(string))); err != nil || got.String() != want.String() {
+		t.Errorf("the dashboard in the ConfigMap is another one (%v)", err)
 	}
 }
