@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -240,6 +243,52 @@ func TestNewWithAPoolOfItsOwn(t *testing.T) {
 			if n := r.queryInt(`select count(*) from pg_stat_activity where datname = current_database() and application_name like 'oncesink%'`); n != 0 {
 				t.Errorf("%d sessions keep the name of a transaction", n)
 			}
+		})
+	}
+}
+
+// A pool with a BeforeConnect is one whose credentials change: that they are refused, or can't be had, passes. Without one it ends the run.
+func TestRefusedCredentialsPass(t *testing.T) {
+	t.Parallel()
+	for name, why := range map[string]error{
+		"refused": &pgconn.PgError{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: "28P01", Message: "password authentication failed"},
+		"not had": errors.New("the store of secrets is away"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, testkafka.Fake(t).ListenAddrs(), "orders", 1)
+			var refuse atomic.Bool
+			var asked atomic.Int32
+			pool, _, err := offsets.NewPool(t.Context(), r.url, 8, func(cfg *pgxpool.Config) {
+				cfg.BeforeConnect = func(context.Context, *pgx.ConnConfig) error {
+					if refuse.Load() {
+						asked.Add(1)
+						return why
+					}
+					return nil
+				}
+			})
+			r.must(err)
+			defer pool.Close()
+			cfg := r.door()
+			cfg.UntilEnd = false
+			c, err := New(t.Context(), pool, cfg)
+			r.must(err)
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			ended := make(chan error, 1)
+			go func() { ended <- c.Run(ctx) }()
+			r.produce(0, 0, 10)
+			eventually(t, "the first are written", func() bool { return r.queryInt(`select count(*) from events`) == 10 })
+			refuse.Store(true)
+			pool.Reset()
+			r.produce(0, 10, 10)
+			eventually(t, "it tries again", func() bool { return asked.Load() > 5 || len(ended) > 0 })
+			refuse.Store(false)
+			eventually(t, "all are written", func() bool { return r.queryInt(`select count(*) from events`) == 20 || len(ended) > 0 })
+			stop()
+			r.must(<-ended)
+			r.verify(map[int32]int64{0: 20})
 		})
 	}
 }

@@ -84,9 +84,10 @@ func (s *Sink) Rotating(rotates bool) *Sink {
 	return &c
 }
 
-// connecting marks the error of a connection that could not be had as one that passes, if it does.
+// connecting marks the error of a connection that could not be had as one that passes, if it does: that the credentials were refused, or
+// could not be had.
 func (s *Sink) connecting(err error) error {
-	if s.rotates && pgerr.Refused(err) {
+	if s.rotates && err != nil && (pgerr.Refused(err) || pgerr.SQLState(err) == "" && pgerr.Classify(err) == pgerr.Unknown) {
 		return pgerr.Mark(err, pgerr.Transient)
 	}
 	return err
