@@ -37,7 +37,7 @@ type newcomer struct {
 	records         int
 	tls             bool
 	caFile          string
-	mechanism, user string
+	mechanism, user, tokenFile string
 }
 
 func newNewCommand() *cobra.Command {
@@ -55,8 +55,8 @@ them, and go on with psql, init and check: they are a beginning.
 No value of a record is printed or written, only names of fields. Nothing is written to
 Kafka, no group is joined, PostgreSQL is not asked. Files that exist are not overwritten.
 
-The brokers come from --brokers or KAFKA_BROKERS. With --sasl the password comes from
-KAFKA_PASSWORD. The configuration takes the database from DATABASE_URL.`,
+The brokers come from --brokers or KAFKA_BROKERS. With --sasl the password of PLAIN and
+SCRAM comes from KAFKA_PASSWORD. The configuration takes the database from DATABASE_URL.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := n.complete(cmd.Flags().Changed("brokers")); err != nil {
@@ -74,8 +74,9 @@ KAFKA_PASSWORD. The configuration takes the database from DATABASE_URL.`,
 	f.IntVar(&n.records, "records", 500, "how many records of each partition to look at")
 	f.BoolVar(&n.tls, "tls", false, "encrypt the connections to the brokers")
 	f.StringVar(&n.caFile, "tls-ca-file", "", "certificates to trust, in PEM (default the system's)")
-	f.StringVar(&n.mechanism, "sasl", "", "authenticate by PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
+	f.StringVar(&n.mechanism, "sasl", "", "authenticate by PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER or AWS_MSK_IAM")
 	f.StringVar(&n.user, "sasl-username", "", "user to authenticate as")
+	f.StringVar(&n.tokenFile, "sasl-token-file", "", "file with the token of OAUTHBEARER")
 	f.BoolVar(&asJSON, "json", false, "print what was found as JSON")
 	return cmd
 }
@@ -91,6 +92,8 @@ func (n *newcomer) complete(brokersGiven bool) error {
 		return &usageError{fmt.Errorf("--format %q: only json is looked at. For a topic of Avro or Protobuf write the table by hand, and topics: {NAME: {format: avro}} and registry: say how it is read (docs/formats.md)", n.format)}
 	case n.records < 1 || n.records > maxSample:
 		return &usageError{fmt.Errorf("--records %d: a number from 1 to %d", n.records, maxSample)}
+	case (n.mechanism == "OAUTHBEARER") != (n.tokenFile != ""):
+		return &usageError{errors.New("--sasl OAUTHBEARER and --sasl-token-file need each other; other ways to a token are for the configuration that is written (docs/credentials.md)")}
 	}
 	if brokers := os.Getenv("KAFKA_BROKERS"); brokers != "" && !brokersGiven {
 		n.brokers = strings.Split(brokers, ",")
@@ -157,7 +160,13 @@ func (n *newcomer) head() string {
 	case n.tls:
 		fmt.Fprintln(&b, "  tls: {}")
 	}
-	if n.mechanism != "" {
+	switch n.mechanism {
+	case "":
+	case "AWS_MSK_IAM":
+		fmt.Fprintln(&b, "  sasl: {mechanism: AWS_MSK_IAM}")
+	case "OAUTHBEARER":
+		fmt.Fprintf(&b, "  sasl: {mechanism: OAUTHBEARER, token_file: %s}\n", strconv.Quote(n.tokenFile))
+	default:
 		fmt.Fprintf(&b, "  sasl: {mechanism: %s, username: %s, password: \"${KAFKA_PASSWORD}\"}\n", strconv.Quote(n.mechanism), strconv.Quote(n.user))
 	}
 	fmt.Fprintf(&b, "\npostgres:\n  url: \"${DATABASE_URL}\"\n")
