@@ -288,5 +288,5 @@ func (m *member) noteHalt(v view) error {
 	if errors.As(cause, &halt) {
 		cause = halt.Err // that it halted is what the row says
 	}
-	return m.ledger.Halt(ctx, claim, cause.Error())
+	return m.ledger.Halt(ctx, claim, string(ReasonOf(v.cause))+": "+cause.Error())
 }

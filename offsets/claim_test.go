@@ -249,6 +249,10 @@ func TestHalt(t *testing.T) {
 	if got := halted(); got != "a gap" {
 		t.Errorf("halted %q", got)
 	}
+	r.must(p.Halt(t.Context(), old, "gap: from 2 to 3"))
+	if rows, err := p.Rows(t.Context()); err != nil || rows[0].HaltReason != "gap" || rows[0].Halted != "from 2 to 3" {
+		t.Errorf("halted %+v, %v", rows, err)
+	}
 	now := p.claim(1)[0]
 	if got := halted(); got != "" {
 		t.Errorf("halted %q after a claim", got)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -76,7 +77,8 @@ func (l *Ledger) Instance() string { return l.instance }
 
 // Halt stores why the owner stopped the partition, or clears it (reason ""), if
 // the row still names the claim; the zero claim id is that of a row nobody has
-// claimed. Best effort, for people: `oncesink status`.
+// claimed. Where the reason begins with one of [HaltReasons] and ": ", that becomes [Row].HaltReason. Best effort,
+// for people: `oncesink status`.
 func (l *Ledger) Halt(ctx context.Context, claim Claim, reason string) error {
 	_, err := l.pool.Exec(ctx, `select oncesink.halt($1::text, $2::text, $3::int, $4::text::uuid, $5::text)`,
 		l.group, claim.Topic, claim.Partition.Partition, uuid(claim.ID), reason)
@@ -84,6 +86,20 @@ func (l *Ledger) Halt(ctx context.Context, claim Claim, reason string) error {
 		return fmt.Errorf("store halt of %s: %w", claim.Partition, missingLedger(err))
 	}
 	return nil
+}
+
+// HaltReasons are the kinds of reasons for which a partition halts; consumer.Reason says what they mean.
+func HaltReasons() []string {
+	return []string{"gap", "truncated", "recreated", "cluster", "no_row", "dead_letter_limit", "error"}
+}
+
+// splitHalt takes a reason apart that [Ledger.Halt] has stored.
+func splitHalt(stored string) (kind, reason string) {
+	kind, reason, found := strings.Cut(stored, ": ")
+	if !found || !slices.Contains(HaltReasons(), kind) {
+		return "", stored
+	}
+	return kind, reason
 }
 
 // stuckTimeout bounds a call of Stuck, a free connection of the pool included.

@@ -37,6 +37,7 @@ func (l *Ledger) readRows(ctx context.Context, q querier, query string, partitio
 		err := row.Scan(&r.Topic, &r.Partition.Partition, &r.Position.Next, &r.Position.Epoch, &at, &r.TopicID, &r.ClusterID, &r.Generation,
 			&r.ClaimID, &r.Fence, &r.FenceCount, &r.Owner, &r.Instance, &r.Paused, &r.Halted, &moved, &r.First, &r.ReplayRefused, &r.Stuck)
 		r.Position.Time, r.MovedAt = timeOf(at), timeOf(moved)
+		r.HaltReason, r.Halted = splitHalt(r.Halted)
 		return r, err
 	})
 	if err != nil {

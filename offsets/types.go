@@ -146,6 +146,8 @@ type Row struct {
 	Paused     bool
 	// Halted says why the owner stopped the partition; empty if it runs.
 	Halted string
+	// HaltReason is the kind of that, for programs: see [HaltReasons]. Empty if it runs, or an older program has stopped it.
+	HaltReason string
 	// Stuck says what the owner fails at while it goes on trying; empty if it moves. See [Ledger.Stuck].
 	Stuck string
 	// MovedAt is when the position last moved, by the database's clock; zero if

@@ -49,7 +49,8 @@ type partitionStatus struct {
 	OwnerAlive bool       `json:"owner_alive"` // the owner has a session in the database now
 	Paused     bool       `json:"paused"`
 	Halted     string     `json:"halted,omitempty"`
-	Stuck      string     `json:"stuck,omitempty"` // what its owner fails at, while it goes on trying
+	Reason     string     `json:"reason,omitempty"` // the kind of what halted it: gap, truncated, recreated, cluster, no_row, dead_letter_limit or error
+	Stuck      string     `json:"stuck,omitempty"`  // what its owner fails at, while it goes on trying
 	MovedAt    *time.Time `json:"moved_at"`
 }
 
@@ -235,7 +236,7 @@ func (r *statusReport) failure() error {
 func partitionOf(row offsets.Row, stable, ends kadm.ListedOffsets) partitionStatus {
 	p := partitionStatus{
 		Topic: row.Topic, Partition: row.Partition.Partition, Position: row.Position.Next,
-		Owner: row.Owner, Paused: row.Paused, Halted: row.Halted, Stuck: row.Stuck,
+		Owner: row.Owner, Paused: row.Paused, Halted: row.Halted, Reason: row.HaltReason, Stuck: row.Stuck,
 	}
 	if !row.MovedAt.IsZero() {
 		p.MovedAt = &row.MovedAt
