@@ -43,7 +43,7 @@ func TestFloodHalts(t *testing.T) {
 	r.halted(0)
 	r.exec(`alter table events alter v type text`)
 	_, statement, _ := strings.Cut(why, "and then: ")
-	statement, _, _ = strings.Cut(statement, ";")
+	statement, _, _ = strings.Cut(statement, ", or `")
 	r.exec(statement)
 	r.waitApplied(int64(flood + 100))
 	r.verify(map[int32]int64{0: int64(flood), 1: 100})

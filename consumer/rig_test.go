@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -280,6 +281,10 @@ func (r *rig) halted(partition int32) string {
 			group, r.topic, partition).Scan(&why))
 		return why != ""
 	})
+	kind, why, _ := strings.Cut(why, ": ")
+	if !slices.Contains(offsets.HaltReasons(), kind) {
+		r.t.Errorf("it halts for %q, which is no reason of the list", kind)
+	}
 	return why
 }
 
