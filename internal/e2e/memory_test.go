@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -69,16 +70,12 @@ tables: [{name: events, topic: %s, key: [id]}]
 
 	// It reads until its buffers are full, and then no more than heartbeats and the like.
 	var last int64
-	steady := 0
+	since := time.Now()
 	eventually(t, "the process waits with full buffers", func() bool {
-		now := procValue(cmd.Process.Pid, "io", "rchar:") // sockets above all
-		if now-last < 64<<10 && now > 8<<20 {
-			steady++
-		} else {
-			steady = 0
+		if now := procValue(cmd.Process.Pid, "io", "rchar:"); now-last > 1<<20 || now < 8<<20 { // sockets above all
+			last, since = now, time.Now()
 		}
-		last = now
-		return steady >= 40
+		return time.Since(since) > time.Second
 	})
 	t.Logf("the process read %d of %d MiB of the backlog and waits", last>>20, records*size>>20)
 	if last > records*size/2 {
