@@ -76,8 +76,11 @@ func (p *Page) halted(x *partition) need {
 	if !slices.ContainsFunc(n.Commands, func(c string) bool { return strings.HasPrefix(c, "oncesink ") }) && x.Reason != string(consumer.ReasonNoRow) {
 		n.Commands = append(n.Commands, "oncesink resume "+x.at().String(), offsets.Command("resume", p.cfg.Group, x.Topic, x.Partition))
 	}
-	at := x.at()
-	n.Resume = &at
+	switch consumer.Reason(x.Reason) {
+	case "", consumer.ReasonError, consumer.ReasonDeadLetterLimit: // others halt again at the same
+		at := x.at()
+		n.Resume = &at
+	}
 	return n
 }
 

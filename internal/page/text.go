@@ -75,10 +75,13 @@ func seconds(s float64) string {
 // ago is how long a moment is past.
 func ago(now, t time.Time) string {
 	d := now.Sub(t).Seconds()
-	if d < 1 {
+	switch {
+	case d < 1:
 		return "now"
+	case d < 120:
+		return fmt.Sprintf("%d s ago", int(d))
 	}
-	return seconds(math.Floor(d)) + " ago"
+	return seconds(d) + " ago"
 }
 
 // whereOf names partitions of a topic, with ranges, and not too many.
