@@ -47,7 +47,14 @@ func (s *session) serveAdmin(ctx context.Context, flag string) (stop func(), err
 	if host, _, err := net.SplitHostPort(address); err == nil && host != "" {
 		hosts = append([]string{host}, hosts...)
 	}
-	h := admin.New(admin.Config{Group: s.consumer.Group, Version: version(), Partitions: s.cfg.Metrics.Partitions, Pprof: a.Pprof, Token: token, Hosts: hosts, Logger: s.log})
+	shown := ""
+	if a.HasPage() {
+		if c, err := config.Show(s.file, s.text, os.LookupEnv); err == nil { // it was read by load already
+			shown = c.YAML()
+		}
+	}
+	h := admin.New(admin.Config{Group: s.consumer.Group, Version: version(), Partitions: s.cfg.Metrics.Partitions, Pprof: a.Pprof, Token: token, Hosts: hosts, Logger: s.log,
+		Page: a.HasPage(), Actions: a.Actions, Payloads: a.Payloads, Configuration: shown})
 	draining := context.AfterFunc(ctx, h.Drain)
 	server := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
@@ -57,6 +64,7 @@ func (s *session) serveAdmin(ctx context.Context, flag string) (stop func(), err
 	s.log.Info("admin listener", "address", listener.Addr().String())
 	return func() {
 		draining()
+		h.Close()
 		_ = server.Close() // whoever still asks is told nothing more
 		<-served
 	}, nil

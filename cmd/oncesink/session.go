@@ -69,6 +69,8 @@ type session struct {
 	admin  *kadm.Client
 	meta   kadm.Metadata
 
+	file    string // the configuration's name, and its text; empty in a session that load did not make
+	text    []byte
 	watched *admin.Handler // by whoever asks the admin listener; nil: there is none
 	traced  *traces.Tracer // nil: no exporter is set
 
@@ -102,7 +104,7 @@ func load(f flags, stderr io.Writer) (*session, error) {
 		return nil, err
 	}
 	cfg.LogTo(log)
-	s := &session{log: log}
+	s := &session{log: log, file: name, text: text}
 	if cfg.HasPatterns() {
 		s.written = cfg
 	}

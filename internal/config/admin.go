@@ -31,8 +31,8 @@ type Admin struct {
 	Payloads bool `yaml:"payloads,omitempty"`
 	// Pprof serves profiles of the process at /debug/pprof/. Defaults to false.
 	Pprof bool `yaml:"pprof,omitempty"`
-	// TokenFile holds what has to be named for all but metrics and probes: as a bearer token, or as the password that a browser asks
-	// for, with any name. It is read at the start. Defaults to none.
+	// TokenFile holds what has to be named for all but metrics and probes: as a bearer token, as the password of basic
+	// authentication, or in the form that a browser is shown. It is read at the start. Defaults to none.
 	TokenFile string `yaml:"token_file,omitempty"`
 	// Hosts are names by which the listener may be asked, beside localhost, IP addresses and the host of listen: so that no page of the web gets
 	// at it by a name that leads there. Defaults to none.

@@ -9,7 +9,12 @@ import (
 func (d *demo) hints() {
 	d.plain(fmt.Sprintf(`
 Everything stays up until you press ctrl-C: PostgreSQL, the broker at %[1]s, and
-both workers, with their logs in %[2]s. Try, in another terminal:
+both workers, with their logs in %[2]s. Each has a page; open one in a browser:
+
+  %[9]s
+  %[10]s
+
+Try, in another terminal:
 
   export DATABASE_URL='%[3]s'
   psql "$DATABASE_URL" -c 'select status, count(*), sum(amount) from orders group by 1'
@@ -17,7 +22,7 @@ both workers, with their logs in %[2]s. Try, in another terminal:
   psql "$DATABASE_URL" -c "select oncesink.rewind('%[4]s', '%[5]s', null, 0)"
   %[6]s status -c %[2]s/%[7]s
   %[6]s generate --brokers %[1]s --topic %[5]s --seed %[8]d
-`, d.servers.brokers[0], d.dir, d.servers.url, group, topic, d.Program, filepath.Base(d.config), d.Seed))
+`, d.servers.brokers[0], d.dir, d.servers.url, group, topic, d.Program, filepath.Base(d.config), d.Seed, d.workers[0].page, d.workers[1].page))
 }
 
 // tails shows the ends of the workers' logs, after a failure.

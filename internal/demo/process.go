@@ -22,6 +22,7 @@ type worker struct {
 	log      string // file
 	proc     *localserver.Process
 	instance string // how its PostgreSQL sessions are named, and the owner in the ledger
+	page     string // its address
 }
 
 func newWorker(name, log string) *worker { return &worker{name: name, log: log} }
@@ -55,7 +56,7 @@ func (w *worker) start(ctx context.Context, command []string, config string) err
 	if err != nil {
 		return fmt.Errorf("start %s: it ended: %w", w.name, errors.Join(w.proc.Err(), err))
 	}
-	w.instance = strings.TrimSpace(line)
+	w.instance, w.page, _ = strings.Cut(strings.TrimSpace(line), " ")
 	return nil
 }
 

@@ -5,9 +5,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
+	"net/http"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/oncesink/oncesink/admin"
 	"github.com/oncesink/oncesink/consumer"
 	"github.com/oncesink/oncesink/internal/config"
 	"github.com/oncesink/oncesink/offsets"
@@ -15,7 +19,7 @@ import (
 )
 
 // Worker is the body of a worker process: what `oncesink run` does, and a counter in
-// the same transaction. It writes the name of its PostgreSQL sessions to stdout, its
+// the same transaction. It writes the name of its PostgreSQL sessions, and where its page is, to stdout, its
 // log to stderr, and returns when ctx ends.
 func Worker(ctx context.Context, file string, stdout, stderr io.Writer) error {
 	cfg, err := config.Load(file)
@@ -39,6 +43,9 @@ func Worker(ctx context.Context, file string, stdout, stderr io.Writer) error {
 	scfg.HandlersReplaySafe = true
 
 	ccfg.Sink = scfg
+	watched := admin.New(admin.Config{Group: ccfg.Group, Page: true, Actions: true, Logger: log})
+	defer watched.Close()
+	watched.Observe(&ccfg)
 	pool, instance, err := offsets.NewPool(ctx, cfg.Postgres.URL.Reveal(), 0)
 	if err != nil {
 		return err
@@ -48,7 +55,15 @@ func Worker(ctx context.Context, file string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintln(stdout, instance); err != nil {
+	watched.Follow(c, pool)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: watched, ReadHeaderTimeout: 5 * time.Second}
+	defer server.Close()
+	go func() { _ = server.Serve(listener) }() // until it is closed
+	if _, err := fmt.Fprintf(stdout, "%s http://%s/\n", instance, listener.Addr()); err != nil {
 		return fmt.Errorf("say the instance: %w", err)
 	}
 	log.Info("working", "instance", instance)

@@ -166,7 +166,7 @@ func TestStream(t *testing.T) {
 	})
 	for {
 		changed := next()
-		if changed["tables"] != "" {
+		if changed["events"] != "" {
 			t.Error("what did not change is sent again")
 		}
 		if strings.Contains(changed["needs"], "orders/1 has halted") {
