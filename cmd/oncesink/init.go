@@ -19,8 +19,8 @@ import (
 
 func newInitCommand() *cobra.Command {
 	var f flags
-	var script, accept, dry, asJSON bool
-	var role string
+	var script, dry, asJSON bool
+	var role, accept string
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Create the ledger, and what the tables need",
@@ -41,8 +41,10 @@ oncesink run needs, which is no right to create anything, and names these grants
 head. The script may be run again at any time, and brings a database of an older version up
 to date.
 
---accept-mapping tells the ledger that this configuration's mapping holds from now on.
-Processes that run with another one stop; oncesink mapping does it without stopping them.`,
+--accept-mapping tells the ledger that this configuration's mapping holds from now on:
+processes that run with another one stop. --accept-mapping=side-by-side leaves them, where
+rows stay right meanwhile, and refuses what can't be rolled out, as oncesink mapping accept
+does.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
@@ -51,6 +53,20 @@ Processes that run with another one stop; oncesink mapping does it without stopp
 				return err
 			}
 			defer s.close()
+			switch {
+			case script && asJSON:
+				return &usageError{errors.New("--print prints SQL: leave --json out")}
+			case role != "" && !script:
+				return &usageError{fmt.Errorf("--role goes with --print: the printed script holds the grants")}
+			case accept != "" && accept != acceptAtOnce && accept != acceptSideBySide:
+				return &usageError{fmt.Errorf("--accept-mapping=%s: it is %s or %s", accept, acceptAtOnce, acceptSideBySide)}
+			case accept != "" && len(s.sinkCfg.Tables) == 0:
+				return &usageError{fmt.Errorf("--accept-mapping goes with tables: `tables: []` maps nothing")}
+			case accept != "" && dry:
+				return &usageError{fmt.Errorf("--dry-run goes without --accept-mapping: it changes nothing")}
+			case accept != "" && script:
+				return &usageError{fmt.Errorf("--print changes nothing: `oncesink mapping accept` accepts a mapping")}
+			}
 			if err := s.knowTables(ctx); err != nil {
 				return err
 			}
@@ -64,18 +80,6 @@ Processes that run with another one stop; oncesink mapping does it without stopp
 					_, err = fmt.Fprint(cmd.OutOrStdout(), grantsOf(text, role), text)
 				}
 				return err
-			}
-			if script && asJSON {
-				return &usageError{errors.New("--print prints SQL: leave --json out")}
-			}
-			if role != "" {
-				return &usageError{fmt.Errorf("--role goes with --print: the printed script holds the grants")}
-			}
-			if accept && len(s.sinkCfg.Tables) == 0 {
-				return &usageError{fmt.Errorf("--accept-mapping goes with tables: `tables: []` maps nothing")}
-			}
-			if dry && accept {
-				return &usageError{fmt.Errorf("--dry-run goes without --accept-mapping: it changes nothing")}
 			}
 			if err := s.connectPostgres(ctx); err != nil {
 				return err
@@ -128,20 +132,17 @@ Processes that run with another one stop; oncesink mapping does it without stopp
 				return s.scrub(err)
 			}
 			fmt.Fprintln(out, done)
-			if !accept {
+			if accept == "" {
 				return tell()
 			}
-			sk, _, err := s.open(ctx)
+			p, err := s.compareMapping(ctx)
 			if err != nil {
 				return err
 			}
-			err = s.conn(ctx, func(c *pgx.Conn) error {
-				return offsets.AcceptMappings(ctx, c, s.consumer.Group, sk.Mappings())
-			})
-			if err != nil {
-				return s.scrub(err)
+			if err := p.accept(ctx, s, accept == acceptAtOnce, mappingWindow); err != nil {
+				return err
 			}
-			fmt.Fprintf(out, "the mapping of group %s is this configuration's from now on\n", s.consumer.Group)
+			p.printAccepted(out, accept == acceptAtOnce, mappingWindow)
 			r.AcceptedMapping = true
 			return tell()
 		},
@@ -150,10 +151,17 @@ Processes that run with another one stop; oncesink mapping does it without stopp
 	cmd.Flags().BoolVar(&script, "print", false, "print the SQL, and change nothing")
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "say what would be done, and do nothing")
 	cmd.Flags().StringVar(&role, "role", "", "with --print: grant this role what oncesink run needs")
-	cmd.Flags().BoolVar(&accept, "accept-mapping", false, "make this configuration's mapping the group's")
+	cmd.Flags().StringVar(&accept, "accept-mapping", "", "accept this configuration's mapping, `HOW`: at-once, or side-by-side")
+	cmd.Flags().Lookup("accept-mapping").NoOptDefVal = acceptAtOnce
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print what was done as JSON")
 	return cmd
 }
+
+// How --accept-mapping has the mapping accepted.
+const (
+	acceptAtOnce     = "at-once"
+	acceptSideBySide = "side-by-side"
+)
 
 // initReport is what `oncesink init --json` prints.
 type initReport struct {

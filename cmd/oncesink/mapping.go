@@ -102,41 +102,56 @@ Rows that are there stay as they are: oncesink rebuild applies the mapping to th
 				return err
 			}
 			defer s.close()
-			if why := p.refused(); why != "" && !atOnce {
-				return &environmentError{"processes with the old mapping and with this one must not run side by side: " + why +
-					". `oncesink mapping accept --at-once` accepts it from now on, and stops those with the old one"}
+			if err := p.accept(ctx, s, atOnce, window); err != nil {
+				return err
 			}
-			err = s.conn(ctx, func(c *pgx.Conn) error {
-				if atOnce {
-					return offsets.AcceptMappings(ctx, c, p.Group, p.now)
-				}
-				return offsets.AcceptMappingsBeside(ctx, c, p.Group, p.now, window)
-			})
-			if err != nil {
-				return s.initError(err)
-			}
-			p.Accepted = true
 			if asJSON {
 				return printJSON(out, p)
 			}
-			p.printChanges(out)
-			switch {
-			case atOnce:
-				printWrapped(out, "", fmt.Sprintf("the mapping of group %s is this configuration's from now on", p.Group))
-			case len(p.Changes) == 0:
-				printWrapped(out, "", fmt.Sprintf("the mapping of group %s is this configuration's already, and no other may run beside it", p.Group))
-			default:
-				printWrapped(out, "", fmt.Sprintf("accepted: replace the processes of group %s one after the other; partitions may go back for %s", p.Group, plain(window)))
-			}
-			p.printRows(out)
+			p.printAccepted(out, atOnce, window)
 			return nil
 		},
 	}
 	f.add(cmd)
 	cmd.Flags().BoolVar(&atOnce, "at-once", false, "from now on for all: processes with the old mapping stop")
-	cmd.Flags().DurationVar(&window, "window", time.Hour, "how long a partition may go back to the old mapping")
+	cmd.Flags().DurationVar(&window, "window", mappingWindow, "how long a partition may go back to the old mapping")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print what was accepted as JSON")
 	return cmd
+}
+
+// mappingWindow is how long a partition may go back to the old mapping if nobody says how long.
+const mappingWindow = time.Hour
+
+// accept tells the ledger, unless processes of both mappings must not run side by side.
+func (p *mappingPlan) accept(ctx context.Context, s *session, atOnce bool, window time.Duration) error {
+	if why := p.refused(); why != "" && !atOnce {
+		return &environmentError{"processes with the old mapping and with this one must not run side by side: " + why +
+			". `oncesink mapping accept --at-once` accepts it from now on, and stops those with the old one"}
+	}
+	err := s.conn(ctx, func(c *pgx.Conn) error {
+		if atOnce {
+			return offsets.AcceptMappings(ctx, c, p.Group, p.now)
+		}
+		return offsets.AcceptMappingsBeside(ctx, c, p.Group, p.now, window)
+	})
+	p.Accepted = err == nil
+	if isDenied(err) {
+		err = fmt.Errorf("%w: a mapping is accepted by the ledger's owner, the role that ran `oncesink init`", err)
+	}
+	return s.scrub(err)
+}
+
+func (p *mappingPlan) printAccepted(w io.Writer, atOnce bool, window time.Duration) {
+	p.printChanges(w)
+	switch {
+	case atOnce:
+		printWrapped(w, "", fmt.Sprintf("the mapping of group %s is this configuration's from now on", p.Group))
+	case len(p.Changes) == 0:
+		printWrapped(w, "", fmt.Sprintf("the mapping of group %s is this configuration's already, and no other may run beside it", p.Group))
+	default:
+		printWrapped(w, "", fmt.Sprintf("accepted: replace the processes of group %s one after the other; partitions may go back for %s", p.Group, plain(window)))
+	}
+	p.printRows(w)
 }
 
 // plain is a duration without what is nothing in it: 1h, not 1h0m0s.
@@ -180,13 +195,19 @@ func (f *flags) planMapping(cmd *cobra.Command) (p *mappingPlan, s *session, err
 	if err := s.checkLedger(ctx); err != nil {
 		return nil, nil, s.scrub(err)
 	}
+	p, err = s.compareMapping(ctx)
+	return p, s, err
+}
+
+// compareMapping compares the session's configuration with the ledger.
+func (s *session) compareMapping(ctx context.Context) (*mappingPlan, error) {
 	sk, _, err := s.open(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	p = &mappingPlan{Group: s.consumer.Group, now: sk.Mappings()}
+	p := &mappingPlan{Group: s.consumer.Group, now: sk.Mappings()}
 	err = s.conn(ctx, func(c *pgx.Conn) error { return p.compare(ctx, c) })
-	return p, s, s.scrub(err)
+	return p, s.scrub(err)
 }
 
 func (p *mappingPlan) compare(ctx context.Context, c *pgx.Conn) error {
