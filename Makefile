@@ -1,10 +1,11 @@
 # make build: bin/oncesink, static   make test: all tests   make test-long   make lint   make fuzz
+# make day: docs/day.md, in five minutes
 # make deploy: deploy/kubernetes from the chart, and validators
 # make bench: the table and the plot of docs/performance.md, in half an hour   make bench-quick: a minute
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: build test test-long lint deploy fuzz bin/bench bench bench-growth bench-rebuild bench-rollups bench-poison bench-envelopes bench-quick airflow-example debezium-example
+.PHONY: build test test-long lint deploy fuzz bin/bench bench bench-growth bench-rebuild bench-rollups bench-poison bench-envelopes bench-quick airflow-example debezium-example day
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.release=$(VERSION)' -o bin/oncesink ./cmd/oncesink
 
@@ -47,6 +48,10 @@ bench-rollups: bin/bench
 
 bench-poison: bin/bench
 	bin/bench -poison -rounds 2 -out docs
+
+# What docs/day.md tells, which it writes.
+day:
+	@go run ./internal/dayexample
 
 debezium-example:
 	@go run ./internal/debeziumexample

@@ -178,7 +178,7 @@ func dashboard() ([]byte, error) {
 		"uid": "oncesink", "title": "oncesink", "tags": []string{"oncesink", "kafka", "postgresql"}, "schemaVersion": 39, "version": 1, "editable": true, "graphTooltip": 1,
 		"description": "What a group of oncesink does. What to do about it: " + runbook,
 		"time":        object{"from": "now-1h", "to": "now"}, "refresh": "30s", "timezone": "browser", "panels": panels,
-		"links": []object{{"title": "Runbook", "type": "link", "url": runbook, "targetBlank": true, "icon": "doc"}},
+		"links": []object{{"title": "Runbook", "type": "link", "url": runbook, "targetBlank": true, "icon": "doc", "tooltip": "What each alert means, and what to do", "tags": []string{}, "asDropdown": false, "includeVars": false, "keepTime": false}},
 		"templating": object{"list": []object{
 			{"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "refresh": 1, "hide": 0, "skipUrlSync": false},
 			variable("group", "Group", "label_values(oncesink_build_info, group)", object{"multi": false, "includeAll": false}),
@@ -219,16 +219,18 @@ func (p panel) json() object {
 		}
 		defaults["thresholds"] = object{"mode": "absolute", "steps": steps}
 		o["type"] = "stat"
-		o["options"] = object{"colorMode": "value", "graphMode": "none", "reduceOptions": object{"calcs": []string{"lastNotNull"}, "fields": "", "values": false}}
+		o["options"] = object{"colorMode": "value", "graphMode": "none", "textMode": "auto", "justifyMode": "auto", "orientation": "auto", "wideLayout": true, "showPercentChange": false,
+			"percentChangeColorMode": "standard", "reduceOptions": object{"calcs": []string{"lastNotNull"}, "fields": "", "values": false}}
 	case "table":
 		o["type"] = "table"
-		o["options"] = object{"showHeader": true}
+		o["options"] = object{"showHeader": true, "frameIndex": 0}
 		o["transformations"] = []object{{"id": "organize", "options": object{"excludeByName": object{"Time": true, "Value": true}}}}
 		o["fieldConfig"].(object)["overrides"] = []object{{"matcher": object{"id": "byName", "options": "reason"},
 			"properties": []object{{"id": "links", "value": []object{{"title": "What to do", "url": runbook + "#${__value.text}", "targetBlank": true}}}}}}
 	case "heatmap":
 		o["type"] = "heatmap"
-		o["options"] = object{"calculate": false, "cellGap": 1, "color": object{"mode": "scheme", "scheme": "Blues", "steps": 64}, "yAxis": object{"unit": p.unit, "axisPlacement": "left"},
+		o["options"] = object{"calculate": false, "cellGap": 1, "showValue": "never", "exemplars": object{"color": "orange"},
+			"color": object{"mode": "scheme", "scheme": "Blues", "steps": 64, "reverse": false, "exponent": 0.5, "fill": "dark-blue"}, "yAxis": object{"unit": p.unit, "axisPlacement": "left"},
 			"tooltip": object{"mode": "single", "yHistogram": false}, "legend": object{"show": true}}
 	default:
 		o["type"] = "timeseries"
@@ -238,7 +240,7 @@ func (p panel) json() object {
 			stacking, fill = "normal", 30
 		}
 		defaults["custom"] = object{"drawStyle": "line", "lineWidth": 1, "fillOpacity": fill, "showPoints": "never", "spanNulls": false, "stacking": object{"mode": stacking, "group": "A"}}
-		o["options"] = object{"legend": object{"showLegend": true, "displayMode": "list", "placement": "bottom"}, "tooltip": object{"mode": "multi", "sort": "desc"}}
+		o["options"] = object{"legend": object{"showLegend": true, "displayMode": "list", "placement": "bottom", "calcs": []string{}}, "tooltip": object{"mode": "multi", "sort": "desc"}}
 	}
 	o["gridPos"] = object{"h": height}
 	return o

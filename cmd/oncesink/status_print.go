@@ -151,13 +151,14 @@ func (r *statusReport) printOwners(w io.Writer) {
 // notesTold bounds how many partitions of a topic a person is told why they stand still: it is mostly the same.
 const notesTold = 4
 
-// notes are what is to be said of partitions beside their numbers, of so many of a topic that stand still at most.
+// notes are what is to be said of partitions beside their numbers, of so many of a topic that stand still at most. Those come first.
 func (r *statusReport) notes(most int) (notes []string) {
 	standing := map[string]int{}
+	var open []string
 	for i, p := range r.Partitions {
 		at := p.at()
 		if p.Open != nil && *p.Open > 0 {
-			notes = append(notes, fmt.Sprintf("%s: %d more offset(s) lie behind an open transaction, and can't be read before it ends: if it hangs, kafka-transactions.sh finds and aborts it", at, *p.Open))
+			open = append(open, fmt.Sprintf("%s: %d more offset(s) lie behind an open transaction, and can't be read before it ends: if it hangs, kafka-transactions.sh finds and aborts it", at, *p.Open))
 		}
 		if p.State == stateHalted || p.State == stateStuck {
 			standing[p.Topic]++
@@ -176,7 +177,7 @@ func (r *statusReport) notes(most int) (notes []string) {
 			notes = append(notes, fmt.Sprintf("%s stuck: %s", at, wiring.Reason(at, stateStuck, p.Stuck)))
 		}
 	}
-	return notes
+	return append(notes, open...)
 }
 
 // printLetters shows the dead letters, the most frequent kinds of them.

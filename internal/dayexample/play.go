@@ -237,8 +237,12 @@ func (d *day) mend(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	d.note("%.0f seconds later the alert is gone, and the partition runs.", time.Since(began).Seconds())
-	return d.settled(ctx, 3)
+	gone := time.Since(began)
+	if err := d.settled(ctx, 3); err != nil {
+		return err
+	}
+	d.note("%.0f seconds later the alert is gone, and the partition runs.", gone.Seconds())
+	return d.quiet(ctx, 15*time.Second)
 }
 
 func (d *day) rotate(ctx context.Context) error {

@@ -19,7 +19,7 @@ type curve struct {
 
 const (
 	plotWidth, panelHeight = 900, 110
-	left, right, gap       = 70, 15, 34
+	left, right, gap       = 70, 60, 34
 )
 
 // plot draws curves below each other over the same time, with the marks.
@@ -31,9 +31,9 @@ func plot(curves []curve, marks []mark, from, to time.Time) string {
 	span := to.Sub(from).Seconds()
 	x := func(t time.Time) float64 { return left + t.Sub(from).Seconds()/span*(plotWidth-left-right) }
 	bottom := len(curves)*(panelHeight+gap) + 4
-	for i, m := range marks {
+	for _, m := range marks {
 		fmt.Fprintf(&b, `<line x1="%.1f" x2="%.1f" y1="20" y2="%d" stroke="#bbb" stroke-dasharray="3 3"/>`+"\n", x(m.at), x(m.at), bottom)
-		fmt.Fprintf(&b, `<text x="%.1f" y="%d" fill="#555" font-size="11" transform="rotate(35 %.1f %d)">%s</text>`+"\n", x(m.at), bottom+12, x(m.at), bottom+12, html.EscapeString(fmt.Sprintf("%d %s", i+1, m.name)))
+		fmt.Fprintf(&b, `<text x="%.1f" y="%d" fill="#555" font-size="11" transform="rotate(35 %.1f %d)">%s</text>`+"\n", x(m.at), bottom+12, x(m.at), bottom+12, html.EscapeString(m.name))
 	}
 	for i, c := range curves {
 		top := i*(panelHeight+gap) + 26

@@ -128,9 +128,9 @@ func (d *day) dashboard(ctx context.Context) error {
 
 // write draws the plot, and writes the page.
 func (d *day) write(ctx context.Context, out string) error {
-	end := time.Now()
+	begin, end := d.marks[0].at, time.Now()
 	ask := func(title, unit, expr string, steps bool) (curve, error) {
-		samples, err := d.prom.over(ctx, expr, d.began, end)
+		samples, err := d.prom.over(ctx, expr, begin, end)
 		return curve{title, unit, samples, steps}, err
 	}
 	var curves []curve
@@ -150,7 +150,7 @@ func (d *day) write(ctx context.Context, out string) error {
 		}
 		curves = append(curves, drawn)
 	}
-	if err := os.WriteFile(filepath.Join(out, "day.svg"), []byte(plot(curves, d.marks, d.began, end)), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(out, "day.svg"), []byte(plot(curves, d.marks, begin, end)), 0o644); err != nil {
 		return err
 	}
 	page := `# A day in the life of a group

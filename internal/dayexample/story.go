@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -73,6 +74,9 @@ var digits = regexp.MustCompile(`127\.0\.0\.1:\d+`)
 // anonymous leaves out what is of this machine.
 func (d *day) anonymous(text string) string {
 	text = strings.ReplaceAll(text, d.dir+"/", "")
+	if host, err := os.Hostname(); err == nil {
+		text = strings.ReplaceAll(text, host+", pid ", "host, pid ")
+	}
 	for i, port := range d.ports {
 		text = strings.ReplaceAll(text, fmt.Sprintf("127.0.0.1:%d", port), fmt.Sprintf("member%d:9187", i+1))
 	}
