@@ -35,6 +35,7 @@ type plan struct {
 	sums            bool // keep rollups
 	poison          bool // refuse records
 	wrapped         bool // read envelopes
+	metrics         bool // with and without an admin listener
 	only            *regexp.Regexp
 	out, limits     string
 }
@@ -49,6 +50,7 @@ func run(ctx context.Context) (err error) {
 	flag.BoolVar(&p.sums, "rollups", false, "measure what it costs to keep rollups instead")
 	flag.BoolVar(&p.poison, "poison", false, "measure what is left where a table refuses one record in a hundred instead")
 	flag.BoolVar(&p.wrapped, "envelopes", false, "measure what events in Debezium's envelopes cost here and in Debezium's own sink instead")
+	flag.BoolVar(&p.metrics, "metrics", false, "measure what the metrics cost: with an admin listener that is scraped each second, and without, in pairs, instead")
 	flag.StringVar(&p.out, "out", "", "directory of performance.md, whose tables are replaced; performance.svg and performance.json go there, too")
 	flag.StringVar(&p.limits, "limits", "", "limits of oncesink's runs in place of the defaults, to try them out: \"batch_records: 20000\"")
 	only := flag.String("only", ".", "measure only what matches this expression")
@@ -70,6 +72,9 @@ func run(ctx context.Context) (err error) {
 	}
 	if p.wrapped {
 		p.name = "envelopes"
+	}
+	if p.metrics {
+		p.name = "metrics"
 	}
 	if p.only, err = regexp.Compile(*only); err != nil {
 		return err
@@ -93,6 +98,9 @@ func run(ctx context.Context) (err error) {
 	}
 	s := b.scene
 	s.Records, s.Rounds = p.records, p.rounds
+	if p.metrics {
+		ratios(b.results)
+	}
 	rs := medians(b.results)
 	print(os.Stdout, s, rs)
 	if p.out == "" {

@@ -28,6 +28,8 @@ type options struct {
 	rollup string // group_by of a rollup, a YAML flow mapping
 	// constraint of the table, and how long a missing parent is waited for: "1ms".
 	constraint, parents string
+	// admin is where the admin listener is, or "off"; empty: the default.
+	admin string
 }
 
 // configure writes the configuration that reads a topic into the table.
@@ -125,6 +127,9 @@ func (b *bench) startOncesink(ctx context.Context, o options, t topic, url strin
 		return nil, err
 	}
 	env := []string{"DATABASE_URL=" + url}
+	if o.admin != "" {
+		env = append(env, "ONCESINK_ADMIN_LISTEN="+o.admin)
+	}
 	cmd := exec.CommandContext(ctx, filepath.Join(b.dir, "oncesink"), "init", "-c", config)
 	cmd.Env = append(os.Environ(), env...)
 	if text, err := cmd.CombinedOutput(); err != nil {

@@ -43,7 +43,7 @@ func (p plan) measure(ctx context.Context, b *bench) error {
 	}{
 		{"fresh", 6, narrow, first}, {"updates", 6, narrow, again}, {"mixed", 6, narrow, half},
 	}
-	if p.sums {
+	if p.sums || p.metrics {
 		topics = topics[:2]
 	}
 	var made []topic
@@ -57,6 +57,10 @@ func (p plan) measure(ctx context.Context, b *bench) error {
 	}
 	if p.sums {
 		return p.repeat(ctx, b, func() []step { return p.rollups(b, made[0], made[1]) })
+	}
+	if p.metrics {
+		round := 0
+		return p.repeat(ctx, b, func() []step { round++; return p.pair(b, round, made[0], made[1]) })
 	}
 	return p.repeat(ctx, b, func() []step { return p.steps(b, made) })
 }
