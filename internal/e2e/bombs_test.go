@@ -25,8 +25,8 @@ func TestBombsAreBounded(t *testing.T) {
 		code  string // of dead letters; "": they are rows
 		bound int64  // MiB
 	}{
-		{"32 MiB of text", func(id int) string { return fmt.Sprintf(`{"id":%d,"v":"%s"}`, id, strings.Repeat("x", 32<<20)) }, 4, "", 400},
-		{"many of 16 MiB that nobody takes", func(id int) string { return fmt.Sprintf(`{"id":%d,"more":"%s"}`, id, strings.Repeat("x", 16<<20)) }, 30, "", 400},
+		{"32 MiB of text", func(id int) string { return fmt.Sprintf(`{"id":%d,"v":"%s"}`, id, strings.Repeat("x", 32<<20)) }, 3, "", 400},
+		{"many of 16 MiB that nobody takes", func(id int) string { return fmt.Sprintf(`{"id":%d,"more":"%s"}`, id, strings.Repeat("x", 16<<20)) }, 26, "", 400},
 		{"32 MiB that is no JSON", func(int) string { return strings.Repeat("x", 32<<20) }, 4, "22P02", 400},
 		{"an array of 5 million for a text", func(id int) string { return fmt.Sprintf(`{"id":%d,"v":[%s1]}`, id, strings.Repeat("1,", 5_000_000)) }, 4, "", 400},
 	} {
