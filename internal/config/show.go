@@ -154,6 +154,9 @@ func (s *shower) value(at string, v reflect.Value) (value any, given bool) {
 		}
 		return out, !v.IsNil()
 	}
+	if raw := s.d.raw[at]; v.Kind() == reflect.String && strings.Contains(raw, filePrefix) { // what a file has may be a secret
+		return raw, true
+	}
 	return v.Interface(), written || !v.IsZero()
 }
 
@@ -184,6 +187,9 @@ func (s *shower) origin(at string) string {
 	for _, ref := range variable.FindAllString(s.d.raw[at], -1) {
 		if m := variableName.FindStringSubmatch(ref); m != nil && !slices.Contains(names, m[1]) {
 			names = append(names, m[1])
+		}
+		if file, ok := strings.CutPrefix(ref, filePrefix); ok {
+			text += ", file " + strings.TrimSuffix(file, "}")
 		}
 	}
 	if len(names) > 0 {

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"fmt"
+	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -111,6 +113,28 @@ func TestShownDefaults(t *testing.T) {
 	}
 	if strings.Contains(shown.YAML(), "secret") || !strings.Contains(shown.YAML(), "# role u, database d, at h port 5432\n  url: \"***\"") {
 		t.Errorf("shown:\n%s", shown.YAML())
+	}
+}
+
+// What a file has is not shown, whatever key it is for; where it comes from is.
+func TestShowOfFiles(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "word")
+	if err := os.WriteFile(file, []byte("hunter2hunter2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	doc := "kafka: {brokers: [b], group: g, sasl: {mechanism: PLAIN, username: \"${file:FILE}\", password: \"${file:FILE}\"}}\npostgres: {url: \"postgres://u:${file:FILE}@h/d\"}\ntables: [{name: t, topic: t, key: [id]}]\n"
+	shown, err := Show("files", []byte(strings.ReplaceAll(doc, "FILE", file)), environment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := shown.YAML() + fmt.Sprint(shown.Values, shown.Origins)
+	if strings.Contains(all, "hunter2") {
+		t.Errorf("shown:\n%s", all)
+	}
+	for path, want := range map[string]string{"kafka.sasl.username": "line 1, file " + file, "kafka.sasl.password": "line 1, file " + file, "postgres.url": "line 2, file " + file} {
+		if shown.Origins[path] != want {
+			t.Errorf("%s comes from %q, want %q", path, shown.Origins[path], want)
+		}
 	}
 }
 
