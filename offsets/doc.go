@@ -81,7 +81,8 @@
 // that update the row and draw a new fence: the owner finds itself fenced, or
 // sees the new fence when it polls [Ledger.Rows], and claims again. A plain UPDATE of
 // next_offset does it, too. A rewind never moves forward, and is refused where replay
-// is not safe. [Ledger.Rewind] sends several partitions back in one transaction.
+// is not safe. [Ledger.Steer] calls these functions for a program, [Ledger.Rewind] sends several partitions back in
+// one transaction.
 // For people, the row says why its owner halted ([Ledger.Halt]), or what it is stuck
 // at while it goes on trying ([Ledger.Stuck]).
 //
