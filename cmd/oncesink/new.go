@@ -31,12 +31,12 @@ const (
 
 // newcomer is what the flags of `oncesink new` say.
 type newcomer struct {
-	topics, brokers []string
-	group, file     string
-	format          string
-	records         int
-	tls             bool
-	caFile          string
+	topics, brokers            []string
+	group, file                string
+	format                     string
+	records                    int
+	tls                        bool
+	caFile                     string
 	mechanism, user, tokenFile string
 }
 

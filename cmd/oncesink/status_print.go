@@ -11,6 +11,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 
+	"github.com/oncesink/oncesink/docs"
 	"github.com/oncesink/oncesink/internal/wiring"
 	"github.com/oncesink/oncesink/offsets"
 )
@@ -154,7 +155,7 @@ const notesTold = 4
 // notes are what is to be said of partitions beside their numbers, of so many of a topic that stand still at most. Those come first.
 func (r *statusReport) notes(most int) (notes []string) {
 	standing := map[string]int{}
-	var open []string
+	var open, runbooks []string
 	for i, p := range r.Partitions {
 		at := p.at()
 		if p.Open != nil && *p.Open > 0 {
@@ -173,9 +174,15 @@ func (r *statusReport) notes(most int) (notes []string) {
 		switch p.State {
 		case stateHalted:
 			notes = append(notes, fmt.Sprintf("%s halted: %s", at, wiring.Reason(at, stateHalted, p.Halted)))
+			if steps := docs.Runbook(p.Reason); p.Reason != "" && !slices.Contains(runbooks, steps) {
+				runbooks = append(runbooks, steps)
+			}
 		case stateStuck:
 			notes = append(notes, fmt.Sprintf("%s stuck: %s", at, wiring.Reason(at, stateStuck, p.Stuck)))
 		}
+	}
+	for _, steps := range runbooks {
+		notes = append(notes, "what to do, step by step: "+steps)
 	}
 	return append(notes, open...)
 }

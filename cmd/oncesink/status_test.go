@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oncesink/oncesink/docs"
 	"github.com/oncesink/oncesink/internal/testpg"
 	"github.com/oncesink/oncesink/offsets"
 )
@@ -37,6 +38,20 @@ func TestStatusNotes(t *testing.T) {
 		if state := strings.Fields(test.want)[1]; !strings.Contains(b.String(), " "+strings.TrimSuffix(strings.ToUpper(state), ":")+" ") {
 			t.Errorf("the table does not show %s:\n%s", state, b.String())
 		}
+	}
+}
+
+// Each reason for which partitions have halted leads to its place in the runbook, once, before what is no trouble.
+func TestStatusLeadsToTheRunbook(t *testing.T) {
+	t.Parallel()
+	open := int64(3)
+	r := statusReport{Group: "g", Partitions: []partitionStatus{
+		{Topic: "orders", Partition: 0, State: stateRunning, Open: &open}, {Topic: "orders", Partition: 1, State: stateHalted, Halted: "a gap", Reason: "gap"},
+		{Topic: "orders", Partition: 2, State: stateHalted, Halted: "a gap", Reason: "gap"}, {Topic: "orders", Partition: 3, State: stateHalted, Halted: "of an older version"},
+	}}
+	notes := r.notes(9)
+	if len(notes) != 5 || notes[3] != "what to do, step by step: "+docs.Runbook("gap") || !strings.HasPrefix(notes[4], "orders/0: 3 more offset(s)") {
+		t.Errorf("notes are\n%s", strings.Join(notes, "\n"))
 	}
 }
 
