@@ -23,12 +23,12 @@ import (
 	"github.com/oncesink/oncesink/sink"
 )
 
-// Exit codes.
+// Exit codes. docs/reference/codes.md has what stands beside them.
 const (
-	exitOK     = 0
-	exitFailed = 1 // at run time: partitions that halted, a demo whose tables differ
-	exitConfig = 2 // a person has to change the configuration or the environment first
-	exitFound  = 3 // check found something
+	exitOK     = 0 // done; of run: it was told to stop, and everything in hand was finished or dropped
+	exitFailed = 1 // failed at run time: partitions that are halted or stuck, rows that differ
+	exitConfig = 2 // a person has to change the configuration or its surroundings first: an unreachable server, a missing table, a wrong password
+	exitFound  = 3 // check found something, or mapping plan something to accept
 	// records were not written: a run to the end left dead letters, a retry's were refused again, or dead letters are new where that is asked for
 	exitLetters = 4
 	// exitInterrupted is what shells have for a program that ctrl-C ended: the demo before its proof. A run that is told to stop

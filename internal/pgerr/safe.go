@@ -3,6 +3,7 @@ package pgerr
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -116,6 +117,9 @@ func Meaning(code string) string {
 	return "the server refuses it"
 }
 
+// Codes lists the codes that Meaning knows, in their order.
+func Codes() []string { return slices.Sorted(maps.Keys(meanings)) }
+
 var meanings = map[string]string{
 	"22001": "longer than the column", "22003": "out of the type's range", "22007": "no date or time that the type reads", "22008": "out of the range of dates and times",
 	"22021": "no valid UTF-8 text", "22030": "a field name is repeated", "22P02": "no text of the type, or no valid JSON", "22P05": "a character that a text can't hold",
@@ -124,8 +128,11 @@ var meanings = map[string]string{
 	ForeignKeyViolation: "the row that a foreign key asks for is missing", UniqueViolation: "a unique index has the value already", "23P01": "an exclusion constraint refuses it",
 	"42601": "a syntax that the type does not read", "42602": "no name that the type reads", "42704": "a name that nothing has", "42P01": "a table that is not there", "42883": "a function or operator that is not there",
 	"42725": "a name that several functions or operators have", "3F000": "a schema that is not there", "0A000": "what the server can't do", "42P10": "no unique index that fits",
-	"ONS01": "a tombstone, of a table without record_key", "ONS30": "a value that its source withheld", "ONS31": "it comes too late: later records have been written",
+	"ONS01": "a tombstone, of a table without record_key",
+	"ONS20": "the registry does not know the record's schema", "ONS21": "it does not name a schema where its format has one", "ONS22": "its bytes are not what its schema says", "ONS23": "its schema lacks the message that it names",
+	"ONS30": "a value that its source withheld", "ONS31": "it comes too late: later records have been written",
 	"ONS40": "an operation that the topic's envelope does not know", "ONS41": "all rows of the source are gone, which the table does not take",
+	"ONS42": "its row is encoded as a whole, which is not read", "ONS43": "no table wants the event, and its topic refuses that",
 	"44000": "the check option of a view refuses it", "P0001": "a function of the database refuses it",
 }
 
