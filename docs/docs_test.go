@@ -230,7 +230,7 @@ func TestNamedFunctionsExist(t *testing.T) {
 	}
 }
 
-// The SQL of the README and of the runbook runs, in its order, as an operator would run it.
+// The SQL of the README, of docs/operating.md and of the runbook runs, in its order, as an operator would run it.
 func TestSQLExamples(t *testing.T) {
 	ctx, url := t.Context(), testpg.URL(t)
 	conn, err := pgx.Connect(ctx, url)
@@ -263,7 +263,7 @@ func TestSQLExamples(t *testing.T) {
 		t.Fatal(err)
 	}
 	events := ""
-	blocks := regexp.MustCompile("(?ms)^```sql\n(.*?)^```$").FindAllStringSubmatch(read(t, "README.md"), -1)
+	blocks := regexp.MustCompile("(?ms)^```sql\n(.*?)^```$").FindAllStringSubmatch(read(t, "README.md")+read(t, "docs/operating.md"), -1)
 	for _, m := range blocks {
 		if _, err := conn.Exec(ctx, m[1]); err != nil {
 			t.Errorf("%v\n%s", err, m[1])
@@ -277,8 +277,8 @@ func TestSQLExamples(t *testing.T) {
 	if want := `{"id":"ü"} \x00000000057b226964223a317d \x6100 \xc3 - `; events != want {
 		t.Errorf("the query for dead letters shows %q, want %q", events, want)
 	}
-	if len(blocks) < 2 {
-		t.Errorf("%d blocks of SQL found in README.md, want at least 2", len(blocks))
+	if len(blocks) < 3 {
+		t.Errorf("%d blocks of SQL found in README.md and docs/operating.md, want at least 3", len(blocks))
 	}
 	blocks = regexp.MustCompile("(?ms)^```sql\n(.*?)^```$").FindAllStringSubmatch(read(t, "docs/runbook.md"), -1)
 	for _, m := range blocks {
@@ -291,17 +291,17 @@ func TestSQLExamples(t *testing.T) {
 	}
 }
 
-// Go code in the README is code that the compiler has seen.
+// Go code in docs/library.md is code that the compiler has seen.
 func TestGoExamples(t *testing.T) {
 	example := read(t, "consumer/example_handler_test.go")
-	blocks := regexp.MustCompile("(?ms)^```go\n(.*?)^```$").FindAllStringSubmatch(read(t, "README.md"), -1)
+	blocks := regexp.MustCompile("(?ms)^```go\n(.*?)^```$").FindAllStringSubmatch(read(t, "docs/library.md"), -1)
 	for _, m := range blocks {
 		if !strings.Contains(example, m[1]) {
-			t.Errorf("this Go code of README.md is not in consumer/example_handler_test.go:\n%s", m[1])
+			t.Errorf("this Go code of docs/library.md is not in consumer/example_handler_test.go:\n%s", m[1])
 		}
 	}
 	if len(blocks) == 0 {
-		t.Error("README.md has no Go code")
+		t.Error("docs/library.md has no Go code")
 	}
 }
 
@@ -338,26 +338,23 @@ func TestConfigurationExamples(t *testing.T) {
 	}
 }
 
-// The README's table of keys names keys that the configuration has, and all
-// that are required.
+// The reference of the configuration has every key: it is made in package config by a walk of its own.
 func TestConfigurationKeys(t *testing.T) {
+	page := read(t, "docs/reference/configuration.md")
 	known := keys(reflect.TypeFor[config.Config](), "")
 	named := map[string]bool{}
-	for _, m := range regexp.MustCompile("(?m)^\\| `([A-Za-z_.\\[\\]]+)`((?:, `[A-Za-z_.\\[\\]]+`)*) \\|").FindAllStringSubmatch(read(t, "README.md"), -1) {
-		for _, name := range append([]string{m[1]}, regexp.MustCompile(`[A-Za-z_.\[\]]+`).FindAllString(strings.ReplaceAll(m[2], ", ", " "), -1)...) {
-			if strings.Contains(name, ".") || name == "start" {
-				named[name] = true
-			}
+	for _, m := range regexp.MustCompile("(?m)^\\| `([A-Za-z_.\\[\\]]+)` \\|").FindAllStringSubmatch(page, -1) {
+		named[m[1]] = true
+		if _, ok := known[m[1]]; !ok {
+			t.Errorf("docs/reference/configuration.md has the key %s, which does not exist", m[1])
 		}
 	}
-	for name := range named {
-		if _, ok := known[name]; !ok {
-			t.Errorf("README.md documents the key %s, which does not exist", name)
-		}
-	}
-	for name, required := range known {
-		if required && !named[name] {
-			t.Errorf("README.md does not document the key %s, which is required", name)
+	again := regexp.MustCompile("(?m)^#+ (\\S+)\n\n.*\n\n(?:.*\n\n)?Its keys are those of").FindAllStringSubmatch(page, -1)
+	for name := range known {
+		section := func(m []string) bool { return name == m[1] || strings.HasPrefix(name, m[1]+".") }
+		heading := regexp.MustCompile(`(?m)^#+ ` + regexp.QuoteMeta(name) + `(\.NAME|\[\])?$`)
+		if !named[name] && !slices.ContainsFunc(again, section) && !heading.MatchString(page) {
+			t.Errorf("docs/reference/configuration.md does not have the key %s", name)
 		}
 	}
 }
