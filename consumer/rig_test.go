@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/internal/engine"
@@ -132,7 +133,15 @@ func (r *rig) produce(partition int32, first, n int) {
 		id := first + i
 		recs[i] = &kgo.Record{Topic: r.topic, Partition: partition, Key: fmt.Append(nil, id), Value: fmt.Appendf(nil, `{"id":%d,"v":"p%d"}`, id, partition)}
 	}
-	r.must(r.client.ProduceSync(r.t.Context(), recs...).FirstErr())
+	eventually(r.t, "the broker takes the records", func() bool {
+		err := r.client.ProduceSync(r.t.Context(), recs...).FirstErr()
+		if errors.Is(err, kerr.UnknownTopicID) { // of a topic that was made anew just now: nothing was taken
+			r.client.ForceMetadataRefresh()
+			return false
+		}
+		r.must(err)
+		return true
+	})
 }
 
 func (r *rig) sinkConfig() sink.Config {
