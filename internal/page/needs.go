@@ -39,13 +39,14 @@ var do = map[consumer.Reason]string{
 	consumer.ReasonTruncated:       "Rows of records that the log has lost are in the tables. Find out what was lost, then go back to the log's end.",
 	consumer.ReasonRecreated:       "Create the topic again if it is gone. Adopt counts the new topic from its beginning, ranked above the old one.",
 	consumer.ReasonCluster:         "Correct kafka.brokers, or use another group. If this cluster is meant: adopt.",
-	consumer.ReasonNoRow:           "Put the ledger's row back from a backup: the partition is read on as soon as it is there.",
+	consumer.ReasonNoRow:           "Until then its records wait in Kafka: mind how long the topic keeps them.",
 	consumer.ReasonDeadLetterLimit: "Correct the mapping and restart, or the table, and resume; or let them become dead letters, which are kept whole.",
 	consumer.ReasonError:           "Correct the cause, then resume the partition.",
 }
 
 // needs are what a person has to look at, the worst first, and how many more there are.
 func (p *Page) needs(v *View, all []partition) (out []need, more int) {
+	out = []need{}
 	for i := range all {
 		if all[i].State == string(consumer.Halted) {
 			out = append(out, p.halted(&all[i]))
@@ -109,7 +110,10 @@ func (p *Page) waiting(all []partition) (out []need) {
 			numbers = append(numbers, x.Partition)
 		}
 		n := need{Level: "look", Title: whereOf(of[0].Topic, numbers) + either(of[0].State == stuck, " fails at the same again and again", " waits"), Since: of[0].Since,
-			Do: "It is tried again and again, and goes on by itself when that is mended."}
+			Do: "It is tried again and again, and goes on by itself when that is mended.", Runbook: docs.Runbook("oncesinkpartitionwaiting")}
+		if of[0].State == stuck {
+			n.Runbook = docs.Runbook("stuck")
+		}
 		n.Text, n.Commands = wayOut(of[0].Error)
 		out = append(out, n)
 	}

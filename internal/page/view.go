@@ -58,7 +58,7 @@ const maxPlaces = 3
 
 func (p *Page) view(q query) *View {
 	now := time.Now()
-	v := &View{Group: p.cfg.Group, Version: p.cfg.Version, Now: now, Started: p.began, Checks: p.cfg.Checks(), Configuration: p.cfg.Configuration,
+	v := &View{Kinds: []kind{}, Group: p.cfg.Group, Version: p.cfg.Version, Now: now, Started: p.began, Checks: p.cfg.Checks(), Configuration: p.cfg.Configuration,
 		Actions: p.cfg.Actions, Payloads: p.cfg.Payloads, Query: q, Sparks: p.sparks(now), Tables: p.history.tableRows(now), Events: p.events.newest()}
 	v.Records, v.Letters = p.history.counts()
 	v.Ready = !slices.ContainsFunc(v.Checks, func(c Check) bool { return !c.OK })
