@@ -157,7 +157,7 @@ func (d *day) halt(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.note("`/status.json` of the member that has it says %s. All three members stay ready, %d of 3, for the cure may need a rollout; the other partitions go on.", page, ready)
+	d.note("The page of the member that has it says %s. All three members stay ready, %d of 3, for the cure may need a rollout; the other partitions go on.", page, ready)
 	if ready != 3 {
 		return fmt.Errorf("%d members are ready", ready)
 	}
@@ -188,11 +188,17 @@ func (d *day) look(ctx context.Context) (ready int, page string, err error) {
 			return 0, "", err
 		}
 		if strings.Contains(text, `"reason": "gap"`) && strings.Contains(text, "accept-gap orders/3") {
-			page = "`\"reason\": \"gap\"`, and the command"
+			_, shown, err := get(ctx, port, "/")
+			if err != nil {
+				return 0, "", err
+			}
+			if strings.Contains(shown, "orders/3 has halted") && strings.Contains(shown, "accept-gap orders/3") && strings.Contains(shown, "runbook.md#gap") {
+				page = "*orders/3 has halted*, the command, and the way to the runbook"
+			}
 		}
 	}
 	if page == "" {
-		err = fmt.Errorf("no member says it")
+		err = fmt.Errorf("no page says it")
 	}
 	return ready, page, err
 }
