@@ -23,6 +23,7 @@ func (m *member) watch(ctx context.Context) {
 		case <-tick.C:
 		}
 		m.signs.note(&m.signs.watched)
+		m.nudge()
 		m.seeJoined()
 		if err := m.watchOnce(ctx); err != nil && told.due() {
 			m.log.Warn("look at the ledger", "error", err)
@@ -31,6 +32,12 @@ func (m *member) watch(ctx context.Context) {
 		m.sink.Tell()
 	}
 }
+
+// nudge has the client look whether there is something to fetch. Its loop for a broker may end at the moment in which positions are set, or
+// partitions assigned, and miss that it was told to go on (franz-go 1.22: loopFetch looks at the session before it counts itself among its
+// workers): then nothing of that broker is fetched until somebody resumes partitions. To resume none is enough, and costs nothing where
+// the loop runs.
+func (m *member) nudge() { m.client.ResumeFetchPartitions(nil) }
 
 // sight is the row of a halted lane as the lane last saw it, which any change of it is compared
 // with. It is known from the moment in which the lane halts if that is because of the row; a lane may
