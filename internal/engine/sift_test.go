@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -101,6 +102,7 @@ func poisonedLog(r *rand.Rand, n, from int, kind string) []sink.Record {
 	// Few kinds, which meet. That of a check of two columns is among them: a partial event is suspected of it by one column, and may
 	// be refused alone for what its row has in the batch.
 	faults := append(r.Perm(18)[:r.IntN(4)], 6)
+	looks := os.Getenv(routeEnv) == "look"
 	var log []sink.Record
 	for i := range n {
 		id := 1 + r.IntN(keys)
@@ -109,7 +111,11 @@ func poisonedLog(r *rand.Rand, n, from int, kind string) []sink.Record {
 			log = append(log, rec)
 			continue
 		}
-		doc := map[string]any{"id": id, "v": from + i - r.IntN(2)*r.IntN(20), "qty": 1 + r.IntN(9), "name": "abc", "price": 1.5, "day": "2026-01-02", "mood": "calm", "span": fmt.Sprint(i, " s"), "cust": 1 + r.IntN(5), "note": fmt.Sprint("n", from+i)}
+		late := r.IntN(2) * r.IntN(20)
+		if looks { // an event that loses is not sent there, so it depends on its batch whether anybody finds that it would be refused
+			late = 0
+		}
+		doc := map[string]any{"id": id, "v": from + i - late, "qty": 1 + r.IntN(9), "name": "abc", "price": 1.5, "day": "2026-01-02", "mood": "calm", "span": fmt.Sprint(i, " s"), "cust": 1 + r.IntN(5), "note": fmt.Sprint("n", from+i)}
 		var kids []any
 		for range r.IntN(2) {
 			kids = append(kids, map[string]any{"size": r.IntN(10), "cust": 1})
