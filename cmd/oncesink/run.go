@@ -116,7 +116,7 @@ func (s *session) narrated(ctx context.Context, p *prepared, out *display) (*sum
 }
 
 // memoryOfOthers is what clients and statements take beside the buffers, in bytes.
-const memoryOfOthers = 64 << 20
+const memoryOfOthers = 80 << 20
 
 // limitMemory has the garbage collector work harder before the heap grows beyond what
 // the buffers and what the clients and statements take explain.
