@@ -78,11 +78,8 @@ func AcceptMappingBeside(ctx context.Context, pool *pgxpool.Pool, cfg Config, wi
 		if err != nil {
 			return err
 		}
-		for _, c := range changes {
-			if c.AtOnce != "" {
-				return &sink.ConfigError{Problem: fmt.Sprintf("table %s must not be written by its old mapping and this one side by side: %s", c.Table, c.AtOnce),
-					Fix: "accept it for all processes at once"}
-			}
+		if why := mapping.Apart(changes); why != "" {
+			return &sink.ConfigError{Problem: "processes with the old mapping and with this one must not run side by side: " + why, Fix: "accept it for all processes at once"}
 		}
 		return offsets.AcceptMappingsBeside(ctx, conn, cfg.Group, s.Mappings(), window)
 	})

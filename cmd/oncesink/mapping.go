@@ -124,7 +124,7 @@ const mappingWindow = time.Hour
 
 // accept tells the ledger, unless processes of both mappings must not run side by side.
 func (p *mappingPlan) accept(ctx context.Context, s *session, atOnce bool, window time.Duration) error {
-	if why := p.refused(); why != "" && !atOnce {
+	if why := mapping.Apart(p.Changes); why != "" && !atOnce {
 		return &environmentError{"processes with the old mapping and with this one must not run side by side: " + why +
 			". `oncesink mapping accept --at-once` accepts it from now on, and stops those with the old one"}
 	}
@@ -226,19 +226,8 @@ func (p *mappingPlan) compare(ctx context.Context, c *pgx.Conn) error {
 	if p.Changes == nil {
 		p.Changes = []mapping.Change{}
 	}
-	p.SideBySide, p.Accepted = p.refused() == "", !p.open()
+	p.SideBySide, p.Accepted = mapping.Apart(p.Changes) == "", !p.open()
 	return err
-}
-
-// refused says why processes of both mappings must not run side by side; empty: they may.
-func (p *mappingPlan) refused() string {
-	var why []string
-	for _, c := range p.Changes {
-		if c.AtOnce != "" && c.Until == nil {
-			why = append(why, c.Table+": "+c.AtOnce)
-		}
-	}
-	return strings.Join(slices.Compact(why), "; ")
 }
 
 // open reports whether there is something to accept.
@@ -248,7 +237,7 @@ func (p *mappingPlan) open() bool {
 
 func (p *mappingPlan) print(w io.Writer) {
 	p.printChanges(w)
-	switch why := p.refused(); {
+	switch why := mapping.Apart(p.Changes); {
 	case len(p.Changes) == 0:
 		printWrapped(w, "", fmt.Sprintf("nothing to accept: group %s has this mapping, or none so far", p.Group))
 		return

@@ -91,6 +91,18 @@ func Changes(group []offsets.GroupMapping, now []offsets.Mapping, beside []offse
 	return all, nil
 }
 
+// Apart says of which tables, and why, processes of both mappings must not write beside each other; empty: they may. What was accepted
+// already counts no more.
+func Apart(changes []Change) string {
+	var why []string
+	for _, c := range changes {
+		if c.AtOnce != "" && c.Until == nil {
+			why = append(why, c.Table+": "+c.AtOnce)
+		}
+	}
+	return strings.Join(slices.Compact(why), "; ")
+}
+
 // merge adds how another partition's mapping differs.
 func (d *Difference) merge(other Difference) {
 	for _, what := range other.What {

@@ -68,14 +68,6 @@ func New(ctx context.Context, o Options) (*Tracer, error) {
 	return &Tracer{o.Group, p, p.Tracer("github.com/oncesink/oncesink", trace.WithInstrumentationVersion(o.Version))}, nil
 }
 
-// Close sends what was not sent yet, and ends it.
-func (t *Tracer) Close(ctx context.Context) error {
-	if t == nil {
-		return nil
-	}
-	return t.provider.Shutdown(ctx)
-}
-
 // Observer makes a span of each transaction, and notes its trace in sink.Transaction.TraceID, for those that are told after it. Of a nil Tracer
 // it is nil.
 func (t *Tracer) Observer() *sink.Observer {
@@ -163,9 +155,12 @@ func table(t *sink.TableStats) []attribute.KeyValue {
 // flushTimeout bounds how long a program that ends waits for its last spans.
 const flushTimeout = 2 * time.Second
 
-// Flush closes the tracer within two seconds, also where ctx has ended.
+// Flush sends what was not sent yet, within two seconds, also where ctx has ended, and ends the tracer.
 func (t *Tracer) Flush(ctx context.Context) error {
+	if t == nil {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
 	defer cancel()
-	return t.Close(ctx)
+	return t.provider.Shutdown(ctx)
 }
