@@ -25,9 +25,8 @@ func (p *Page) act(t *template.Template, w http.ResponseWriter, r *http.Request)
 		p.refuse(t, w, r, http.StatusBadRequest, "read the form: "+err.Error())
 		return
 	}
-	_, a := p.followed()
+	a := p.database(t, w, r)
 	if a == nil {
-		p.refuse(t, w, r, http.StatusServiceUnavailable, "there is no database yet: the process is starting")
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), askTimeout)
@@ -136,6 +135,15 @@ func who(r *http.Request) string {
 		return name + " at " + at
 	}
 	return at
+}
+
+// database is what asks the database; nil if there is none yet, which the page says then.
+func (p *Page) database(t *template.Template, w http.ResponseWriter, r *http.Request) *asked {
+	_, a := p.followed()
+	if a == nil {
+		p.refuse(t, w, r, http.StatusServiceUnavailable, "there is no database yet: the process is starting")
+	}
+	return a
 }
 
 // refuse says on a page why something was not done.

@@ -47,9 +47,8 @@ func (p *Page) lettersPage(t *template.Template, w http.ResponseWriter, r *http.
 		p.refuse(t, w, r, http.StatusBadRequest, err.Error())
 		return
 	}
-	_, a := p.followed()
+	a := p.database(t, w, r)
 	if a == nil {
-		p.refuse(t, w, r, http.StatusServiceUnavailable, "there is no database yet: the process is starting")
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), askTimeout)

@@ -79,25 +79,22 @@ func Real(t testing.TB) *RealCluster {
 // StartReal starts a cluster of its own for a test, of one or three nodes.
 func StartReal(t testing.TB, nodes int) *RealCluster {
 	t.Helper()
-	k, stop, err := start(t.Context(), nodes)
-	t.Cleanup(func() {
-		if err := stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return k
+	return startFor(t, nodes)
 }
 
 // StartSecured starts a broker of its own for a test, with a second listener, of SASL without encryption, under the name SECURED: settings
 // are what it lets in by, options are of its Java.
 func StartSecured(t testing.TB, settings, options []string) *RealCluster {
 	t.Helper()
-	k, stop, err := start(t.Context(), 1, func(k *RealCluster) {
+	return startFor(t, 1, func(k *RealCluster) {
 		k.security, k.in.options = settings, append(k.in.options, options...)
 	})
+}
+
+// startFor starts a cluster that ends with a test.
+func startFor(t testing.TB, nodes int, change ...func(*RealCluster)) *RealCluster {
+	t.Helper()
+	k, stop, err := start(t.Context(), nodes, change...)
 	t.Cleanup(func() {
 		if err := stop(); err != nil {
 			t.Error(err)
