@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/oncesink/oncesink/consumer"
+	"github.com/oncesink/oncesink/internal/wiring"
 )
 
 // shortRetention is from which retention on an outage over a weekend loses nothing.
@@ -67,7 +68,7 @@ func (r *doctorReport) brokers(ctx context.Context, s *session) {
 		r.warn(about, "see that each advertised address can be reached from here", "%d of %d broker(s) do not answer", away, len(all))
 	}
 	if lacksIDs {
-		r.warn(about, "use Kafka 2.8 or later", "brokers say no ids of topics: a topic that is deleted and created again is not noticed")
+		r.warn(about, "", "of some broker: %s", wiring.NoTopicIDs)
 	}
 	if lacksGroups && s.consumer.Protocol == consumer.KIP848 {
 		r.fail(about, "use Kafka 4.0 or later, or another protocol", "kafka.protocol is consumer, and a broker does not know it")
