@@ -83,9 +83,13 @@ type Layout struct {
 	// Others are unique indexes and exclusion constraints besides the key.
 	Others []string
 	Topics []string
-	// Parent is the entry of the table that this one holds the children of, Children those of this one.
+	// ByRecordKey: the key of a record names its row, so that what compaction leaves of a key is what comes last for its row.
+	ByRecordKey bool
+	// Parent is the entry of the table that this one holds the children of, Children those of this one. OfParent are
+	// the columns of children that hold the parent's key, in its order.
 	Parent   string
 	Children []string
+	OfParent []string
 	// Lock is the second key of the table's advisory locks.
 	Lock int32
 }
@@ -108,7 +112,11 @@ func (s *Sink) Layout(entry string) (Layout, bool) {
 			l.Bytewise = append(l.Bytewise, t.Columns[k].Name)
 		}
 	}
+	l.ByRecordKey = t.Strategy == sink.Upsert && len(t.RecordKey) > 0
 	l.Parent, l.Sets = t.Config.Parent, t.SetsTable
+	for _, k := range t.ParentAt {
+		l.OfParent = append(l.OfParent, t.Columns[k].Name)
+	}
 	for _, c := range t.children {
 		l.Children = append(l.Children, c.Config.Name)
 	}
