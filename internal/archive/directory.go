@@ -1,0 +1,119 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// directory is a place in a file system.
+type directory string
+
+// drafts is where files lie that are being written, within the place.
+const drafts = ".drafts"
+
+// errExists says that a file of that name is there.
+var errExists = errors.New("there is a file of this name: another `oncesink archive run` writes the same partition")
+
+func (d directory) list(ctx context.Context, folder string) ([]object, error) {
+	var out []object
+	err := filepath.WalkDir(filepath.Join(string(d), filepath.FromSlash(folder)), func(name string, e fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err != nil:
+			return err
+		case e.IsDir() && e.Name() == drafts:
+			return filepath.SkipDir
+		case !e.Type().IsRegular():
+			return ctx.Err()
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		within, err := filepath.Rel(string(d), name)
+		out = append(out, object{filepath.ToSlash(within), info.Size()})
+		return err
+	})
+	return out, err
+}
+
+func (d directory) open(_ context.Context, name string) (io.ReadCloser, error) {
+	return os.Open(filepath.Join(string(d), filepath.FromSlash(name)))
+}
+
+func (d directory) begin(context.Context) (draft, error) {
+	folder := filepath.Join(string(d), drafts)
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return nil, err
+	}
+	f, err := os.CreateTemp(folder, "")
+	if err != nil {
+		return nil, err
+	}
+	return &localDraft{File: f, d: d}, nil
+}
+
+// localDraft is a file beside those that are seen.
+type localDraft struct {
+	*os.File
+	d    directory
+	done bool
+}
+
+func (l *localDraft) publish(_ context.Context, name string) error {
+	if err := errors.Join(l.Chmod(0o444), l.Sync()); err != nil {
+		return err
+	}
+	target := filepath.Join(string(l.d), filepath.FromSlash(name))
+	made, err := makeFolders(filepath.Dir(target))
+	if err != nil {
+		return err
+	}
+	// A link does not replace what is there, as a rename would.
+	switch err := os.Link(l.Name(), target); {
+	case errors.Is(err, fs.ErrExist):
+		return errExists
+	case err != nil:
+		return err
+	}
+	for _, folder := range append(made, filepath.Dir(target)) {
+		if err := syncFolder(folder); err != nil {
+			return err
+		}
+	}
+	l.discard()
+	return nil
+}
+
+func (l *localDraft) discard() {
+	if !l.done {
+		l.done = true
+		_ = os.Remove(l.Name())
+		_ = l.Close()
+	}
+}
+
+// makeFolders makes a folder and those above it that are missing, and returns the folders in which one was made.
+func makeFolders(folder string) (in []string, err error) {
+	for at := folder; ; at = filepath.Dir(at) {
+		if _, err := os.Stat(at); err == nil || filepath.Dir(at) == at {
+			break
+		}
+		in = append(in, filepath.Dir(at))
+	}
+	return in, os.MkdirAll(folder, 0o755)
+}
+
+// syncFolder has the names in a folder survive a crash of the machine.
+func syncFolder(folder string) error {
+	f, err := os.Open(folder)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}

@@ -1,0 +1,197 @@
+package archive
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"path"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// readFile yields the records of a file at and above an offset. more is false if yield returned false.
+func (a *Archive) readFile(ctx context.Context, f File, from int64, yield func([]*kgo.Record) bool) (more bool, err error) {
+	in, err := a.place.open(ctx, f.Name())
+	if err != nil {
+		return false, fmt.Errorf("read %s: %w", a.path(f), err)
+	}
+	defer in.Close()
+	r := &fileReader{in: bufio.NewReaderSize(in, 256<<10), file: f, next: f.First}
+	if err := r.head(); err != nil {
+		return false, a.damaged(f, err)
+	}
+	for {
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
+		records, more, err := r.block(from)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return false, ctx.Err()
+		case err != nil:
+			return false, a.damaged(f, err)
+		case !more:
+			return true, nil
+		case len(records) > 0 && !yield(records):
+			return false, nil
+		}
+	}
+}
+
+// path is where a file lies, for people.
+func (a *Archive) path(f File) string { return a.place.path(f.Name()) }
+
+// unread is an error of the place, not of the file.
+type unread struct{ error }
+
+func (e unread) Unwrap() error { return e.error }
+
+// damaged says what is wrong with a file, unless it could not be read to that point.
+func (a *Archive) damaged(f File, err error) error {
+	var place unread
+	if errors.As(err, &place) {
+		return fmt.Errorf("read %s: %w", a.path(f), place.error)
+	}
+	return &DamagedError{File: a.path(f), Problem: err.Error()}
+}
+
+// fileReader reads the frames of a file in order.
+type fileReader struct {
+	in      *bufio.Reader
+	file    File
+	next    int64 // the offset at which the next block begins
+	records int64
+	blocks  int64
+	read    int64 // bytes
+	dec     *zstd.Decoder
+}
+
+// take reads n bytes.
+func (r *fileReader) take(n int) ([]byte, error) {
+	out := make([]byte, n)
+	got, err := io.ReadFull(r.in, out)
+	r.read += int64(got)
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return nil, fmt.Errorf("it ends after %d bytes, within a frame", r.read)
+	}
+	if err != nil {
+		return nil, unread{err}
+	}
+	return out, nil
+}
+
+// frame reads a skippable frame whole.
+func (r *fileReader) frame() (magic uint32, frame []byte, err error) {
+	lead, err := r.take(skippable)
+	if err != nil {
+		return 0, nil, err
+	}
+	size := binary.LittleEndian.Uint32(lead[4:])
+	if size > maxText {
+		return 0, nil, fmt.Errorf("the frame at byte %d has no length that makes sense", r.read-skippable)
+	}
+	rest, err := r.take(int(size))
+	return binary.LittleEndian.Uint32(lead), append(lead, rest...), err
+}
+
+func (r *fileReader) head() error {
+	magic, frame, err := r.frame()
+	if err != nil {
+		return err
+	}
+	if magic != headMagic {
+		return errors.New("it does not begin as a file of oncesink")
+	}
+	h, err := parseHead(frame)
+	if err != nil {
+		return err
+	}
+	return h.matches(r.file)
+}
+
+// block reads the next block, and returns its records at and above an offset. more is false if the file ends, as it should.
+func (r *fileReader) block(from int64) (records []*kgo.Record, more bool, err error) {
+	at := r.read
+	magic, frame, err := r.frame()
+	if err != nil {
+		return nil, false, err
+	}
+	if magic == footMagic {
+		return nil, false, r.foot(frame)
+	}
+	b, err := parseBlock(frame)
+	if err != nil || magic != blockMagic {
+		return nil, false, fmt.Errorf("the frame at byte %d is none that belongs there: %w", at, errors.Join(err, errChecksum))
+	}
+	if b.first != r.next || b.end > r.file.End {
+		return nil, false, fmt.Errorf("the block at byte %d has offsets %d to %d, after %d", at, b.first, b.end-1, r.next-1)
+	}
+	stored, err := r.take(b.stored)
+	if err != nil {
+		return nil, false, err
+	}
+	if crc32.Checksum(stored, castagnoli) != b.sum {
+		return nil, false, fmt.Errorf("the block at byte %d, with offsets %d to %d, has another checksum", at, b.first, b.end-1)
+	}
+	r.next, r.records, r.blocks = b.end, r.records+int64(b.records), r.blocks+1
+	if b.end <= from {
+		return nil, true, nil
+	}
+	if records, err = r.decode(stored, b, from); err != nil {
+		return nil, false, fmt.Errorf("the block at byte %d, with offsets %d to %d: %w", at, b.first, b.end-1, err)
+	}
+	return records, true, nil
+}
+
+// decode decompresses a block.
+func (r *fileReader) decode(stored []byte, b block, from int64) (_ []*kgo.Record, err error) {
+	if r.dec == nil {
+		if r.dec, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1)); err != nil {
+			return nil, err
+		}
+	}
+	raw, err := r.dec.DecodeAll(stored, make([]byte, 0, b.raw))
+	if err != nil {
+		return nil, err
+	}
+	if len(raw) != b.raw {
+		return nil, fmt.Errorf("%d bytes of the log instead of %d", len(raw), b.raw)
+	}
+	p := &kmsg.FetchResponseTopicPartition{Partition: r.file.Partition.Partition, RecordBatches: raw}
+	got, _ := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
+		Offset: max(from, b.first), Topic: r.file.Partition.Topic, Partition: r.file.Partition.Partition, DisableCRCValidation: true,
+	}, p, kgo.DefaultDecompressor(), nil)
+	if got.Err != nil {
+		return nil, got.Err
+	}
+	if n := len(got.Records); n > 0 && (got.Records[0].Offset < b.first || got.Records[n-1].Offset >= b.end) || n > b.records || from <= b.first && n != b.records {
+		return nil, fmt.Errorf("it has %d records, of which %d are within its offsets", b.records, n)
+	}
+	return got.Records, nil
+}
+
+// foot compares the last frame with what the file had, and wants nothing after it.
+func (r *fileReader) foot(frame []byte) error {
+	f, err := parseFoot(frame)
+	if err != nil {
+		return err
+	}
+	if f.End != r.file.End || f.Records != r.records || f.Blocks != r.blocks || r.next > f.End {
+		return fmt.Errorf("it has %d records in %d blocks up to offset %d, where its last frame says %d in %d up to %d", r.records, r.blocks, r.file.End, f.Records, f.Blocks, f.End)
+	}
+	if _, err := r.in.ReadByte(); err != io.EOF {
+		if err != nil {
+			return unread{err}
+		}
+		return errors.New("something follows its last frame")
+	}
+	return nil
+}
+
+func (d directory) path(name string) string { return path.Join(string(d), name) }
