@@ -43,6 +43,10 @@ type Registry struct {
 // OAuth says where a token comes from, by client credentials of OAuth 2.0.
 type OAuth struct {
 	TokenURL, ClientID, ClientSecret, Scope string
+	// Secret, if not nil, is called for each token: it returns the secret, for one that changes while the program runs. Instead of
+	// ClientSecret. Refused, if not nil, is told of one that the server did not take.
+	Secret  func(ctx context.Context) (string, error)
+	Refused func(secret string)
 }
 
 // NewRegistry is for oncesink's own commands: [New] makes its own from Config.Registry. Without a pool nothing is kept.

@@ -40,8 +40,12 @@ type OAuth struct {
 	TokenURL string `yaml:"token_url"`
 	// ClientID of the program.
 	ClientID string `yaml:"client_id"`
-	// ClientSecret of the program. Write ${NAME} to take it from the environment.
-	ClientSecret Secret `yaml:"client_secret"`
+	// ClientSecret of the program. Write ${NAME} to take it from the environment, or ${file:PATH} from a file.
+	ClientSecret Secret `yaml:"client_secret,omitempty"`
+	// ClientSecretFile is a file with the secret, which is read for each token. Instead of client_secret.
+	ClientSecretFile string `yaml:"client_secret_file,omitempty"`
+	// ClientSecretCommand prints the secret. Instead of client_secret.
+	ClientSecretCommand *Command `yaml:"client_secret_command,omitempty"`
 	// Scope that is asked for. Defaults to none.
 	Scope string `yaml:"scope,omitempty"`
 }
@@ -55,6 +59,9 @@ func (c *Config) registry() (*consumer.Registry, error) {
 	}
 	if o := r.OAuth; o != nil {
 		out.OAuth = &consumer.OAuth{TokenURL: o.TokenURL, ClientID: o.ClientID, ClientSecret: o.ClientSecret.Reveal(), Scope: o.Scope}
+		if a.client != nil {
+			out.OAuth.Secret, out.OAuth.Refused = a.client.Value, a.client.Refused
+		}
 	}
 	if a.secret != nil {
 		out.Secret = a.secret.Value
@@ -111,7 +118,11 @@ func (v *validator) registry(r *Registry) {
 			v.address("registry.oauth.token_url", o.TokenURL)
 		}
 		v.required("registry.oauth.client_id", o.ClientID, "the client to authenticate as")
-		v.required("registry.oauth.client_secret", o.ClientSecret.Reveal(), "write ${NAME} to take it from the environment")
+		v.filled("registry.oauth.client_secret_file", o.ClientSecretFile)
+		v.command("registry.oauth.client_secret_command", o.ClientSecretCommand)
+		if v.ways("registry.oauth", "client_secret", "client_secret_file", "client_secret_command") == 0 || v.given("registry.oauth.client_secret") && o.ClientSecret == "" {
+			v.problem("registry.oauth.client_secret", "is required: write ${NAME} to take it from the environment; or client_secret_file, or client_secret_command")
+		}
 	}
 	if t := r.TLS; t != nil && (t.CertFile == "") != (t.KeyFile == "") {
 		v.problem("registry.tls", "needs cert_file and key_file together")

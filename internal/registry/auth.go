@@ -100,6 +100,13 @@ func (a *auth) bearer(ctx context.Context) (string, error) {
 		return a.token, nil
 	}
 	o := a.cfg.OAuth
+	secret := o.ClientSecret
+	if o.Secret != nil {
+		var err error
+		if secret, err = o.Secret(ctx); err != nil {
+			return "", fmt.Errorf("get a token for the schema registry: %w", err)
+		}
+	}
 	form := url.Values{"grant_type": {"client_credentials"}}
 	if o.Scope != "" {
 		form.Set("scope", o.Scope)
@@ -110,12 +117,17 @@ func (a *auth) bearer(ctx context.Context) (string, error) {
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Accept", "application/json")
-	req.SetBasicAuth(url.QueryEscape(o.ClientID), url.QueryEscape(o.ClientSecret))
+	req.SetBasicAuth(url.QueryEscape(o.ClientID), url.QueryEscape(secret))
 	resp, err := a.RoundTripper.RoundTrip(req)
 	if err != nil {
 		return "", fmt.Errorf("get a token for the schema registry: %w", err)
 	}
 	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusBadRequest { // invalid_client comes as either
+		if o.Refused != nil {
+			o.Refused(secret)
+		}
+	}
 	if resp.StatusCode != http.StatusOK {
 		return "", fmt.Errorf("get a token for the schema registry: the server at registry.oauth.token_url answers %d", resp.StatusCode)
 	}

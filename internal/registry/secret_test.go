@@ -45,3 +45,51 @@ func TestSecretOfEachRequest(t *testing.T) {
 		server.Close()
 	}
 }
+
+// A client's secret that changes is the one of each request for a token, and one that the server does not take is told of.
+func TestClientSecretOfEachToken(t *testing.T) {
+	t.Parallel()
+	wanted, refusal := "one", http.StatusUnauthorized
+	tokens := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, got, _ := r.BasicAuth(); got != wanted {
+			w.WriteHeader(refusal)
+			return
+		}
+		_, _ = w.Write([]byte(`{"access_token":"for ` + wanted + `","expires_in":3600}`))
+	}))
+	defer tokens.Close()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer for "+wanted {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		_, _ = w.Write([]byte(`["AVRO"]`))
+	}))
+	defer server.Close()
+	secret, refused := "one", []string{}
+	s, err := newServers(&Config{URLs: []string{server.URL}, OAuth: &OAuth{
+		TokenURL: tokens.URL, ClientID: "client", ClientSecret: "not this one", Secret: func(context.Context) (string, error) { return secret, nil },
+		Refused: func(secret string) { refused = append(refused, secret) },
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.check(t.Context()); err != nil || len(refused) > 0 {
+		t.Fatalf("got %v, refused %q", err, refused)
+	}
+	for _, refusal = range []int{http.StatusUnauthorized, http.StatusBadRequest} {
+		wanted, refused = wanted+"-more", nil
+		for len(refused) == 0 { // the registry refuses the token, then the server the secret
+			if err := s.check(t.Context()); err == nil {
+				t.Fatal("let in with what is of no use any more")
+			}
+		}
+		if refused[0] != secret {
+			t.Errorf("%d: refused %q", refusal, refused)
+		}
+		secret = wanted
+		if err := s.check(t.Context()); err != nil {
+			t.Errorf("%d: not let in with the new secret: %v", refusal, err)
+		}
+	}
+}
