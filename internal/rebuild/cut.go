@@ -17,6 +17,7 @@ import (
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/pgtx"
 	"github.com/oncesink/oncesink/offsets"
+	"github.com/oncesink/oncesink/sink"
 )
 
 // cutBudget is how long the stage may take to catch up while the group's positions are locked.
@@ -44,7 +45,7 @@ func (j *job) cut(ctx context.Context) error {
 				return err
 			}
 		}
-		if j.columns == nil && !j.Swap {
+		if j.columns == nil && (!j.Swap || j.DryRun) {
 			if err := j.compare(ctx); err != nil {
 				return err
 			}
@@ -53,6 +54,7 @@ func (j *job) cut(ctx context.Context) error {
 		err := j.tryCut(ctx, sk, ledger)
 		var later *errLater
 		var anew *errAnew
+		var config *sink.ConfigError
 		switch {
 		case err == nil:
 			return nil
@@ -60,7 +62,7 @@ func (j *job) cut(ctx context.Context) error {
 			return err
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case errors.As(err, &anew):
+		case errors.As(err, &anew), errors.As(err, &config):
 			return err
 		case errors.As(err, &later):
 			j.log.Info("the cut has to wait", "because", later.why)
@@ -242,7 +244,11 @@ func (j *job) apply(ctx context.Context, tx pgx.Tx) error {
 	if err != nil {
 		return err
 	}
-	if len(columns) != len(j.columns) {
+	same, err := j.fillChildren(ctx)
+	if err != nil {
+		return err
+	}
+	if len(columns) != len(j.columns) || !same {
 		j.columns = nil // the last records filled a column that none had filled before: compare again
 		return &errLater{"the events fill more columns than before"}
 	}
@@ -250,6 +256,9 @@ func (j *job) apply(ctx context.Context, tx pgx.Tx) error {
 		if err := j.touched(ctx, tx); err != nil {
 			return err
 		}
+	}
+	if err := j.strayChildren(ctx, tx); err != nil {
+		return err
 	}
 	if j.DryRun {
 		if err := j.foretell(ctx, tx); err != nil {
@@ -320,8 +329,11 @@ func (j *job) touched(ctx context.Context, tx pgx.Tx) error {
 	if list := j.listMemory(); list != "" {
 		statements = append(statements, list)
 	}
-	for _, t := range j.stage.places(l) {
-		statements = append(statements, fmt.Sprintf("insert into %s select %s from %s where %s", j.stage.differs, strings.Join(pgname.QuoteAll(l.Key), ", "), t, j.later))
+	for _, p := range j.places() {
+		statements = append(statements, fmt.Sprintf("insert into %s select %s from %s where %s", j.stage.differs, strings.Join(pgname.QuoteAll(l.Key), ", "), p.table, j.later))
+	}
+	if narrow := j.ofRange(); narrow != "" {
+		statements = append(statements, narrow)
 	}
 	return pgtx.Exec(ctx, tx, statements...)
 }

@@ -23,7 +23,10 @@ func (j *job) compare(ctx context.Context) error {
 	if j.columns, err = j.filled(ctx); err != nil {
 		return err
 	}
-	if !j.DryRun { // it names some of the rows
+	if _, err = j.fillChildren(ctx); err != nil {
+		return err
+	}
+	if !j.DryRun && (j.Range == nil || len(j.children) == 0) { // a dry run names some of the rows, and what lies in a range has to be looked for
 		if err := j.scan(ctx, "select not exists (select from "+l.Quoted()+")", nil, &j.bare); err != nil {
 			return fmt.Errorf("look for rows: %w", err)
 		}
@@ -43,6 +46,10 @@ func (j *job) compare(ctx context.Context) error {
 	if list := j.listMemory(); list != "" {
 		statements = append(statements, list)
 	}
+	statements = append(statements, j.listChildren()...)
+	if narrow := j.ofRange(); narrow != "" {
+		statements = append(statements, "analyze "+s.differs, narrow)
+	}
 	if err := j.execute(ctx, append(statements, "analyze "+s.differs)...); err != nil {
 		return rights("compare", err)
 	}
@@ -52,7 +59,7 @@ func (j *job) compare(ctx context.Context) error {
 // mark prepares for finding what the stage takes from here on: an index that has only that. A new index is empty,
 // and made in one pass over the stage.
 func (j *job) mark(ctx context.Context) error {
-	s, l := &j.stage, &j.layout
+	l := &j.layout
 	if !l.Guarded {
 		return nil
 	}
@@ -70,10 +77,10 @@ func (j *job) mark(ctx context.Context) error {
 		j.later = fmt.Sprintf("%s >= case %s%s else 0 end", tables.OffsetColumn, tables.SourceColumn, places.String())
 	}
 	var statements []string
-	for i, t := range s.places(l) {
-		index := pgx.Identifier{"oncesink", s.placeIndex(i)}
+	for _, p := range j.places() {
+		index := pgx.Identifier{"oncesink", p.index}
 		statements = append(statements, "drop index if exists "+index.Sanitize(),
-			fmt.Sprintf("create index %s on %s (%s) where %s", index[1:].Sanitize(), t, strings.Join(pgname.QuoteAll(l.Key), ", "), j.later))
+			fmt.Sprintf("create index %s on %s (%s) where %s", index[1:].Sanitize(), p.table, strings.Join(pgname.QuoteAll(l.Key), ", "), j.later))
 	}
 	if err := j.execute(ctx, statements...); err != nil {
 		return rights("index the stage", err)
@@ -81,16 +88,19 @@ func (j *job) mark(ctx context.Context) error {
 	return nil
 }
 
-// places are the tables that show where the stage's events stood.
-func (s *stage) places(l *engine.Layout) []string {
-	if l.Memory == "" {
-		return []string{s.quoted()}
-	}
-	return []string{s.quoted(), s.memory()}
-}
+// place is a table that shows where the stage's events stood, by the table's key, and the index of those that came late.
+type place struct{ table, index string }
 
-func (s *stage) placeIndex(i int) string {
-	return s.name[:len(s.name)-len("stage")] + []string{"late", "gone"}[i]
+func (j *job) places() []place {
+	s := &j.stage
+	places := []place{{s.quoted(), s.name[:len(s.name)-len("stage")] + "late"}}
+	if j.layout.Memory != "" {
+		places = append(places, place{s.memory(), s.name[:len(s.name)-len("stage")] + "gone"})
+	}
+	for _, c := range j.children { // an event may bring children without winning its row
+		places = append(places, place{c.sets(), c.stage[:len(c.stage)-len("stage")] + "late"})
+	}
+	return places
 }
 
 // filled reads which columns events fill. The others are nobody's business here: a default, or a

@@ -116,12 +116,17 @@ func (j *job) remember(ctx context.Context, tx pgx.Tx) error {
 	if j.layout.Memory == "" {
 		return nil
 	}
-	_, err := j.rememberAs(ctx, tx, j.layout.Memory, j.stage.memory())
+	_, err := j.rememberAs(ctx, tx, j.layout.Memory, j.stage.memory(), false)
 	return err
 }
 
-// rememberAs is remember for any two tables that remember events by the table's key. It says how many rows it wrote.
-func (j *job) rememberAs(ctx context.Context, tx pgx.Tx, memory, stage string) (wrote int64, err error) {
+// rememberAs is remember for any two tables that remember events by the table's key; listed: of keys on the list alone. It says how
+// many rows it wrote.
+func (j *job) rememberAs(ctx context.Context, tx pgx.Tx, memory, stage string, listed bool) (wrote int64, err error) {
+	var ofTable, ofStage string
+	if listed {
+		ofTable, ofStage = j.listed("m"), j.listed("s")
+	}
 	key, state := j.memoryColumns()
 	var same, alike, sets []string
 	for _, c := range pgname.QuoteAll(key) {
@@ -139,9 +144,9 @@ func (j *job) rememberAs(ctx context.Context, tx pgx.Tx, memory, stage string) (
 	names := strings.Join(pgname.QuoteAll(slices.Concat(key, state)), ", ")
 	keys := strings.Join(pgname.QuoteAll(key), ", ")
 	for _, sql := range []string{
-		fmt.Sprintf("delete from %s m where %s and not exists (select from %s s where %s)", memory, j.proven("m"), stage, strings.Join(same, " and ")),
-		fmt.Sprintf("insert into %s as m (%s) select %s from %s s\n where not exists (select from %s m where %s)\n    on conflict (%s) do update set %s where not %s",
-			memory, names, names, stage, memory, strings.Join(append(same, alike...), " and "), keys, strings.Join(sets, ", "), j.kept("excluded")),
+		fmt.Sprintf("delete from %s m%s", memory, where(ofTable, j.proven("m"), fmt.Sprintf("not exists (select from %s s where %s)", stage, strings.Join(same, " and ")))),
+		fmt.Sprintf("insert into %s as m (%s) select %s from %s s%s\n    on conflict (%s) do update set %s where not %s", memory, names, names, stage,
+			where(ofStage, fmt.Sprintf("not exists (select from %s m where %s)", memory, strings.Join(append(same, alike...), " and "))), keys, strings.Join(sets, ", "), j.kept("excluded")),
 	} {
 		var n int64
 		if err := affected(ctx, tx, &n, sql); err != nil {

@@ -25,8 +25,6 @@ func (j *job) plan(ctx context.Context) error {
 	switch {
 	case l.Parent != "":
 		return &sink.ConfigError{Problem: fmt.Sprintf("table %s holds children of %s, which come with their parent's event", j.result.Table, l.Parent), Fix: "name " + l.Parent + ": its children are compared, and corrected, with it"}
-	case len(l.Children) > 0 && j.Range != nil:
-		return &sink.ConfigError{Problem: fmt.Sprintf("table %s has children in %s, which have no date of their own", j.result.Table, strings.Join(l.Children, ", ")), Fix: "`oncesink rebuild` corrects all of them together"}
 	case len(l.Children) > 0 && j.Swap:
 		return &sink.ConfigError{Problem: fmt.Sprintf("table %s has children in %s, and can't be exchanged", j.result.Table, strings.Join(l.Children, ", ")), Fix: "run it without --swap"}
 	case len(l.Key) == 0:
@@ -167,7 +165,7 @@ func (j *job) refuse(ctx context.Context) error {
 	}
 	if j.layout.Guarded {
 		for i, table := range j.tables() {
-			foreign, older, err := j.strangers(ctx, table)
+			foreign, older, err := j.strangers(ctx, i, table)
 			if err != nil {
 				return err
 			}
@@ -218,14 +216,18 @@ func (j *job) rights(ctx context.Context) error {
 	return nil
 }
 
-// strangers counts rows of the table, in the range, or of a table of its children, that the present topics did not make.
-func (j *job) strangers(ctx context.Context, table string) (foreign, older int64, err error) {
+// strangers counts rows of a table of the family, in the range, that the present topics did not make.
+func (j *job) strangers(ctx context.Context, i int, table string) (foreign, older int64, err error) {
+	in := j.inRange("t")
+	if in != "" && i > 0 {
+		in = j.children[i-1].inRange(j, "t")
+	}
 	sources := make([]int32, len(j.feeds))
 	for i, f := range j.feeds {
 		sources[i] = f.source
 	}
 	err = j.scan(ctx, fmt.Sprintf("select count(*) filter (where t.%[1]s is null), count(*) filter (where t.%[1]s <> all ($1::int[])) from %[2]s t%[3]s",
-		tables.SourceColumn, table, where(j.inRange("t"))), []any{sources}, &foreign, &older)
+		tables.SourceColumn, table, where(in)), []any{sources}, &foreign, &older)
 	if err != nil {
 		return 0, 0, fmt.Errorf("look for rows of other origin: %w", err)
 	}
