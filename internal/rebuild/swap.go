@@ -16,7 +16,7 @@ import (
 
 // obstacles are what an exchange of tables would break or lose. Each query says of a table ($1) why it
 // can't be exchanged, or nothing. Whatever hangs on a table's identity rather than on its
-// name stays with the one that is dropped.
+// name stays with the one that is dropped. Options of columns that begin with pg_ are the server's own: PostgreSQL 15.20 gives each column one.
 var obstacles = []string{
 	`select 'it is partitioned, or a partition, or has children' from pg_class c where c.oid = $1 and (c.relkind <> 'r' or c.relispartition
 		or exists (select from pg_inherits where inhrelid = c.oid or inhparent = c.oid))`,
@@ -35,7 +35,8 @@ var obstacles = []string{
 		and refobjid = $1 and deptype in ('a', 'i') and (select relkind from pg_class where oid = objid) = 'S'`,
 	`select 'it has extended statistics' from pg_statistic_ext where stxrelid = $1`,
 	`select format('column %I has privileges, options or a statistics target of its own', attname) from pg_attribute
-		where attrelid = $1 and attnum > 0 and not attisdropped and (attacl is not null or attoptions is not null or attstattarget > 0)`,
+		where attrelid = $1 and attnum > 0 and not attisdropped and (attacl is not null or attstattarget > 0
+			or exists (select from unnest(attoptions) o where o not like 'pg\_%'))`,
 	`select 'it has a replica identity or a tablespace of its own' from pg_class where oid = $1 and (relreplident <> 'd' or reltablespace <> 0)`,
 	`select format('%s has a comment', pg_describe_object(d.classoid, d.objoid, 0)) from pg_description d
 		where d.classoid = 'pg_constraint'::regclass and d.objoid in (select oid from pg_constraint where conrelid = $1)

@@ -101,19 +101,20 @@ func TestSwapAndOldSnapshots(t *testing.T) {
 // What hangs on the table itself would be lost: refused, with the reason.
 func TestSwapRefused(t *testing.T) {
 	for why, sql := range map[string]string{
-		"view or rule v":               `create view v as select order_id from orders`,
-		"materialized":                 `create materialized view materialized as select order_id from orders`,
-		"foreign key":                  `create table items (id int, order_id bigint references orders)`,
-		"trigger t":                    `create function f() returns trigger language plpgsql as 'begin return new; end'; create trigger t after insert on orders for each row execute function f()`,
-		"policy p":                     `create policy p on orders; alter table orders enable row level security`,
-		"publication pub":              `create publication pub for table orders`,
-		"belongs to it":                `alter table orders add n serial`,
-		"no event fills column remark": `alter table orders add remark text`,
-		"depends on its row type":      `create table bag (o orders)`,
-		"extended statistics":          `create statistics s on status, note from orders`,
-		"privileges, options":          `grant select (note) on orders to public`,
-		"replica identity":             `alter table orders replica identity full`,
-		"has a comment":                `comment on index orders_pkey is 'the key'`,
+		"view or rule v":                 `create view v as select order_id from orders`,
+		"materialized":                   `create materialized view materialized as select order_id from orders`,
+		"foreign key":                    `create table items (id int, order_id bigint references orders)`,
+		"trigger t":                      `create function f() returns trigger language plpgsql as 'begin return new; end'; create trigger t after insert on orders for each row execute function f()`,
+		"policy p":                       `create policy p on orders; alter table orders enable row level security`,
+		"publication pub":                `create publication pub for table orders`,
+		"belongs to it":                  `alter table orders add n serial`,
+		"no event fills column remark":   `alter table orders add remark text`,
+		"depends on its row type":        `create table bag (o orders)`,
+		"extended statistics":            `create statistics s on status, note from orders`,
+		"privileges, options":            `grant select (note) on orders to public`,
+		"column note has privileges, op": `alter table orders alter column note set (n_distinct = 5)`,
+		"replica identity":               `alter table orders replica identity full`,
+		"has a comment":                  `comment on index orders_pkey is 'the key'`,
 	} {
 		t.Run(why, func(t *testing.T) {
 			r := newRig(t, upserts, ordersTable)
