@@ -6,23 +6,30 @@ package archive
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
-	"path/filepath"
+	"path"
 	"strings"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/offsets"
 )
 
-// Options say how a place is reached.
-type Options struct{}
+// Options say how a place is reached. A bucket has them.
+type Options struct {
+	Endpoint string // of a store that speaks S3's protocol; empty: Amazon's
+	Region   string // of the bucket; empty: as AWS' own programs find it
+}
 
 // Archive is a place with the records of topics. It is safe for concurrent use.
 type Archive struct {
 	place    place
 	location string
+	enc      *zstd.Encoder
+	dec      *zstd.Decoder
 }
 
 // Source is a partition of a topic of one id: what a file's records are of.
@@ -33,22 +40,53 @@ type Source struct {
 }
 
 // Open opens an archive: a directory, as file:///PATH or a path, or a part of a bucket, as s3://BUCKET/PREFIX. It need not be there
-// yet: then nothing is held.
-func Open(_ context.Context, location string, _ Options) (*Archive, error) {
+// yet: then nothing is held. Nothing is connected to.
+func Open(ctx context.Context, location string, o Options) (*Archive, error) {
+	scheme, rest, err := parse(location)
+	if err != nil {
+		return nil, fmt.Errorf("archive location %w", err)
+	}
+	a := &Archive{place: directory(rest), location: location}
+	if scheme == "s3" {
+		if a.place, err = openBucket(ctx, rest, o); err != nil {
+			return nil, fmt.Errorf("archive %s: %w", location, err)
+		}
+	}
+	if a.enc, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest)); err != nil {
+		return nil, err
+	}
+	// A block says what it becomes, and becomes no more.
+	a.dec, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecodeAllCapLimit(true))
+	return a, err
+}
+
+// CheckLocation says what is wrong with a location.
+func CheckLocation(location string) error {
+	_, _, err := parse(location)
+	return err
+}
+
+// parse returns what kind of place a location is, file or s3, and where in it.
+func parse(location string) (scheme, rest string, err error) {
 	scheme, rest, found := strings.Cut(location, "://")
 	switch {
 	case location == "":
-		return nil, fmt.Errorf("the archive has no location: name a directory, or s3://BUCKET/PREFIX")
+		return "", "", errors.New("is empty: name a directory, or s3://BUCKET/PREFIX")
 	case !found:
-		return &Archive{directory(location), location}, nil
+		return "file", location, nil
 	case scheme == "file":
 		u, err := url.Parse(location)
-		if err != nil || u.Host != "" && u.Host != "localhost" || !filepath.IsAbs(u.Path) {
-			return nil, fmt.Errorf("archive location %s: write file:///PATH, with an absolute path", location)
+		if err != nil || u.Host != "" && u.Host != "localhost" || !path.IsAbs(u.Path) {
+			return "", "", fmt.Errorf("%s: write file:///PATH, with an absolute path", location)
 		}
-		return &Archive{directory(u.Path), location}, nil
+		return scheme, u.Path, nil
+	case scheme == "s3":
+		if bucket, _, _ := strings.Cut(rest, "/"); bucket == "" || strings.ContainsAny(rest, "@:?#") {
+			return "", "", errors.New("of a bucket is s3://BUCKET/PREFIX: the endpoint has a key of its own, and credentials come from the environment")
+		}
+		return scheme, strings.TrimRight(rest, "/"), nil
 	}
-	return nil, fmt.Errorf("archive location %s://%s: %s is not known: name a directory, file:///PATH or s3://BUCKET/PREFIX", scheme, rest, scheme)
+	return "", "", fmt.Errorf("begins with %s://, which is not known: name a directory, file:///PATH or s3://BUCKET/PREFIX", scheme)
 }
 
 // String is the location.

@@ -26,7 +26,11 @@ const (
 	batchCount      = 57
 	batchHead       = 61 // then come the records
 
-	logAppendTime = 1 << 3 // of the attributes
+	// Of the attributes.
+	compression   = 7
+	logAppendTime = 1 << 3
+	transactional = 1 << 4
+	control       = 1 << 5
 )
 
 // batchBytes is about how large a batch is made.
@@ -51,7 +55,6 @@ func encode(dst []byte, records []*kgo.Record) []byte {
 		}
 		b := dst[start:]
 		binary.BigEndian.PutUint64(b, uint64(first.Offset))
-		binary.BigEndian.PutUint32(b[batchLength:], uint32(len(b)-batchEpoch))
 		binary.BigEndian.PutUint32(b[batchEpoch:], uint32(first.LeaderEpoch))
 		b[batchFormat] = 2
 		if first.Attrs.TimestampType() == 1 {
@@ -64,10 +67,16 @@ func encode(dst []byte, records []*kgo.Record) []byte {
 			b[i] = 0xff // no producer: id, epoch and sequence are -1
 		}
 		binary.BigEndian.PutUint32(b[batchCount:], uint32(n))
-		sum(b)
+		putLength(b)
 		records = records[n:]
 	}
 	return dst
+}
+
+// putLength sets a batch's length, and its checksum.
+func putLength(batch []byte) {
+	binary.BigEndian.PutUint32(batch[batchLength:], uint32(len(batch)-batchEpoch))
+	sum(batch)
 }
 
 // sum sets a batch's checksum.

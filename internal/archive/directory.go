@@ -43,7 +43,23 @@ func (d directory) list(ctx context.Context, folder string) ([]object, error) {
 }
 
 func (d directory) open(_ context.Context, name string) (io.ReadCloser, error) {
-	return os.Open(filepath.Join(string(d), filepath.FromSlash(name)))
+	return os.Open(d.path(name))
+}
+
+func (d directory) tail(_ context.Context, name string, n int64) ([]byte, error) {
+	f, err := os.Open(d.path(name))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if _, err := f.Seek(-n, io.SeekEnd); err != nil {
+		return nil, err
+	}
+	return tail(f, n)
+}
+
+func (d directory) path(name string) string {
+	return filepath.Join(string(d), filepath.FromSlash(name))
 }
 
 func (d directory) begin(context.Context) (draft, error) {
@@ -69,7 +85,7 @@ func (l *localDraft) publish(_ context.Context, name string) error {
 	if err := errors.Join(l.Chmod(0o444), l.Sync()); err != nil {
 		return err
 	}
-	target := filepath.Join(string(l.d), filepath.FromSlash(name))
+	target := l.d.path(name)
 	made, err := makeFolders(filepath.Dir(target))
 	if err != nil {
 		return err

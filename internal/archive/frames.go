@@ -159,6 +159,22 @@ func parseFoot(frame []byte) (f foot, err error) {
 	return f, json.Unmarshal(body[skippable:len(body)-4], &f)
 }
 
+// lastFrame is the last frame of what ends with one.
+func lastFrame(content []byte) ([]byte, error) {
+	if len(content) < skippable+footEnd {
+		return nil, errors.New("it is too short")
+	}
+	size := int64(binary.LittleEndian.Uint32(content[len(content)-footEnd:]))
+	if size > int64(len(content)) || size < skippable+footEnd {
+		return nil, errors.New("its last frame has no length that makes sense")
+	}
+	frame := content[int64(len(content))-size:]
+	if binary.LittleEndian.Uint32(frame) != footMagic {
+		return nil, errors.New("it does not end as a file of oncesink")
+	}
+	return frame, nil
+}
+
 // matches says what of a file's first frame is not as its name has it.
 func (h head) matches(f File) error {
 	if h.Topic != f.Partition.Topic || h.TopicID != f.TopicID.String() || h.Partition != f.Partition.Partition || h.First != f.First {

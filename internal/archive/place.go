@@ -11,6 +11,8 @@ type place interface {
 	list(ctx context.Context, folder string) ([]object, error)
 	// open reads an object from its beginning.
 	open(ctx context.Context, name string) (io.ReadCloser, error)
+	// tail reads the last n bytes of an object.
+	tail(ctx context.Context, name string, n int64) ([]byte, error)
 	// begin makes a draft.
 	begin(ctx context.Context) (draft, error)
 	// path is where an object lies, for people.

@@ -6,9 +6,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
 	"hash/crc32"
 	"io"
-	"path"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -22,7 +22,7 @@ func (a *Archive) readFile(ctx context.Context, f File, from int64, yield func([
 		return false, fmt.Errorf("read %s: %w", a.path(f), err)
 	}
 	defer in.Close()
-	r := &fileReader{in: bufio.NewReaderSize(in, 256<<10), file: f, next: f.First}
+	r := newFileReader(in, a.dec, f)
 	if err := r.head(); err != nil {
 		return false, a.damaged(f, err)
 	}
@@ -70,6 +70,12 @@ type fileReader struct {
 	blocks  int64
 	read    int64 // bytes
 	dec     *zstd.Decoder
+	sum     hash.Hash // of all before the last frame; nil: nobody wants to know
+	end     foot
+}
+
+func newFileReader(in io.Reader, dec *zstd.Decoder, f File) *fileReader {
+	return &fileReader{in: bufio.NewReaderSize(in, int(min(256<<10, f.Bytes+1))), dec: dec, file: f, next: f.First}
 }
 
 // take reads n bytes.
@@ -77,13 +83,18 @@ func (r *fileReader) take(n int) ([]byte, error) {
 	out := make([]byte, n)
 	got, err := io.ReadFull(r.in, out)
 	r.read += int64(got)
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		return nil, fmt.Errorf("it ends after %d bytes, within a frame", r.read)
-	}
-	if err != nil {
+	var place unread
+	switch {
+	case err == nil:
+		return out, nil
+	case errors.As(err, &place):
+		return nil, err
+	case err != io.EOF && err != io.ErrUnexpectedEOF:
 		return nil, unread{err}
+	case r.read < r.file.Bytes:
+		return nil, unread{fmt.Errorf("%d of %d bytes came", r.read, r.file.Bytes)}
 	}
-	return out, nil
+	return nil, fmt.Errorf("it ends after %d bytes, within a frame", r.read)
 }
 
 // frame reads a skippable frame whole.
@@ -97,7 +108,11 @@ func (r *fileReader) frame() (magic uint32, frame []byte, err error) {
 		return 0, nil, fmt.Errorf("the frame at byte %d has no length that makes sense", r.read-skippable)
 	}
 	rest, err := r.take(int(size))
-	return binary.LittleEndian.Uint32(lead), append(lead, rest...), err
+	frame, magic = append(lead, rest...), binary.LittleEndian.Uint32(lead)
+	if r.sum != nil && magic != footMagic {
+		r.sum.Write(frame)
+	}
+	return magic, frame, err
 }
 
 func (r *fileReader) head() error {
@@ -139,6 +154,9 @@ func (r *fileReader) block(from int64) (records []*kgo.Record, more bool, err er
 	if crc32.Checksum(stored, castagnoli) != b.sum {
 		return nil, false, fmt.Errorf("the block at byte %d, with offsets %d to %d, has another checksum", at, b.first, b.end-1)
 	}
+	if r.sum != nil {
+		r.sum.Write(stored)
+	}
 	r.next, r.records, r.blocks = b.end, r.records+int64(b.records), r.blocks+1
 	if b.end <= from {
 		return nil, true, nil
@@ -150,12 +168,7 @@ func (r *fileReader) block(from int64) (records []*kgo.Record, more bool, err er
 }
 
 // decode decompresses a block.
-func (r *fileReader) decode(stored []byte, b block, from int64) (_ []*kgo.Record, err error) {
-	if r.dec == nil {
-		if r.dec, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1)); err != nil {
-			return nil, err
-		}
-	}
+func (r *fileReader) decode(stored []byte, b block, from int64) ([]*kgo.Record, error) {
 	raw, err := r.dec.DecodeAll(stored, make([]byte, 0, b.raw))
 	if err != nil {
 		return nil, err
@@ -182,6 +195,7 @@ func (r *fileReader) foot(frame []byte) error {
 	if err != nil {
 		return err
 	}
+	r.end = f
 	if f.End != r.file.End || f.Records != r.records || f.Blocks != r.blocks || r.next > f.End {
 		return fmt.Errorf("it has %d records in %d blocks up to offset %d, where its last frame says %d in %d up to %d", r.records, r.blocks, r.file.End, f.Records, f.Blocks, f.End)
 	}
@@ -191,7 +205,5 @@ func (r *fileReader) foot(frame []byte) error {
 		}
 		return errors.New("something follows its last frame")
 	}
-	return nil
+	return f.check(r.sum)
 }
-
-func (d directory) path(name string) string { return path.Join(string(d), name) }

@@ -11,7 +11,6 @@ import (
 	"hash/crc32"
 	"math"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -31,7 +30,6 @@ type Writer struct {
 	draft draft
 	out   *bufio.Writer
 	sum   hash.Hash
-	enc   *zstd.Encoder
 	foot  foot
 	bytes int64 // that were written
 }
@@ -47,12 +45,9 @@ func (a *Archive) Begin(ctx context.Context, s Source, first int64) (*Writer, er
 	}
 	w := &Writer{a: a, source: s, first: first, from: first, next: first, draft: d, out: bufio.NewWriterSize(d, 256<<10), sum: sha256.New()}
 	w.foot.MinTime, w.foot.MaxTime = math.MaxInt64, math.MinInt64
-	w.enc, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
+	text, err := head{s.Cluster, s.Partition.Topic, s.TopicID.String(), s.Partition.Partition, first}.append()
 	if err == nil {
-		var text []byte
-		if text, err = (head{s.Cluster, s.Partition.Topic, s.TopicID.String(), s.Partition.Partition, first}).append(); err == nil {
-			err = w.write(text)
-		}
+		err = w.write(text)
 	}
 	if err != nil {
 		w.Abort()
@@ -77,22 +72,35 @@ func (w *Writer) Records(records []*kgo.Record, next int64) error {
 		w.log = encode(w.log, records[:n])
 		w.records += n
 		w.next = records[n-1].Offset + 1
-		if records = records[n:]; len(w.log) >= blockBytes {
-			if err := w.flush(); err != nil {
-				return err
-			}
+		records = records[n:]
+		if err := w.full(); err != nil {
+			return err
 		}
 	}
 	w.next = max(w.next, next)
 	return nil
 }
 
+// full writes the block that is being filled if it is large enough.
+func (w *Writer) full() error {
+	if len(w.log) < blockBytes {
+		return nil
+	}
+	return w.flush()
+}
+
+// Next is the offset after what was added.
+func (w *Writer) Next() int64 { return w.next }
+
+// Bytes is about how large the file is so far.
+func (w *Writer) Bytes() int64 { return w.bytes }
+
 // flush writes the block that is being filled.
 func (w *Writer) flush() error {
 	if len(w.log) == 0 {
 		return nil
 	}
-	stored := w.enc.EncodeAll(w.log, nil)
+	stored := w.a.enc.EncodeAll(w.log, nil)
 	b := block{stored: len(stored), raw: len(w.log), first: w.from, end: w.next, records: w.records, sum: crc32.Checksum(stored, castagnoli)}
 	if err := errors.Join(w.write(b.append()), w.write(stored)); err != nil {
 		return err

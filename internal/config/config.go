@@ -36,6 +36,8 @@ type Config struct {
 	DeadLetters DeadLetters `yaml:"dead_letters,omitempty"`
 	// Limits bound batches, memory and shutdown.
 	Limits Limits `yaml:"limits,omitempty"`
+	// Archive keeps records of the topics in files. Defaults to none.
+	Archive *Archive `yaml:"archive,omitempty"`
 	// Admin is by what oncesink run is watched: metrics, probes and a page.
 	Admin Admin `yaml:"admin,omitempty"`
 	// Metrics bound what is measured.

@@ -40,6 +40,7 @@ func (v *validator) validate() {
 	v.kafka(&v.cfg.Kafka)
 	v.postgres(&v.cfg.Postgres)
 	v.registry(v.cfg.Registry)
+	v.archive(v.cfg.Archive)
 	v.notEmpty("rounding", v.cfg.Rounding)
 	v.patterns()
 	v.tables()
