@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"context"
+
 	"github.com/oncesink/oncesink/internal/bind"
 	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/internal/tables"
@@ -26,11 +28,7 @@ func (w *writer) children(t *table, events []bind.Event) {
 				continue
 			}
 			parents = append(parents, *e)
-			for k := int(e.Row) + 1; k < len(e.Part.Rows) && e.Part.Rows[k].Record == own.Record && e.Part.Rows[k].Table > own.Table; k++ {
-				if e.Part.Rows[k].Table == c.Number {
-					rows = append(rows, bind.Event{Part: e.Part, Row: int32(k)})
-				}
-			}
+			rows = appendChildren(rows, e, c)
 		}
 		if len(parents) == 0 {
 			continue
@@ -43,4 +41,44 @@ func (w *writer) children(t *table, events []bind.Event) {
 		}
 		w.insert(c, statement.InsertChildren, rows)
 	}
+}
+
+// appendChildren appends an event's rows for a table of its children.
+func appendChildren(rows []bind.Event, e *bind.Event, c *table) []bind.Event {
+	own := &e.Part.Rows[e.Row]
+	for k := int(e.Row) + 1; k < len(e.Part.Rows) && e.Part.Rows[k].Record == own.Record && e.Part.Rows[k].Table > own.Table; k++ {
+		if e.Part.Rows[k].Table == c.Number {
+			rows = append(rows, bind.Event{Part: e.Part, Row: int32(k)})
+		}
+	}
+	return rows
+}
+
+// bulkChildren writes the children of a round's events into stages without an index, each event's at its own place. Every event has the
+// arrays there, so whose children count is found with whose row does.
+func (t *transaction) bulkChildren(ctx context.Context, tb *table, events []bind.Event) error {
+	w := t.w
+	for _, c := range tb.children {
+		rows := w.fresh[:0]
+		for i := range events {
+			rows = appendChildren(rows, &events[i], c)
+		}
+		w.fresh = rows
+		if len(rows) == 0 {
+			continue
+		}
+		w.noteFilled(c, rows)
+		w.sets.Split(c.Table, rows)
+		sets := w.sets.Names()
+		if min(c.route(len(rows)), t.most) < byCopy || len(sets) > maxSets {
+			w.insert(c, statement.Append, rows)
+			continue
+		}
+		for _, set := range sets {
+			if err := t.copyIn(ctx, c, statement.ShapeOf(c.Table, set), w.sets.Of(set)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

@@ -117,6 +117,9 @@ func (t *transaction) upserts(ctx context.Context, i, n int) (err error) {
 		}
 	}
 	w.round(tb, events)
+	if tb.Bulk() {
+		return t.bulkChildren(ctx, tb, round)
+	}
 	w.children(tb, round)
 	return nil
 }

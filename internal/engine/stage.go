@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"math/bits"
 	"slices"
 	"strings"
 
@@ -36,6 +37,9 @@ func (t *table) uniform(events []bind.Event) error {
 		}
 		if e.Withheld() {
 			return &NotUniformError{t.Title(), "the source withheld a value of an event"}
+		}
+		if bits.OnesCount32(uint32(e.Arrays())) < len(t.children) {
+			return &NotUniformError{t.Title(), "some events have the arrays of all children and some don't"}
 		}
 		for k := range t.Filled() {
 			if !e.Cell(k).Given() == (t.Stage.Set[k] == statement.Present) {

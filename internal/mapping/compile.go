@@ -191,8 +191,10 @@ func (m *Mapping) OpenTable(ctx context.Context, tx pgx.Tx, all *sink.Config, cf
 		if i := slices.IndexFunc(m.Tables, func(p *tables.Table) bool { return p.Config.Name == cfg.Parent }); i >= 0 {
 			attach(t, m.Tables[i], ps)
 			sets := setMemoryOf(t)
-			if err := sets.check(ctx, tx, ps); err != nil {
-				return nil, nil, err
+			if !t.Bulk() { // there it is made afterwards
+				if err := sets.check(ctx, tx, ps); err != nil {
+					return nil, nil, err
+				}
 			}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/oncesink/oncesink/internal/rebuild"
 	"github.com/oncesink/oncesink/internal/schema"
@@ -40,6 +41,20 @@ func (r *rig) basket(id int64) event {
 		items = append(items, map[string]any{"sku": fmt.Sprint("s", n), "pieces": r.rand.IntN(9)})
 	}
 	e["items"] = items
+	return e
+}
+
+// uniformBasket has every field and the array, which may be empty or null.
+func (r *rig) uniformBasket(id int64) event {
+	e := r.uniform(id)
+	items := []map[string]any{}
+	for n := range r.rand.IntN(4) {
+		items = append(items, map[string]any{"sku": fmt.Sprint("s", n), "pieces": r.rand.IntN(9)})
+	}
+	e["items"] = items
+	if len(items) == 0 && r.rand.IntN(2) == 0 {
+		e["items"] = nil
+	}
 	return e
 }
 
@@ -107,7 +122,6 @@ func TestChildrenAreCorrected(t *testing.T) {
 		change func(*rebuild.Options)
 		says   string
 	}{
-		{swap, "can't be exchanged"},
 		{func(o *rebuild.Options) { o.Table, o.DryRun = "items", true }, "name orders"},
 	} {
 		if _, err := r.rebuild(tc.change); err == nil || !strings.Contains(err.Error(), tc.says) {
@@ -152,6 +166,72 @@ func TestChildrenOfOthersStay(t *testing.T) {
 	}
 	if res := r.rebuilt(func(o *rebuild.Options) { o.Accept = []string{rebuild.ForeignRows} }); res.Children[0].Deleted != 3 || r.all() != want {
 		t.Errorf("accepted: %+v", res)
+	}
+}
+
+// Events that all have the same fields and the array go into stages without an index, children too: of several events of a key the one that
+// counts has the children. And a swap exchanges parent and children together, beside a group that goes on.
+func TestSwapOfChildren(t *testing.T) {
+	const furniture = `alter table items drop constraint items_order_id_fkey, add constraint "of an order" foreign key (order_id) references orders on delete cascade deferrable;
+		alter table items rename constraint items_pkey to "the item"; create index by_sku on items (sku) where pieces > 0; alter table items add check (pieces >= 0), set (fillfactor = 70);
+		comment on table items is 'what was bought'; comment on column items.sku is 'which';
+		do $$ begin create role reader_of_swap; exception when duplicate_object then null; end $$; grant select on items to reader_of_swap`
+	for name, tc := range map[string]struct {
+		one  func(*rig, int64) event
+		bulk bool
+	}{"bulk": {(*rig).uniformBasket, true}, "indexed": {(*rig).basket, false}} {
+		t.Run(name, func(t *testing.T) {
+			r := withChildren(t)
+			r.exec(furniture)
+			r.history(1200, 150, func(id int64) event { return tc.one(r, id) })
+			r.sync()
+			about := func() string {
+				return value[string](r, catalog) + "\n" + value[string](r, strings.ReplaceAll(catalog, "'orders'", "'items'"))
+			}
+			want, is := r.all(), about()
+			if res := r.rebuilt(func(o *rebuild.Options) { o.DryRun, o.Verify = true, true }); res.Differs() || res.Bulk != tc.bulk {
+				t.Errorf("over undamaged tables: %+v", res)
+			}
+			r.exec(`update items set pieces = 77; delete from oncesink."public.items sets" where order_id % 2 = 0; update orders set note = 'damaged'; delete from orders where order_id % 3 = 0`)
+			stop := r.live()
+			res := r.rebuilt(swap)
+			if !res.Swapped || res.Bulk != tc.bulk || len(res.Children) != 1 {
+				t.Errorf("%+v", res)
+			}
+			if got := r.all(); got != want {
+				t.Errorf("got\n%.600s\nwant\n%.600s", got, want)
+			}
+			if got := about(); got != is {
+				t.Errorf("the catalog says\n%s\nwant\n%s", got, is)
+			}
+			r.clean()
+			ctx, cancel := context.WithCancel(t.Context())
+			var working sync.WaitGroup
+			working.Go(func() {
+				pace := time.NewTicker(40 * time.Millisecond)
+				defer pace.Stop()
+				for ctx.Err() == nil {
+					<-pace.C
+					r.trickle(150, func(id int64) event { return tc.one(r, id) })
+				}
+			})
+			for range testenv.Times(2, 6) {
+				r.rebuilt(swap)
+			}
+			cancel()
+			working.Wait()
+			r.caughtUp()
+			stop()
+			if res := r.rebuilt(func(o *rebuild.Options) { o.DryRun, o.Verify = true, true }); res.Differs() {
+				t.Errorf("after the swaps: %+v", res)
+			}
+			was := r.all()
+			r.exec(`truncate orders, items, ` + memory + `, oncesink."public.items sets"; delete from oncesink.offsets where sink_group = '` + group + `'`)
+			r.sync()
+			if got := r.all(); got != was {
+				t.Errorf("not as from zero: got\n%.600s\nwant\n%.600s", was, got)
+			}
+		})
 	}
 }
 

@@ -58,6 +58,12 @@ func (j *job) mayBeCompacted(alias string) string {
 	return fmt.Sprintf("%s.%s in (%s)", alias, tables.SourceColumn, strings.Join(sources, ", "))
 }
 
+// setColumns are memoryColumns of a set memory: whose set it is no deletion says.
+func (j *job) setColumns() (key, state []string) {
+	key, state = j.memoryColumns()
+	return key, slices.DeleteFunc(state, func(c string) bool { return c == tables.VersionedColumn })
+}
+
 // compareMemory is the beginning of each statement over both memories: m is the table's row, s the stage's.
 func (j *job) compareMemory() (from, gone, missing, unlike string) {
 	return j.compareMemories(j.layout.Memory, j.stage.memory())
@@ -66,6 +72,9 @@ func (j *job) compareMemory() (from, gone, missing, unlike string) {
 // compareMemories is compareMemory for any two tables that remember events by the table's key.
 func (j *job) compareMemories(memory, stage string) (from, gone, missing, unlike string) {
 	key, state := j.memoryColumns()
+	if memory != j.layout.Memory {
+		key, state = j.setColumns()
+	}
 	var same, differ []string
 	for _, c := range pgname.QuoteAll(key) {
 		same = append(same, fmt.Sprintf("m.%s = s.%s", c, c))
@@ -128,6 +137,9 @@ func (j *job) rememberAs(ctx context.Context, tx pgx.Tx, memory, stage string, l
 		ofTable, ofStage = j.listed("m"), j.listed("s")
 	}
 	key, state := j.memoryColumns()
+	if memory != j.layout.Memory {
+		key, state = j.setColumns()
+	}
 	var same, alike, sets []string
 	for _, c := range pgname.QuoteAll(key) {
 		same = append(same, fmt.Sprintf("m.%s = s.%s", c, c))
@@ -136,7 +148,7 @@ func (j *job) rememberAs(ctx context.Context, tx pgx.Tx, memory, stage string, l
 		alike = append(alike, fmt.Sprintf("m.%s is not distinct from s.%s", c, c))
 		sets = append(sets, fmt.Sprintf("%s = excluded.%s", c, c))
 	}
-	if j.layout.VersionedDeletes { // of rows that are gone since, which of them is known depends on batches: no difference by itself
+	if j.layout.VersionedDeletes && memory == j.layout.Memory { // of rows that are gone since, which of them is known depends on batches: no difference by itself
 		for _, c := range []string{tables.OutlivedSourceColumn, tables.OutlivedOffsetColumn} {
 			state, sets = append(state, c), append(sets, fmt.Sprintf("%s = excluded.%s", c, c))
 		}

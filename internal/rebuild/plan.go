@@ -25,8 +25,6 @@ func (j *job) plan(ctx context.Context) error {
 	switch {
 	case l.Parent != "":
 		return &sink.ConfigError{Problem: fmt.Sprintf("table %s holds children of %s, which come with their parent's event", j.result.Table, l.Parent), Fix: "name " + l.Parent + ": its children are compared, and corrected, with it"}
-	case len(l.Children) > 0 && j.Swap:
-		return &sink.ConfigError{Problem: fmt.Sprintf("table %s has children in %s, and can't be exchanged", j.result.Table, strings.Join(l.Children, ", ")), Fix: "run it without --swap"}
 	case len(l.Key) == 0:
 		return &sink.ConfigError{Problem: fmt.Sprintf("table %s appends without a guard: nothing tells its rows apart", j.result.Table), Fix: "empty it and rewind the group"}
 	case j.Range != nil && !slices.Contains(l.Columns, j.Range.Column):

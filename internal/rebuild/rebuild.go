@@ -174,7 +174,7 @@ type job struct {
 	compacted map[string]bool                     // topics
 	mapping   map[string]string                   // fingerprint of each topic's mapping
 	mappings  []offsets.Mapping                   // of the configuration
-	replaced  []replacement                       // indexes, of a swap
+	exchanged []member                            // tables, of a swap
 	rangeType string                              // of Range.Column
 	columns   []string                            // that events fill, and the guard's
 	later     string                              // condition of rows that the stage took after the comparison

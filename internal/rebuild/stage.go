@@ -125,13 +125,18 @@ func (j *job) otherTopic() *feed {
 // in bulk as far as can be told now; "" otherwise.
 func (j *job) uniformSet(ctx context.Context, sk *engine.Sink) (string, error) {
 	l := &j.layout
-	var checked bool // by the row: foreign keys, further unique indexes
-	err := j.scan(ctx, `select exists (select from pg_constraint where conrelid = $1::text::regclass and contype in ('f', 'x'))
-		or exists (select from pg_class where oid = $1::text::regclass and relkind = 'p')`, []any{l.Quoted()}, &checked)
-	if err != nil {
-		return "", fmt.Errorf("read the constraints of %s: %w", j.result.Table, err)
+	for _, t := range j.tables() {
+		var checked bool // by the row: foreign keys, further unique indexes; a child has its parent
+		err := j.scan(ctx, `select exists (select from pg_constraint where conrelid = $1::text::regclass and (contype = 'f' and (confrelid <> $2::text::regclass or conrelid = confrelid) or contype = 'x'))
+			or exists (select from pg_class where oid = $1::text::regclass and relkind = 'p')`, []any{t, l.Quoted()}, &checked)
+		if err != nil {
+			return "", fmt.Errorf("read the constraints of %s: %w", t, err)
+		}
+		if checked {
+			return "", nil
+		}
 	}
-	if checked || len(l.Others) > 0 || !l.Guarded || len(j.children) > 0 {
+	if len(l.Others) > 0 || !l.Guarded {
 		return "", nil
 	}
 	client, err := kgo.NewClient(append([]kgo.Opt{
@@ -204,6 +209,13 @@ func (s *stage) create(ctx context.Context, j *job) error {
 			c := &j.children[i]
 			statements = append(statements, fmt.Sprintf("create table %s (like %s %s)", c.staged(), c.layout.Quoted(), like),
 				fmt.Sprintf("create table %s (name text primary key)", c.filled()))
+			keys, err := texts(ctx, tx, "select pg_get_constraintdef(oid) from pg_constraint where conrelid = $1::text::regclass and confrelid <> $2::text::regclass and contype = 'f' order by conname", c.layout.Quoted(), l.Quoted())
+			if err != nil {
+				return fmt.Errorf("read foreign keys: %w", err)
+			}
+			for _, k := range keys { // what the table would refuse the stage refuses; a child has its parent anyhow
+				statements = append(statements, fmt.Sprintf("alter table %s add %s", c.staged(), k))
+			}
 		}
 		if err := pgtx.Exec(ctx, tx, statements...); err != nil {
 			return err
@@ -230,16 +242,13 @@ func (s *stage) comment() string {
 
 // dropStage removes the stage and those of the children.
 func (j *job) dropStage(ctx context.Context, tx pgx.Tx) error {
-	if err := j.stage.drop(ctx, tx); err != nil {
-		return err
-	}
-	for i := range j.children {
+	for i := range j.children { // first, for the foreign keys of a swap
 		c := &j.children[i]
 		if _, err := tx.Exec(ctx, fmt.Sprintf("drop table if exists %s, %s, %s", c.staged(), c.sets(), c.filled())); err != nil {
 			return rights("drop the stage", err)
 		}
 	}
-	return nil
+	return j.stage.drop(ctx, tx)
 }
 
 // drop removes the stage with everything that belongs to it. It may be called for one that
@@ -271,7 +280,7 @@ func (s *stage) config(j *job) (sink.Config, map[string]*tables.Stage) {
 	for _, t := range j.Sink.Tables {
 		if i := slices.IndexFunc(j.children, func(x child) bool { return x.entry == t.Name }); i >= 0 {
 			t.Name, t.Create, t.Parent = j.children[i].staged(), "", s.quoted()
-			stages[t.Name] = &tables.Stage{Filled: j.children[i].filled()}
+			stages[t.Name] = &tables.Stage{Filled: j.children[i].filled(), Bulk: s.about.Bulk != ""}
 			c.Tables = append(c.Tables, t)
 		}
 		if t.Name != j.Table {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/pgtx"
 	"github.com/oncesink/oncesink/sink"
@@ -16,7 +17,8 @@ import (
 
 // obstacles are what an exchange of tables would break or lose. Each query says of a table ($1) why it
 // can't be exchanged, or nothing. Whatever hangs on a table's identity rather than on its
-// name stays with the one that is dropped. Options of columns that begin with pg_ are the server's own: PostgreSQL 15.20 gives each column one.
+// name stays with the one that is dropped. The foreign keys of children ($3) to their parent ($2) are exchanged with them. Options of
+// columns that begin with pg_ are the server's own: PostgreSQL 15.20 gives each column one.
 var obstacles = []string{
 	`select 'it is partitioned, or a partition, or has children' from pg_class c where c.oid = $1 and (c.relkind <> 'r' or c.relispartition
 		or exists (select from pg_inherits where inhrelid = c.oid or inhparent = c.oid))`,
@@ -26,7 +28,8 @@ var obstacles = []string{
 	`select format('%s depends on its row type', pg_describe_object(d.classid, d.objid, d.objsubid)) from pg_class c join pg_depend d on d.refobjid = c.reltype
 		where c.oid = $1 and d.refclassid = 'pg_type'::regclass and d.deptype = 'n'`,
 	`select format('function %s depends on it', objid::regprocedure) from pg_depend where classid = 'pg_proc'::regclass and refobjid = $1`,
-	`select format('foreign key %I of %s', conname, conrelid::regclass) from pg_constraint where contype = 'f' and (confrelid = $1 or conrelid = $1)`,
+	`select format('foreign key %I of %s', conname, conrelid::regclass) from pg_constraint where contype = 'f' and (confrelid = $1 or conrelid = $1)
+		and not (confrelid = $2 and conrelid = any ($3))`,
 	`select distinct case when n.nspname = 'oncesink' then 'a rollup' else format('trigger %I', tgname) end
 	   from pg_trigger t join pg_proc p on p.oid = t.tgfoid join pg_namespace n on n.oid = p.pronamespace where tgrelid = $1 and not tgisinternal`,
 	`select 'it has row level security' from pg_class where oid = $1 and relrowsecurity union all select format('policy %I', polname) from pg_policy where polrelid = $1`,
@@ -43,41 +46,73 @@ var obstacles = []string{
 		   or d.classoid = 'pg_class'::regclass and d.objoid in (select indexrelid from pg_index where indrelid = $1)`,
 }
 
-// refuseSwap finds out whether the table can be exchanged at all.
+// member is the table, or one of its children, and the stage that takes its place.
+type member struct {
+	*engine.Layout
+	stage    string // in schema oncesink
+	seen     string // the quoted name of the table that has the columns which events fill
+	replaced []replacement
+}
+
+func (m *member) staged() string { return pgx.Identifier{"oncesink", m.stage}.Sanitize() }
+
+// family are the tables that are exchanged together, the parent first.
+func (j *job) family() []member {
+	family := []member{{Layout: &j.layout, stage: j.stage.name, seen: j.stage.filled}}
+	for i := range j.children {
+		c := &j.children[i]
+		family = append(family, member{Layout: &c.layout, stage: c.stage, seen: c.filled()})
+	}
+	return family
+}
+
+// refuseSwap finds out whether the tables can be exchanged at all.
 func (j *job) refuseSwap(ctx context.Context) error {
+	regclass := func(quoted string) string { return pgname.Literal(quoted) + "::regclass" }
+	var children []string
+	for _, t := range j.tables()[1:] {
+		children = append(children, regclass(t))
+	}
 	var problems []error
-	for _, o := range obstacles {
+	for i, table := range j.tables() {
 		var whys []string
-		err := j.inTx(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
-			whys, err = texts(ctx, tx, strings.ReplaceAll(o, "$1", pgname.Literal(j.layout.Quoted())+"::regclass"))
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("look for what hangs on the table: %w", err)
+		for _, o := range obstacles {
+			sql := strings.NewReplacer("$1", regclass(table), "$2", regclass(j.layout.Quoted()), "$3", "array["+strings.Join(children, ", ")+"]::regclass[]").Replace(o)
+			err := j.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+				some, err := texts(ctx, tx, sql)
+				whys = append(whys, some...)
+				return err
+			})
+			if err != nil {
+				return fmt.Errorf("look for what hangs on the table: %w", err)
+			}
 		}
 		for _, why := range whys {
-			problems = append(problems, &sink.ConfigError{Problem: fmt.Sprintf("table %s can't be swapped: %s", j.result.Table, why), Fix: "rebuild it without --swap"})
+			problems = append(problems, &sink.ConfigError{Problem: fmt.Sprintf("table %s can't be swapped: %s", j.targets()[i], why), Fix: "rebuild it without --swap"})
 		}
 	}
 	return errors.Join(problems...)
 }
 
 // replacement is an index of the table and the stage's that takes its place.
-type replacement struct {
-	name, constraint, kind string // of the table's; kind of the constraint: p, u, x or none
-	stage                  string
-}
+type replacement struct{ name, stage string }
 
-// furnish gives the stage what the table has besides rows, without locking the table.
+// furnish gives the stages what the tables have besides rows, without locking these.
 func (j *job) furnish(ctx context.Context) error {
-	var err error
 	j.progress("indexing", 0, 0)
-	if j.replaced, err = j.indexes(ctx); err != nil {
-		return rights("index the stage", err)
-	}
+	j.exchanged = j.family()
 	var statements []string
-	err = j.inTx(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
-		statements, err = texts(ctx, tx, `
+	for i := range j.exchanged {
+		m := &j.exchanged[i]
+		if err := j.index(ctx, m); err != nil {
+			return rights("index the stage", err)
+		}
+		err := j.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+			more, err := texts(ctx, tx, `
+		select format('alter table %1$s add constraint %2$I %3$s', $2::text, conname, replace(pg_get_constraintdef(oid), format('REFERENCES %s(', confrelid::regclass), format('REFERENCES %s(', $3::text)))
+		  from pg_constraint c where contype = 'f' and conrelid = $1::text::regclass
+		   and not exists (select from pg_constraint s where s.conrelid = $2::text::regclass and s.conname = c.conname)
+		union all
 		select format('alter table %1$s set (%2$s)', $2::text, array_to_string(reloptions, ', ')) from pg_class where oid = $1::text::regclass and reloptions is not null
 		union all
 		select format('comment on column %s.%I is %L', $2::text, attname, col_description(attrelid, attnum)) from pg_attribute
@@ -87,13 +122,16 @@ func (j *job) furnish(ctx context.Context) error {
 		              case when a.is_grantable then ' with grant option' else '' end)
 		  from pg_class c, aclexplode(c.relacl) a where c.oid = $1::text::regclass and a.grantee <> c.relowner
 		union all
-		select format('alter table %s owner to %s', $2::text, relowner::regrole) from pg_class where oid = $1::text::regclass`, j.layout.Quoted(), j.stage.quoted())
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("read what the table has: %w", err)
+		select format('alter table %s owner to %s', $2::text, relowner::regrole) from pg_class where oid = $1::text::regclass`, m.Quoted(), m.staged(), j.stage.quoted())
+			statements = append(statements, more...)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("read what the table has: %w", err)
+		}
+		statements = append(statements, "analyze "+m.staged())
 	}
-	if err := j.execute(ctx, append(statements, "analyze "+j.stage.quoted())...); err != nil {
+	if err := j.execute(ctx, statements...); err != nil {
 		return rights("prepare the swap", err)
 	}
 	return nil
@@ -101,102 +139,109 @@ func (j *job) furnish(ctx context.Context) error {
 
 // allFilled refuses a swap that would lose the values of columns which no event fills.
 func (j *job) allFilled(ctx context.Context) error {
-	columns, err := j.filled(ctx)
-	if err != nil {
-		return err
-	}
-	for _, c := range j.layout.Columns {
-		if !slices.Contains(columns, c) {
-			return &sink.ConfigError{Problem: fmt.Sprintf("table %s can't be swapped: no event fills column %s, whose values would be lost", j.result.Table, c), Fix: "rebuild it without --swap"}
+	for _, m := range j.family() {
+		var filled []string
+		var rows bool
+		if err := j.scan(ctx, fmt.Sprintf("select (select coalesce(array_agg(name), '{}') from %s), exists (select from %s)", m.seen, m.Quoted()), nil, &filled, &rows); err != nil {
+			return fmt.Errorf("read the columns that events fill: %w", err)
+		}
+		for _, c := range m.Columns {
+			if rows && !slices.Contains(filled, c) && !slices.Contains(m.Key, c) {
+				return &sink.ConfigError{Problem: fmt.Sprintf("table %s.%s can't be swapped: no event fills column %s, whose values would be lost", m.Schema, m.Name, c), Fix: "rebuild it without --swap"}
+			}
 		}
 	}
 	return nil
 }
 
-// indexes gives the stage those of the table's indexes that it lacks, and says which is whose.
-func (j *job) indexes(ctx context.Context) (replaced []replacement, err error) {
-	type index struct{ name, definition, constraint, kind string }
+// index gives the stage those of the table's indexes that it lacks, and notes which is whose.
+func (j *job) index(ctx context.Context, m *member) error {
+	type index struct{ name, definition, kind string } // kind of the constraint that it is: p, u, x or none
 	read := func(table string) (found []index, err error) {
 		return found, j.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 			rows, err := tx.Query(ctx, `
-			select i.relname, regexp_replace(pg_get_indexdef(x.indexrelid), '^(CREATE (?:UNIQUE )?INDEX) .*? (USING .*)$', '\1 ON TABLE \2'), coalesce(c.conname, ''), coalesce(c.contype::text, '')
+			select i.relname, regexp_replace(pg_get_indexdef(x.indexrelid), '^(CREATE (?:UNIQUE )?INDEX) .*? (USING .*)$', '\1 ON TABLE \2'), coalesce(c.contype::text, '')
 			  from pg_index x join pg_class i on i.oid = x.indexrelid left join pg_constraint c on c.conindid = x.indexrelid and c.conrelid = x.indrelid
 			 where x.indrelid = $1::text::regclass order by i.relname`, table)
 			if err != nil {
 				return err
 			}
 			found, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (x index, err error) {
-				return x, row.Scan(&x.name, &x.definition, &x.constraint, &x.kind)
+				return x, row.Scan(&x.name, &x.definition, &x.kind)
 			})
 			return err
 		})
 	}
-	want, err := read(j.layout.Quoted())
+	want, err := read(m.Quoted())
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for pass := 0; ; pass++ {
-		have, err := read(j.stage.quoted())
+		have, err := read(m.staged())
 		if err != nil {
-			return nil, err
+			return err
 		}
-		replaced = replaced[:0]
-		var missing []string
+		m.replaced = m.replaced[:0]
+		var lacks []string
 		used := map[string]bool{}
 		for _, w := range want {
 			i := slices.IndexFunc(have, func(h index) bool { return h.definition == w.definition && !used[h.name] })
 			if i < 0 {
-				missing = append(missing, strings.Replace(w.definition, " ON TABLE ", " ON "+j.stage.quoted()+" ", 1))
+				lacks = append(lacks, strings.Replace(w.definition, " ON TABLE ", " ON "+m.staged()+" ", 1))
 				continue
 			}
-			used[have[i].name] = true
-			replaced = append(replaced, replacement{w.name, w.constraint, w.kind, have[i].name})
+			h := have[i]
+			used[h.name] = true
+			if kind := map[string]string{"p": "primary key", "u": "unique"}[w.kind]; kind != "" && h.kind == "" { // of a stage that was loaded in bulk
+				name := pgx.Identifier{h.name}.Sanitize()
+				lacks = append(lacks, fmt.Sprintf("alter table %s add constraint %s %s using index %[2]s", m.staged(), name, kind))
+			}
+			m.replaced = append(m.replaced, replacement{w.name, h.name})
 		}
-		if len(missing) == 0 {
-			return replaced, nil
+		if len(lacks) == 0 {
+			return nil
 		}
-		if pass > 0 {
-			return nil, fmt.Errorf("the stage does not take the index %s", missing[0])
+		if pass > 1 {
+			return fmt.Errorf("the stage does not take the index: %s", lacks[0])
 		}
-		if err := j.execute(ctx, missing...); err != nil {
-			return nil, err
+		if err := j.execute(ctx, lacks...); err != nil {
+			return err
 		}
 	}
 }
 
-// exchange puts the stage in the table's place. Who reads the table waits for it, and whoever has
-// an older snapshot (REPEATABLE READ) sees an empty table afterwards: its rows are all newer.
+// exchange puts the stages in the tables' places. Who reads one of these waits for it, and whoever has
+// an older snapshot (REPEATABLE READ) sees empty tables afterwards: their rows are all newer.
 func (j *job) exchange(ctx context.Context, tx pgx.Tx) error {
-	l, s := &j.layout, &j.stage
-	place := pgx.Identifier{l.Name}.Sanitize()
 	if err := j.remember(ctx, tx); err != nil {
 		return err
 	}
-	var comment *string
-	if err := tx.QueryRow(ctx, "select obj_description($1::text::regclass, 'pg_class')", l.Quoted()).Scan(&comment); err != nil {
-		return err
+	j.result.Children = nil
+	for i := range j.children {
+		c, r := &j.children[i], Children{Table: j.targets()[1+i]}
+		var err error
+		if r.Sets, err = j.rememberAs(ctx, tx, c.layout.Sets, c.sets(), false); err != nil {
+			return fmt.Errorf("correct %s: %w", c.layout.Sets, err)
+		}
+		j.result.Children = append(j.result.Children, r)
 	}
-	said := "null"
-	if comment != nil {
-		said = pgname.Literal(*comment)
-	}
-	statements := []string{
-		"drop table " + l.Quoted(),
-		fmt.Sprintf("comment on table %s is %s", s.quoted(), said),
-		fmt.Sprintf("alter table %s set schema %s", s.quoted(), pgx.Identifier{l.Schema}.Sanitize()),
-		fmt.Sprintf("alter table %s rename to %s", pgx.Identifier{l.Schema, s.name}.Sanitize(), place),
-	}
-	for _, t := range j.replaced {
-		from, to := pgx.Identifier{l.Schema, t.stage}.Sanitize(), pgx.Identifier{t.name}.Sanitize()
-		statements = append(statements, fmt.Sprintf("alter index %s rename to %s", from, to))
-		switch t.kind {
-		case "p", "u": // an index that is a constraint's already keeps its name with it
-			kind := map[string]string{"p": "primary key", "u": "unique"}[t.kind]
-			statements = append(statements, fmt.Sprintf(`do $swap$ begin
-	if not exists (select from pg_constraint where conindid = %s::regclass and contype in ('p', 'u')) then
-		execute %s;
-	end if;
-end $swap$`, pgname.Literal(pgx.Identifier{l.Schema, t.name}.Sanitize()), pgname.Literal(fmt.Sprintf("alter table %s add constraint %s %s using index %s", l.Quoted(), pgx.Identifier{t.constraint}.Sanitize(), kind, to))))
+	statements := []string{"drop table " + strings.Join(j.tables(), ", ")}
+	for i := range j.exchanged {
+		m := &j.exchanged[i]
+		var comment *string
+		if err := tx.QueryRow(ctx, "select obj_description($1::text::regclass, 'pg_class')", m.Quoted()).Scan(&comment); err != nil {
+			return err
+		}
+		said := "null"
+		if comment != nil {
+			said = pgname.Literal(*comment)
+		}
+		statements = append(statements,
+			fmt.Sprintf("comment on table %s is %s", m.staged(), said),
+			fmt.Sprintf("alter table %s set schema %s", m.staged(), pgx.Identifier{m.Schema}.Sanitize()),
+			fmt.Sprintf("alter table %s rename to %s", pgx.Identifier{m.Schema, m.stage}.Sanitize(), pgx.Identifier{m.Name}.Sanitize()))
+		for _, t := range m.replaced { // a constraint's takes that along
+			statements = append(statements, fmt.Sprintf("alter index %s rename to %s", pgx.Identifier{m.Schema, t.stage}.Sanitize(), pgx.Identifier{t.name}.Sanitize()))
 		}
 	}
 	if err := pgtx.Exec(ctx, tx, statements...); err != nil {
