@@ -64,10 +64,10 @@ Interrupted, or killed, it changes nothing; the same command takes up where it s
 what is new.
 
 --swap is for when nearly every row changes: the stage takes the table's place, with its
-indexes, constraints, grants, owner, comments and settings. Readers wait for that moment,
-and one that began before in REPEATABLE READ sees an empty table. It refuses where something
-hangs on the old table: views, foreign keys, triggers, policies, publications, sequences,
-columns that no event fills.
+indexes, constraints, grants, owner, comments and settings, and its tables of children go
+with it. Readers wait for that moment, and one that began before in REPEATABLE READ sees an
+empty table. It refuses where something hangs on the old table: views, triggers, policies,
+publications, sequences, foreign keys but those of its children, columns that no event fills.
 ` + acceptHelp,
 		Args: oneName("table"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -92,8 +92,8 @@ func newBackfillCommand() *cobra.Command {
 		Long: `Does what rebuild does for the rows with FIRST <= COLUMN < END, in one transaction: rows of
 the range that the topics don't have are deleted, the others become what the topics say, and
 a row whose date moved out of the range, or into it, moves. Rows outside of the range are
-left alone. It may run beside oncesink run and beside itself, and as often as one likes: the
-result is the same.
+left alone. Children of the range's rows are corrected with them. It may run beside oncesink
+run and beside itself, and as often as one likes: the result is the same.
 
 All events are read, for the range of a row is that of its last event; with --keep-stage the
 next call reads only what is new, which makes the days of a scheduler cheap. Dates are read
@@ -241,7 +241,10 @@ func printLoad(w io.Writer, r *rebuild.Result) {
 	}
 	what := r.Table
 	if r.Swapped {
-		printWrapped(w, "", fmt.Sprintf("%s: exchanged for what its topics say", what))
+		for _, c := range r.Children {
+			what += ", " + c.Table
+		}
+		printWrapped(w, "", what+": exchanged for what the topics say")
 		printWrapped(w, "", fmt.Sprintf("%d record(s) read in %.1f s; the group's positions were locked for %.2f s", r.Records, r.Seconds, r.Frozen))
 		printMemory(w, r)
 		return
