@@ -12,6 +12,7 @@ import (
 
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/event"
+	"github.com/oncesink/oncesink/internal/kafka"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -22,9 +23,10 @@ type Consumer struct {
 	ledger *offsets.Ledger
 	sink   *engine.Sink
 	log    *slog.Logger
-	// until, noMirror and schemas are those of wiring.Parts.
+	// until, noMirror, archive and schemas are those of wiring.Parts.
 	until    map[offsets.Partition]int64
 	noMirror bool
+	archive  kafka.Archive
 	// clientFix is what to correct where no Kafka client can be made of the configuration.
 	clientFix string
 	schemas   event.SchemaSource

@@ -16,9 +16,18 @@ import (
 func (l *lane) offer(recs []*kgo.Record, limits *Config, suspend func(*lane)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.state != running {
+	if l.state != running || l.aside != nil {
 		return
 	}
+	l.queue(recs)
+	if !l.throttle && l.full(limits) {
+		l.throttle = true
+		suspend(l)
+	}
+}
+
+// queue takes the records that the lane does not have yet. It is called under the lock.
+func (l *lane) queue(recs []*kgo.Record) {
 	for len(recs) > 0 && recs[0].Offset < l.next {
 		recs = recs[1:]
 	}
@@ -32,10 +41,11 @@ func (l *lane) offer(recs []*kgo.Record, limits *Config, suspend func(*lane)) {
 	}
 	l.next = recs[len(recs)-1].Offset + 1
 	l.changed.Broadcast()
-	if !l.throttle && (len(l.raw) > 2*limits.MaxBatchRecords || l.rawBytes > limits.MaxBatchBytes) {
-		l.throttle = true
-		suspend(l)
-	}
+}
+
+// full reports whether the lane has enough to do. It is called under the lock.
+func (l *lane) full(limits *Config) bool {
+	return len(l.raw) > 2*limits.MaxBatchRecords || l.rawBytes > limits.MaxBatchBytes
 }
 
 // bounded notes that the log goes on past the lane's bound.
@@ -161,7 +171,10 @@ func (l *lane) join(chunk *decode.Part, turns int, rest []sink.Record, d *decode
 	}
 	if l.throttle && len(l.raw) <= d.limits.MaxBatchRecords && l.rawBytes <= d.limits.MaxBatchBytes/2 {
 		l.throttle = false
-		d.drained(l)
+		if l.aside == nil {
+			d.drained(l)
+		}
+		l.changed.Broadcast() // whoever reads the archive for it
 	}
 	return !l.inFlight && l.part.Len() > 0, nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/oncesink/oncesink/internal/kafka"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -29,7 +30,7 @@ func (m *member) dispatch(fetches kgo.Fetches) {
 				continue // revoked while the records waited
 			}
 			v := l.view()
-			if v.state != running {
+			if v.state != running || v.aside != nil {
 				continue
 			}
 			if id := offsets.Token(t.TopicID); !id.IsZero() && id != l.topicID {
@@ -37,10 +38,10 @@ func (m *member) dispatch(fetches kgo.Fetches) {
 				continue
 			}
 			l.hears(p.LastStableOffset)
-			// Offsets may have holes, but records below the log's start are gone:
+			// Offsets may have holes, but records below the log's start are gone from it:
 			// if we were to read some of those, somebody deleted them unread.
 			if len(p.Records) > 0 && p.Records[0].Offset > v.next && p.LogStartOffset > v.next {
-				m.haltBehind(l, m.cfg.gap(at, v.next, p.LogStartOffset))
+				m.stray(l)
 				continue
 			}
 			if bound, ok := m.until[at]; ok {
@@ -96,19 +97,24 @@ func (e *TruncatedError) Error() string {
 		e.Partition, e.Position, e.End, e.End, e.Position-1, offsets.Remedy("rewind", e.Group, e.Topic, e.Partition.Partition, e.End))
 }
 
-func (c *Config) gap(at offsets.Partition, from, to int64) error {
-	return &GapError{Partition: at, Group: c.Group, From: from, To: to, Why: "retention or DeleteRecords removed them before they were read"}
-}
-
-// outside returns what is wrong with a position outside of the log, nil if it is inside.
-func (c *Config) outside(at offsets.Partition, next, start, end int64) error {
-	switch {
-	case next < start:
-		return c.gap(at, next, start)
-	case next > end:
-		return &TruncatedError{Partition: at, Group: c.Group, Position: next, End: end}
+// outside returns what is wrong with a position that can't be read on from; nil if nothing is.
+func (c *Config) outside(at offsets.Partition, next int64, r kafka.Reach) error {
+	if from, to, missing := r.Missing(next); missing {
+		return &GapError{Partition: at, Group: c.Group, From: from, To: to, Why: removed(r)}
+	}
+	if next > r.End {
+		return &TruncatedError{Partition: at, Group: c.Group, Position: next, End: r.End}
 	}
 	return nil
+}
+
+// removed says why records are missing.
+func removed(r kafka.Reach) string {
+	const why = "retention or DeleteRecords removed them before they were read"
+	if r.First == r.Held {
+		return why
+	}
+	return fmt.Sprintf("%s, and the archive has offsets %d to %d", why, r.First, r.Held-1)
 }
 
 // fetchError acts on an error that a poll returned for a partition.
@@ -122,15 +128,14 @@ func (m *member) fetchError(at offsets.Partition, l *lane, err error) {
 		m.log.Warn("group session lost, joining again", "error", err)
 	case l == nil:
 		m.log.Warn("fetch", "topic", at.Topic, "partition", at.Partition, "error", err)
-	case l.view().state != running:
+	case l.view().state != running, l.view().aside != nil:
 	case errors.As(err, &loss):
 		m.halt(l, &TruncatedError{Partition: at, Group: m.cfg.Group, Position: loss.ConsumedTo, End: loss.ResetTo})
 	case errors.Is(err, errLater): // the client fetches it again
 	case errors.As(err, &large): // the client gives the partition up
 		m.haltBehind(l, &TooLargeError{Partition: at, Group: m.cfg.Group, From: large.Offset, To: large.NextOffset, Limit: m.cfg.MaxDecompressedBytes})
 	case errors.Is(err, kerr.OffsetOutOfRange):
-		m.suspend(l) // otherwise it comes back thousands of times a second
-		m.spawn(func() { m.outOfRange(l) })
+		m.stray(l)
 	case errors.Is(err, kerr.UnknownTopicID), errors.Is(err, kerr.UnknownTopicOrPartition), errors.Is(err, kerr.InconsistentTopicID):
 		m.suspend(l)
 		m.spawn(func() { m.topicGone(l, err) })
@@ -174,32 +179,6 @@ func (m *member) unreadable(l *lane, err error) {
 				m.log.Warn("note what partitions are stuck at", "error", err)
 			}
 		})
-	}
-}
-
-// outOfRange finds out on which side of the log the position lies.
-func (m *member) outOfRange(l *lane) {
-	for attempt := 0; m.pause(attempt); attempt++ {
-		ctx, cancel := context.WithTimeout(m.work, 10*time.Second)
-		starts, err1 := m.admin.ListStartOffsets(ctx, l.Topic)
-		ends, err2 := m.admin.ListEndOffsets(ctx, l.Topic)
-		cancel()
-		start, ok1 := starts.Lookup(l.Topic, l.Partition.Partition)
-		end, ok2 := ends.Lookup(l.Topic, l.Partition.Partition)
-		if err := errors.Join(err1, err2, start.Err, end.Err); err != nil || !ok1 || !ok2 {
-			m.log.Warn("list offsets", "topic", l.Topic, "error", err)
-			continue
-		}
-		v := l.view()
-		outside := m.cfg.outside(l.Partition, v.next, start.Offset, end.Offset)
-		switch {
-		case v.state != running:
-		case outside != nil:
-			m.haltBehind(l, outside)
-		default: // a passing state of a leader change: read the ledger and go on
-			m.lose(l)
-		}
-		return
 	}
 }
 

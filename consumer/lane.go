@@ -59,7 +59,8 @@ type lane struct {
 	decodeAt time.Time    // of the first of them
 	part     *decode.Part // decoded, waiting for a writer
 
-	wait *decodeWait // for a schema, or a column, that the records being decoded need; nil: they need none
+	aside *aside      // not nil: what the client fetches is not for the lane
+	wait  *decodeWait // for a schema, or a column, that the records being decoded need; nil: they need none
 
 	inFlight bool               // a writer has taken a part, or dead letters are tried again
 	wanted   bool               // whoever tries dead letters again is next
@@ -130,6 +131,7 @@ func (l *lane) leaveAt(to state, cause error, seen sight) (from state) {
 	l.state, l.cause, l.sight = to, cause, seen
 	l.turns++
 	l.endWait()
+	l.endAside()
 	l.raw, l.rawBytes, l.part, l.throttle, l.beyond = nil, 0, new(decode.Part), false, false
 	l.changed.Broadcast()
 	return from
@@ -253,10 +255,11 @@ type view struct {
 	cause    error
 	sight    sight
 	wait     *decodeWait
+	aside    *aside
 }
 
 func (l *lane) view() view {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return view{l.state, l.turns, l.claim, l.inFlight, l.next, l.cause, l.sight, l.wait}
+	return view{l.state, l.turns, l.claim, l.inFlight, l.next, l.cause, l.sight, l.wait, l.aside}
 }

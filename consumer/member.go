@@ -26,6 +26,8 @@ type member struct {
 	claims  *claimQueue // first attempts
 	retries *claimQueue // and later ones
 
+	archiveTurns chan struct{} // one for each that reads the archive
+
 	decoder      *decoder
 	decompressor *decompressor
 
@@ -54,9 +56,12 @@ func newMember(c *Consumer) *member {
 		lanes:    map[offsets.Partition]*lane{},
 		claims:   newClaimQueue(),
 		retries:  newClaimQueue(),
-		topics:   map[string]offsets.Token{},
-		opened:   make(chan struct{}),
-		failed:   make(chan error, 1),
+
+		archiveTurns: make(chan struct{}, archiveReaders),
+
+		topics: map[string]offsets.Token{},
+		opened: make(chan struct{}),
+		failed: make(chan error, 1),
 	}
 	m.life, m.endLife = context.WithCancel(context.Background())
 	m.work, m.endWork = context.WithCancel(m.life)
@@ -166,21 +171,25 @@ func (m *member) poll(ctx context.Context) {
 
 // room waits a moment while the lanes hold more than the buffer limit.
 func (m *member) room(ctx context.Context) bool {
-	var held int64
-	m.mu.Lock()
-	for _, l := range m.lanes {
-		held += l.memory()
-	}
-	m.mu.Unlock()
-	if held <= m.cfg.BufferBytes {
+	if m.memory() <= m.cfg.BufferBytes {
 		return true
 	}
 	m.letGo()
-	select {
-	case <-ctx.Done():
-	case <-time.After(5 * time.Millisecond):
-	}
+	rest(ctx, roomInterval)
 	return false
+}
+
+// roomInterval is how often it is looked whether buffers that were full have room.
+const roomInterval = 5 * time.Millisecond
+
+// memory is roughly how many bytes the lanes hold.
+func (m *member) memory() (held int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, l := range m.lanes {
+		held += l.memory()
+	}
+	return held
 }
 
 // control runs f in the poll loop while rebalances are blocked, soon.

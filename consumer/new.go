@@ -98,7 +98,7 @@ func NewWith(cfg Config, parts wiring.Parts) (*Consumer, error) {
 		parts.Schemas = g
 	}
 	c := &Consumer{
-		cfg: cfg, clientFix: wiring.KafkaSection, ledger: parts.Ledger, sink: parts.Engine, log: cfg.Logger, until: parts.Until, noMirror: parts.NoMirror, schemas: parts.Schemas,
+		cfg: cfg, clientFix: wiring.KafkaSection, ledger: parts.Ledger, sink: parts.Engine, log: cfg.Logger, until: parts.Until, noMirror: parts.NoMirror, archive: parts.Archive, schemas: parts.Schemas,
 		held: map[offsets.Partition]bool{}, lookInterval: lookInterval, signs: signs{began: time.Now()},
 	}
 	if parts.Look != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/oncesink/oncesink/internal/kafka"
 	"github.com/oncesink/oncesink/internal/wiring"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -67,9 +68,11 @@ func (c *Consumer) look(ctx context.Context, client *kgo.Client) (*wiring.Outloo
 		if !slices.Contains(sound, r.Partition) {
 			continue
 		}
-		start, _ := starts.Lookup(r.Topic, r.Partition.Partition)
-		end, _ := ends.Lookup(r.Topic, r.Partition.Partition)
-		outside := c.cfg.outside(r.Partition, r.Position.Next, start.Offset, end.Offset)
+		reach, err := c.reachFrom(ctx, r.Partition, r.TopicID, r.Position.Next, starts, ends)
+		if err != nil {
+			return nil, err
+		}
+		outside := c.cfg.outside(r.Partition, r.Position.Next, reach)
 		if to, ok := cut[r.Partition]; ok && outside == nil {
 			outside = &TruncatedError{Partition: r.Partition, Group: c.cfg.Group, Position: r.Position.Next, End: to}
 		}
@@ -78,6 +81,9 @@ func (c *Consumer) look(ctx context.Context, client *kgo.Client) (*wiring.Outloo
 			o.Halted = append(o.Halted, outside)
 		case r.Halted != "":
 			o.Warnings = append(o.Warnings, fmt.Sprintf("%s is halted, and the next start tries again: %s", r.Partition, wiring.Reason(r.Partition, "halted", r.Halted)))
+		}
+		if to := reach.Archived(r.Position.Next); to > r.Position.Next {
+			o.Warnings = append(o.Warnings, fmt.Sprintf("%s stands at offset %d, and its log begins at %d: what lies between is read from the archive %s", r.Partition, r.Position.Next, reach.Start, c.archive))
 		}
 		if r.Paused {
 			o.Warnings = append(o.Warnings, fmt.Sprintf("%s is paused: %s", r.Partition, offsets.Remedy("resume", c.cfg.Group, r.Topic, r.Partition.Partition)))
@@ -96,8 +102,17 @@ func (c *Consumer) look(ctx context.Context, client *kgo.Client) (*wiring.Outloo
 	slices.SortFunc(all, func(a, b first) int {
 		return cmp.Or(strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition.Partition, b.Partition.Partition))
 	})
-	o.lookAtFirsts(&c.cfg, all, starts, ends)
-	return &o.Outlook, nil
+	return &o.Outlook, o.lookAtFirsts(ctx, c, all, starts, ends)
+}
+
+// reachFrom is what there is of a partition whose log is listed, for who stands at an offset: in the log the archive is not asked.
+func (c *Consumer) reachFrom(ctx context.Context, p offsets.Partition, topicID offsets.Token, next int64, starts, ends kadm.ListedOffsets) (kafka.Reach, error) {
+	start, _ := starts.Lookup(p.Topic, p.Partition)
+	end, _ := ends.Lookup(p.Topic, p.Partition)
+	if next >= start.Offset {
+		return kafka.Reach{Start: start.Offset, End: end.Offset}, nil
+	}
+	return kafka.ReachOf(ctx, c.archive, topicID, p, start.Offset, end.Offset)
 }
 
 // truncated asks, as the client does before its first fetch (KIP-320), where the epochs ended in which the rows' last
@@ -126,21 +141,27 @@ func (m *member) truncated(ctx context.Context, rows []offsets.Row) (map[offsets
 	return cut, nil
 }
 
-// lookAtFirsts looks whether the first positions lie in the log, and for which of them the group has committed nothing.
-func (o *outlook) lookAtFirsts(cfg *Config, firsts []first, starts, ends kadm.ListedOffsets) {
+// lookAtFirsts looks whether the first positions can be read from, and for which of them the group has committed nothing.
+func (o *outlook) lookAtFirsts(ctx context.Context, c *Consumer, firsts []first, starts, ends kadm.ListedOffsets) error {
 	for _, f := range firsts {
 		o.First = append(o.First, f.First)
-		start, _ := starts.Lookup(f.Topic, f.Partition.Partition)
-		end, _ := ends.Lookup(f.Topic, f.Partition.Partition)
-		if outside := cfg.outside(f.Partition, f.Offset, start.Offset, end.Offset); outside != nil && cfg.Topics[f.Topic].At == Committed {
+		if c.cfg.Topics[f.Topic].At != Committed {
+			continue
+		}
+		reach, err := c.reachFrom(ctx, f.Partition, f.TopicID, f.Offset, starts, ends)
+		if err != nil {
+			return err
+		}
+		if outside := c.cfg.outside(f.Partition, f.Offset, reach); outside != nil {
 			o.Halted = append(o.Halted, outside)
 		}
 	}
 	missing := missingByTopic(firsts)
 	for _, topic := range slices.Sorted(maps.Keys(missing)) {
 		o.Missing = append(o.Missing, fmt.Sprintf("start: committed: group %s has committed nothing for %d partition(s) of %s: they begin at their beginning. See that the group's name is right",
-			cfg.Group, missing[topic], topic))
+			c.cfg.Group, missing[topic], topic))
 	}
+	return nil
 }
 
 // wants are the partitions that a run would be given if it were alone.

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/oncesink/oncesink/internal/kafka"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -61,7 +62,7 @@ func (m *member) firsts(ctx context.Context, topic string, id offsets.Token, row
 	if len(known) > 0 {
 		start, why = Start{At: Earliest}, "the partition is new in a topic that is known: its beginning"
 	}
-	at, missing, err := m.resolve(ctx, topic, start)
+	at, missing, err := m.resolve(ctx, topic, id, start)
 	if err != nil {
 		return nil, err
 	}
@@ -108,19 +109,19 @@ func (s Start) policy() string {
 }
 
 // resolve turns a start policy into an offset for each partition of a topic; missing are those for which nothing was committed.
-func (m *member) resolve(ctx context.Context, topic string, s Start) (at map[offsets.Partition]int64, missing map[offsets.Partition]bool, err error) {
-	beginnings, err := m.admin.ListStartOffsets(ctx, topic)
-	if err = errors.Join(err, beginnings.Error()); err != nil {
-		return nil, nil, fmt.Errorf("list start offsets of %s: %w", topic, err)
-	}
-	chosen := beginnings
+func (m *member) resolve(ctx context.Context, topic string, id offsets.Token, s Start) (at map[offsets.Partition]int64, missing map[offsets.Partition]bool, err error) {
+	var chosen kadm.ListedOffsets
 	switch s.At {
 	case Latest:
 		chosen, err = m.admin.ListEndOffsets(ctx, topic)
 	case Timestamp:
 		chosen, err = m.admin.ListOffsetsAfterMilli(ctx, s.Time.UnixMilli(), topic)
-	case Committed:
-		return m.committed(ctx, topic, beginnings)
+	default:
+		beginnings, err := m.beginnings(ctx, topic, id)
+		if err == nil && s.At == Committed {
+			return m.committed(ctx, topic, beginnings)
+		}
+		return beginnings, nil, err
 	}
 	if err = errors.Join(err, chosen.Error()); err != nil {
 		return nil, nil, fmt.Errorf("list offsets of %s: %w", topic, err)
@@ -132,20 +133,28 @@ func (m *member) resolve(ctx context.Context, topic string, s Start) (at map[off
 	return at, nil, nil
 }
 
+// beginnings are the offsets from which on nothing is missing, of each partition of a topic.
+func (m *member) beginnings(ctx context.Context, topic string, id offsets.Token) (map[offsets.Partition]int64, error) {
+	starts, err := m.admin.ListStartOffsets(ctx, topic)
+	if err = errors.Join(err, starts.Error()); err != nil {
+		return nil, fmt.Errorf("list start offsets of %s: %w", topic, err)
+	}
+	return kafka.Beginnings(ctx, m.archive, map[string]offsets.Token{topic: id}, starts)
+}
+
 // committed reads where the Kafka group stands, once: to take over from another
 // consumer. Our own mirrored copies are refused: they would turn a lost ledger
 // into a silent gap.
-func (m *member) committed(ctx context.Context, topic string, beginnings kadm.ListedOffsets) (at map[offsets.Partition]int64, missing map[offsets.Partition]bool, err error) {
+func (m *member) committed(ctx context.Context, topic string, beginnings map[offsets.Partition]int64) (at map[offsets.Partition]int64, missing map[offsets.Partition]bool, err error) {
 	offs, err := m.stands(ctx, topic)
 	if err != nil {
 		return nil, nil, err
 	}
 	at, missing = map[offsets.Partition]int64{}, map[offsets.Partition]bool{}
 	var mirrored error
-	beginnings.Each(func(o kadm.ListedOffset) {
-		p := offsets.Partition{Topic: o.Topic, Partition: o.Partition}
-		at[p], missing[p] = o.Offset, true
-	})
+	for p, beginning := range beginnings {
+		at[p], missing[p] = beginning, true
+	}
 	offs.Each(func(o kadm.OffsetResponse) {
 		if o.Topic != topic || o.At < 0 {
 			return // never committed: from the beginning

@@ -19,7 +19,7 @@ const (
 	Claiming State = "claiming"
 	// Waiting for what is asked for again and again; Err says for what. A claim was refused or came to nothing: another session holds
 	// the row, the group has not confirmed the membership, a server does not answer. Or records can't be read without a schema that is
-	// not there yet, or have fields for which their table waits for a column.
+	// not there yet, or have fields for which their table waits for a column; or the archive that alone has them can't be read.
 	Waiting State = "waiting"
 	// Running: records are read and written.
 	Running State = "running"
@@ -119,6 +119,8 @@ func (l *lane) status() (PartitionStatus, bool) {
 		s.State = Claiming
 	case l.state == running && l.wait != nil:
 		s.State, s.Err = Waiting, l.wait
+	case l.state == running && l.aside != nil && l.aside.err != nil:
+		s.State, s.Err = Waiting, l.aside.err
 	case l.state == running:
 		s.State = Running
 	case l.state == paused:

@@ -9,6 +9,7 @@ import (
 
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/event"
+	"github.com/oncesink/oncesink/internal/kafka"
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -23,6 +24,8 @@ type Parts struct {
 	NoMirror bool
 	// Look is set to what looks at the ledger and the log as a run does when it begins; nil: nobody wants to.
 	Look *Look
+	// Archive has what the logs no longer have; nil: there is none.
+	Archive kafka.Archive
 	// Schemas that records refer to; nil if no format needs any.
 	Schemas event.SchemaSource
 }

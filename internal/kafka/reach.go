@@ -1,0 +1,97 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/oncesink/oncesink/offsets"
+)
+
+// Archive has records of topics that their logs may no longer have. It is safe for concurrent use.
+type Archive interface {
+	// Span says which offsets of a partition it holds without a gap: first <= offset < end. ok is false if there are none.
+	Span(ctx context.Context, topicID offsets.Token, p offsets.Partition) (first, end int64, ok bool, err error)
+	// Read yields the records from an offset on, in order and in batches of bounded size, until the end of what is held, or until
+	// yield returns false. It never leaves a record out: what it can't read is an error.
+	Read(ctx context.Context, topicID offsets.Token, p offsets.Partition, from int64, yield func([]*kgo.Record) bool) error
+	// String says where it is.
+	String() string
+}
+
+// Lasting is an error of an archive that does not pass by itself, such as that of a damaged file.
+type Lasting interface {
+	error
+	Lasting()
+}
+
+// Reach is what can be read of a partition: what its log has, and below that what an archive has. Whoever asks whether an offset can be
+// read asks it.
+type Reach struct {
+	Start, End  int64 // of the log: Start <= offset < End
+	First, Held int64 // of the archive: First <= offset < Held; equal if it has nothing
+}
+
+// ReachOf asks an archive (nil: there is none) what it has of a partition whose log reaches from start to end.
+func ReachOf(ctx context.Context, a Archive, topicID offsets.Token, p offsets.Partition, start, end int64) (Reach, error) {
+	r := Reach{Start: start, End: end}
+	if a == nil || start == 0 {
+		return r, nil
+	}
+	first, held, ok, err := a.Span(ctx, topicID, p)
+	if err != nil {
+		return r, fmt.Errorf("ask the archive what it has of %s: %w", p, err)
+	}
+	if ok && first < held {
+		r.First, r.Held = first, held
+	}
+	return r, nil
+}
+
+// Beginning is the first offset from which on nothing is missing.
+func (r Reach) Beginning() int64 {
+	if r.First < r.Start && r.Start <= r.Held {
+		return r.First
+	}
+	return r.Start
+}
+
+// Archived is up to which offset a reader that stands at next is given the archive's records: to where the log begins, or to where the
+// archive ends. It is next itself if the archive does not have that, or need not be asked.
+func (r Reach) Archived(next int64) int64 {
+	if r.First <= next && next < min(r.Held, r.Start) {
+		return min(r.Held, r.Start)
+	}
+	return next
+}
+
+// Missing is the first range, from <= offset < to, that neither the archive nor the log has, of what a reader that stands at next has still
+// to read.
+func (r Reach) Missing(next int64) (from, to int64, missing bool) {
+	from = r.Archived(next)
+	switch {
+	case from >= r.Start:
+		return 0, 0, false
+	case from < r.First && r.First < min(r.Held, r.Start):
+		return from, r.First, true
+	}
+	return from, r.Start, true
+}
+
+// Beginnings are those of partitions whose logs begin at starts, by the ids of their topics.
+func Beginnings(ctx context.Context, a Archive, ids map[string]offsets.Token, starts kadm.ListedOffsets) (map[offsets.Partition]int64, error) {
+	at := map[offsets.Partition]int64{}
+	for topic, partitions := range starts {
+		for _, start := range partitions {
+			p := offsets.Partition{Topic: topic, Partition: start.Partition}
+			r, err := ReachOf(ctx, a, ids[topic], p, start.Offset, start.Offset)
+			if err != nil {
+				return nil, err
+			}
+			at[p] = r.Beginning()
+		}
+	}
+	return at, nil
+}
