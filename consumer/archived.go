@@ -77,8 +77,9 @@ func (l *lane) endAside() {
 	}
 }
 
-// findPlace finds out where the position of a lane lies, and reads the archive, has the client go on, or halts.
+// findPlace finds out where the position of a lane lies, and has the archive read, or the client go on, or halts.
 func (m *member) findPlace(ctx context.Context, l *lane, turns int) {
+	told := false
 	for attempt := 0; pause(ctx, attempt); attempt++ {
 		next := l.view().next
 		bound, bounded := m.until[l.Partition]
@@ -88,31 +89,44 @@ func (m *member) findPlace(ctx context.Context, l *lane, turns int) {
 		}
 		reach, err := m.whatThereIs(ctx, l.Partition, l.topicID)
 		if err != nil {
-			m.archiveAway(ctx, l, turns, err)
+			m.notHad(ctx, l, turns, err)
 			continue
 		}
 		to := reach.Archived(next)
+		if to == next {
+			if outside := m.cfg.outside(l.Partition, next, reach); l.view().turns != turns {
+				return
+			} else if outside != nil {
+				m.haltBehind(l, outside)
+			} else { // a passing state of a leader change: read the ledger and go on
+				m.lose(l)
+			}
+			return
+		}
 		if bounded {
 			to = min(to, bound)
 		}
-		outside := m.cfg.outside(l.Partition, next, reach)
-		switch {
-		case l.view().turns != turns:
-		case to > next:
+		if !told {
+			told = true
 			m.log.Info("reading from the archive what the log no longer has", "topic", l.Topic, "partition", l.Partition.Partition, "from", next, "to", to-1, "archive", m.archive)
-			if m.readArchived(ctx, l, turns, to) {
-				if to != reach.Start {
-					attempt = -1
-					continue
-				}
-				m.comeBack(ctx, l, turns, to)
-			}
-		case outside != nil:
-			m.haltBehind(l, outside)
-		default: // a passing state of a leader change: read the ledger and go on
-			m.lose(l)
 		}
-		return
+		whole, err := m.readArchive(ctx, l, turns, next, to)
+		var lasting kafka.Lasting
+		switch {
+		case ctx.Err() != nil:
+			return
+		case whole && to == reach.Start && !(bounded && to == bound):
+			m.comeBack(ctx, l, turns, to)
+			return
+		case errors.As(err, &lasting):
+			m.haltBehind(l, &ArchiveError{Partition: l.Partition, Group: m.cfg.Group, Next: l.view().next, Err: err})
+			return
+		case err != nil:
+			m.notHad(ctx, l, turns, err)
+		}
+		if l.view().next > next {
+			attempt = -1 // it goes on without a pause
+		}
 	}
 }
 
@@ -134,33 +148,9 @@ func (m *member) whatThereIs(ctx context.Context, p offsets.Partition, topicID o
 	return kafka.ReachOf(ctx, m.archive, topicID, p, start.Offset, end.Offset)
 }
 
-// readArchived gives a lane the archive's records up to an offset, the end not included. It reports whether the lane has them: if not, the lane has left its
-// state or halts.
-func (m *member) readArchived(ctx context.Context, l *lane, turns int, to int64) bool {
-	for attempt := 0; pause(ctx, attempt); attempt++ {
-		from := l.view().next
-		whole, err := m.readOnce(ctx, l, turns, from, to)
-		var lasting kafka.Lasting
-		switch {
-		case ctx.Err() != nil:
-			return false
-		case whole:
-			return true
-		case errors.As(err, &lasting):
-			m.haltBehind(l, &ArchiveError{Partition: l.Partition, Group: m.cfg.Group, Next: l.view().next, Err: err})
-			return false
-		case err != nil:
-			m.archiveAway(ctx, l, turns, err)
-		}
-		if l.view().next > from {
-			attempt = -1
-		}
-	}
-	return false
-}
-
-// readOnce is one reading of the archive. It ends without an error, and not whole, where others are to read first.
-func (m *member) readOnce(ctx context.Context, l *lane, turns int, from, to int64) (whole bool, err error) {
+// readArchive gives a lane the archive's records from <= offset < to. It reports whether the lane has them all: without an error it has not where others
+// are to read first, or the lane has left its state.
+func (m *member) readArchive(ctx context.Context, l *lane, turns int, from, to int64) (whole bool, err error) {
 	select {
 	case m.archiveTurns <- struct{}{}:
 	case <-ctx.Done():
@@ -267,13 +257,18 @@ func (l *lane) joinLog(turns int, resume func(*lane)) {
 	}
 }
 
-// archiveAway tells of records that can't be had just now.
-func (m *member) archiveAway(ctx context.Context, l *lane, turns int, err error) {
-	if ctx.Err() != nil || !l.notice(turns, err) {
+// notHad tells of records that can't be had just now. In the ledger it is noted each time: what came before them may be written meanwhile, which takes
+// the note away.
+func (m *member) notHad(ctx context.Context, l *lane, turns int, why error) {
+	const waiting = "waiting for records that are not in the log"
+	if ctx.Err() != nil {
 		return
 	}
-	m.log.Warn("waiting for records that are not in the log", "topic", l.Topic, "partition", l.Partition.Partition, "offset", l.view().next, "error", err)
-	if err := m.ledger.Stuck(ctx, []offsets.Claim{l.view().claim}, "waiting for records that are not in the log: "+err.Error()); err != nil && ctx.Err() == nil {
+	v := l.view()
+	if l.notice(turns, why) {
+		m.log.Warn(waiting, "topic", l.Topic, "partition", l.Partition.Partition, "offset", v.next, "error", why)
+	}
+	if err := m.ledger.Stuck(ctx, []offsets.Claim{v.claim}, waiting+": "+why.Error()); err != nil && ctx.Err() == nil {
 		m.log.Warn("note what a partition waits for", "topic", l.Topic, "partition", l.Partition.Partition, "error", err)
 	}
 }

@@ -28,7 +28,7 @@ func (r *rig) look(change ...func(*Config, *offsets.Options)) *wiring.Outlook {
 	pool, _, err := offsets.NewPool(r.t.Context(), r.url, 2)
 	r.must(err)
 	r.t.Cleanup(pool.Close)
-	c, err := NewWith(cfg, wiring.Parts{Ledger: offsets.New(pool, cfg.Group, opts)})
+	c, err := NewWith(cfg, wiring.Parts{Ledger: offsets.New(pool, cfg.Group, opts), Archive: r.parts.Archive})
 	r.must(err)
 	client, err := kgo.NewClient(kgo.SeedBrokers(r.brokers...))
 	r.must(err)

@@ -18,12 +18,13 @@ const (
 	ReasonCluster         Reason = "cluster"           // the brokers are another cluster than the position's
 	ReasonNoRow           Reason = "no_row"            // somebody deleted the ledger's row
 	ReasonDeadLetterLimit Reason = "dead_letter_limit" // too many of its records can't be written
+	ReasonArchive         Reason = "archive"           // the log no longer has the records, and the archive that has them is damaged
 	ReasonError           Reason = "error"             // anything else that a person has to look at
 )
 
 // Reasons are all of them.
 func Reasons() []Reason {
-	return []Reason{ReasonGap, ReasonTruncated, ReasonRecreated, ReasonCluster, ReasonNoRow, ReasonDeadLetterLimit, ReasonError}
+	return []Reason{ReasonGap, ReasonTruncated, ReasonRecreated, ReasonCluster, ReasonNoRow, ReasonDeadLetterLimit, ReasonArchive, ReasonError}
 }
 
 // ReasonOf is the reason of a halt by its error.
@@ -35,6 +36,7 @@ func ReasonOf(err error) Reason {
 		recreated *offsets.TopicChangedError
 		cluster   *offsets.ClusterChangedError
 		letters   *offsets.TooManyLettersError
+		archived  *ArchiveError
 	)
 	switch {
 	case errors.As(err, &gap):
@@ -49,6 +51,8 @@ func ReasonOf(err error) Reason {
 		return ReasonNoRow
 	case errors.As(err, &letters):
 		return ReasonDeadLetterLimit
+	case errors.As(err, &archived):
+		return ReasonArchive
 	}
 	return ReasonError
 }

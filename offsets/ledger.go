@@ -90,7 +90,7 @@ func (l *Ledger) Halt(ctx context.Context, claim Claim, reason string) error {
 
 // HaltReasons are the kinds of reasons for which a partition halts; consumer.Reason says what they mean.
 func HaltReasons() []string {
-	return []string{"gap", "truncated", "recreated", "cluster", "no_row", "dead_letter_limit", "error"}
+	return []string{"gap", "truncated", "recreated", "cluster", "no_row", "dead_letter_limit", "archive", "error"}
 }
 
 // splitHalt takes a reason apart that [Ledger.Halt] has stored.

@@ -17,6 +17,9 @@ func (e *DamagedError) Error() string {
 	return fmt.Sprintf("archive file %s is damaged: %s. Put a copy of it in its place, or remove it and run `oncesink archive run` while the topic still has its records", e.File, e.Problem)
 }
 
+// Lasting says that another attempt finds the same.
+func (e *DamagedError) Lasting() {}
+
 // NotHeldError is an offset that the archive does not hold.
 type NotHeldError struct {
 	Archive   string
