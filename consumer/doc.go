@@ -41,6 +41,12 @@
 // before a rebalance can happen: a record that was polled and dropped is therefore
 // polled again, and nothing is skipped.
 //
+// # Below the log
+//
+// A position below the log's start is read from an archive, where oncesink's commands have given one that holds it:
+// the client stays suspended, a goroutine gives the lane the archive's records up to where the log begins, and there
+// the client goes on. The position decides which of both is read. See archived.go.
+//
 // # What stops a partition
 //
 // A gap is never passed over in silence. A position outside the log, a log that was

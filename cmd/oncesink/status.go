@@ -49,7 +49,7 @@ type partitionStatus struct {
 	OwnerAlive bool       `json:"owner_alive"` // the owner has a session in the database now
 	Paused     bool       `json:"paused"`
 	Halted     string     `json:"halted,omitempty"`
-	Reason     string     `json:"reason,omitempty"` // the kind of what halted it: gap, truncated, recreated, cluster, no_row, dead_letter_limit or error
+	Reason     string     `json:"reason,omitempty"` // the kind of what halted it: gap, truncated, recreated, cluster, no_row, dead_letter_limit, archive or error
 	Stuck      string     `json:"stuck,omitempty"`  // what its owner fails at, while it goes on trying
 	MovedAt    *time.Time `json:"moved_at"`
 }

@@ -41,6 +41,7 @@ var do = map[consumer.Reason]string{
 	consumer.ReasonCluster:         "Correct kafka.brokers, or use another group. If this cluster is meant: adopt.",
 	consumer.ReasonNoRow:           "Until then its records wait in Kafka: mind how long the topic keeps them.",
 	consumer.ReasonDeadLetterLimit: "Correct the mapping and restart, or the table, and resume; or let them become dead letters, which are kept whole.",
+	consumer.ReasonArchive:         "Put a copy of the damaged file in its place, then resume the partition.",
 	consumer.ReasonError:           "Correct the cause, then resume the partition.",
 }
 
