@@ -109,11 +109,8 @@ func (j *job) fate() string {
 
 // fix is how to go on in spite of something.
 func (j *job) fix(what string) string {
-	switch {
-	case j.Verify:
+	if j.Verify {
 		return "compare all the same with --accept " + what
-	case j.DryRun:
-		return "see what that means with --accept " + what
 	}
 	return "see what that means with --dry-run --accept " + what + ", and go on with --accept " + what
 }

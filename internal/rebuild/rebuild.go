@@ -220,9 +220,9 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		case OutcomeOf(err) == Unchanged && lostLock(held) != nil:
 			return nil, lostLock(held)
 		case !errors.As(err, &anew):
-			return nil, err
+			return nil, j.refused(ctx, err)
 		case tries == maxAnew:
-			return nil, &sink.ConfigError{Problem: fmt.Sprintf("began %d times, and each time %s", tries+1, anew.why), Fix: "wait until nobody changes the table or its topics, and run it again"}
+			return nil, j.refused(ctx, &sink.ConfigError{Problem: fmt.Sprintf("began %d times, and each time %s", tries+1, anew.why), Fix: "wait until nobody changes the table or its topics, and run it again"})
 		default:
 			j.log.Info("beginning anew", "because", anew.why)
 			continue
@@ -247,6 +247,20 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 
 // dropTimeout bounds the removal of the stage.
 const dropTimeout = 30 * time.Second
+
+// refused removes the stage that this call has made, if the error is that it is refused: it would be in nobody's way, and of no use.
+func (j *job) refused(ctx context.Context, err error) error {
+	var config *sink.ConfigError
+	if !errors.As(err, &config) || OutcomeOf(err) != Unchanged || !j.stage.made {
+		return err
+	}
+	dropping, cancel := context.WithTimeout(context.WithoutCancel(ctx), dropTimeout)
+	defer cancel()
+	if dropped := j.inTx(dropping, j.dropStage); dropped != nil {
+		return errors.Join(err, fmt.Errorf("drop the stage: %w", dropped))
+	}
+	return err
+}
 
 // lostLock returns the error of a lock that was lost, if that is what ended the context.
 func lostLock(held context.Context) error {

@@ -32,6 +32,7 @@ type stage struct {
 	filled  string // table with the names of the columns that events fill, quoted
 	differs string // table with the keys of rows that differ, quoted
 	about   about
+	made    bool // by this call
 }
 
 // about is what a stage was made for. It stands in the comment of the stage's table, so that
@@ -185,6 +186,7 @@ func (s *stage) create(ctx context.Context, j *job) error {
 	if err := j.inTx(ctx, j.dropStage); err != nil {
 		return fmt.Errorf("drop the stage: %w", err)
 	}
+	s.made = true
 	err := j.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		statements := []string{
 			fmt.Sprintf("create table %s (like %s %s)", s.quoted(), l.Quoted(), like),
