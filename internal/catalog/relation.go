@@ -34,6 +34,9 @@ type Relation struct {
 	Rules        bool
 	// Missing are the privileges on the table that the role lacks.
 	Missing []string
+	// Citus: its extension is in the database. Distribution is what it says of the table.
+	Citus        bool
+	Distribution Distribution
 	// SchemaUsable: the role may use the table's schema.
 	SchemaUsable bool
 }
@@ -79,18 +82,23 @@ func Read(ctx context.Context, tx pgx.Tx, schema, name string) (*Relation, error
 		                   left join pg_attribute a on a.attrelid = c.oid and a.attnum = k.attnum
 		                  where p.partrelid = c.oid), '{}'),
 		       coalesce((select string_agg(h.inhrelid::regclass::text, ', ' order by 1) from pg_inherits h where h.inhparent = c.oid and c.relkind = 'r'), ''),
-		       c.relrowsecurity, row_security_active(c.oid), c.relhasrules, has_schema_privilege(n.oid, 'USAGE'), pg_get_userbyid(c.relowner)
+		       c.relrowsecurity, row_security_active(c.oid), c.relhasrules, has_schema_privilege(n.oid, 'USAGE'), pg_get_userbyid(c.relowner),
+		       to_regclass('pg_catalog.pg_dist_partition') is not null
 		  from pg_class c join pg_namespace n on n.oid = c.relnamespace
 		 where c.relname = $2 and c.relkind in ('r', 'p', 'v', 'm', 'f')
 		   and (n.nspname = $1 or $1 = '' and pg_table_is_visible(c.oid))`, schema, name).
-		Scan(&r.OID, &r.Schema, &r.Name, &r.Kind, &r.Persistence, &r.ForeignLeaf, &r.PartitionKey, &r.Heirs, &r.RowSecurity, &r.RowsFiltered, &r.Rules, &r.SchemaUsable, &r.Owner)
+		Scan(&r.OID, &r.Schema, &r.Name, &r.Kind, &r.Persistence, &r.ForeignLeaf, &r.PartitionKey, &r.Heirs, &r.RowSecurity, &r.RowsFiltered, &r.Rules, &r.SchemaUsable, &r.Owner, &r.Citus)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, ErrNoTable
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read table %s: %w", name, err)
 	}
-	for _, read := range []func(context.Context, pgx.Tx) error{r.readColumns, r.readIndexes, r.readRights} {
+	reads := []func(context.Context, pgx.Tx) error{r.readColumns, r.readIndexes, r.readRights}
+	if r.Citus {
+		reads = append(reads, r.readDistribution)
+	}
+	for _, read := range reads {
 		if err := read(ctx, tx); err != nil {
 			return nil, fmt.Errorf("read table %s.%s: %w", r.Schema, r.Name, err)
 		}

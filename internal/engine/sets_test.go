@@ -213,6 +213,11 @@ func setLog(rnd *rand.Rand, partitions int, apart, versioned, tombstones bool) [
 // Rule 16: whatever the borders of batches and the turns of partitions, the children of a row are those of the last
 // event with the array; a replay changes no row, and puts back children that a hand deleted.
 func TestSetHistories(t *testing.T) {
+	setsComeOut(t, testenv.Times(2, 10), shopPhysical, func(*engine) {})
+}
+
+// setsComeOut tries histories of each kind; physical is what a replay leaves as it is. Prepare is called with each engine.
+func setsComeOut(t *testing.T, times int, physical string, prepare func(*engine)) {
 	for _, h := range setHistories {
 		t.Run(h.name, func(t *testing.T) {
 			t.Parallel()
@@ -227,10 +232,11 @@ func TestSetHistories(t *testing.T) {
 				e = db.open(cfg)
 			}
 			e.t = t
+			prepare(e)
 			for p := range h.partitions {
 				e.claim("o", int32(p))
 			}
-			for round := range uint64(testenv.Times(2, 10)) {
+			for round := range uint64(times) {
 				rnd := rand.New(rand.NewPCG(*seed+round, 16))
 				log := setLog(rnd, h.partitions, h.apart, h.versioned, h.tombstones)
 				for i := range log {
@@ -249,10 +255,10 @@ func TestSetHistories(t *testing.T) {
 				}
 				e.read(rnd, log, nil)
 				check("first reading")
-				before := e.db.Lines(shopPhysical)
+				before := e.db.Lines(physical)
 				same := func() {
 					t.Helper()
-					if got := e.db.Lines(shopPhysical); got != before {
+					if got := e.db.Lines(physical); got != before {
 						t.Fatalf("seed %d: a replay wrote or locked:\n%s\nwas:\n%s", *seed+round, without(got, before), without(before, got))
 					}
 				}

@@ -138,8 +138,12 @@ func (w *writer) locks(m *plan) {
 		if t.Memory == "" || len(events) == 0 {
 			continue
 		}
+		alone := slices.ContainsFunc(events, func(e bind.Event) bool { return e.Tombstone() })
 		w.params.Ints(statement.LockClass, t.Lock)
-		w.exec("lock", t, statement.Lock(t.Table, slices.ContainsFunc(events, func(e bind.Event) bool { return e.Tombstone() })))
+		w.exec("lock", t, statement.Lock(t.Table, alone))
+		if t.Distributed {
+			w.exec("lock the memory of", t, statement.LockMemory(t.Table, alone))
+		}
 	}
 }
 

@@ -107,8 +107,8 @@ func mapKey(t *tables.Table, r *catalog.Relation, cfg sink.TableConfig, ps *Prob
 	found := t.Bulk()
 	for _, x := range r.Indexes {
 		is := SameSet(x.Columns, want)
-		if t.Strategy == sink.Append { // a partitioned table's index has the partition key, too
-			is = subset(want, x.Columns) && subset(x.Columns, append(slices.Clone(want), r.PartitionKey...))
+		if t.Strategy == sink.Append { // that of a table in parts has the column by which they are told, too
+			is = subset(want, x.Columns) && subset(x.Columns, slices.Concat(want, r.PartitionKey, []string{r.Distribution.Column}))
 		}
 		if is && x.Usable {
 			if t.AppendKey == nil && t.Strategy == sink.Append {

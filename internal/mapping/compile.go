@@ -171,6 +171,7 @@ func (m *Mapping) OpenTable(ctx context.Context, tx pgx.Tx, all *sink.Config, cf
 	t := &tables.Table{
 		OID: r.OID, Schema: r.Schema, Name: r.Name, Strategy: cfg.Strategy, Guarded: cfg.Guard != sink.GuardNone, Version: -1,
 		Stage: stage, Strict: all.Rounding == pgtext.RoundingRefuse, IgnoreTombstones: cfg.Tombstones == sink.IgnoreTombstones, Topics: cfg.Topics, Config: cfg, Lock: pgname.LockKey(r.Qualified()),
+		Distributed: r.Distribution.Spread(),
 	}
 	t.Names, t.Owner = columnNames(r), pgname.Readable(r.Owner)
 	mapColumns(t, r, all, cfg, ps)
@@ -199,6 +200,9 @@ func (m *Mapping) OpenTable(ctx context.Context, tx pgx.Tx, all *sink.Config, cf
 		}
 	}
 	checkGuard(t, r, ps)
+	if err := checkDistribution(ctx, tx, all, t, r, ps); err != nil {
+		return nil, nil, err
+	}
 	checkPrivileges(all, t, r, ps)
 	checkCopy(t, r)
 	return t, r, nil

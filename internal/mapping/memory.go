@@ -82,16 +82,34 @@ end $init$`, pgname.Literal(name), name, strings.Join(pgname.QuoteAll(m.columns(
 	for _, c := range m.columns() {
 		columns = append(columns, pgname.Literal(c))
 	}
-	repair := strings.NewReplacer("MEMORY", pgname.Literal(name), "TARGET", pgname.Literal(quoted), "COLUMNS", strings.Join(columns, ", ")).Replace(memoryRepair)
+	names := strings.NewReplacer("MEMORY", pgname.Literal(name), "TARGET", pgname.Literal(quoted), "COLUMNS", strings.Join(columns, ", "))
+	script := []string{create, names.Replace(memoryPlace), names.Replace(memoryRepair)}
 	if m.versioned { // older memories are without, and deletions in them have no version
-		return []string{create, repair, fmt.Sprintf(`do $init$ begin
+		script = append(script, fmt.Sprintf(`do $init$ begin
 	if not exists (select from pg_attribute where attrelid = %s::regclass and attname = '%s' and not attisdropped) then
 		alter table %s add column if not exists %s boolean not null default false, add column %s int, add column %s bigint;
 	end if;
-end $init$`, pgname.Literal(name), tables.OutlivedOffsetColumn, name, tables.VersionedColumn, tables.OutlivedSourceColumn, tables.OutlivedOffsetColumn)}
+end $init$`, pgname.Literal(name), tables.OutlivedOffsetColumn, name, tables.VersionedColumn, tables.OutlivedSourceColumn, tables.OutlivedOffsetColumn))
 	}
-	return []string{create, repair}
+	return script
 }
+
+// memoryPlace lets Citus keep the rows of a memory where it keeps those of the target: MEMORY and TARGET are to be put in. Without Citus, and where
+// the memory is there already, it does nothing.
+const memoryPlace = `do $init$ declare place text; begin
+	if to_regclass('pg_catalog.pg_dist_partition') is not null then
+		execute $citus$ select case when t.repmodel = 't' then format('select create_reference_table(%L)', $1)
+		                            else format('select create_distributed_table(%L, %L, colocate_with => %L)', $1,
+		                                        case when t.partmethod <> 'n' then column_to_column_name(t.logicalrelid, t.partkey) end, $2) end
+		                  from pg_dist_partition t
+		                 where t.logicalrelid = $2::regclass and (t.partmethod <> 'n' or t.colocationid <> 0)
+		                   and not exists (select from pg_dist_partition m where m.logicalrelid = $1::regclass) $citus$
+		   into place using MEMORY::text, TARGET::text;
+		if place is not null then
+			execute place;
+		end if;
+	end if;
+end $init$`
 
 // Grant is what the runtime role needs.
 func (m *Memory) Grant(role string) string { return grant(m.privileges, m.Quoted(), role) }
@@ -99,6 +117,7 @@ func (m *Memory) Grant(role string) string { return grant(m.privileges, m.Quoted
 // found is what there is of a memory.
 type found struct {
 	Exists, unlogged bool
+	oid              uint32
 	versioned        bool     // it can tell which deletions had a version, and which rows outlived one
 	missing          []string // privileges
 	Differ           []string // columns of another type than the target's
@@ -107,7 +126,7 @@ type found struct {
 
 func (m *Memory) Find(ctx context.Context, tx pgx.Tx) (f found, err error) {
 	err = tx.QueryRow(ctx, `
-		select true, c.relpersistence <> 'p',
+		select true, c.oid, c.relpersistence <> 'p',
 		       array(select x from unnest($2::text[]) x where not has_table_privilege(c.oid, x)),
 		       array(select t.attname::text from pg_attribute t join pg_class o on o.oid = t.attrelid join pg_namespace s on s.oid = o.relnamespace
 		              where s.nspname = $3 and o.relname = $4 and t.attname = any ($5::text[])
@@ -118,7 +137,7 @@ func (m *Memory) Find(ctx context.Context, tx pgx.Tx) (f found, err error) {
 		              where i.indrelid = c.oid and i.indisprimary),
 		       exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = $6 and not a.attisdropped)
 		  from pg_class c join pg_namespace n on n.oid = c.relnamespace
-		 where n.nspname = 'oncesink' and c.relname = $1`, m.name, m.privileges, m.schema, m.table, m.columns(), tables.OutlivedOffsetColumn).Scan(&f.Exists, &f.unlogged, &f.missing, &f.Differ, &f.key, &f.versioned)
+		 where n.nspname = 'oncesink' and c.relname = $1`, m.name, m.privileges, m.schema, m.table, m.columns(), tables.OutlivedOffsetColumn).Scan(&f.Exists, &f.oid, &f.unlogged, &f.missing, &f.Differ, &f.key, &f.versioned)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return found{}, nil
 	}

@@ -154,7 +154,7 @@ const notNullViolation = "23502"
 func (a *attempt) exist(ctx context.Context, events []bind.Event) ([]byte, error) {
 	t := a.of
 	keys := statement.Shape{Columns: t.Key}
-	sql := statement.Ask(t, keys, fmt.Sprintf("case when exists (select from %s t where %s) then '%c' else '%c' end", t.Quoted(), statement.SameKey(t, "t", "e"), statement.SaysWins, statement.SaysAbsent))
+	sql := statement.LookForKey(t, keys)
 	var answer []byte
 	err := a.run(ctx, t, keys, sql, events, func(row []byte) { answer = row })
 	var pg *pgconn.PgError

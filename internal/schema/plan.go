@@ -128,6 +128,16 @@ func initSteps(ctx context.Context, tx pgx.Tx, t *tables.Table, r *catalog.Relat
 		case !f.Exists:
 			step("creates %s beside it", m.Quoted())
 		}
+		if !t.Distributed {
+			continue
+		}
+		placed, err := m.Placed(ctx, tx)
+		if err != nil {
+			return nil, err
+		}
+		if !placed {
+			step("distributes %s as the table is", m.Quoted())
+		}
 	}
 	return steps, nil
 }

@@ -37,6 +37,11 @@ func ClaimSet(t *tables.Table, c *tables.Table, s Shape) string {
 	for _, q := range []string{tables.SourceColumn, tables.OffsetColumn} {
 		names, values, sets = append(names, q), append(values, "e."+q), append(sets, q+" = excluded."+q)
 	}
+	head := fmt.Sprintf("insert into %s as m (%s)\n", c.SetsTable, strings.Join(names, ", "))
+	conflict := fmt.Sprintf("\n    on conflict (%s) do update set %s\n where %s", keyList(t, ""), strings.Join(sets, ", "), newer(t, "excluded", "m"))
+	if t.Distributed {
+		return spreadClaim(t, s, head, strings.Join(values, ", ")) + conflict
+	}
 	conds := []string{
 		fmt.Sprintf("(select true from %s t where %s)", t.Quoted(), SameKey(t, "t", "e")),
 		fmt.Sprintf("(select %s\n         from %s m where %s) is not false", newer(t, "e", "m"), c.SetsTable, SameKey(t, "m", "e")),
@@ -45,9 +50,9 @@ func ClaimSet(t *tables.Table, c *tables.Table, s Shape) string {
 		conds = append(conds, remembered(t))
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "insert into %s as m (%s)\nselect %s\n  from ", c.SetsTable, strings.Join(names, ", "), strings.Join(values, ", "))
+	fmt.Fprintf(&b, "%sselect %s\n  from ", head, strings.Join(values, ", "))
 	eventRows(t, &b, s, false)
-	fmt.Fprintf(&b, " e%s\n    on conflict (%s) do update set %s\n where %s", where(conds), keyList(t, ""), strings.Join(sets, ", "), newer(t, "excluded", "m"))
+	b.WriteString(" e" + where(conds) + conflict)
 	return b.String()
 }
 
@@ -55,6 +60,9 @@ func ClaimSet(t *tables.Table, c *tables.Table, s Shape) string {
 // sets that have such children are locked, so that one that another event is taking at this moment is looked at
 // again: a replay has none.
 func DeleteStale(t *tables.Table, c *tables.Table, s Shape) string {
+	if t.Distributed {
+		return spreadDeleteStale(t, c, s)
+	}
 	stale := fmt.Sprintf("%s and (c.%s, c.%s) is distinct from (m.%s, m.%s)", ofParent(c, "c", "m"), tables.SourceColumn, tables.OffsetColumn, tables.SourceColumn, tables.OffsetColumn)
 	var b strings.Builder
 	b.WriteString("with e as materialized ")
@@ -67,6 +75,9 @@ func DeleteStale(t *tables.Table, c *tables.Table, s Shape) string {
 
 // InsertChildren inserts the children of events that have the set, unless they are there.
 func InsertChildren(t *tables.Table, s Shape) string {
+	if t.Distributed {
+		return spreadInsertChildren(t, s)
+	}
 	var b strings.Builder
 	insertHead(t, &b, s)
 	fmt.Fprintf(&b, "select %s\n  from ", valueList(t, s))

@@ -70,6 +70,10 @@ func Forms(t *tables.Table) []Form {
 			add("remember version", Remember(t, DeleteShape(t, true)), t, DeleteShape(t, true))
 		}
 		forms = append(forms, Form{Name: "lock", SQL: Lock(t, false), Keys: lock}, Form{Name: "lock alone", SQL: Lock(t, true), Keys: lock})
+		if t.Distributed {
+			add("lock memory", LockMemory(t, false), nil, Shape{})
+			add("lock memory alone", LockMemory(t, true), nil, Shape{})
+		}
 	case t.Deletes:
 		add("delete", Delete(t, keys), t, keys)
 		if t.VersionedDeletes {

@@ -35,6 +35,9 @@ func Look(t *tables.Table, s Shape) string {
 		same = fmt.Sprintf("t.%s = e.%s and t.%s = e.%s", tables.SourceColumn, tables.SourceColumn, tables.OffsetColumn, tables.OffsetColumn)
 		wins = "false"
 	}
+	if t.Distributed {
+		return spreadLook(t, s, same, fmt.Sprintf("case when %s then '%c' else '%c' end", wins, SaysWins, SaysLoses))
+	}
 	says := fmt.Sprintf("coalesce((select case when %s then '%c' else '%c' end\n         from %s t where %s), '%c')",
 		wins, SaysWins, SaysLoses, t.Quoted(), same, SaysAbsent)
 	if t.Memory != "" {
@@ -49,6 +52,9 @@ const SaysThere = '3'
 // LookAgain is Look for events that come late: where the event loses it also says whether the row is what the event itself has
 // made, and nothing that came after it.
 func LookAgain(t *tables.Table, s Shape) string {
+	if t.Distributed {
+		return spreadLook(t, s, SameKey(t, "t", "e"), fmt.Sprintf("case when %s then '%c' when %s then '%c' else '%c' end", newer(t, "e", "t"), SaysWins, SamePlace("t", "e"), SaysThere, SaysLoses))
+	}
 	says := fmt.Sprintf("coalesce((select case when %s then '%c' when %s then '%c' else '%c' end\n         from %s t where %s), '%c')",
 		newer(t, "e", "t"), SaysWins, SamePlace("t", "e"), SaysThere, SaysLoses, t.Quoted(), SameKey(t, "t", "e"), SaysAbsent)
 	if t.Memory != "" {
@@ -59,11 +65,18 @@ func LookAgain(t *tables.Table, s Shape) string {
 
 // LookIntoMemory asks for each event whether a tombstone of its key is remembered.
 func LookIntoMemory(t *tables.Table, s Shape) string {
-	return Ask(t, s, fmt.Sprintf("case when %s then '%c' else '%c' end", inMemory(t), SaysWins, SaysAbsent))
+	return hasKey(t, s, t.Memory)
 }
 
-func inMemory(t *tables.Table) string {
-	return fmt.Sprintf("exists (select from %s m where %s)", t.Memory, SameKey(t, "m", "e"))
+// LookForKey asks for each event whether there is a row of its key.
+func LookForKey(t *tables.Table, s Shape) string { return hasKey(t, s, t.Quoted()) }
+
+// hasKey asks for each event whether a table has its key.
+func hasKey(t *tables.Table, s Shape, table string) string {
+	if t.Distributed {
+		return spreadPresence(t, s, table)
+	}
+	return Ask(t, s, fmt.Sprintf("case when exists (select from %s t where %s) then '%c' else '%c' end", table, SameKey(t, "t", "e"), SaysWins, SaysAbsent))
 }
 
 // Ask is a query that answers with what says is for each event, in their order.

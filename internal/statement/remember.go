@@ -38,19 +38,23 @@ func Remember(t *tables.Table, s Shape) string {
 	var b, joins strings.Builder
 	b.WriteString("with e as materialized ")
 	eventRows(t, &b, s, true)
+	if t.Distributed {
+		b.WriteString(metByDeletions(t))
+	}
 	fmt.Fprintf(&b, ", s as materialized (\n  select e.*, %st.%s is null and m.%s is null as rowless,\n         %s as latest,\n         %s as deletes", r.carried, key, key, r.latest, r.deletes("t"))
 	for i, c := range t.Children {
 		set := fmt.Sprintf("s%d", i+1)
 		fmt.Fprintf(&b, ",\n         %s as deletes_%s", r.deletes(set), set)
-		fmt.Fprintf(&joins, "\n    left join %s %s on %s", c.SetsTable, set, SameKey(t, set, "e"))
+		joins.WriteString("\n    " + joined(t, c.SetsTable, set))
 	}
-	fmt.Fprintf(&b, "\n    from e left join %s t on %s left join %s m on %s%s\n", t.Quoted(), SameKey(t, "t", "e"), t.Memory, SameKey(t, "m", "e"), joins.String())
-	fmt.Fprintf(&b, "), d as (\n  delete from %s t using s where s.deletes and %s\n)", t.Quoted(), SameKey(t, "t", "s"))
-	for i, c := range t.Children {
+	fmt.Fprintf(&b, "\n    from e %s %s%s\n", joined(t, t.Quoted(), "t"), joined(t, t.Memory, "m"), joins.String())
+	b.WriteString(")")
+	for i, c := range t.Children { // before the row: Citus does the parts one after the other, each with its foreign keys
 		goes := fmt.Sprintf("(s.deletes or s.deletes_s%d)", i+1)
 		fmt.Fprintf(&b, ", d%d as (\n  delete from %s c using s where %s and %s\n)", i+1, c.Quoted(), goes, ofParent(c, "c", "s"))
 		fmt.Fprintf(&b, ", s%d as (\n  delete from %s m using s where %s and %s\n)", i+1, c.SetsTable, goes, SameKey(t, "m", "s"))
 	}
+	fmt.Fprintf(&b, ", d as (\n  delete from %s t using s where s.deletes and %s\n)", t.Quoted(), SameKey(t, "t", "s"))
 	names, values, sets := "", "", ""
 	if t.Version >= 0 {
 		v := pgname.Quote(t.Columns[t.Version].Name)
@@ -67,6 +71,35 @@ func Remember(t *tables.Table, s Shape) string {
 	}
 	b.WriteString(r.sets)
 	b.WriteString("\n)\nselect count(*), count(*) filter (where s.rowless) from s where s.latest or s.deletes")
+	return b.String()
+}
+
+// joined joins events with the rows of their keys, which are found apart where the table is distributed.
+func joined(t *tables.Table, table, alias string) string {
+	if t.Distributed {
+		return fmt.Sprintf("left join met_%s %s using (_oncesink_n)", alias, alias)
+	}
+	return fmt.Sprintf("left join %s %s on %s", table, alias, SameKey(t, alias, "e"))
+}
+
+// metByDeletions are the parts of a statement that find the rows which deletions e meet, in the table, its memory and those of its children's sets.
+func metByDeletions(t *tables.Table) string {
+	var b strings.Builder
+	meet := func(table, alias string, columns ...string) {
+		fmt.Fprintf(&b, ", met_%[1]s as materialized (\n  select e._oncesink_n, %[1]s.%[2]s\n    from e join %[3]s %[1]s on %[4]s\n)", alias, strings.Join(columns, ", "+alias+"."), table, SameKey(t, alias, "e"))
+	}
+	columns := []string{pgname.Quote(t.Columns[t.Key[0]].Name), tables.SourceColumn, tables.OffsetColumn}
+	if t.Version >= 0 {
+		columns = append(columns, pgname.Quote(t.Columns[t.Version].Name))
+	}
+	meet(t.Quoted(), "t", columns...)
+	for i, c := range t.Children {
+		meet(c.SetsTable, fmt.Sprintf("s%d", i+1), columns...)
+	}
+	if t.VersionedDeletes {
+		columns = append(columns, tables.VersionedColumn, tables.OutlivedSourceColumn, tables.OutlivedOffsetColumn)
+	}
+	meet(t.Memory, "m", columns...)
 	return b.String()
 }
 

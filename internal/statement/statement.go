@@ -116,12 +116,17 @@ func prefix(alias string) string {
 // remembered is the condition that no remembered deletion comes after the
 // event: neither in the order of the guard, nor, if it has no version, in the event's own partition.
 func remembered(t *tables.Table) string {
+	return fmt.Sprintf("(select %s\n         from %s m where %s) is not false", afterMemory(t, "m"), t.Memory, SameKey(t, "m", "e"))
+}
+
+// afterMemory is whether the event e comes after the deletion that row m of the memory has.
+func afterMemory(t *tables.Table, m string) string {
 	versioned := ""
 	if t.VersionedDeletes {
-		versioned = "m." + tables.VersionedColumn + " or "
+		versioned = m + "." + tables.VersionedColumn + " or "
 	}
-	return fmt.Sprintf("(select %s and (%se.%s <> m.%s or e.%s > m.%s)\n         from %s m where %s) is not false",
-		newer(t, "e", "m"), versioned, tables.SourceColumn, tables.SourceColumn, tables.OffsetColumn, tables.OffsetColumn, t.Memory, SameKey(t, "m", "e"))
+	return fmt.Sprintf("%s and (%se.%s <> %s.%s or e.%s > %s.%s)",
+		newer(t, "e", m), versioned, tables.SourceColumn, m, tables.SourceColumn, tables.OffsetColumn, m, tables.OffsetColumn)
 }
 
 // notOutdone are the conditions of an insert: look before you write, so that events that are
@@ -229,6 +234,11 @@ func onConflict(t *tables.Table, b *strings.Builder, s Shape) {
 
 // Upsert writes events that have every column an insert needs.
 func Upsert(t *tables.Table, s Shape) string {
+	if t.Distributed {
+		q := spreadInsert(t, s, false)
+		onConflict(t, &q.Builder, s)
+		return q.String()
+	}
 	var b strings.Builder
 	insertHead(t, &b, s)
 	fmt.Fprintf(&b, "select %s\n  from ", valueList(t, s))
@@ -251,6 +261,9 @@ func Update(t *tables.Table, s Shape) string {
 	if sets == "" {
 		return ""
 	}
+	if t.Distributed {
+		return spreadUpdate(t, s, sets)
+	}
 	var b strings.Builder
 	b.WriteString("with e as materialized ")
 	eventRows(t, &b, s, true)
@@ -268,20 +281,24 @@ func Update(t *tables.Table, s Shape) string {
 // InsertRest follows Update: it inserts the partial events whose row does
 // not exist. A row that another transaction inserts meanwhile is updated.
 func InsertRest(t *tables.Table, s Shape) string {
-	var b strings.Builder
-	insertHead(t, &b, s)
-	fmt.Fprintf(&b, "select %s\n  from ", valueList(t, s))
-	eventRows(t, &b, s, false)
-	conds := []string{fmt.Sprintf("(select false from %s t where %s) is not false", t.Quoted(), SameKey(t, "t", "e"))}
-	if t.Memory != "" {
-		conds = append(conds, remembered(t))
+	b := &strings.Builder{}
+	if t.Distributed {
+		b = &spreadInsert(t, s, true).Builder
+	} else {
+		insertHead(t, b, s)
+		fmt.Fprintf(b, "select %s\n  from ", valueList(t, s))
+		eventRows(t, b, s, false)
+		conds := []string{fmt.Sprintf("(select false from %s t where %s) is not false", t.Quoted(), SameKey(t, "t", "e"))}
+		if t.Memory != "" {
+			conds = append(conds, remembered(t))
+		}
+		b.WriteString(" e" + where(conds))
 	}
-	b.WriteString(" e" + where(conds))
 	if s.Flagged {
 		// The flags are out of reach here; Update runs once more.
-		fmt.Fprintf(&b, "\n    on conflict (%s) do nothing", keyList(t, ""))
+		fmt.Fprintf(b, "\n    on conflict (%s) do nothing", keyList(t, ""))
 	} else {
-		onConflict(t, &b, s)
+		onConflict(t, b, s)
 	}
 	return b.String()
 }
@@ -289,6 +306,9 @@ func InsertRest(t *tables.Table, s Shape) string {
 // Require fails where there is no row for an event of which the source withheld values; but for those that a remembered deletion holds back. In
 // a stage the row may be the table's own, whose values an insert then takes: what was withheld is what the table has.
 func Require(t *tables.Table, s Shape) string {
+	if t.Distributed {
+		return spreadRequire(t, s)
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "select oncesink.withheld(%s)\n  from ", pgname.Literal(strings.Join(namesOf(t, s.Withheld), ", ")))
 	eventRows(t, &b, s, false)
@@ -320,6 +340,9 @@ func namesOf(t *tables.Table, columns []int) (names []string) {
 
 // Delete applies deletions to a table without a guard; those with a version where the row's is not higher.
 func Delete(t *tables.Table, s Shape) string {
+	if t.Distributed {
+		return spreadDelete(t, s)
+	}
 	var b strings.Builder
 	b.WriteString("with e as materialized ")
 	eventRows(t, &b, s, true)
@@ -357,6 +380,17 @@ func Lock(t *tables.Table, alone bool) string {
 		f = "pg_advisory_xact_lock"
 	}
 	return "select " + f + "($1::integer, $2::integer)"
+}
+
+// LockMemory does the same on the nodes of a distributed table, by a lock of the memory as a table. A node that was lost between the two
+// phases of a commit keeps this lock for the transaction until it is committed there, too, while an advisory lock ends on the
+// coordinator: whoever looks into the memory afterwards waits for what it is to have.
+func LockMemory(t *tables.Table, alone bool) string {
+	mode := "row share"
+	if alone {
+		mode = "exclusive"
+	}
+	return "lock table " + t.Memory + " in " + mode + " mode"
 }
 
 // LockClass is the first key of all advisory locks of the program: "once".

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/oncesink/oncesink/internal/rehearse"
 	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/internal/statement"
+	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/internal/testpg"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -26,35 +28,36 @@ func TestMain(m *testing.M) { os.Exit(testpg.Main(m)) }
 var goldens = []struct {
 	name, create string
 	table        sink.TableConfig
+	distributed  bool // and as Citus takes them
 }{
 	{"versioned_memory", `create table t (id bigint, region varchar(8), updated_at timestamp(3), amount numeric(10,2) not null, note text default 'none', primary key (id, region))`,
-		sink.TableConfig{Key: []string{"id", "region"}, Version: "updated_at", RecordKey: map[string]string{"id": "$key.id", "region": "$key.region"}}},
+		sink.TableConfig{Key: []string{"id", "region"}, Version: "updated_at", RecordKey: map[string]string{"id": "$key.id", "region": "$key.region"}}, true},
 	{"memory", `create table t (id uuid primary key, doc jsonb)`,
-		sink.TableConfig{Key: []string{"id"}, RecordKey: map[string]string{"id": "$key"}}},
+		sink.TableConfig{Key: []string{"id"}, RecordKey: map[string]string{"id": "$key"}}, false},
 	{"versioned", `create table t (id bigint primary key, version int, note text)`,
-		sink.TableConfig{Key: []string{"id"}, Version: "version"}},
+		sink.TableConfig{Key: []string{"id"}, Version: "version"}, true},
 	{"versioned_deletes", `create table t (id bigint primary key, version int, note text)`,
-		sink.TableConfig{Key: []string{"id"}, Version: "version", DeleteWhen: map[string]sink.Condition{"deleted": {In: []string{"true"}}}, RecordKey: map[string]string{"id": "$key"}}},
+		sink.TableConfig{Key: []string{"id"}, Version: "version", DeleteWhen: map[string]sink.Condition{"deleted": {In: []string{"true"}}}, RecordKey: map[string]string{"id": "$key"}}, false},
 	{"tombstones_follow", `create table t (id bigint primary key, version int, note text)`,
-		sink.TableConfig{Key: []string{"id"}, Version: "version", RecordKey: map[string]string{"id": "$key"}, Topics: []string{"changes"}}},
+		sink.TableConfig{Key: []string{"id"}, Version: "version", RecordKey: map[string]string{"id": "$key"}, Topics: []string{"changes"}}, true},
 	{"unguarded", `create table t (id bigint primary key, version int, note text)`,
-		sink.TableConfig{Key: []string{"id"}, Version: "version", Guard: "none", RecordKey: map[string]string{"id": "$key"}}},
+		sink.TableConfig{Key: []string{"id"}, Version: "version", Guard: "none", RecordKey: map[string]string{"id": "$key"}}, true},
 	{"keys_only", `create table t (a int, b int, primary key (a, b))`,
-		sink.TableConfig{Key: []string{"a", "b"}, Guard: "none"}},
+		sink.TableConfig{Key: []string{"a", "b"}, Guard: "none"}, false},
 	{"identity", `create table "T x" ("ID" bigint generated always as identity primary key, "a""b" char(3), double bigint generated always as (1) stored)`,
-		sink.TableConfig{Name: `"T x"`, Key: []string{"ID"}}},
+		sink.TableConfig{Name: `"T x"`, Key: []string{"ID"}}, false},
 	{"computed", `create table t (id bigint primary key, sample text, n int)`,
-		sink.TableConfig{Key: []string{"id"}, Columns: map[string]sink.ColumnConfig{"sample": {SQL: "case when id % 2 = 0 then 'A' else 'B' end"}}}},
+		sink.TableConfig{Key: []string{"id"}, Columns: map[string]sink.ColumnConfig{"sample": {SQL: "case when id % 2 = 0 then 'A' else 'B' end"}}}, false},
 	{"inputs", `create table t (id bigint primary key, at timestamptz, day date not null)`,
 		sink.TableConfig{Key: []string{"id"}, RecordKey: map[string]string{"id": "$key"}, Columns: map[string]sink.ColumnConfig{
 			"at":  {SQL: "to_timestamp(ms / 1000.0)", Inputs: map[string]sink.InputConfig{"ms": {From: "payload.ts", Type: "bigint"}}},
-			"day": {SQL: "date '2000-01-01' + days", Inputs: map[string]sink.InputConfig{"days": {Type: "int"}}}}}},
+			"day": {SQL: "date '2000-01-01' + days", Inputs: map[string]sink.InputConfig{"days": {Type: "int"}}}}}, false},
 	{"append", `create table t (placed_at timestamptz, amount money, note text default 'none')`,
-		sink.TableConfig{Strategy: sink.Append}},
+		sink.TableConfig{Strategy: sink.Append}, true},
 	{"append_partitioned", `create table t (day date not null, note text) partition by range (day)`,
-		sink.TableConfig{Strategy: sink.Append}},
+		sink.TableConfig{Strategy: sink.Append}, false},
 	{"append_unguarded", `create table t (day date)`,
-		sink.TableConfig{Strategy: sink.Append, Guard: "none"}},
+		sink.TableConfig{Strategy: sink.Append, Guard: "none"}, false},
 }
 
 // changes is a topic whose envelope tells which events delete.
@@ -71,20 +74,27 @@ func TestForms(t *testing.T) {
 				g.table.Topics = []string{"topic"}
 			}
 			compare(t, g.name, sink.Config{Topics: changes, Tables: []sink.TableConfig{g.table}}, g.create)
+			if g.distributed {
+				compare(t, "distributed_"+g.name, sink.Config{Topics: changes, Tables: []sink.TableConfig{g.table}}, g.create)
+			}
 		})
 	}
-	t.Run("children", func(t *testing.T) {
-		compare(t, "children", sink.Config{Tables: []sink.TableConfig{
-			{Name: "orders", Topics: []string{"o"}, Key: []string{"id"}, Version: "version", RecordKey: map[string]string{"id": "$key"}},
-			{Name: "items", Strategy: sink.Children, Parent: "orders", Each: "items", Key: []string{"order_id", "sku"}, ParentKey: map[string]string{"order_id": "id"},
-				Columns: map[string]sink.ColumnConfig{"line": {From: "$index"}, "shop": {From: "$event.shop.name"}}},
-			{Name: "tags", Strategy: sink.Children, Parent: "orders", Each: "tags", Key: []string{"order_id", "tag"}, ParentKey: map[string]string{"order_id": "id"},
-				Columns: map[string]sink.ColumnConfig{"tag": {From: "$element"}}},
-		}},
-			"create table orders (id bigint primary key, version int, status text)",
-			"create table items (order_id bigint references orders, sku text, pieces int default 1, line int, shop text, primary key (order_id, sku))",
-			"create table tags (order_id bigint references orders, tag text, primary key (order_id, tag))")
-	})
+	for _, name := range []string{"children", "distributed_children"} {
+		t.Run(name, func(t *testing.T) { compareChildren(t, name) })
+	}
+}
+
+func compareChildren(t *testing.T, name string) {
+	compare(t, name, sink.Config{Tables: []sink.TableConfig{
+		{Name: "orders", Topics: []string{"o"}, Key: []string{"id"}, Version: "version", RecordKey: map[string]string{"id": "$key"}},
+		{Name: "items", Strategy: sink.Children, Parent: "orders", Each: "items", Key: []string{"order_id", "sku"}, ParentKey: map[string]string{"order_id": "id"},
+			Columns: map[string]sink.ColumnConfig{"line": {From: "$index"}, "shop": {From: "$event.shop.name"}}},
+		{Name: "tags", Strategy: sink.Children, Parent: "orders", Each: "tags", Key: []string{"order_id", "tag"}, ParentKey: map[string]string{"order_id": "id"},
+			Columns: map[string]sink.ColumnConfig{"tag": {From: "$element"}}},
+	}},
+		"create table orders (id bigint primary key, version int, status text)",
+		"create table items (order_id bigint references orders, sku text, pieces int default 1, line int, shop text, primary key (order_id, sku))",
+		"create table tags (order_id bigint references orders, tag text, primary key (order_id, tag))")
 }
 
 // compare compares the statements of a configuration's tables with a golden file; of a parent of children, only what
@@ -104,15 +114,22 @@ func compare(t *testing.T, name string, cfg sink.Config, create ...string) {
 		t.Fatal(err)
 	}
 	var b strings.Builder
-	tables := s.Mapping().Tables
-	for _, table := range tables {
+	all := s.Mapping().Tables
+	distributed := strings.HasPrefix(name, "distributed_")
+	for _, table := range all {
+		table.Distributed = distributed
+	}
+	for _, table := range all {
 		for _, f := range statement.Forms(table) {
 			title := f.Name
-			if len(tables) > 1 {
+			if len(all) > 1 {
 				if table.Parent == nil && f.Name != "remember" {
 					continue
 				}
 				title = table.Name + ": " + f.Name
+			}
+			if why := undistributable(table, f); distributed && why != "" {
+				t.Errorf("%s: Citus would not take it: %s\n%s", title, why, f.SQL)
 			}
 			b.WriteString("-- " + title + "\n" + f.SQL + ";\n\n")
 			if _, err := db.Prepare(t.Context(), title, f.SQL); err != nil {
@@ -124,6 +141,57 @@ func compare(t *testing.T, name string, cfg sink.Config, create ...string) {
 		t.Errorf("rehearsed: %v, %q", err, warnings)
 	}
 	golden(t, name+".sql", b.String())
+}
+
+var (
+	parts      = regexp.MustCompile(`as materialized \(\s*select|from \(\s*select`) // of a statement, and the events that its expressions are computed over
+	subqueries = regexp.MustCompile(`\(\s*select`)
+	locksRows  = regexp.MustCompile(`for (update|share|no key update|key share)`)
+)
+
+// undistributable says what in a statement Citus does not distribute; "" if there is nothing.
+func undistributable(t *tables.Table, f statement.Form) string {
+	rest := parts.ReplaceAllString(f.SQL, "")
+	switch {
+	case subqueries.MatchString(rest) || strings.Contains(rest, "exists"):
+		return "a subquery over events"
+	case locksRows.MatchString(rest):
+		return "a lock of rows"
+	case strings.HasPrefix(f.Name, "upsert") && strings.Count(f.SQL, t.Quoted()) != 1, strings.HasPrefix(f.Name, "claim") && strings.Count(f.SQL, t.SetsTable) != 1:
+		return "it looks before it writes"
+	}
+	return ""
+}
+
+// What is told of is refused: the statements of a table that is not distributed.
+func TestUndistributable(t *testing.T) {
+	db := testpg.Open(t, testpg.URLLike(t, "ledger", offsets.Init), "create table t (id bigint primary key, v int)")
+	cfg := sink.Config{Tables: []sink.TableConfig{{Name: "t", Topics: []string{"o"}, Key: []string{"id"}, Version: "v", RecordKey: map[string]string{"id": "$key"}}}}
+	if err := schema.Init(t.Context(), db.Conn, cfg); err != nil {
+		t.Fatal(err)
+	}
+	pool, err := pgxpool.New(t.Context(), db.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	s, err := engine.Open(t.Context(), pool, nil, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := s.Mapping().Tables[0]
+	for _, f := range statement.Forms(table) {
+		switch why := undistributable(table, f); f.Name {
+		case "look", "look into the memory", "upsert", "upsert winners", "update", "insert rest", "require":
+			if why == "" {
+				t.Errorf("%s passes:\n%s", f.Name, f.SQL)
+			}
+		case "copy", "remember", "lock", "lock alone":
+			if why != "" {
+				t.Errorf("%s: %s", f.Name, why)
+			}
+		}
+	}
 }
 
 // golden compares got with testdata/name.

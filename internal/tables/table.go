@@ -111,6 +111,8 @@ type Table struct {
 	Required []int
 	// CopyRefused says why no row goes by COPY; "" if rows may.
 	CopyRefused string
+	// Distributed: Citus keeps the rows, on other nodes or on all of them, and those of its memories beside them.
+	Distributed bool
 	// Lock is the key of the advisory lock between tombstones and upserts.
 	Lock int32
 }

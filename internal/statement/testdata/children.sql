@@ -15,8 +15,6 @@ with e as materialized (
     from e left join "public"."orders" t on t."id" = e."id" left join "oncesink"."public.orders deletes" m on m."id" = e."id"
     left join "oncesink"."public.items sets" s1 on s1."id" = e."id"
     left join "oncesink"."public.tags sets" s2 on s2."id" = e."id"
-), d as (
-  delete from "public"."orders" t using s where s.deletes and t."id" = s."id"
 ), d1 as (
   delete from "public"."items" c using s where (s.deletes or s.deletes_s1) and c."order_id" = s."id"
 ), s1 as (
@@ -25,6 +23,8 @@ with e as materialized (
   delete from "public"."tags" c using s where (s.deletes or s.deletes_s2) and c."order_id" = s."id"
 ), s2 as (
   delete from "oncesink"."public.tags sets" m using s where (s.deletes or s.deletes_s2) and m."id" = s."id"
+), d as (
+  delete from "public"."orders" t using s where s.deletes and t."id" = s."id"
 ), m as (
   insert into "oncesink"."public.orders deletes" as m ("id", "version", _oncesink_source, _oncesink_offset)
   select s."id", case when s.deletes then s._oncesink_version end, s._oncesink_source, s._oncesink_offset

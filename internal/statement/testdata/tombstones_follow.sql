@@ -12,7 +12,7 @@ select string_agg(case when (select (m."version" is null or (e."version", e._onc
 ) e;
 
 -- look into the memory
-select string_agg(case when exists (select from "oncesink"."public.t deletes" m where m."id" = e."id") then '1' else '0' end, '' order by e._oncesink_n)
+select string_agg(case when exists (select from "oncesink"."public.t deletes" t where t."id" = e."id") then '1' else '0' end, '' order by e._oncesink_n)
   from (
   select a.c1::bigint as "id", a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
   from unnest($1::text[], $2::integer[], $3::bigint[]) with ordinality as a(c1, source, "offset", n)

@@ -12,7 +12,7 @@ select string_agg(case when (select (m."updated_at" is null or (e."updated_at", 
 ) e;
 
 -- look into the memory
-select string_agg(case when exists (select from "oncesink"."public.t deletes" m where m."id" = e."id" and m."region" = e."region") then '1' else '0' end, '' order by e._oncesink_n)
+select string_agg(case when exists (select from "oncesink"."public.t deletes" t where t."id" = e."id" and t."region" = e."region") then '1' else '0' end, '' order by e._oncesink_n)
   from (
   select a.c1::bigint as "id", a.c2::character varying as "region", a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
   from unnest($1::text[], $2::text[], $3::integer[], $4::bigint[]) with ordinality as a(c1, c2, source, "offset", n)

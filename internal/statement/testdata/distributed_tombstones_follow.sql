@@ -1,0 +1,232 @@
+-- copy
+copy "public"."t" ("id", "version", "note", _oncesink_source, _oncesink_offset) from stdin with (format binary);
+
+-- look
+with e as materialized (
+  select a.c1::bigint as "id", a.c2::integer as "version", a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
+  from unnest($1::text[], $2::text[], $3::integer[], $4::bigint[]) with ordinality as a(c1, c2, source, "offset", n)
+), met as materialized (
+  select e._oncesink_n, case when (t."version" is null or (e."version", e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (t."version", coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1))) then '1' else '2' end as says
+    from e join "public"."t" t on t."id" = e."id"
+), held as materialized (
+  select e._oncesink_n
+    from e join "oncesink"."public.t deletes" m on m."id" = e."id"
+   and ((m."version" is null or (e."version", e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (m."version", coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1))) and (m._oncesink_versioned or e._oncesink_source <> m._oncesink_source or e._oncesink_offset > m._oncesink_offset)) is false
+)
+select string_agg(coalesce(case when held._oncesink_n is not null then '2' end, met.says, '0'), '' order by e._oncesink_n)
+  from e left join met using (_oncesink_n) left join held using (_oncesink_n);
+
+-- look into the memory
+with e as materialized (
+  select a.c1::bigint as "id", a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
+  from unnest($1::text[], $2::integer[], $3::bigint[]) with ordinality as a(c1, source, "offset", n)
+), met as materialized (
+  select e._oncesink_n
+    from e join "oncesink"."public.t deletes" t on t."id" = e."id"
+)
+select string_agg(case when met._oncesink_n is null then '0' else '1' end, '' order by e._oncesink_n)
+  from e left join met using (_oncesink_n);
+
+-- upsert
+insert into "public"."t" as t ("id", "version", "note", _oncesink_source, _oncesink_offset)
+with e as materialized (
+  select a.c1::bigint as "id", a.c2::integer as "version", a.c3::text as "note", a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
+  from unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::bigint[]) with ordinality as a(c1, c2, c3, source, "offset", n)
+), held as materialized (
+  select e._oncesink_n
+    from e join "oncesink"."public.t deletes" m on m."id" = e."id"
+   and ((m."version" is null or (e."version", e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (m."version", coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1))) and (m._oncesink_versioned or e._oncesink_source <> m._oncesink_source or e._oncesink_offset > m._oncesink_offset)) is false
+)
+select e."id", e."version", e."note", e._oncesink_source, e._oncesink_offset
+  from e left join held using (_oncesink_n)
+ where held._oncesink_n is null
+ order by e._oncesink_n
+    on conflict ("id") do update set "version" = excluded."version", "note" = excluded."note", _oncesink_source = excluded._oncesink_source, _oncesink_offset = excluded._oncesink_offset
+ where (t."version" is null or (excluded."version", excluded._oncesink_source >> 20, excluded._oncesink_offset, excluded._oncesink_source) > (t."version", coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1)));
+
+-- upsert winners
+insert into "public"."t" as t ("id", "version", "note", _oncesink_source, _oncesink_offset)
+with e as materialized (
+  select a.c1::bigint as "id", a.c2::integer as "version", a.c3::text as "note", a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
+  from unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::bigint[]) with ordinality as a(c1, c2, c3, source, "offset", n)
+), held as materialized (
+  select e._oncesink_n
+    from e join "oncesink"."public.t deletes" m on m."id" = e."id"
+   and ((m."version" is null or (e."version", e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (m."version", coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1))) and (m._oncesink_versioned or e._oncesink_source <> m._oncesink_source or e._oncesink_offset > m._oncesink_offset)) is false
+)
+select e."id", e."version", e."note", e._oncesink_source, e._oncesink_offset
+  from e left join held using (_oncesink_n)
+ where held._oncesink_n is null
+ order by e._oncesink_n
+    on conflict ("id") do update set "version" = excluded."version", "note" = excluded."note", _oncesink_source = excluded._oncesink_source, _oncesink_offset = excluded._oncesink_offset
+ where (t."version" is null or (excluded."version", excluded._oncesink_source >> 20, excluded._oncesink_offset, excluded._oncesink_source) > (t."version", coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1)));
+
+-- update
+with e as materialized (
+  select a.c1::bigint as "id", a.c2::integer as "version", a.c3::text as "note", a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
+  from unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::bigint[]) with ordinality as a(c1, c2, c3, source, "offset", n)
+), held as materialized (
+  select e._oncesink_n
+    from e join "oncesink"."public.t deletes" m on m."id" = e."id"
+   and ((m."version" is null or (e."version", e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (m."version", coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1))) and (m._oncesink_versioned or e._oncesink_source <> m._oncesink_source or e._oncesink_offset > m._oncesink_offset)) is false
+), free as materialized (
+  select e.*
+  from e left join held using (_oncesink_n)
+ where held._oncesink_n is null
+)
+update "public"."t" t set "version" = e."version", "note" = e."note", _oncesink_source = e._oncesink_source, _oncesink_offset = e._oncesink_offset
+  from free e
+ where t."id" = e."id"
+   and (t."version" is null or (e."version", e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (t."version", coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1)));
+
+-- insert rest
+insert into "public"."t" as t ("id", "version", "note", _oncesink_source, _oncesink_offset)
+with e as materialized (
+  select a.c1::bigint as "id", a.c2::integer as "version", a.c3::text as "note", a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
+  from unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::bigint[]) with ordinality as a(c1, c2, c3, source, "offset", n)
+), met as materialized (
+  select e._oncesink_n
+    from e join "public"."t" t on t."id" = e."id"
+), held as materialized (
+  select e._oncesink_n
+    from e join "oncesink"."public.t deletes" m on m."id" = e."id"
+   and ((m."version" is null or (e."version", e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (m."version", coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1))) and (m._oncesink_versioned or e._oncesink_source <> m._oncesink_source or e._oncesink_offset > m._oncesink_offset)) is false
+)
+select e."id", e."version", e."note", e._oncesink_source, e._oncesink_offset
+  from e left join met using (_oncesink_n) left join held using (_oncesink_n)
+ where met._oncesink_n is null
+   and held._oncesink_n is null
+ order by e._oncesink_n
+    on conflict ("id") do update set "version" = excluded."version", "note" = excluded."note", _oncesink_source = excluded._oncesink_source, _oncesink_offset = excluded._oncesink_offset
+ where (t."version" is null or (excluded."version", excluded._oncesink_source >> 20, excluded._oncesink_offset, excluded._oncesink_source) > (t."version", coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1)));
+
+-- require
+with e as materialized (
+  select a.c1::bigint as "id", a.c2::integer as "version", a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
+  from unnest($1::text[], $2::text[], $3::integer[], $4::bigint[]) with ordinality as a(c1, c2, source, "offset", n)
+), met as materialized (
+  select e._oncesink_n
+    from e join "public"."t" t on t."id" = e."id"
+), held as materialized (
+  select e._oncesink_n
+    from e join "oncesink"."public.t deletes" m on m."id" = e."id"
+   and ((m."version" is null or (e."version", e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (m."version", coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1))) and (m._oncesink_versioned or e._oncesink_source <> m._oncesink_source or e._oncesink_offset > m._oncesink_offset)) is false
+)
+select oncesink.withheld('')
+  from e left join met using (_oncesink_n) left join held using (_oncesink_n)
+ where met._oncesink_n is null
+   and held._oncesink_n is null;
+
+-- update flagged
+with e as materialized (
+  select a.c1::bigint as "id", a.c2::integer as "version", a.c3::text as "note", a.has as _oncesink_has, a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
+  from unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::integer[], $6::bigint[]) with ordinality as a(c1, c2, c3, has, source, "offset", n)
+), held as materialized (
+  select e._oncesink_n
+    from e join "oncesink"."public.t deletes" m on m."id" = e."id"
+   and ((m."version" is null or (e."version", e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (m."version", coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1))) and (m._oncesink_versioned or e._oncesink_source <> m._oncesink_source or e._oncesink_offset > m._oncesink_offset)) is false
+), free as materialized (
+  select e.*
+  from e left join held using (_oncesink_n)
+ where held._oncesink_n is null
+)
+update "public"."t" t set "version" = e."version", "note" = case when get_bit(e._oncesink_has, 2) = 1 then e."note" else t."note" end, _oncesink_source = e._oncesink_source, _oncesink_offset = e._oncesink_offset
+  from free e
+ where t."id" = e."id"
+   and (t."version" is null or (e."version", e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (t."version", coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1)));
+
+-- insert rest flagged
+insert into "public"."t" as t ("id", "version", "note", _oncesink_source, _oncesink_offset)
+with e as materialized (
+  select a.c1::bigint as "id", a.c2::integer as "version", a.c3::text as "note", a.has as _oncesink_has, a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
+  from unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::integer[], $6::bigint[]) with ordinality as a(c1, c2, c3, has, source, "offset", n)
+), met as materialized (
+  select e._oncesink_n
+    from e join "public"."t" t on t."id" = e."id"
+), held as materialized (
+  select e._oncesink_n
+    from e join "oncesink"."public.t deletes" m on m."id" = e."id"
+   and ((m."version" is null or (e."version", e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (m."version", coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1))) and (m._oncesink_versioned or e._oncesink_source <> m._oncesink_source or e._oncesink_offset > m._oncesink_offset)) is false
+)
+select e."id", e."version", e."note", e._oncesink_source, e._oncesink_offset
+  from e left join met using (_oncesink_n) left join held using (_oncesink_n)
+ where met._oncesink_n is null
+   and held._oncesink_n is null
+ order by e._oncesink_n
+    on conflict ("id") do nothing;
+
+-- remember
+with e as materialized (
+  select a.c1::bigint as "id", a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
+  from unnest($1::text[], $2::integer[], $3::bigint[]) with ordinality as a(c1, source, "offset", n)
+), met_t as materialized (
+  select e._oncesink_n, t."id", t._oncesink_source, t._oncesink_offset, t."version"
+    from e join "public"."t" t on t."id" = e."id"
+), met_m as materialized (
+  select e._oncesink_n, m."id", m._oncesink_source, m._oncesink_offset, m."version", m._oncesink_versioned, m._oncesink_outlived_source, m._oncesink_outlived_offset
+    from e join "oncesink"."public.t deletes" m on m."id" = e."id"
+), s as materialized (
+  select e.*, t."version" as _oncesink_version,
+         t."id" is null and m."id" is null as rowless,
+         m."id" is null or (e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1)) as latest,
+         t."id" is not null and (e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1))
+         and (m."id" is null or (e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1)) or e._oncesink_source = t._oncesink_source)
+         and not ((m._oncesink_outlived_source, m._oncesink_outlived_offset, e._oncesink_source) = (t._oncesink_source, t._oncesink_offset, t._oncesink_source)) is true as deletes
+    from e left join met_t t using (_oncesink_n) left join met_m m using (_oncesink_n)
+), d as (
+  delete from "public"."t" t using s where s.deletes and t."id" = s."id"
+), m as (
+  insert into "oncesink"."public.t deletes" as m ("id", "version", _oncesink_source, _oncesink_offset, _oncesink_versioned)
+  select s."id", case when s.deletes then s._oncesink_version end, s._oncesink_source, s._oncesink_offset, false
+    from s where s.latest or s.deletes order by s._oncesink_n
+      on conflict ("id") do update set "version" = greatest(m."version", excluded."version"),
+       _oncesink_source = case when (excluded._oncesink_source >> 20, excluded._oncesink_offset, excluded._oncesink_source) > (coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1)) then excluded._oncesink_source else m._oncesink_source end,
+       _oncesink_offset = case when (excluded._oncesink_source >> 20, excluded._oncesink_offset, excluded._oncesink_source) > (coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1)) then excluded._oncesink_offset else m._oncesink_offset end,
+       _oncesink_versioned = case when (excluded._oncesink_source >> 20, excluded._oncesink_offset, excluded._oncesink_source) > (coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1)) then excluded._oncesink_versioned else m._oncesink_versioned end
+)
+select count(*), count(*) filter (where s.rowless) from s where s.latest or s.deletes;
+
+-- remember version
+with e as materialized (
+  select a.c1::bigint as "id", a.c2::integer as "version", a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
+  from unnest($1::text[], $2::text[], $3::integer[], $4::bigint[]) with ordinality as a(c1, c2, source, "offset", n)
+), met_t as materialized (
+  select e._oncesink_n, t."id", t._oncesink_source, t._oncesink_offset, t."version"
+    from e join "public"."t" t on t."id" = e."id"
+), met_m as materialized (
+  select e._oncesink_n, m."id", m._oncesink_source, m._oncesink_offset, m."version", m._oncesink_versioned, m._oncesink_outlived_source, m._oncesink_outlived_offset
+    from e join "oncesink"."public.t deletes" m on m."id" = e."id"
+), s as materialized (
+  select e.*, case when t._oncesink_source = e._oncesink_source and t._oncesink_offset < e._oncesink_offset and not (t."version" is null or (e."version", e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (t."version", coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1))) and not ((m._oncesink_outlived_source, m._oncesink_outlived_offset, e._oncesink_source) = (t._oncesink_source, t._oncesink_offset, t._oncesink_source)) is true
+         then t._oncesink_offset end as _oncesink_outlived_offset,
+         t."id" is null and m."id" is null as rowless,
+         (m."id" is null or (m."version" is null or (e."version", e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (m."version", coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1)))) and t."id" is null as latest,
+         t."id" is not null and (t."version" is null or (e."version", e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (t."version", coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1))) as deletes
+    from e left join met_t t using (_oncesink_n) left join met_m m using (_oncesink_n)
+), d as (
+  delete from "public"."t" t using s where s.deletes and t."id" = s."id"
+), m as (
+  insert into "oncesink"."public.t deletes" as m ("id", "version", _oncesink_source, _oncesink_offset, _oncesink_versioned, _oncesink_outlived_source, _oncesink_outlived_offset)
+  select s."id", case when s.latest or s.deletes then s."version" end, s._oncesink_source, case when s.latest or s.deletes then s._oncesink_offset else s._oncesink_outlived_offset end, true, case when s._oncesink_outlived_offset is not null then s._oncesink_source end, s._oncesink_outlived_offset
+    from s where s.latest or s.deletes or s._oncesink_outlived_offset is not null order by s._oncesink_n
+      on conflict ("id") do update set "version" = greatest(m."version", excluded."version"),
+       _oncesink_source = case when excluded."version" is not null and (m._oncesink_versioned and (m."version" is null or (excluded."version", excluded._oncesink_source >> 20, excluded._oncesink_offset, excluded._oncesink_source) > (m."version", coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1))) or (excluded._oncesink_source >> 20, excluded._oncesink_offset, excluded._oncesink_source) > (coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1))) then excluded._oncesink_source else m._oncesink_source end,
+       _oncesink_offset = case when excluded."version" is not null and (m._oncesink_versioned and (m."version" is null or (excluded."version", excluded._oncesink_source >> 20, excluded._oncesink_offset, excluded._oncesink_source) > (m."version", coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1))) or (excluded._oncesink_source >> 20, excluded._oncesink_offset, excluded._oncesink_source) > (coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1))) then excluded._oncesink_offset else m._oncesink_offset end,
+       _oncesink_versioned = case when excluded."version" is not null and (m._oncesink_versioned and (m."version" is null or (excluded."version", excluded._oncesink_source >> 20, excluded._oncesink_offset, excluded._oncesink_source) > (m."version", coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1))) or (excluded._oncesink_source >> 20, excluded._oncesink_offset, excluded._oncesink_source) > (coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1))) then excluded._oncesink_versioned else m._oncesink_versioned end,
+       _oncesink_outlived_source = coalesce(excluded._oncesink_outlived_source, m._oncesink_outlived_source),
+       _oncesink_outlived_offset = coalesce(excluded._oncesink_outlived_offset, m._oncesink_outlived_offset)
+)
+select count(*), count(*) filter (where s.rowless) from s where s.latest or s.deletes;
+
+-- lock
+select pg_advisory_xact_lock_shared($1::integer, $2::integer);
+
+-- lock alone
+select pg_advisory_xact_lock($1::integer, $2::integer);
+
+-- lock memory
+lock table "oncesink"."public.t deletes" in row share mode;
+
+-- lock memory alone
+lock table "oncesink"."public.t deletes" in exclusive mode;
+
