@@ -2,11 +2,11 @@ package consumer
 
 import (
 	"errors"
-	"fmt"
 	"sync/atomic"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/oncesink/oncesink/internal/kafka"
 )
 
 // A few kilobytes of the log can become gigabytes. The client bounds what one batch becomes, and a fetch brings hundreds of them. So what is
@@ -27,14 +27,9 @@ var errLater = errors.New("decompress it after the next poll")
 func newDecompressor(limit int) (*decompressor, error) {
 	d := &decompressor{}
 	for bound := limit; bound > 0 && len(d.bounds) < 8; bound /= 2 {
-		client, err := kgo.NewClient(kgo.MaxDecompressBatchBytes(bound)) // it connects to nobody
+		own, err := kafka.Decompressor(bound)
 		if err != nil {
 			return nil, err
-		}
-		own, ok := client.OptValue(kgo.WithDecompressor).(kgo.Decompressor)
-		client.Close()
-		if !ok {
-			return nil, fmt.Errorf("the client has no decompressor")
 		}
 		d.bounded, d.bounds = append([]kgo.Decompressor{own}, d.bounded...), append([]int{bound}, d.bounds...)
 	}
@@ -63,8 +58,6 @@ func (d *decompressor) Decompress(src []byte, codec kgo.CompressionCodecType) ([
 		d.used.Add(int64(len(out)))
 	case i < last:
 		return nil, errLater // with the whole budget it may be small enough
-	case errors.Is(err, zstd.ErrWindowSizeExceeded): // the client does not know it for what it is
-		return nil, fmt.Errorf("%w: %w", kgo.ErrMaxDecompress, err)
 	}
 	return out, err
 }

@@ -46,7 +46,7 @@ func Open(ctx context.Context, location string, o Options) (*Archive, error) {
 	if err != nil {
 		return nil, fmt.Errorf("archive location %w", err)
 	}
-	a := &Archive{place: directory(rest), location: location}
+	a := &Archive{place: &directory{root: rest}, location: location}
 	if scheme == "s3" {
 		if a.place, err = openBucket(ctx, rest, o); err != nil {
 			return nil, fmt.Errorf("archive %s: %w", location, err)

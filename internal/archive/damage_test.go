@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/internal/testbucket"
+	"github.com/oncesink/oncesink/internal/testenv"
 )
 
 // A flipped bit anywhere in a file is found, and so is a file that is cut off, one that goes on, and one under another's name.
@@ -39,16 +40,12 @@ func TestDamageIsFound(t *testing.T) {
 		b[i/8] ^= 1 << (i % 8)
 		damaged("bit "+strconv.Itoa(i), b)
 	}
-	for i := range 200 * 8 { // the first frames
-		bits(i)
-	}
-	for i := range 300 * 8 { // the last one
-		bits(len(whole)*8 - 1 - i)
-	}
-	for range 2000 {
+	for range testenv.Times(200, 10_000) {
 		bits(rng.IntN(len(whole) * 8))
+		bits(rng.IntN(250 * 8))                  // of the first frames
+		bits(len(whole)*8 - 1 - rng.IntN(300*8)) // of the last one
 	}
-	for range 100 {
+	for range testenv.Times(20, 1000) {
 		damaged("cut off", whole[:rng.IntN(len(whole))])
 	}
 	damaged("going on", append(bytes.Clone(whole), 0))

@@ -3,14 +3,23 @@ package archive
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/oncesink/oncesink/internal/localserver"
 )
 
 // directory is a place in a file system.
-type directory string
+type directory struct {
+	root  string
+	clean sync.Once // of drafts that nobody writes any more
+}
 
 // drafts is where files lie that are being written, within the place.
 const drafts = ".drafts"
@@ -18,9 +27,9 @@ const drafts = ".drafts"
 // errExists says that a file of that name is there.
 var errExists = errors.New("there is a file of this name: another `oncesink archive run` writes the same partition")
 
-func (d directory) list(ctx context.Context, folder string) ([]object, error) {
+func (d *directory) list(ctx context.Context, folder string) ([]object, error) {
 	var out []object
-	err := filepath.WalkDir(filepath.Join(string(d), filepath.FromSlash(folder)), func(name string, e fs.DirEntry, err error) error {
+	err := filepath.WalkDir(filepath.Join(d.root, filepath.FromSlash(folder)), func(name string, e fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return nil
@@ -35,18 +44,18 @@ func (d directory) list(ctx context.Context, folder string) ([]object, error) {
 		if err != nil {
 			return err
 		}
-		within, err := filepath.Rel(string(d), name)
+		within, err := filepath.Rel(d.root, name)
 		out = append(out, object{filepath.ToSlash(within), info.Size()})
 		return err
 	})
 	return out, err
 }
 
-func (d directory) open(_ context.Context, name string) (io.ReadCloser, error) {
+func (d *directory) open(_ context.Context, name string) (io.ReadCloser, error) {
 	return os.Open(d.path(name))
 }
 
-func (d directory) tail(_ context.Context, name string, n int64) ([]byte, error) {
+func (d *directory) tail(_ context.Context, name string, n int64) ([]byte, error) {
 	f, err := os.Open(d.path(name))
 	if err != nil {
 		return nil, err
@@ -58,26 +67,48 @@ func (d directory) tail(_ context.Context, name string, n int64) ([]byte, error)
 	return tail(f, n)
 }
 
-func (d directory) path(name string) string {
-	return filepath.Join(string(d), filepath.FromSlash(name))
+func (d *directory) path(name string) string {
+	return filepath.Join(d.root, filepath.FromSlash(name))
 }
 
-func (d directory) begin(context.Context) (draft, error) {
-	folder := filepath.Join(string(d), drafts)
+func (d *directory) begin(context.Context) (draft, error) {
+	folder := filepath.Join(d.root, drafts)
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return nil, err
 	}
+	d.clean.Do(func() { removeOrphans(folder) })
 	f, err := os.CreateTemp(folder, "")
 	if err != nil {
 		return nil, err
 	}
+	if err := localserver.Lock(f, false); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", f.Name(), err), f.Close())
+	}
 	return &localDraft{File: f, d: d}, nil
+}
+
+// removeOrphans removes drafts of processes that were killed: nobody has a lock on them.
+func removeOrphans(folder string) {
+	entries, _ := os.ReadDir(folder)
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || time.Since(info.ModTime()) < time.Minute { // it may be about to be locked
+			continue
+		}
+		name := filepath.Join(folder, e.Name())
+		if f, err := os.Open(name); err == nil {
+			if localserver.Lock(f, false) == nil {
+				_ = os.Remove(name)
+			}
+			_ = f.Close()
+		}
+	}
 }
 
 // localDraft is a file beside those that are seen.
 type localDraft struct {
 	*os.File
-	d    directory
+	d    *directory
 	done bool
 }
 
@@ -127,6 +158,9 @@ func makeFolders(folder string) (in []string, err error) {
 
 // syncFolder has the names in a folder survive a crash of the machine.
 func syncFolder(folder string) error {
+	if runtime.GOOS == "windows" { // it can't
+		return nil
+	}
 	f, err := os.Open(folder)
 	if err != nil {
 		return err

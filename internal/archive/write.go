@@ -1,7 +1,6 @@
 package archive
 
 import (
-	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -28,7 +27,6 @@ type Writer struct {
 	log     []byte
 
 	draft draft
-	out   *bufio.Writer
 	sum   hash.Hash
 	foot  foot
 	bytes int64 // that were written
@@ -43,7 +41,7 @@ func (a *Archive) Begin(ctx context.Context, s Source, first int64) (*Writer, er
 	if err != nil {
 		return nil, fmt.Errorf("begin a file in the archive %s: %w", a.location, err)
 	}
-	w := &Writer{a: a, source: s, first: first, from: first, next: first, draft: d, out: bufio.NewWriterSize(d, 256<<10), sum: sha256.New()}
+	w := &Writer{a: a, source: s, first: first, from: first, next: first, draft: d, sum: sha256.New()}
 	w.foot.MinTime, w.foot.MaxTime = math.MaxInt64, math.MinInt64
 	text, err := head{s.Cluster, s.Partition.Topic, s.TopicID.String(), s.Partition.Partition, first}.append()
 	if err == nil {
@@ -89,6 +87,19 @@ func (w *Writer) full() error {
 	return w.flush()
 }
 
+// Rest gives back the memory for a block that is not full, unless it is smaller than that: the block is written as it is.
+func (w *Writer) Rest(most int) error {
+	if len(w.log) < most {
+		return nil
+	}
+	err := w.flush()
+	w.log = nil
+	return err
+}
+
+// First is the file's first offset.
+func (w *Writer) First() int64 { return w.first }
+
 // Next is the offset after what was added.
 func (w *Writer) Next() int64 { return w.next }
 
@@ -114,9 +125,29 @@ func (w *Writer) flush() error {
 
 func (w *Writer) write(b []byte) error {
 	w.sum.Write(b)
-	n, err := w.out.Write(b)
+	n, err := w.draft.Write(b)
 	w.bytes += int64(n)
-	return err
+	if err != nil {
+		return &writeError{w.a.location, err}
+	}
+	return nil
+}
+
+// writeError is an error of where drafts are written.
+type writeError struct {
+	location string
+	err      error
+}
+
+func (e *writeError) Error() string {
+	return fmt.Sprintf("write into the archive %s: %v", e.location, e.err)
+}
+func (e *writeError) Unwrap() error { return e.err }
+
+// IsWrite reports whether an error of a Writer is of the archive, such as a full disk, and not of the records.
+func IsWrite(err error) bool {
+	var e *writeError
+	return errors.As(err, &e)
 }
 
 // Finish has the file appear, whole and durable. It is an error if nothing was added, or if there is a file of that name.
@@ -146,7 +177,7 @@ func (w *Writer) finish(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(w.write(text), w.out.Flush()); err != nil {
+	if err := w.write(text); err != nil {
 		return err
 	}
 	return w.draft.publish(ctx, name)

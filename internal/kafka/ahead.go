@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // Stretch is a part of a partition's log: from a position up to the last stable offset, at the partition's leader.
@@ -67,27 +65,11 @@ func Look(ctx context.Context, client *kgo.Client, s Stretch) (Ahead, error) {
 
 // lookOnce is one request. It returns the records that are there for readers of committed ones, and where the next request begins.
 func lookOnce(ctx context.Context, client *kgo.Client, s Stretch, from int64) ([]*kgo.Record, int64, error) {
-	req := kmsg.NewPtrFetchRequest()
-	req.MaxBytes, req.IsolationLevel = lookBytes, 1
-	topic := kmsg.NewFetchRequestTopic()
-	topic.Topic, topic.TopicID = s.Topic, s.TopicID
-	partition := kmsg.NewFetchRequestTopicPartition()
-	partition.Partition, partition.FetchOffset, partition.PartitionMaxBytes = s.Partition, from, lookBytes
-	topic.Partitions = append(topic.Partitions, partition)
-	req.Topics = append(req.Topics, topic)
-	answer, err := client.Broker(int(s.Leader)).RetriableRequest(ctx, req)
+	p, throttled, err := Fetch(ctx, client, s, from, lookBytes, 0)
 	if err != nil {
 		return nil, 0, err
 	}
-	resp, ok := answer.(*kmsg.FetchResponse)
-	if !ok || len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
-		return nil, 0, errors.Join(errors.New("no answer for the partition"), kerr.ErrorForCode(resp.ErrorCode))
-	}
-	p := &resp.Topics[0].Partitions[0]
-	if err := errors.Join(kerr.ErrorForCode(resp.ErrorCode), kerr.ErrorForCode(p.ErrorCode)); err != nil {
-		return nil, 0, err
-	}
-	if len(p.RecordBatches) == 0 && resp.ThrottleMillis > 0 {
+	if len(p.RecordBatches) == 0 && throttled {
 		return nil, 0, errors.New("the broker's quota is used up")
 	}
 	got, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
