@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/oncesink/oncesink/internal/event"
 	"github.com/oncesink/oncesink/internal/fields"
@@ -16,8 +17,11 @@ var tells = []string{"__deleted", "__op"} // it never changes
 // maxColumns bounds a table: what has more fields is a map.
 const maxColumns = 250
 
-// word is a field's name that may become a column's: it can't be told from a name of data otherwise.
-var word = regexp.MustCompile(`^[\p{L}_][\p{L}\p{N}_ .:/-]{0,59}$`)
+// word reports whether a field's name may become a column's: it can't be told from a name of data otherwise.
+func word(name string) bool { return pattern.MatchString(name) && utf8.RuneCountInString(name) <= 60 }
+
+// pattern has no bound: as {0,59} it took longer to compile than all else that the program begins with.
+var pattern = regexp.MustCompile(`^[\p{L}_][\p{L}\p{N}_ .:/-]*$`)
 
 // columns gives each field a column, and returns the names of columns by field.
 func (t *topic) columns(out *Table) map[string]string {
@@ -26,7 +30,7 @@ func (t *topic) columns(out *Table) map[string]string {
 	for _, name := range t.fields.order {
 		f := t.fields.fields[name]
 		switch {
-		case !word.MatchString(name):
+		case !word(name):
 			unnamed++
 			continue
 		case t.around != nil && slices.Contains(tells, name):
@@ -65,7 +69,7 @@ func (t *topic) column(name string, f *field, used map[string]bool, base []strin
 	if f.inner != nil && f.only(f.objects) {
 		for _, in := range f.inner.order {
 			g := f.inner.fields[in]
-			if word.MatchString(in) && len(c.Inner) < 8 && (g.present > g.nulls || g.typed != "") && 2*g.present >= f.inner.count {
+			if word(in) && len(c.Inner) < 8 && (g.present > g.nulls || g.typed != "") && 2*g.present >= f.inner.count {
 				n := Column{Name: columnName(name + "_" + in), From: c.From + "." + fields.Escape(in)}
 				n.Type, n.Unit, _ = g.typ(in)
 				c.Inner = append(c.Inner, n)
@@ -174,7 +178,7 @@ func (f *field) epoch(name string) string {
 func (t *topic) holdsZero(out *Table, r record) bool {
 	for name, v := range r.row {
 		f := t.fields.fields[name]
-		if f == nil || !f.zero || !word.MatchString(name) {
+		if f == nil || !f.zero || !word(name) {
 			continue
 		}
 		one := &field{}

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/oncesink/oncesink/internal/connect"
@@ -141,12 +142,13 @@ func isWild(text string) bool {
 	return ok && len(strings.TrimLeft(exponent, "+-0")) > 3
 }
 
-var wildExponent = regexp.MustCompile(`[0-9][eE][+-]?0*[0-9]{4}|[0-9.]{1000}`)
+// wildExponent is made when it is asked for: a thousand of a thing take a while to compile.
+var wildExponent = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`[0-9][eE][+-]?0*[0-9]{4}|[0-9.]{1000}`) })
 
 // nested looks at what PostgreSQL would refuse in jsonb.
 func (f *field) nested(raw []byte) {
 	f.zero = f.zero || bytes.Contains(raw, []byte(`\u0000`))
-	f.wild = f.wild || wildExponent.Match(raw)
+	f.wild = f.wild || wildExponent().Match(raw)
 }
 
 var (

@@ -115,7 +115,7 @@ func (t *topic) keyObject(out *Table, taken map[string]string) bool {
 	var names, columns []string
 	for _, name := range seen.order {
 		f := seen.fields[name]
-		if f.present != len(all) || f.nulls > 0 || f.objects+f.arrays+f.fractions+f.bools > 0 || f.zero || f.wild || f.longest > maxKey || !word.MatchString(name) {
+		if f.present != len(all) || f.nulls > 0 || f.objects+f.arrays+f.fractions+f.bools > 0 || f.zero || f.wild || f.longest > maxKey || !word(name) {
 			return false
 		}
 		if !t.same(name, path(append(base[:len(base):len(base)], name)...)) {
@@ -377,7 +377,7 @@ func (t *topic) children(out *Table) {
 	}
 	for _, name := range t.fields.order {
 		f := t.fields.fields[name]
-		if !word.MatchString(name) || !f.only(f.arrays) || f.elements == nil || f.mixed {
+		if !word(name) || !f.only(f.arrays) || f.elements == nil || f.mixed {
 			continue
 		}
 		c := Children{Table: columnName(singular(out.Name) + "_" + name), Each: path(append(t.prefix[:len(t.prefix):len(t.prefix)], name)...), Why: name + " is an array of objects"}
@@ -389,7 +389,7 @@ func (t *topic) children(out *Table) {
 		inner.fields = f.elements
 		for _, in := range f.elements.order {
 			g := f.elements.fields[in]
-			if !word.MatchString(in) || g.present == g.nulls && g.typed == "" || len(c.Columns) == maxColumns {
+			if !word(in) || g.present == g.nulls && g.typed == "" || len(c.Columns) == maxColumns {
 				continue
 			}
 			col := inner.column(in, g, used, nil)
