@@ -64,6 +64,9 @@ func cdnow(t *testing.T) (raw [][]byte, days map[string]day) {
 		days[o.OrderedOn] = day{d.Orders + 1, d.Items + o.Items, d.Cents + cents}
 		raw = append(raw, []byte(lines.Text()))
 	}
+	if err := lines.Err(); err != nil {
+		t.Fatal(err)
+	}
 	if len(raw) != 69_659 || len(days) != 546 {
 		t.Fatalf("testdata has %d orders on %d days", len(raw), len(days))
 	}
