@@ -123,6 +123,7 @@ nothing.`,
 		},
 	}
 	f.add(cmd)
+	f.addFromArchive(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().BoolVar(&strict, "strict", false, "end with 3 for warnings, too")
 	cmd.Flags().IntVar(&sample, "sample", 0, "read the last `N` records of each topic and tell what would become of them")

@@ -121,7 +121,7 @@ func (s *session) refresh(ctx context.Context, told map[string]string) (next *se
 	if beyond := feeds(x.Config); len(s.left) == 0 && !slices.ContainsFunc(beyond, func(f feed) bool { return !slices.Contains(reads, f) }) {
 		return nil, nil, nil
 	}
-	next = &session{log: s.log, watched: s.watched, traced: s.traced, patterns: patterns{written: s.written}}
+	next = &session{log: s.log, watched: s.watched, traced: s.traced, fromArchive: s.fromArchive, archived: s.archived, patterns: patterns{written: s.written}}
 	if err = next.use(s.written); err == nil {
 		ready, err = next.prepareAll(ctx, told)
 	}

@@ -61,8 +61,12 @@ func (s *session) prepare(ctx context.Context) (*prepared, error) {
 		return nil, s.scrub(err)
 	}
 	p.passing = s.scrub(err)
+	archive, err := s.archive(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var look wiring.Look
-	if p.consumer, err = consumer.NewWith(s.consumer, wiring.Parts{Ledger: ledger, Engine: sk, Look: &look}); err != nil {
+	if p.consumer, err = consumer.NewWith(s.consumer, wiring.Parts{Ledger: ledger, Engine: sk, Archive: archive, Look: &look}); err != nil {
 		return nil, s.scrub(err)
 	}
 	bounded, cancel := context.WithTimeout(ctx, connectTimeout)

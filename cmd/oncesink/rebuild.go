@@ -28,6 +28,7 @@ type loadFlags struct {
 
 func (f *loadFlags) add(cmd *cobra.Command) {
 	f.flags.add(cmd)
+	f.addFromArchive(cmd)
 	cmd.Flags().StringSliceVar(&f.accept, "accept", nil, "go on in spite of "+strings.Join(rebuild.Accepts, ", ")+" (comma-separated)")
 	cmd.Flags().BoolVar(&f.keepStage, "keep-stage", false, "leave the stage for the next time, which then reads only what is new")
 	cmd.Flags().BoolVar(&f.asJSON, "json", false, "print the result as JSON")
@@ -176,10 +177,14 @@ func (f *loadFlags) run(cmd *cobra.Command, table string, r *rebuild.Range, judg
 	if err := s.left[table]; err != nil {
 		return err
 	}
+	archive, err := s.archive(ctx)
+	if err != nil {
+		return err
+	}
 	limitMemory(cmp.Or(s.consumer.BufferBytes, wiring.BufferBytes))
 	show := newProgress(cmd.ErrOrStderr(), s.log)
 	result, err := rebuild.Run(ctx, rebuild.Options{
-		Pool: s.pool, Admin: s.admin, Cluster: s.meta.Cluster, Sink: s.sinkCfg, Consumer: s.consumer,
+		Pool: s.pool, Admin: s.admin, Cluster: s.meta.Cluster, Sink: s.sinkCfg, Consumer: s.consumer, Archive: archive,
 		Table: table, Range: r, Accept: f.accept, DryRun: f.dryRun, Verify: judge != nil, Swap: f.swap, KeepStage: f.keepStage || f.dryRun && judge == nil,
 		Progress: show.tell, Logger: s.log,
 	})

@@ -45,6 +45,8 @@ type partitionReplay struct {
 	Partition int32  `json:"partition"`
 	From      int64  `json:"from"` // where it stood
 	To        int64  `json:"to"`
+	// Archived is how many of the offsets are read from the archive.
+	Archived int64 `json:"archived,omitempty"`
 	// Stays says why the partition was left where it stood.
 	Stays string `json:"stays,omitempty"`
 }
@@ -59,9 +61,12 @@ oncesink run goes on: its processes notice within about a second, and read on fr
 Tables with a guard come out of it as they went in, and no reader sees a row go back in
 time. Killed, it has moved all partitions or none; it may be run again.
 
---from is where they go: beginning (the oldest record that the log still has), an offset,
-or a time such as 2026-11-24T00:00:00Z (the first record at or after it). A partition that
-stands there or below is left alone: a replay never moves forward.
+--from is where they go: beginning (the oldest record that there is: of the log, or of the
+archive below it), an offset, or a time such as 2026-11-24T00:00:00Z (the first record at or
+after it). A partition that stands there or below is left alone: a replay never moves forward.
+
+With an archive, of the configuration or of --from-archive, they go below the log's start;
+oncesink run reads from it what the log no longer has, if it is given the same one.
 
 --wait follows until every partition is back where it stood. It ends with 1 if one halts.
 
@@ -72,6 +77,7 @@ A group that has a table with guard: none is refused: see oncesink rebuild.`,
 		},
 	}
 	f.add(cmd)
+	f.addFromArchive(cmd)
 	cmd.Flags().StringSliceVar(&f.topics, "topic", nil, "topics to read again (default all of the configuration)")
 	cmd.Flags().IntSliceVar(&f.partitions, "partition", nil, "partitions to read again (default all)")
 	cmd.Flags().StringVar(&f.from, "from", "beginning", "beginning, an offset, or a time")
@@ -303,7 +309,11 @@ func (r *replayReport) print(w io.Writer) {
 		if p.Stays != "" {
 			printWrapped(w, "", fmt.Sprintf("%s/%d: stays at %d: %s", p.Topic, p.Partition, p.From, p.Stays))
 		} else {
-			printWrapped(w, "", fmt.Sprintf("%s/%d: %d -> %d%s", p.Topic, p.Partition, p.From, p.To, would))
+			archived := ""
+			if p.Archived > 0 {
+				archived = ", " + events(p.To, p.To+p.Archived) + " from the archive"
+			}
+			printWrapped(w, "", fmt.Sprintf("%s/%d: %d -> %d%s%s", p.Topic, p.Partition, p.From, p.To, archived, would))
 		}
 	}
 	for _, warning := range foldAlike(r.Warnings) {

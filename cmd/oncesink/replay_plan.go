@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 
+	"github.com/oncesink/oncesink/internal/kafka"
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -12,13 +14,17 @@ import (
 type replayPlan struct {
 	group string
 	from  replayFrom
-	start map[offsets.Partition]int64 // of the logs
-	want  map[offsets.Partition]int64 // at or above the start
+	reach map[offsets.Partition]kafka.Reach // what there is to read
+	want  map[offsets.Partition]int64       // of a time
 }
 
-// planReplay asks the brokers where the logs begin, and which offsets a time has.
+// planReplay asks the brokers, and the archive, what there is to read, and which offsets a time has.
 func (s *session) planReplay(ctx context.Context, from replayFrom, rows []offsets.Row) (*replayPlan, error) {
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	archive, err := s.archive(ctx)
+	if err != nil {
+		return nil, err
+	}
+	asking, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	var topics []string
 	for _, r := range rows {
@@ -26,33 +32,51 @@ func (s *session) planReplay(ctx context.Context, from replayFrom, rows []offset
 			topics = append(topics, r.Topic)
 		}
 	}
-	p := &replayPlan{group: s.consumer.Group, from: from}
-	found, err := s.admin.ListStartOffsets(ctx, topics...)
+	p := &replayPlan{group: s.consumer.Group, from: from, reach: map[offsets.Partition]kafka.Reach{}}
+	found, err := s.admin.ListStartOffsets(asking, topics...)
 	if err != nil {
 		return nil, s.kafkaError(err)
 	}
-	if p.start, err = listed(rows, found); err != nil {
+	starts, err := listed(rows, found)
+	if err != nil {
 		return nil, err
 	}
-	p.want = p.start
-	if !from.time.IsZero() {
-		if found, err = s.admin.ListOffsetsAfterMilli(ctx, from.time.UnixMilli(), topics...); err != nil {
-			return nil, s.kafkaError(err)
+	for _, r := range rows {
+		if p.reach[r.Partition], err = kafka.ReachOf(asking, archive, offsets.Token(s.meta.Topics[r.Topic].ID), r.Partition, starts[r.Partition], math.MaxInt64); err != nil {
+			return nil, &environmentError{s.cfg.Scrub(err.Error())}
 		}
-		if p.want, err = listed(rows, found); err != nil {
-			return nil, err
+	}
+	if from.time.IsZero() {
+		return p, nil
+	}
+	if found, err = s.admin.ListOffsetsAfterMilli(asking, from.time.UnixMilli(), topics...); err != nil {
+		return nil, s.kafkaError(err)
+	}
+	if p.want, err = listed(rows, found); err != nil {
+		return nil, err
+	}
+	for _, r := range rows {
+		if p.want[r.Partition] > starts[r.Partition] { // the log has older records: so has the archive
+			continue
+		}
+		if p.want[r.Partition], err = kafka.Since(ctx, archive, offsets.Token(s.meta.Topics[r.Topic].ID), r.Partition, p.reach[r.Partition], from.time); err != nil {
+			return nil, &environmentError{s.cfg.Scrub(err.Error())}
 		}
 	}
 	return p, nil
 }
 
-// to is where a partition goes: never below the log, which would halt it, and never forward.
+// to is where a partition goes: never below what there is, which would halt it, and never forward.
 func (p *replayPlan) to(r offsets.Row) int64 {
-	want := p.want[r.Partition]
-	if p.from.offset != nil {
+	beginning := p.reach[r.Partition].Beginning()
+	want := beginning
+	switch {
+	case p.from.offset != nil:
 		want = *p.from.offset
+	case p.want != nil:
+		want = p.want[r.Partition]
 	}
-	return min(max(want, p.start[r.Partition]), r.Position.Next)
+	return min(max(want, beginning), r.Position.Next)
 }
 
 // carryOut rewinds, or says what that would do.
@@ -76,6 +100,7 @@ func (p *replayPlan) report(done []offsets.Rewound) *replayReport {
 		one := partitionReplay{Topic: at.Topic, Partition: at.Partition.Partition, From: at.Position.Next, To: at.To}
 		if at.Moved() {
 			r.moved = append(r.moved, at)
+			one.Archived = min(at.Position.Next, p.reach[at.Partition].Archived(at.To)) - at.To
 		} else {
 			one.Stays = p.stays(at)
 		}
@@ -87,12 +112,16 @@ func (p *replayPlan) report(done []offsets.Rewound) *replayReport {
 
 // stays says why a partition was left alone.
 func (p *replayPlan) stays(at offsets.Rewound) string {
-	start := p.start[at.Partition]
+	reach := p.reach[at.Partition]
+	beginning, what := reach.Beginning(), "the log"
+	if beginning < reach.Start {
+		what = "the archive"
+	}
 	switch {
-	case at.Position.Next < start:
-		return fmt.Sprintf("the log begins above it, at %d", start)
-	case at.Position.Next == start:
-		return "the log begins there"
+	case at.Position.Next < beginning:
+		return fmt.Sprintf("%s begins above it, at %d", what, beginning)
+	case at.Position.Next == beginning:
+		return what + " begins there"
 	case p.from.offset != nil:
 		return fmt.Sprintf("that is not above %d", *p.from.offset)
 	}
@@ -104,18 +133,22 @@ func (p *replayPlan) warnings(at offsets.Rewound) []string {
 	warn := func(format string, args ...any) {
 		out = append(out, fmt.Sprintf("%s: ", at.Partition)+fmt.Sprintf(format, args...))
 	}
-	start, next := p.start[at.Partition], at.Position.Next
+	reach, next := p.reach[at.Partition], at.Position.Next
+	start, who := reach.Beginning(), "the log no longer has"
+	if reach.First < reach.Held {
+		who = "neither the log nor the archive has"
+	}
 	// What was asked for and is gone: from where the group began, or from the offset that was named.
 	asked := at.First
 	if p.from.offset != nil {
 		asked = *p.from.offset
 	}
 	if asked < min(start, next) && at.To <= start {
-		warn("the log no longer has %s: not read again, and what was written stays as it is", events(asked, min(start, next)))
+		warn("%s %s: not read again, and what was written stays as it is", who, events(asked, min(start, next)))
 	}
-	if next < start {
-		warn("the log lost %s unread, which halts the partition. If they can be done without: %s", events(next, start),
-			offsets.Remedy("accept_gap", p.group, at.Topic, at.Partition.Partition, start))
+	if from, to, missing := reach.Missing(next); missing {
+		warn("the log lost %s unread, which halts the partition. If they can be done without: %s", events(from, to),
+			offsets.Remedy("accept_gap", p.group, at.Topic, at.Partition.Partition, to))
 	}
 	if !at.Moved() {
 		if at.Halted != "" {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oncesink/oncesink/internal/kafka"
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -60,10 +62,12 @@ func TestReplayPlan(t *testing.T) {
 	for name, s := range map[string]struct {
 		from        replayFrom
 		start, want int64 // of the log, of the time
+		held        int64 // by an archive, from offset 1 on
 		first, next int64 // in the ledger
 		paused      bool
 		halted      string
 		to          int64
+		archived    int64
 		stays       string
 		warnings    []string // what each begins with
 	}{
@@ -85,17 +89,26 @@ func TestReplayPlan(t *testing.T) {
 		"time, before a log that was trimmed": {from: march, want: 4, start: 4, next: 10, to: 4, warnings: []string{"the log no longer has offsets 0 to 3: not read again"}},
 		"paused":                              {next: 10, paused: true, warnings: []string{"it is paused. To have it read again: select oncesink.resume('shop', 'orders', 1)"}},
 		"halted, and sent back":               {next: 10, halted: "a full disk"},
+		"beginning of an archive":             {start: 4, held: 5, next: 10, to: 1, archived: 3, warnings: []string{"neither the log nor the archive has offset 0: not read again"}},
+		"offset in an archive":                {from: offset(3), start: 4, held: 4, next: 10, to: 3, archived: 1},
+		"offset in an archive and its seam":   {from: offset(4), start: 4, held: 4, next: 10, to: 4},
+		"within an archive":                   {from: offset(2), start: 8, held: 9, next: 5, to: 2, archived: 3},
+		"at the beginning of an archive":      {start: 8, held: 9, next: 1, to: 1, stays: "the archive begins there", warnings: []string{"neither the log nor the archive has offset 0: not read again"}},
+		"an archive that ends too early":      {start: 8, held: 7, next: 10, to: 8, warnings: []string{"neither the log nor the archive has offsets 0 to 7: not read again"}},
 		"halted, and left":                    {halted: "a full disk", stays: "the log begins there", warnings: []string{"it has halted"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := &replayPlan{group: "shop", from: s.from, start: map[offsets.Partition]int64{at: s.start}}
-			p.want = p.start
+			reach := kafka.Reach{Start: s.start, End: math.MaxInt64}
+			if s.held > 0 {
+				reach.First, reach.Held = 1, s.held
+			}
+			p := &replayPlan{group: "shop", from: s.from, reach: map[offsets.Partition]kafka.Reach{at: reach}}
 			if !s.from.time.IsZero() {
 				p.want = map[offsets.Partition]int64{at: s.want}
 			}
 			row := offsets.Row{Partition: at, Position: offsets.Position{Next: s.next}, First: s.first, Paused: s.paused, Halted: s.halted}
 			r := p.report([]offsets.Rewound{{Row: row, To: p.to(row)}})
-			if got := r.Partitions[0]; got.From != s.next || got.To != s.to || got.Stays != s.stays || len(r.moved) == 1 != (s.to < s.next) {
+			if got := r.Partitions[0]; got.From != s.next || got.To != s.to || got.Stays != s.stays || got.Archived != s.archived || len(r.moved) == 1 != (s.to < s.next) {
 				t.Errorf("got %+v, want %d and %q", got, s.to, s.stays)
 			}
 			if !slices.EqualFunc(r.Warnings, s.warnings, func(got, want string) bool { return strings.HasPrefix(got, "orders/1: "+want) }) {

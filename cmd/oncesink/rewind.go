@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/oncesink/oncesink/internal/kafka"
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -154,6 +155,6 @@ func (s *session) planRewind(ctx context.Context, from replayFrom, rows []offset
 	if from.offset == nil {
 		return nil, "", err
 	}
-	p := &replayPlan{group: s.consumer.Group, from: from, start: map[offsets.Partition]int64{}}
+	p := &replayPlan{group: s.consumer.Group, from: from, reach: map[offsets.Partition]kafka.Reach{}}
 	return p, "whether the log still has that offset is not known: " + err.Error(), nil
 }

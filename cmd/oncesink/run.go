@@ -34,6 +34,10 @@ With --until-end it stops where the topics ended when it started, for schedulers
 partition that halted makes it end with 1 when the others are done, and records that became
 dead letters with 4, unless --allow-dead-letters is given.
 
+What a partition's log no longer has is read from the archive, where the configuration or
+--from-archive names one: a group that was sent back below the log's start, or stands there,
+reads on (docs/archive.md).
+
 It serves metrics, probes and its state at 127.0.0.1:9187, unless admin.listen says
 otherwise (docs/monitoring.md).
 
@@ -95,6 +99,7 @@ what was applied, if anything was. At the end it says what it did; as JSON with 
 		},
 	}
 	f.add(cmd)
+	f.addFromArchive(cmd)
 	cmd.Flags().BoolVar(&untilEnd, "until-end", false, "stop at the end that the topics have now")
 	cmd.Flags().BoolVar(&allowLetters, "allow-dead-letters", false, "with --until-end, end with 0 where records became dead letters, too")
 	cmd.Flags().StringVar(&adminListen, "admin-listen", "", adminFlag)

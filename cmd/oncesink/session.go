@@ -26,6 +26,7 @@ import (
 	"github.com/oncesink/oncesink/consumer"
 	"github.com/oncesink/oncesink/internal/config"
 	"github.com/oncesink/oncesink/internal/engine"
+	"github.com/oncesink/oncesink/internal/kafka"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/rollup"
 	"github.com/oncesink/oncesink/internal/secret"
@@ -43,7 +44,9 @@ var connectTimeout = 10 * time.Second
 type flags struct {
 	config   string
 	logLevel string
-	stdin    func() io.Reader
+	// fromArchive is the location of an archive; empty: the configuration's.
+	fromArchive string
+	stdin       func() io.Reader
 }
 
 // configVariable names the configuration file where --config does not.
@@ -68,6 +71,9 @@ type session struct {
 	client *kgo.Client
 	admin  *kadm.Client
 	meta   kadm.Metadata
+
+	fromArchive string        // of the command line
+	archived    kafka.Archive // once it is opened
 
 	file    string // the configuration's name, and its text; empty in a session that load did not make
 	text    []byte
@@ -104,7 +110,7 @@ func load(f flags, stderr io.Writer) (*session, error) {
 		return nil, err
 	}
 	cfg.LogTo(log)
-	s := &session{log: log, file: name, text: text}
+	s := &session{log: log, file: name, text: text, fromArchive: f.fromArchive}
 	if cfg.HasPatterns() {
 		s.written = cfg
 	}

@@ -3,6 +3,8 @@ package kafka
 import (
 	"context"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -94,4 +96,24 @@ func Beginnings(ctx context.Context, a Archive, ids map[string]offsets.Token, st
 		}
 	}
 	return at, nil
+}
+
+// Since is the first offset of a record with this time or a later one, of a partition whose log has no older ones: the archive is looked
+// through from its beginning.
+func Since(ctx context.Context, a Archive, topicID offsets.Token, p offsets.Partition, r Reach, at time.Time) (int64, error) {
+	found := r.Start
+	if a == nil || r.Beginning() == r.Start {
+		return found, nil
+	}
+	err := a.Read(ctx, topicID, p, r.Beginning(), func(records []*kgo.Record) bool {
+		i := slices.IndexFunc(records, func(rec *kgo.Record) bool { return rec.Offset >= r.Start || !rec.Timestamp.Before(at) })
+		if i >= 0 {
+			found = min(found, records[i].Offset)
+		}
+		return i < 0
+	})
+	if err != nil {
+		return 0, fmt.Errorf("look through the archive of %s for a time: %w", p, err)
+	}
+	return found, nil
 }

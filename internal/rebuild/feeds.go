@@ -16,6 +16,7 @@ import (
 // feed is a partition that feeds the table, and where the group stands in it.
 type feed struct {
 	offsets.Partition
+	topicID    offsets.Token
 	next       int64
 	generation int32
 	source     int32 // -1: nobody has claimed it yet
@@ -24,7 +25,7 @@ type feed struct {
 }
 
 const feedsSQL = `
-		select o.topic, o.partition, o.next_offset, o.generation, coalesce(o.source, -1), o.fence, m.fingerprint
+		select o.topic, o.partition, coalesce(o.topic_id, '00000000-0000-0000-0000-000000000000'), o.next_offset, o.generation, coalesce(o.source, -1), o.fence, m.fingerprint
 		  from oncesink.offsets o join oncesink.mappings m using (sink_group, topic, partition)
 		 where m.sink_group = $1::text and m.target = $2::text order by o.topic, o.partition`
 
@@ -35,7 +36,7 @@ func (j *job) collectFeeds(ctx context.Context, tx pgx.Tx, suffix string) error 
 		return err
 	}
 	j.feeds, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (f feed, err error) {
-		return f, row.Scan(&f.Topic, &f.Partition.Partition, &f.next, &f.generation, &f.source, &f.fence, &f.mapping)
+		return f, row.Scan(&f.Topic, &f.Partition.Partition, &f.topicID, &f.next, &f.generation, &f.source, &f.fence, &f.mapping)
 	})
 	for _, f := range j.feeds {
 		if j.met[f.Partition] != f.fence {

@@ -102,7 +102,7 @@ func (j *job) read(ctx context.Context, sk *engine.Sink, ledger *offsets.Ledger,
 		cfg.Topics[p.Topic] = consumer.Start{At: consumer.Earliest}
 		cfg.Assign[p.Topic] = append(cfg.Assign[p.Topic], p.Partition)
 	}
-	c, err := consumer.NewWith(cfg, wiring.Parts{Ledger: ledger, Engine: sk, Until: bounds, NoMirror: true})
+	c, err := consumer.NewWith(cfg, wiring.Parts{Ledger: ledger, Engine: sk, Until: bounds, NoMirror: true, Archive: j.Archive})
 	if err != nil {
 		return err
 	}

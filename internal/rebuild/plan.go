@@ -127,13 +127,13 @@ func (j *job) refuse(ctx context.Context) error {
 	if err := j.rights(ctx); err != nil {
 		return err
 	}
-	starts, err := j.Admin.ListStartOffsets(ctx, j.layout.Topics...)
-	if err = errors.Join(err, starts.Error()); err != nil {
-		return fmt.Errorf("list start offsets: %w", err)
+	starts, err := j.beginnings(ctx)
+	if err != nil {
+		return err
 	}
 	for _, f := range j.feeds {
-		if start, _ := starts.Lookup(f.Topic, f.Partition.Partition); start.Offset > 0 {
-			refuse(PartialHistory, fmt.Sprintf("%s begins at offset %d: rows that earlier events made would be %s", f.Partition, start.Offset, j.fate()))
+		if start := starts[f.Partition]; start > 0 {
+			refuse(PartialHistory, fmt.Sprintf("%s begins at offset %d: rows that earlier events made would be %s", f.Partition, start, j.fate()))
 			break
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/oncesink/oncesink/consumer"
 	"github.com/oncesink/oncesink/internal/engine"
+	"github.com/oncesink/oncesink/internal/kafka"
 	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/oplock"
 	"github.com/oncesink/oncesink/internal/pgerr"
@@ -39,6 +40,8 @@ type Options struct {
 	Cluster  string // the Kafka cluster's id
 	Sink     sink.Config
 	Consumer consumer.Config
+	// Archive has what the topics' logs no longer have; nil: there is none.
+	Archive kafka.Archive
 	// Table is the table's name in Sink.Tables.
 	Table string
 	// Range restricts the work to rows with a value of one column; nil: the whole table.

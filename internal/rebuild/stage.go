@@ -140,6 +140,13 @@ func (j *job) uniformSet(ctx context.Context, sk *engine.Sink) (string, error) {
 	if len(l.Others) > 0 || !l.Guarded {
 		return "", nil
 	}
+	archived, err := j.firstArchived(ctx)
+	if err != nil {
+		return "", err
+	}
+	if len(archived) > 0 {
+		return j.setOf(sk, archived), nil
+	}
 	client, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(j.Consumer.Brokers...), kgo.ClientID("oncesink"), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumeTopics(l.Topics...), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxPartitionBytes(64 << 10),
@@ -161,18 +168,23 @@ func (j *job) uniformSet(ctx context.Context, sk *engine.Sink) (string, error) {
 		if err := fetches.Err0(); err != nil {
 			return "", fmt.Errorf("read the first records: %w", err)
 		}
-		for _, r := range fetches.Records() {
-			if r.Value == nil && l.Strategy == sink.Upsert {
-				return "", nil // there are tombstones
-			}
-			if set := sk.StageSet(j.Table, kafka.Record(r)); set != "" {
-				return set, nil
-			}
-		}
-		if len(fetches.Records()) > 0 {
-			return "", nil // records that become no rows
+		if records := fetches.Records(); len(records) > 0 {
+			return j.setOf(sk, records), nil
 		}
 	}
+}
+
+// setOf is the set of columns that the first of some records fill that becomes a row; "" where a tombstone comes before, or none does.
+func (j *job) setOf(sk *engine.Sink, records []*kgo.Record) string {
+	for _, r := range records {
+		if r.Value == nil && j.layout.Strategy == sink.Upsert {
+			return ""
+		}
+		if set := sk.StageSet(j.Table, kafka.Record(r)); set != "" {
+			return set
+		}
+	}
+	return ""
 }
 
 // create makes the stage anew, in one transaction.
