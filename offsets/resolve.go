@@ -24,7 +24,7 @@ type Resolved struct {
 	// docs/semantics.md before claiming again. A row that is gone is not ours.
 	Ours bool
 	// AsExpected says that the row is ours and stands exactly at the step's
-	// expected position, so that the same records may be sent again under the
+	// expected position of the step's topic id and generation, so that the same records may be sent again under the
 	// new fence. If it is ours, not committed and not as expected, somebody moved
 	// it: drop what is queued and go on from Claim.Position.
 	AsExpected bool
@@ -57,7 +57,9 @@ func (l *Ledger) Resolve(ctx context.Context, steps []Step, oldPID uint32) (Reso
 			continue
 		}
 		next := row.claim.Position.Next
-		r.Partitions[i] = Resolved{Claim: row.claim, Ours: row.ours, AsExpected: row.ours && next == s.Claim.Position.Next}
+		// A topic that was adopted meanwhile begins at 0, where the step's may have stood: other records follow.
+		sameTopic := row.claim.TopicID == s.Claim.TopicID && row.claim.Generation == s.Claim.Generation
+		r.Partitions[i] = Resolved{Claim: row.claim, Ours: row.ours, AsExpected: row.ours && sameTopic && next == s.Claim.Position.Next}
 		// The transaction is atomic, so one partition speaks for all. It has to
 		// stand at its target under the very fence that the transaction named:
 		// with another one, an operator might have moved it there (accept_gap), and the

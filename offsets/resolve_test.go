@@ -113,6 +113,32 @@ func TestRule6Resolve(t *testing.T) {
 	}
 }
 
+// Rules 6 and 12: a topic that was adopted meanwhile begins where the transaction expected the one before it to stand. The
+// records of that one must not be sent again as the new one's.
+func TestRule12ResolveAfterAdopt(t *testing.T) {
+	for name, commit := range map[string]bool{"not committed": false, "committed": true} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			p := r.process()
+			c := p.claim(1)[0]
+			if commit {
+				r.must(p.advance(step(c, 5)))
+			}
+			id := offsets.NewToken()
+			r.exec(`select oncesink.adopt($1, 'orders', $2)`, group, id.String())
+			res, err := p.Resolve(t.Context(), []offsets.Step{step(c, 5)}, 0)
+			r.must(err)
+			got := res.Partitions[0]
+			if res.Committed || !got.Ours || got.AsExpected {
+				t.Errorf("committed %v, %+v; want it to be ours, and elsewhere", res.Committed, got)
+			}
+			if got.Claim.TopicID != id || got.Claim.Generation != c.Generation+1 || got.Claim.Position.Next != 0 {
+				t.Errorf("claim %+v, want the new topic's, at 0", got.Claim)
+			}
+		})
+	}
+}
+
 // Rule 6: a transaction that is still open ends with its session, at once, and
 // its COMMIT can't arrive after the resolution.
 func TestRule6ResolveEndsItsOldSession(t *testing.T) {
