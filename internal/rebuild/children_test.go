@@ -20,14 +20,20 @@ const itemsTable = `create table items (order_id bigint references orders, sku t
 // withChildren are orders with their items.
 func withChildren(t *testing.T) *rig {
 	r := newRig(t, upserts, ordersTable)
+	r.addItems()
+	return r
+}
+
+// addItems adds the table of items.
+func (r *rig) addItems() {
+	r.Helper()
 	r.exec(itemsTable)
 	r.tables = append(r.tables, sink.TableConfig{Name: "items", Strategy: sink.Children, Parent: "orders", Each: "items", Key: []string{"order_id", "sku"},
 		Columns: map[string]sink.ColumnConfig{"line": {From: "$index"}}})
-	conn, err := r.pool.Acquire(t.Context())
+	conn, err := r.pool.Acquire(r.Context())
 	r.must(err)
 	defer conn.Release()
-	r.must(schema.Init(t.Context(), conn.Conn(), r.sink()))
-	return r
+	r.must(schema.Init(r.Context(), conn.Conn(), r.sink()))
 }
 
 // basket is a mixed event, with or without its items.
