@@ -40,12 +40,12 @@ func (b *bench) latency(ctx context.Context, who, name string, samples, rate int
 	}
 	// What is timed is sent at once; the load beside it as Kafka's own producer does by default, since
 	// version 4: small batches would keep the broker busy.
-	send, flush, err := b.sender(ctx, t.name, 0)
+	send, flush, err := b.sender(ctx, t.name, 0, false)
 	if err != nil {
 		return r, err
 	}
 	defer flush()
-	sendBeside, flushBeside, err := b.sender(ctx, t.name, 5*time.Millisecond)
+	sendBeside, flushBeside, err := b.sender(ctx, t.name, 5*time.Millisecond, false)
 	if err != nil {
 		return r, err
 	}
@@ -89,7 +89,7 @@ func (b *bench) latency(ctx context.Context, who, name string, samples, rate int
 
 // sender returns what sends events to a topic of six partitions; flush waits until all are acknowledged,
 // and ends it.
-func (b *bench) sender(ctx context.Context, name string, linger time.Duration) (send func(id int64), flush func() error, err error) {
+func (b *bench) sender(ctx context.Context, name string, linger time.Duration, lines bool) (send func(id int64), flush func() error, err error) {
 	client, err := kgo.NewClient(kgo.SeedBrokers(b.kafka.Brokers...), kgo.DefaultProduceTopic(name), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerLinger(linger), kgo.MaxBufferedRecords(100_000))
 	if err != nil {
@@ -104,7 +104,11 @@ func (b *bench) sender(ctx context.Context, name string, linger time.Duration) (
 	send = func(id int64) {
 		e := event{id, 0}
 		v := e.values(narrow, nil)
-		client.Produce(ctx, &kgo.Record{Partition: int32(id % 6), Key: []byte(v[0]), Value: e.json(narrow, make([]byte, 0, 320), v)}, done)
+		value := e.json(narrow, make([]byte, 0, 320), v)
+		if lines {
+			value = e.withLines(value)
+		}
+		client.Produce(ctx, &kgo.Record{Partition: int32(id % 6), Key: []byte(v[0]), Value: value}, done)
 	}
 	return send, sync.OnceValue(func() error {
 		err := client.Flush(ctx)

@@ -47,6 +47,10 @@ func (b *bench) configure(o options, t topic) (string, error) {
 		envelope = "topics: {" + t.name + ": {envelope: debezium}}"
 	}
 	create := strings.Replace(t.shape.create("orders"), ") with (", o.constraint+") with (", 1)
+	children := ""
+	if t.load.lines {
+		children = linesTable
+	}
 	rollups := ""
 	if o.rollup != "" {
 		rollups = fmt.Sprintf("rollups:\n  - {name: sales, table: orders, group_by: %s, columns: {orders: count, revenue: sum(amount)}}\n", o.rollup)
@@ -67,7 +71,7 @@ tables:
     version: updated_at
     create: |
       %s
-%s`, b.kafka.Brokers[0], commit, parents, o.limits, envelope, t.name, strings.ReplaceAll(create, "\n", "\n      "), rollups)
+%s%s`, b.kafka.Brokers[0], commit, parents, o.limits, envelope, t.name, strings.ReplaceAll(create, "\n", "\n      "), children, rollups)
 	return f.Name(), err
 }
 

@@ -114,6 +114,8 @@ type load struct {
 	poison func(e event, values []string) // changes the values of some; nil: of none
 	// envelope: as Debezium writes events.
 	envelope bool
+	// lines: with the order's lines, which are children.
+	lines bool
 }
 
 // fresh has n new keys, in order, from first on.

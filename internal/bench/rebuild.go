@@ -38,7 +38,10 @@ func (p plan) rebuilds(b *bench) []step {
 			return append(out, rs...), err
 		}})
 	}
-	return append(out, step{name: "rebuild, frozen", run: func(ctx context.Context) ([]result, error) { return b.frozen(ctx, p.records/4) }})
+	return append(out,
+		step{name: "rebuild, " + withChildren, run: func(ctx context.Context) ([]result, error) { return b.rebuildLines(ctx, p.records/4) }},
+		step{name: "rebuild, frozen", run: func(ctx context.Context) ([]result, error) { return b.frozen(ctx, p.records/4, false) }},
+		step{name: "rebuild, frozen, " + withChildren, once: true, run: func(ctx context.Context) ([]result, error) { return b.frozen(ctx, p.records/4, true) }})
 }
 
 // versions has n events in all, of n/each keys: pass by pass, each newer.
@@ -97,13 +100,16 @@ func (b *bench) rebuild(ctx context.Context, name string, t topic) ([]result, er
 	if err != nil {
 		return nil, err
 	}
-	live.Who, live.Variant, live.Load = "oncesink", name, "live"
+	live.Who, live.Variant, live.Load, live.Rows = "oncesink", name, "live", t.load.rows()
 	out := []result{live}
 	for _, x := range []struct {
 		load, before string
 		swap         bool
 	}{{"undamaged", "", false}, {"emptied", "truncate orders", false}, {"swapped", "truncate orders", true}} {
-		for _, sql := range []string{"vacuum analyze orders", x.before, "checkpoint"} {
+		if t.load.lines && x.before != "" {
+			x.before += ", lines"
+		}
+		for _, sql := range []string{"vacuum analyze", x.before, "checkpoint"} {
 			if _, err := conn.Exec(ctx, sql); err != nil {
 				return nil, err
 			}
@@ -117,11 +123,16 @@ func (b *bench) rebuild(ctx context.Context, name string, t topic) ([]result, er
 			return nil, err
 		}
 		r.Who, r.Variant, r.Load = "oncesink", name, x.load
-		r.Rows, r.Seconds = len(t.load.events), said.Seconds
+		r.Rows, r.Seconds = t.load.rows(), said.Seconds
 		r.CPU /= float64(r.Rows) / 1e6
 		out = append(out, r)
 		if err := verify(ctx, conn, t.shape, t.load); err != nil {
 			return nil, err
+		}
+		if t.load.lines {
+			if err := verifyLines(ctx, conn, t.load); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return out, nil
@@ -169,14 +180,16 @@ func (b *bench) runRebuild(ctx context.Context, t topic, url string, extra ...st
 
 // frozen measures, while 5,000 events a second go through the live sink, for how long rebuilds hold its
 // positions, and how old the last applied event is at worst.
-func (b *bench) frozen(ctx context.Context, backlog int) ([]result, error) {
+func (b *bench) frozen(ctx context.Context, backlog int, lines bool) ([]result, error) {
 	const rate, runs = 5000, 20
 	url, conn, drop, err := b.database(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer drop()
-	t, err := b.fill(ctx, fmt.Sprintf("frozen%d", b.dbs), 6, narrow, fresh(0, besides))
+	first := fresh(0, besides)
+	first.lines = lines
+	t, err := b.fill(ctx, fmt.Sprintf("frozen%d", b.dbs), 6, narrow, first)
 	if err != nil {
 		return nil, err
 	}
@@ -185,7 +198,7 @@ func (b *bench) frozen(ctx context.Context, backlog int) ([]result, error) {
 		return nil, err
 	}
 	defer p.stop()
-	send, flush, err := b.sender(ctx, t.name, 5*time.Millisecond)
+	send, flush, err := b.sender(ctx, t.name, 5*time.Millisecond, lines)
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +209,7 @@ func (b *bench) frozen(ctx context.Context, backlog int) ([]result, error) {
 	if err := flush(); err != nil {
 		return nil, err
 	}
-	if send, flush, err = b.sender(ctx, t.name, 5*time.Millisecond); err != nil {
+	if send, flush, err = b.sender(ctx, t.name, 5*time.Millisecond, lines); err != nil {
 		return nil, err
 	}
 	defer flush()
@@ -235,10 +248,14 @@ func (b *bench) frozen(ctx context.Context, backlog int) ([]result, error) {
 	if err := complete(ctx, conn, p, t.name, besides, backlog+sent); err != nil {
 		return nil, err
 	}
+	variant := "rebuild beside 5,000 events/s"
+	if lines {
+		variant = "rebuild of " + withChildren + " beside 5,000 events/s"
+	}
 	one := func(load string, v []float64) result {
 		slices.Sort(v)
 		at := func(q float64) float64 { return v[int(q*float64(len(v)-1)+0.5)] }
-		return result{Who: "oncesink", Variant: "rebuild beside 5,000 events/s", Load: load, Rows: len(v), Seconds: 1, P50: at(0.5), P99: at(0.99)}
+		return result{Who: "oncesink", Variant: variant, Load: load, Rows: len(v), Seconds: 1, P50: at(0.5), P99: at(0.99)}
 	}
 	return []result{one("frozen", held), one("lag", lag)}, nil
 }

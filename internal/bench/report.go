@@ -169,6 +169,9 @@ func goals(rs []result) []goal {
 	for _, r := range find(us, "1000 partitions", "fresh") {
 		most("peak MB, 1,000 partitions", r.Peak, 250)
 	}
+	for _, l := range []string{"undamaged", "emptied", "swapped"} {
+		least("rebuild, "+l+", "+withChildren+" / COPY and index", best(find(us, withChildren, l)), best(find(pg, "COPY, then index, "+withChildren+", 1 connection(s)", "rebuild")), 0.5)
+	}
 	for _, v := range []string{"1 version(s) a key", "4 version(s) a key"} {
 		live, plain := best(find(us, v, "live")), best(find(pg, "COPY, then index, "+v+", 1 connection(s)", "rebuild"))
 		for _, l := range []string{"undamaged", "emptied", "swapped"} {
@@ -207,7 +210,7 @@ func goals(rs []result) []goal {
 		least("1 % refused by "+r.name+" / none", best(find(us, r.name, inHundred)), best(find(us, r.name, "fresh")), 0.5)
 	}
 	for _, r := range find(us, "", "frozen") {
-		most("p99 ms of the frozen moment of a rebuild, 5,000 events/s", r.P99, 1000)
+		most("p99 ms of the frozen moment of a "+r.Variant, r.P99, 1000)
 	}
 	for _, r := range find(us, "idle", "latency") {
 		most("p99 ms from produce to visible, idle", r.P99, 20)

@@ -135,6 +135,9 @@ func (b *bench) fill(ctx context.Context, name string, partitions int, s shape, 
 		} else {
 			record.Key, record.Value = []byte(v[0]), e.json(s, nil, v)
 		}
+		if l.lines {
+			record.Value = e.withLines(record.Value)
+		}
 		client.Produce(ctx, record, func(_ *kgo.Record, err error) {
 			if err != nil {
 				select {
