@@ -21,11 +21,12 @@ type Constraint struct {
 	Replaced bool
 }
 
-// ReadConstraint reads the constraint of a name that the relation of another name has, which is the table or one of its partitions.
+// ReadConstraint reads the constraint of a name that the relation of another name has, which is the table or one of its partitions or
+// chunks.
 func ReadConstraint(ctx context.Context, tx pgx.Tx, table uint32, schema, relation, name string) (c Constraint, err error) {
 	// tgtype: 1 row, 2 before, 4 insert, 16 update.
 	err = tx.QueryRow(ctx, `
-		with family as (select $1::oid as oid union select relid from pg_partition_tree($1))
+		with family as (select $1::oid as oid union select relid from pg_partition_tree($1) union select inhrelid from pg_inherits where inhparent = $1)
 		select coalesce(k.contype::text, ''), coalesce(pg_get_expr(k.conbin, k.conrelid), ''), coalesce(k.confrelid, 0), coalesce(quote_ident(pn.nspname) || '.' || quote_ident(p.relname), ''),
 		       array(select a.attname::text from unnest(k.conkey) with ordinality as x(attnum, n) join pg_attribute a on a.attrelid = k.conrelid and a.attnum = x.attnum order by x.n),
 		       array(select a.attname::text from unnest(k.confkey) with ordinality as x(attnum, n) join pg_attribute a on a.attrelid = k.confrelid and a.attnum = x.attnum order by x.n),

@@ -27,6 +27,7 @@ type ForeignKey struct {
 type Effects struct {
 	Triggers    []Trigger
 	ForeignKeys []ForeignKey
+	Retention   *Retention // nil: none
 	// Owned tells that the role is the table's owner, or a member of it.
 	Owned bool
 }
@@ -67,6 +68,9 @@ func ReadEffects(ctx context.Context, tx pgx.Tx, table uint32) (e Effects, err e
 		return k, row.Scan(&k.Name, &k.Other, &k.Incoming, &k.Deletes, &k.Actions)
 	})
 	if err != nil {
+		return e, err
+	}
+	if e.Retention, err = readRetention(ctx, tx, table); err != nil {
 		return e, err
 	}
 	return e, tx.QueryRow(ctx, `select pg_has_role(relowner, 'usage') from pg_class where oid = $1`, table).Scan(&e.Owned)

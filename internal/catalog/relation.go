@@ -20,11 +20,12 @@ type Relation struct {
 	OID          uint32
 	Schema, Name string
 	Owner        string
-	Kind         string // pg_class.relkind
-	Persistence  string // the least durable of the table and its partitions: p, u or t
-	ForeignLeaf  bool   // one of its partitions is a foreign table
-	Heirs        string // tables that inherit from it, and are no partitions
-	PartitionKey []string
+	Kind         string   // pg_class.relkind
+	Persistence  string   // the least durable of the table and its partitions: p, u or t
+	ForeignLeaf  bool     // one of its partitions is a foreign table
+	Heirs        string   // tables that inherit from it, and are neither partitions nor chunks
+	Hypertable   bool     // TimescaleDB keeps its rows in chunks
+	PartitionKey []string // of a partitioned table or a hypertable; "" for an expression
 	Columns      []Column
 	Indexes      []Index
 	// Exclusions are names of exclusion constraints.
@@ -63,6 +64,8 @@ type Index struct {
 	Columns   []string // key columns; an expression is ""
 	Usable    bool     // valid, immediate, without predicate or expression: can be an arbiter
 	condition string   // why it is not usable
+	// Nulls: two nulls of a column are one value to it.
+	Nulls bool
 }
 
 // ErrNoTable says that there is no table of a name.
@@ -72,6 +75,7 @@ var ErrNoTable = errors.New("no such table")
 // up along the search path of the transaction. It returns ErrNoTable if there is none.
 func Read(ctx context.Context, tx pgx.Tx, schema, name string) (*Relation, error) {
 	r := &Relation{}
+	var timescale bool
 	err := tx.QueryRow(ctx, `
 		select c.oid, n.nspname, c.relname, c.relkind::text,
 		       (select case when bool_or(l.relpersistence = 't') then 't' when bool_or(l.relpersistence = 'u') then 'u' else 'p' end
@@ -83,16 +87,19 @@ func Read(ctx context.Context, tx pgx.Tx, schema, name string) (*Relation, error
 		                  where p.partrelid = c.oid), '{}'),
 		       coalesce((select string_agg(h.inhrelid::regclass::text, ', ' order by 1) from pg_inherits h where h.inhparent = c.oid and c.relkind = 'r'), ''),
 		       c.relrowsecurity, row_security_active(c.oid), c.relhasrules, has_schema_privilege(n.oid, 'USAGE'), pg_get_userbyid(c.relowner),
-		       to_regclass('pg_catalog.pg_dist_partition') is not null
+		       to_regclass('pg_catalog.pg_dist_partition') is not null, to_regclass('timescaledb_information.dimensions') is not null
 		  from pg_class c join pg_namespace n on n.oid = c.relnamespace
 		 where c.relname = $2 and c.relkind in ('r', 'p', 'v', 'm', 'f')
 		   and (n.nspname = $1 or $1 = '' and pg_table_is_visible(c.oid))`, schema, name).
-		Scan(&r.OID, &r.Schema, &r.Name, &r.Kind, &r.Persistence, &r.ForeignLeaf, &r.PartitionKey, &r.Heirs, &r.RowSecurity, &r.RowsFiltered, &r.Rules, &r.SchemaUsable, &r.Owner, &r.Citus)
+		Scan(&r.OID, &r.Schema, &r.Name, &r.Kind, &r.Persistence, &r.ForeignLeaf, &r.PartitionKey, &r.Heirs, &r.RowSecurity, &r.RowsFiltered, &r.Rules, &r.SchemaUsable, &r.Owner, &r.Citus, &timescale)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, ErrNoTable
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read table %s: %w", name, err)
+	}
+	if err := r.readHypertable(ctx, tx, timescale); err != nil {
+		return nil, err
 	}
 	reads := []func(context.Context, pgx.Tx) error{r.readColumns, r.readIndexes, r.readRights}
 	if r.Citus {
@@ -187,7 +194,8 @@ func (r *Relation) readIndexes(ctx context.Context, tx pgx.Tx) error {
 		               left join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
 		              where k.n <= i.indnkeyatts order by k.n),
 		       concat_ws(', ', case when not i.indisvalid then 'not valid' end, case when not i.indimmediate then 'deferrable' end,
-		                 case when i.indpred is not null then 'partial' end, case when i.indexprs is not null then 'on an expression' end)
+		                 case when i.indpred is not null then 'partial' end, case when i.indexprs is not null then 'on an expression' end),
+		       coalesce((to_jsonb(i)->>'indnullsnotdistinct')::boolean, false)
 		  from pg_index i join pg_class c on c.oid = i.indexrelid
 		 where i.indrelid = $1 and i.indisunique
 		 order by not i.indisprimary, c.relname`, r.OID)
@@ -196,7 +204,7 @@ func (r *Relation) readIndexes(ctx context.Context, tx pgx.Tx) error {
 	}
 	r.Indexes, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (Index, error) {
 		var x Index
-		err := row.Scan(&x.name, &x.Columns, &x.condition)
+		err := row.Scan(&x.name, &x.Columns, &x.condition, &x.Nulls)
 		x.Usable = x.condition == ""
 		return x, err
 	})

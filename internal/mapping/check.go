@@ -108,7 +108,8 @@ func mapKey(t *tables.Table, r *catalog.Relation, cfg sink.TableConfig, ps *Prob
 	for _, x := range r.Indexes {
 		is := SameSet(x.Columns, want)
 		if t.Strategy == sink.Append { // that of a table in parts has the column by which they are told, too
-			is = subset(want, x.Columns) && subset(x.Columns, slices.Concat(want, r.PartitionKey, []string{r.Distribution.Column}))
+			is = subset(want, x.Columns) && subset(x.Columns, slices.Concat(want, r.PartitionKey, []string{r.Distribution.Column})) &&
+				(x.Nulls || allThere(r, x.Columns, append(slices.Clone(want), r.Distribution.Column)))
 		}
 		if is && x.Usable {
 			if t.AppendKey == nil && t.Strategy == sink.Append {
@@ -146,7 +147,10 @@ func mapKey(t *tables.Table, r *catalog.Relation, cfg sink.TableConfig, ps *Prob
 	if !found && len(cfg.Key) > 0 && len(t.Key) == len(cfg.Key) {
 		columns := strings.Join(pgname.QuoteAll(cfg.Key), ", ")
 		fix := fmt.Sprintf("alter table %s add primary key (%s)", t.Quoted(), columns)
-		if len(r.Indexes) > 0 { // one of them may be the primary key
+		lacks := slices.DeleteFunc(slices.Clone(r.PartitionKey), func(c string) bool { return c == "" || slices.Contains(cfg.Key, c) })
+		if len(lacks) > 0 {
+			fix = fmt.Sprintf("rows find their part of the table by %s, so every unique index has that in it: name it in the key, too", strings.Join(lacks, ", "))
+		} else if len(r.Indexes) > 0 { // one of them may be the primary key
 			var have []string
 			for _, x := range r.Indexes {
 				have = append(have, x.String())
@@ -155,6 +159,14 @@ func mapKey(t *tables.Table, r *catalog.Relation, cfg sink.TableConfig, ps *Prob
 		}
 		ps.Add(fmt.Sprintf("table %s has no unique index over exactly (%s)", r.Qualified(), strings.Join(cfg.Key, ", ")), fix)
 	}
+}
+
+// allThere reports whether no column may be null, besides some.
+func allThere(r *catalog.Relation, columns, besides []string) bool {
+	return !slices.ContainsFunc(columns, func(name string) bool {
+		c := r.Column(name)
+		return !slices.Contains(besides, name) && (c == nil || !c.NotNull)
+	})
 }
 
 func subset(a, b []string) bool {

@@ -38,13 +38,14 @@ const (
 	versionResets     = "version-resets"
 	staleRows         = "stale-rows"
 	addRefused        = "add-refused"
+	chunksDropped     = "chunks-dropped"
 )
 
 // LintCodes lists the codes that findings may have.
 func LintCodes() []string {
 	return []string{volatileDefault, sequenceDefault, triggerWrites, triggerBefore, unloggedTable, cascadeOut, cascadeIn,
 		nullableVersion, keyOrder, furtherUnique, rowSecurity, tombstonesUnnamed, noGuard, foreignKeyCycle, foreignKeyWait, superuser, tableOwner,
-		versionResets, staleRows, addRefused}
+		versionResets, staleRows, addRefused, chunksDropped}
 }
 
 var (
@@ -116,6 +117,14 @@ func (m *Mapping) lintTable(t *tables.Table, r *catalog.Relation, effects catalo
 	m.lintReferences(t, add)
 	if r.Persistence == "u" {
 		add(unloggedTable, tables.Changes, "", "a crash of PostgreSQL empties it while the position stays", "alter table "+t.Quoted()+" set logged", "it is unlogged")
+	}
+	if e := effects.Retention; e != nil {
+		after := ""
+		if e.After != "" {
+			after = " that are older than " + e.After
+		}
+		add(chunksDropped, tables.Surprises, "", "the events of its rows stay in the topic: a replay or a rebuild writes them again, and until the policy runs next they are there; verify tells them as missing",
+			"keep the topic no longer than the rows, or accept it", "job %d of TimescaleDB drops chunks%s", e.Job, after)
 	}
 	if len(t.Others) > 0 {
 		others := strings.Join(t.Others, " and ")

@@ -102,18 +102,12 @@ func initSteps(ctx context.Context, tx pgx.Tx, t *tables.Table, r *catalog.Relat
 		}
 		step("adds %s%s", strings.Join(columns, " and "), how)
 	}
-	if t.Strategy == sink.Append {
-		var gone bool
-		if err := tx.QueryRow(ctx, "select to_regclass($1) is null", pgx.Identifier{t.Schema, indexName(t.Name)}.Sanitize()).Scan(&gone); err != nil {
-			return nil, err
+	if t.Strategy == sink.Append && t.AppendKey == nil {
+		how := " (reads the table, and holds up writers meanwhile)"
+		if created {
+			how = ""
 		}
-		if gone {
-			how := " (reads the table, and holds up writers meanwhile)"
-			if created {
-				how = ""
-			}
-			step("adds unique index %s%s", indexName(t.Name), how)
-		}
+		step("adds unique index %s%s", indexName(t.Name), how)
 	}
 	for _, m := range memories {
 		f, err := m.Find(ctx, tx)

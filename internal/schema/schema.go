@@ -46,6 +46,9 @@ var schemas string
 //go:embed sql/8_new_fields.sql
 var newFields string
 
+//go:embed sql/9_hypertables.sql
+var hypertables string
+
 // migrations create the sink's own tables. A released one never changes.
 var migrations = []string{`create table oncesink.dead_letters (
 	sink_group text collate "C" not null,
@@ -66,7 +69,7 @@ var migrations = []string{`create table oncesink.dead_letters (
 	status text not null default 'new',
 	recorded_at timestamptz not null default now(),
 	primary key (sink_group, topic_id, partition, "offset")
-);`, textOf, stampFunction, deadLetters, comments, withheld, schemas, newFields}
+);`, textOf, stampFunction, deadLetters, comments, withheld, schemas, newFields, hypertables}
 
 // Init creates what the sink needs beside the ledger, which must be there: the dead-letter table,
 // missing target tables that have a Create statement, the engine columns of
@@ -293,20 +296,7 @@ func tableScript(schema, name string, tc sink.TableConfig, memories []mapping.Me
 	quoted := pgx.Identifier{schema, name}.Sanitize()
 	script := []string{fmt.Sprintf("alter table %s add column if not exists %s integer, add column if not exists %s bigint", quoted, tables.SourceColumn, tables.OffsetColumn)}
 	if tc.Strategy == sink.Append {
-		// The key of a table in parts has the columns by which these are told, of which a partition key's may be null.
-		script = append(script, fmt.Sprintf(`do $init$ declare more name[]; begin
-	if to_regclass(%s) is null then
-		if to_regclass('pg_catalog.pg_dist_partition') is not null then -- Citus
-			execute 'select array_agg(column_to_column_name(logicalrelid, partkey)) from pg_dist_partition where partmethod <> ''n'' and logicalrelid = $1' into more using %s::regclass;
-		end if;
-		execute (select format('create unique index %%I on %%s (%s, %s%%s)%%s', %s, c.oid::regclass,
-		                       (select string_agg(', ' || quote_ident(a.attname), '') from pg_attribute a
-		                         where a.attrelid = c.oid and a.attname not in ('%s', '%s')
-		                           and (a.attname = any (more) or a.attnum in (select unnest(p.partattrs::int2[]) from pg_partitioned_table p where p.partrelid = c.oid))),
-		                       case when c.relkind = 'p' and current_setting('server_version_num')::int >= 150000 then ' nulls not distinct' end)
-		           from pg_class c where c.oid = %s::regclass);
-	end if;
-end $init$`, pgname.Literal(pgx.Identifier{schema, indexName(name)}.Sanitize()), pgname.Literal(quoted), tables.SourceColumn, tables.OffsetColumn, pgname.Literal(indexName(name)), tables.SourceColumn, tables.OffsetColumn, pgname.Literal(quoted)))
+		script = append(script, appendScript(schema, name))
 	}
 	for _, m := range memories {
 		script = append(script, m.Script()...)

@@ -324,6 +324,54 @@ insert into oncesink.schema_version (component, version) values ('sink', 8)
 end if;
 end $oncesink$;
 
+-- sink, version 9
+do $oncesink$ begin
+if not exists (select from oncesink.schema_version where component = 'sink' and version >= 9) then
+execute $migration$
+-- A hypertable of TimescaleDB gets chunks, which inherit from it, from the very transactions that write its rows: chunks are no
+-- heirs that count, and that the first one writes the table's entry anew is no change of the table. Whether it is one is asked
+-- where the extension is there.
+create or replace function oncesink.catalog_stamp(names text[], deep boolean) returns text
+language plpgsql stable as $$
+declare
+    stamp text := '';
+    name  text;
+    id    oid;
+    cut   boolean;
+begin
+    foreach name in array names loop
+        id := pg_catalog.to_regclass(name);
+        cut := false;
+        if pg_catalog.to_regclass('timescaledb_information.dimensions') is not null then
+            cut := exists (select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+                             join timescaledb_information.dimensions d on d.hypertable_schema = n.nspname and d.hypertable_name = c.relname
+                            where c.oid = id);
+        end if;
+        stamp := stamp || coalesce(id::text, '-') || ' '
+            || coalesce((select case when cut then pg_catalog.concat_ws(',', 'cut', c.relname, c.relnamespace, c.relowner, c.relkind, c.relpersistence, c.relacl::text,
+                                                                        c.relrowsecurity, c.relforcerowsecurity, c.relhasrules, c.relhastriggers, c.relchecks, c.relnatts)
+                                when c.relhassubclass and c.relkind = 'r'
+                                then c.xmin::text || '+' || (select count(*) from pg_catalog.pg_inherits h where h.inhparent = id)
+                                else c.xmin::text end
+                           from pg_catalog.pg_class c where c.oid = id), '') || ' '
+            || coalesce((select string_agg(a.xmin::text, ',' order by a.attnum) from pg_catalog.pg_attribute a where a.attrelid = id and a.attnum > 0), '') || ' '
+            || coalesce((select string_agg(i.xmin::text, ',' order by i.indexrelid) from pg_catalog.pg_index i where i.indrelid = id), '') || ';';
+        continue when not deep or id is null;
+        stamp := stamp
+            || coalesce((select string_agg(k.xmin::text, ',' order by k.oid) from pg_catalog.pg_constraint k where k.conrelid = id), '') || ' '
+            || coalesce((select string_agg(g.xmin::text, ',' order by g.oid) from pg_catalog.pg_trigger g where g.tgrelid = id), '') || ' '
+            || coalesce((select string_agg(t.xmin::text, ',' order by t.oid) from pg_catalog.pg_type t
+                          where t.oid in (select a.atttypid from pg_catalog.pg_attribute a where a.attrelid = id and a.attnum > 0)), '') || ' '
+            || case when cut then '' else (select count(*) from pg_catalog.pg_inherits h where h.inhparent = id)::text end || ';';
+    end loop;
+    return stamp;
+end $$;
+$migration$;
+insert into oncesink.schema_version (component, version) values ('sink', 9)
+    on conflict on constraint schema_version_pkey do update set version = excluded.version;
+end if;
+end $oncesink$;
+
 grant usage on schema oncesink to "nobody";
 grant select, insert, update on oncesink.dead_letters to "nobody";
 grant select on oncesink.dead_letter_stats to "nobody";
@@ -405,14 +453,28 @@ grant select, insert, update on "oncesink"."public.long_name_long_name_long_name
 -- public.log
 do $init$ begin if to_regclass('"public"."log"') is null then execute 'create table log (day date, n int) partition by range (day)'; end if; end $init$;
 alter table "public"."log" add column if not exists _oncesink_source integer, add column if not exists _oncesink_offset bigint;
-do $init$ begin
-	if to_regclass('"public"."log_oncesink_key"') is null then
-		execute (select format('create unique index %I on %s (_oncesink_source, _oncesink_offset%s)%s', 'log_oncesink_key', c.oid::regclass,
-		                       (select string_agg(', ' || quote_ident(a.attname), '') from pg_partitioned_table p
-		                          join pg_attribute a on a.attrelid = p.partrelid and a.attnum = any (p.partattrs::int2[])
-		                         where p.partrelid = c.oid and a.attname not in ('_oncesink_source', '_oncesink_offset')),
-		                       case when c.relkind = 'p' and current_setting('server_version_num')::int >= 150000 then ' nulls not distinct' end)
-		           from pg_class c where c.oid = '"public"."log"'::regclass);
+do $init$ declare t regclass = '"public"."log"'; parts name[]; open boolean; begin
+	-- The columns by which the table is kept in parts.
+	parts := array(select a.attname from pg_partitioned_table p, unnest(p.partattrs::int2[]) with ordinality as k(attnum, n), pg_attribute a
+	                where p.partrelid = t and a.attrelid = t and a.attnum = k.attnum order by k.n);
+	if to_regclass('timescaledb_information.dimensions') is not null then
+		parts := parts || array(select d.column_name from timescaledb_information.dimensions d, pg_class c join pg_namespace n on n.oid = c.relnamespace
+		                         where c.oid = t and d.hypertable_schema = n.nspname and d.hypertable_name = c.relname order by d.dimension_number);
+	end if;
+	parts := array(select p from unnest(parts) with ordinality as x(p, n) where p not in ('_oncesink_source', '_oncesink_offset') order by n);
+	if not exists (
+		select from pg_index i
+		  join lateral (select array_agg(a.attname) as names, bool_or(a.attname = any (parts) and not a.attnotnull) as open
+		                  from unnest(i.indkey::int2[]) with ordinality as k(attnum, n) join pg_attribute a on a.attrelid = t and a.attnum = k.attnum
+		                 where k.n <= i.indnkeyatts) has on true
+		 where i.indrelid = t and i.indisunique and i.indisvalid and i.indimmediate and i.indpred is null and i.indexprs is null
+		   and has.names @> array['_oncesink_source', '_oncesink_offset']::name[] and has.names <@ (array['_oncesink_source', '_oncesink_offset']::name[] || parts)
+		   and (not has.open or coalesce((to_jsonb(i)->>'indnullsnotdistinct')::boolean, false))
+	) then
+		open := exists (select from pg_attribute a where a.attrelid = t and a.attname = any (parts) and not a.attnotnull);
+		execute format('create unique index %I on %s (_oncesink_source, _oncesink_offset%s)%s', 'log_oncesink_key', t,
+		               (select string_agg(', ' || quote_ident(p), '' order by n) from unnest(parts) with ordinality as x(p, n)),
+		               case when open then ' nulls not distinct' end);
 	end if;
 end $init$;
 grant select, insert on "public"."log" to "nobody";
@@ -420,14 +482,28 @@ grant select, insert on "public"."log" to "nobody";
 -- public.plain_log
 do $init$ begin if to_regclass('"public"."plain_log"') is null then execute 'create table plain_log (n int)'; end if; end $init$;
 alter table "public"."plain_log" add column if not exists _oncesink_source integer, add column if not exists _oncesink_offset bigint;
-do $init$ begin
-	if to_regclass('"public"."plain_log_oncesink_key"') is null then
-		execute (select format('create unique index %I on %s (_oncesink_source, _oncesink_offset%s)%s', 'plain_log_oncesink_key', c.oid::regclass,
-		                       (select string_agg(', ' || quote_ident(a.attname), '') from pg_partitioned_table p
-		                          join pg_attribute a on a.attrelid = p.partrelid and a.attnum = any (p.partattrs::int2[])
-		                         where p.partrelid = c.oid and a.attname not in ('_oncesink_source', '_oncesink_offset')),
-		                       case when c.relkind = 'p' and current_setting('server_version_num')::int >= 150000 then ' nulls not distinct' end)
-		           from pg_class c where c.oid = '"public"."plain_log"'::regclass);
+do $init$ declare t regclass = '"public"."plain_log"'; parts name[]; open boolean; begin
+	-- The columns by which the table is kept in parts.
+	parts := array(select a.attname from pg_partitioned_table p, unnest(p.partattrs::int2[]) with ordinality as k(attnum, n), pg_attribute a
+	                where p.partrelid = t and a.attrelid = t and a.attnum = k.attnum order by k.n);
+	if to_regclass('timescaledb_information.dimensions') is not null then
+		parts := parts || array(select d.column_name from timescaledb_information.dimensions d, pg_class c join pg_namespace n on n.oid = c.relnamespace
+		                         where c.oid = t and d.hypertable_schema = n.nspname and d.hypertable_name = c.relname order by d.dimension_number);
+	end if;
+	parts := array(select p from unnest(parts) with ordinality as x(p, n) where p not in ('_oncesink_source', '_oncesink_offset') order by n);
+	if not exists (
+		select from pg_index i
+		  join lateral (select array_agg(a.attname) as names, bool_or(a.attname = any (parts) and not a.attnotnull) as open
+		                  from unnest(i.indkey::int2[]) with ordinality as k(attnum, n) join pg_attribute a on a.attrelid = t and a.attnum = k.attnum
+		                 where k.n <= i.indnkeyatts) has on true
+		 where i.indrelid = t and i.indisunique and i.indisvalid and i.indimmediate and i.indpred is null and i.indexprs is null
+		   and has.names @> array['_oncesink_source', '_oncesink_offset']::name[] and has.names <@ (array['_oncesink_source', '_oncesink_offset']::name[] || parts)
+		   and (not has.open or coalesce((to_jsonb(i)->>'indnullsnotdistinct')::boolean, false))
+	) then
+		open := exists (select from pg_attribute a where a.attrelid = t and a.attname = any (parts) and not a.attnotnull);
+		execute format('create unique index %I on %s (_oncesink_source, _oncesink_offset%s)%s', 'plain_log_oncesink_key', t,
+		               (select string_agg(', ' || quote_ident(p), '' order by n) from unnest(parts) with ordinality as x(p, n)),
+		               case when open then ' nulls not distinct' end);
 	end if;
 end $init$;
 grant select, insert on "public"."plain_log" to "nobody";
