@@ -28,6 +28,8 @@ type Effects struct {
 	Triggers    []Trigger
 	ForeignKeys []ForeignKey
 	Retention   *Retention // nil: none
+	// RolledUp: a rollup counts the table's rows by triggers.
+	RolledUp bool
 	// Owned tells that the role is the table's owner, or a member of it.
 	Owned bool
 }
@@ -73,7 +75,10 @@ func ReadEffects(ctx context.Context, tx pgx.Tx, table uint32) (e Effects, err e
 	if e.Retention, err = readRetention(ctx, tx, table); err != nil {
 		return e, err
 	}
-	return e, tx.QueryRow(ctx, `select pg_has_role(relowner, 'usage') from pg_class where oid = $1`, table).Scan(&e.Owned)
+	return e, tx.QueryRow(ctx, `
+		select pg_has_role(relowner, 'usage'),
+		       exists (select from pg_trigger t join pg_proc p on p.oid = t.tgfoid join pg_namespace n on n.oid = p.pronamespace where t.tgrelid = $1 and n.nspname = 'oncesink')
+		  from pg_class where oid = $1`, table).Scan(&e.Owned, &e.RolledUp)
 }
 
 // Role is the role of a session.

@@ -7,6 +7,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+// ChunkSchema is where TimescaleDB keeps chunks, unless a hypertable was made to keep them elsewhere. Their names say nothing to a person.
+const ChunkSchema = "_timescaledb_internal"
+
 // readHypertable finds out whether the table is a hypertable of TimescaleDB, and by which columns it is cut into chunks. Chunks inherit
 // from it, and nothing else can: they are no heirs. Where the extension is not there no view of its is asked.
 func (r *Relation) readHypertable(ctx context.Context, tx pgx.Tx, installed bool) error {

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/oncesink/oncesink/internal/bind"
+	"github.com/oncesink/oncesink/internal/catalog"
 	"github.com/oncesink/oncesink/internal/pgerr"
 )
 
@@ -290,7 +291,7 @@ func refusedBy(m *plan, one span, err error) bind.Letter {
 	switch {
 	case errors.As(err, &pg):
 		d.Message, d.Column, d.Constraint = pg.Message, pg.ColumnName, pg.ConstraintName
-		if pg.TableName != "" {
+		if pg.TableName != "" && !(d.Table != "" && pg.SchemaName == catalog.ChunkSchema) {
 			d.Table = pg.SchemaName + "." + pg.TableName
 		}
 	case errors.As(err, &handler):

@@ -160,3 +160,17 @@ func TestHypertableIsExplained(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A row that a chunk refuses is a dead letter of its table: the chunk's name says nothing to a person.
+func TestLetterOfChunk(t *testing.T) {
+	db := newDatabase(t, append(standIn, "create table m (id int primary key, v text)", "create schema _timescaledb_internal",
+		// A row goes to its chunk, of which the error speaks.
+		"create table _timescaledb_internal.chunk (check (v <> 'no')) inherits (m)",
+		"create function route() returns trigger language plpgsql as $$ begin insert into _timescaledb_internal.chunk select new.*; return null; end $$",
+		"create trigger route before insert on m for each row execute function route()",
+		"insert into timescaledb_information.dimensions values ('public', 'm', 1, 'id')")...)
+	e := db.open(sink.Config{Tables: []sink.TableConfig{{Name: "m", Topics: []string{"o"}, Key: []string{"id"}}}})
+	e.write(e.part("o", 0, ev{offset: 0, cols: "id=1 v=yes"}, ev{offset: 1, cols: "id=2 v=no"}, ev{offset: 2, cols: "id=3 v=yes"}))
+	db.Want("1|23514|public.m|chunk_v_check", `select "offset", code, target, constraint_name from oncesink.dead_letters`)
+	db.Want("1,3", "select string_agg(id::text, ',' order by id) from m")
+}

@@ -346,8 +346,11 @@ func (j *job) resolved(records spans, steps []offsets.Step, r offsets.Resolution
 
 // tooMuch reports whether less at once might pass.
 func (j *job) tooMuch(err error) bool {
-	code := pgerr.SQLState(err)
-	return code == "57014" || code == "53200"
+	switch pgerr.SQLState(err) {
+	case "57014", "53200", "53400": // out of time, of memory, of what the configuration allows
+		return true
+	}
+	return false
 }
 
 // orphaned reports whether to wait for a parent row that is missing (rule 18).

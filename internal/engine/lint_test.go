@@ -48,6 +48,8 @@ func TestLint(t *testing.T) {
 		{"accepted for a column", []string{table, "alter table t add made timestamptz default now(), add seen timestamptz default now()"},
 			with(func(c *sink.TableConfig) { c.Accept = []string{"volatile-default:made"} }), "error volatile-default seen"},
 		{"chunks that a policy drops", append(standIn[:len(standIn):len(standIn)], table, "insert into timescaledb_information.jobs values (7, 'policy_retention', '{}', 'public', 't')"), clean, "warning chunks-dropped"},
+		{"chunks that a policy drops, of a table with a rollup", append(standIn[:len(standIn):len(standIn)], table, "insert into timescaledb_information.jobs values (7, 'policy_retention', '{}', 'public', 't')",
+			"create function oncesink.count_it() returns trigger language plpgsql as 'begin return null; end'", "create trigger r after insert on t for each statement execute function oncesink.count_it()"), clean, "error chunks-dropped"},
 		{"chunks that a policy compresses", append(standIn[:len(standIn):len(standIn)], table, "insert into timescaledb_information.jobs values (7, 'policy_compression', '{}', 'public', 't'), (8, 'policy_retention', '{}', 'public', 'other')"), clean, ""},
 		{"constant default", []string{table, "alter table t add made timestamptz default '2026-01-01'"}, clean, ""},
 		{"clock behind a cast", []string{table, "alter table t add made date default ('now'::text)::date"}, clean, "error volatile-default made"},

@@ -123,8 +123,13 @@ func (m *Mapping) lintTable(t *tables.Table, r *catalog.Relation, effects catalo
 		if e.After != "" {
 			after = " that are older than " + e.After
 		}
-		add(chunksDropped, tables.Surprises, "", "the events of its rows stay in the topic: a replay or a rebuild writes them again, and until the policy runs next they are there; verify tells them as missing",
-			"keep the topic no longer than the rows, or accept it", "job %d of TimescaleDB drops chunks%s", e.Job, after)
+		const back = "the events of its rows stay in the topic: a replay or a rebuild writes them again, and until the policy runs next they are there; verify tells them as missing"
+		if effects.RolledUp {
+			add(chunksDropped, tables.Changes, "", "no trigger fires for rows that go with their chunk: a rollup counts them on, and after a replay twice. And "+back,
+				"aggregate by a continuous aggregate of TimescaleDB in place of the rollup, or drop the policy", "job %d of TimescaleDB drops chunks%s", e.Job, after)
+		} else {
+			add(chunksDropped, tables.Surprises, "", back, "keep the topic no longer than the rows, or accept it", "job %d of TimescaleDB drops chunks%s", e.Job, after)
+		}
 	}
 	if len(t.Others) > 0 {
 		others := strings.Join(t.Others, " and ")

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/oncesink/oncesink/internal/catalog"
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/pgtx"
@@ -76,6 +77,14 @@ func (j *job) refuseSwap(ctx context.Context) error {
 	var problems []error
 	for i, table := range j.tables() {
 		var whys []string
+		cut, err := j.isHypertable(ctx, i)
+		switch {
+		case err != nil:
+			return fmt.Errorf("look what the table is: %w", err)
+		case cut: // TimescaleDB gives it chunks, options and triggers that there is no need to tell
+			problems = append(problems, &sink.ConfigError{Problem: fmt.Sprintf("table %s can't be swapped: it is a hypertable, and the table in its place would be none", j.targets()[i]), Fix: "rebuild it without --swap"})
+			continue
+		}
 		for _, o := range obstacles {
 			sql := strings.NewReplacer("$1", regclass(table), "$2", regclass(j.layout.Quoted()), "$3", "array["+strings.Join(children, ", ")+"]::regclass[]").Replace(o)
 			err := j.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
@@ -92,6 +101,19 @@ func (j *job) refuseSwap(ctx context.Context) error {
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// isHypertable reports whether one of the family is a hypertable.
+func (j *job) isHypertable(ctx context.Context, i int) (is bool, err error) {
+	m := j.family()[i]
+	return is, j.inTx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		r, err := catalog.Read(ctx, tx, m.Schema, m.Name)
+		if err != nil {
+			return err
+		}
+		is = r.Hypertable
+		return nil
+	})
 }
 
 // replacement is an index of the table and the stage's that takes its place.

@@ -114,6 +114,7 @@ func TestSwapRefused(t *testing.T) {
 		"privileges, options":            `grant select (note) on orders to public`,
 		"column note has privileges, op": `alter table orders alter column note set (n_distinct = 5)`,
 		"replica identity":               `alter table orders replica identity full`,
+		"it is a hypertable":             `create schema timescaledb_information; create table timescaledb_information.dimensions as select name 'public' hypertable_schema, name 'orders' hypertable_name, 1::bigint dimension_number, name 'order_id' column_name`,
 		"has a comment":                  `comment on index orders_pkey is 'the key'`,
 	} {
 		t.Run(why, func(t *testing.T) {
