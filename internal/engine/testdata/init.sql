@@ -386,6 +386,20 @@ do $init$ begin
 		alter table "oncesink"."public.orders deletes" add primary key ("id", "region"), alter column _oncesink_source set not null, alter column _oncesink_offset set not null;
 	end if;
 end $init$;
+do $init$ declare place text; begin
+	if to_regclass('pg_catalog.pg_dist_partition') is not null then
+		execute $citus$ select case when t.repmodel = 't' then format('select create_reference_table(%L)', $1)
+		                            else format('select create_distributed_table(%L, %L, colocate_with => %L)', $1,
+		                                        case when t.partmethod <> 'n' then column_to_column_name(t.logicalrelid, t.partkey) end, $2) end
+		                  from pg_dist_partition t
+		                 where t.logicalrelid = $2::regclass and (t.partmethod <> 'n' or t.colocationid <> 0)
+		                   and not exists (select from pg_dist_partition m where m.logicalrelid = $1::regclass) $citus$
+		   into place using '"oncesink"."public.orders deletes"'::text, '"public"."orders"'::text;
+		if place is not null then
+			execute place;
+		end if;
+	end if;
+end $init$;
 do $init$ declare m regclass = '"oncesink"."public.orders deletes"'; o regclass = '"public"."orders"'; c record; begin
 	for c in select quote_ident(t.attname) as name, a.attname is null as missing,
 	                format_type(t.atttypid, t.atttypmod) as typ, coalesce(' collate ' || l.oid::regcollation, '') as collation
@@ -408,6 +422,20 @@ do $init$ begin
 	if to_regclass('"oncesink"."sales.Big Table deletes"') is null then
 		create table "oncesink"."sales.Big Table deletes" as select "ID", _oncesink_source, _oncesink_offset from "sales"."Big Table" with no data;
 		alter table "oncesink"."sales.Big Table deletes" add primary key ("ID"), alter column _oncesink_source set not null, alter column _oncesink_offset set not null;
+	end if;
+end $init$;
+do $init$ declare place text; begin
+	if to_regclass('pg_catalog.pg_dist_partition') is not null then
+		execute $citus$ select case when t.repmodel = 't' then format('select create_reference_table(%L)', $1)
+		                            else format('select create_distributed_table(%L, %L, colocate_with => %L)', $1,
+		                                        case when t.partmethod <> 'n' then column_to_column_name(t.logicalrelid, t.partkey) end, $2) end
+		                  from pg_dist_partition t
+		                 where t.logicalrelid = $2::regclass and (t.partmethod <> 'n' or t.colocationid <> 0)
+		                   and not exists (select from pg_dist_partition m where m.logicalrelid = $1::regclass) $citus$
+		   into place using '"oncesink"."sales.Big Table deletes"'::text, '"sales"."Big Table"'::text;
+		if place is not null then
+			execute place;
+		end if;
 	end if;
 end $init$;
 do $init$ declare m regclass = '"oncesink"."sales.Big Table deletes"'; o regclass = '"sales"."Big Table"'; c record; begin
@@ -435,6 +463,20 @@ do $init$ begin
 		alter table "oncesink"."public.long_name_long_name_long_name_long_ 0b2dbf3a7194 deletes" add primary key ("id"), alter column _oncesink_source set not null, alter column _oncesink_offset set not null;
 	end if;
 end $init$;
+do $init$ declare place text; begin
+	if to_regclass('pg_catalog.pg_dist_partition') is not null then
+		execute $citus$ select case when t.repmodel = 't' then format('select create_reference_table(%L)', $1)
+		                            else format('select create_distributed_table(%L, %L, colocate_with => %L)', $1,
+		                                        case when t.partmethod <> 'n' then column_to_column_name(t.logicalrelid, t.partkey) end, $2) end
+		                  from pg_dist_partition t
+		                 where t.logicalrelid = $2::regclass and (t.partmethod <> 'n' or t.colocationid <> 0)
+		                   and not exists (select from pg_dist_partition m where m.logicalrelid = $1::regclass) $citus$
+		   into place using '"oncesink"."public.long_name_long_name_long_name_long_ 0b2dbf3a7194 deletes"'::text, '"public"."long_name_long_name_long_name_long_name_long_name_long_name_"'::text;
+		if place is not null then
+			execute place;
+		end if;
+	end if;
+end $init$;
 do $init$ declare m regclass = '"oncesink"."public.long_name_long_name_long_name_long_ 0b2dbf3a7194 deletes"'; o regclass = '"public"."long_name_long_name_long_name_long_name_long_name_long_name_"'; c record; begin
 	for c in select quote_ident(t.attname) as name, a.attname is null as missing,
 	                format_type(t.atttypid, t.atttypmod) as typ, coalesce(' collate ' || l.oid::regcollation, '') as collation
@@ -453,7 +495,7 @@ grant select, insert, update on "oncesink"."public.long_name_long_name_long_name
 -- public.log
 do $init$ begin if to_regclass('"public"."log"') is null then execute 'create table log (day date, n int) partition by range (day)'; end if; end $init$;
 alter table "public"."log" add column if not exists _oncesink_source integer, add column if not exists _oncesink_offset bigint;
-do $init$ declare t regclass = '"public"."log"'; parts name[]; open boolean; begin
+do $init$ declare t regclass = '"public"."log"'; parts name[]; more name[]; open boolean; begin
 	-- The columns by which the table is kept in parts.
 	parts := array(select a.attname from pg_partitioned_table p, unnest(p.partattrs::int2[]) with ordinality as k(attnum, n), pg_attribute a
 	                where p.partrelid = t and a.attrelid = t and a.attnum = k.attnum order by k.n);
@@ -461,17 +503,20 @@ do $init$ declare t regclass = '"public"."log"'; parts name[]; open boolean; beg
 		parts := parts || array(select d.column_name from timescaledb_information.dimensions d, pg_class c join pg_namespace n on n.oid = c.relnamespace
 		                         where c.oid = t and d.hypertable_schema = n.nspname and d.hypertable_name = c.relname order by d.dimension_number);
 	end if;
-	parts := array(select p from unnest(parts) with ordinality as x(p, n) where p not in ('_oncesink_source', '_oncesink_offset') order by n);
+	open := exists (select from pg_attribute a where a.attrelid = t and a.attname = any (parts) and a.attname not in ('_oncesink_source', '_oncesink_offset') and not a.attnotnull);
+	if to_regclass('pg_catalog.pg_dist_partition') is not null then -- Citus, which refuses a row without its column
+		execute 'select array_agg(column_to_column_name(logicalrelid, partkey)) from pg_dist_partition where partmethod <> ''n'' and logicalrelid = $1' into more using t;
+	end if;
+	parts := array(select p from unnest(parts || more) with ordinality as x(p, n) where p not in ('_oncesink_source', '_oncesink_offset') order by n);
 	if not exists (
 		select from pg_index i
-		  join lateral (select array_agg(a.attname) as names, bool_or(a.attname = any (parts) and not a.attnotnull) as open
+		  join lateral (select array_agg(a.attname) as names, bool_or(a.attname = any (parts) and a.attname <> all (coalesce(more, '{}')) and not a.attnotnull) as open
 		                  from unnest(i.indkey::int2[]) with ordinality as k(attnum, n) join pg_attribute a on a.attrelid = t and a.attnum = k.attnum
 		                 where k.n <= i.indnkeyatts) has on true
 		 where i.indrelid = t and i.indisunique and i.indisvalid and i.indimmediate and i.indpred is null and i.indexprs is null
 		   and has.names @> array['_oncesink_source', '_oncesink_offset']::name[] and has.names <@ (array['_oncesink_source', '_oncesink_offset']::name[] || parts)
 		   and (not has.open or coalesce((to_jsonb(i)->>'indnullsnotdistinct')::boolean, false))
 	) then
-		open := exists (select from pg_attribute a where a.attrelid = t and a.attname = any (parts) and not a.attnotnull);
 		execute format('create unique index %I on %s (_oncesink_source, _oncesink_offset%s)%s', 'log_oncesink_key', t,
 		               (select string_agg(', ' || quote_ident(p), '' order by n) from unnest(parts) with ordinality as x(p, n)),
 		               case when open then ' nulls not distinct' end);
@@ -482,7 +527,7 @@ grant select, insert on "public"."log" to "nobody";
 -- public.plain_log
 do $init$ begin if to_regclass('"public"."plain_log"') is null then execute 'create table plain_log (n int)'; end if; end $init$;
 alter table "public"."plain_log" add column if not exists _oncesink_source integer, add column if not exists _oncesink_offset bigint;
-do $init$ declare t regclass = '"public"."plain_log"'; parts name[]; open boolean; begin
+do $init$ declare t regclass = '"public"."plain_log"'; parts name[]; more name[]; open boolean; begin
 	-- The columns by which the table is kept in parts.
 	parts := array(select a.attname from pg_partitioned_table p, unnest(p.partattrs::int2[]) with ordinality as k(attnum, n), pg_attribute a
 	                where p.partrelid = t and a.attrelid = t and a.attnum = k.attnum order by k.n);
@@ -490,17 +535,20 @@ do $init$ declare t regclass = '"public"."plain_log"'; parts name[]; open boolea
 		parts := parts || array(select d.column_name from timescaledb_information.dimensions d, pg_class c join pg_namespace n on n.oid = c.relnamespace
 		                         where c.oid = t and d.hypertable_schema = n.nspname and d.hypertable_name = c.relname order by d.dimension_number);
 	end if;
-	parts := array(select p from unnest(parts) with ordinality as x(p, n) where p not in ('_oncesink_source', '_oncesink_offset') order by n);
+	open := exists (select from pg_attribute a where a.attrelid = t and a.attname = any (parts) and a.attname not in ('_oncesink_source', '_oncesink_offset') and not a.attnotnull);
+	if to_regclass('pg_catalog.pg_dist_partition') is not null then -- Citus, which refuses a row without its column
+		execute 'select array_agg(column_to_column_name(logicalrelid, partkey)) from pg_dist_partition where partmethod <> ''n'' and logicalrelid = $1' into more using t;
+	end if;
+	parts := array(select p from unnest(parts || more) with ordinality as x(p, n) where p not in ('_oncesink_source', '_oncesink_offset') order by n);
 	if not exists (
 		select from pg_index i
-		  join lateral (select array_agg(a.attname) as names, bool_or(a.attname = any (parts) and not a.attnotnull) as open
+		  join lateral (select array_agg(a.attname) as names, bool_or(a.attname = any (parts) and a.attname <> all (coalesce(more, '{}')) and not a.attnotnull) as open
 		                  from unnest(i.indkey::int2[]) with ordinality as k(attnum, n) join pg_attribute a on a.attrelid = t and a.attnum = k.attnum
 		                 where k.n <= i.indnkeyatts) has on true
 		 where i.indrelid = t and i.indisunique and i.indisvalid and i.indimmediate and i.indpred is null and i.indexprs is null
 		   and has.names @> array['_oncesink_source', '_oncesink_offset']::name[] and has.names <@ (array['_oncesink_source', '_oncesink_offset']::name[] || parts)
 		   and (not has.open or coalesce((to_jsonb(i)->>'indnullsnotdistinct')::boolean, false))
 	) then
-		open := exists (select from pg_attribute a where a.attrelid = t and a.attname = any (parts) and not a.attnotnull);
 		execute format('create unique index %I on %s (_oncesink_source, _oncesink_offset%s)%s', 'plain_log_oncesink_key', t,
 		               (select string_agg(', ' || quote_ident(p), '' order by n) from unnest(parts) with ordinality as x(p, n)),
 		               case when open then ' nulls not distinct' end);
