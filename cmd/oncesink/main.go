@@ -82,7 +82,7 @@ dead letters, where the command was to tell.`,
 		return &usageError{fmt.Errorf("%w: see `%s --help`", err, cmd.CommandPath())}
 	})
 	addGroup(root, "start", "Begin:", newNewCommand(), newConfigCommand(), newSchemaCommand(), newInitCommand(), newCheckCommand(), newDoctorCommand(), newMappingCommand())
-	addGroup(root, "run", "Run, and look:", newRunCommand(), newStatusCommand(), newHealthCommand())
+	addGroup(root, "run", "Run, and look:", newRunCommand(), newStatusCommand(), newHealthCommand(), newArchiveCommand())
 	addGroup(root, "steer", "Steer partitions:", newPauseCommand(), newResumeCommand(), newRewindCommand(), newReplayCommand(), newAcceptGapCommand(), newAcceptDeadLettersCommand(), newAdoptCommand())
 	addGroup(root, "mend", "Mend rows:", newDeadLettersCommand(), newVerifyCommand(), newRebuildCommand(), newBackfillCommand(), newRollupCommand())
 	addGroup(root, "try", "Try things out:", newDemoCommand(), newGenerateCommand())

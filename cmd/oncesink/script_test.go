@@ -23,6 +23,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/oncesink/oncesink/internal/testbucket"
 	"github.com/oncesink/oncesink/internal/testenv"
 	"github.com/oncesink/oncesink/internal/testkafka"
 	"github.com/oncesink/oncesink/internal/testpg"
@@ -60,7 +61,7 @@ func TestScripts(t *testing.T) {
 		Setup: setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "refused": refused, "normalise": normalise,
-			"topic": createTopic, "produce": produce, "registry": startRegistry, "collector": startCollector, "produce_avro": produceAvro, "produce_protobuf": produceProtobuf, "example": example, "transact": transact, "trim": trim, "drop": drop, "sql": sql, "gone": gone, "owned": owned, "asks": asks, "becomes": becomes,
+			"topic": createTopic, "produce": produce, "registry": startRegistry, "bucket": startBucket, "collector": startCollector, "produce_avro": produceAvro, "produce_protobuf": produceProtobuf, "example": example, "transact": transact, "trim": trim, "drop": drop, "sql": sql, "gone": gone, "owned": owned, "asks": asks, "becomes": becomes,
 		},
 	})
 }
@@ -272,6 +273,17 @@ func produce(ts *testscript.TestScript, _ bool, args []string) {
 			r.Value = []byte(line)
 		}
 		ts.Check(c.ProduceSync(ctx, r).FirstErr())
+	}
+}
+
+// startBucket: bucket starts a store with a bucket, whose endpoint is then in BUCKET_ENDPOINT, and gives the script credentials for it.
+func startBucket(ts *testscript.TestScript, _ bool, _ []string) {
+	endpoint, stop, err := testbucket.Serve(nil)
+	ts.Check(err)
+	ts.Defer(stop)
+	ts.Setenv("BUCKET_ENDPOINT", endpoint)
+	for name, value := range testbucket.Environment() {
+		ts.Setenv(name, value)
 	}
 }
 

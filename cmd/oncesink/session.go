@@ -52,6 +52,9 @@ type flags struct {
 // configVariable names the configuration file where --config does not.
 const configVariable = "ONCESINK_CONFIG"
 
+// usualConfig is the file where nothing names one.
+const usualConfig = "oncesink.yaml"
+
 func (f *flags) add(cmd *cobra.Command) {
 	f.stdin = cmd.InOrStdin
 	cmd.Flags().StringVarP(&f.config, "config", "c", "", "configuration, - for stdin (default $"+configVariable+", or oncesink.yaml)")
@@ -85,7 +88,7 @@ type session struct {
 
 // read reads the text of the configuration that the command line names, or the environment.
 func (f *flags) read() (name string, data []byte, err error) {
-	name = cmp.Or(f.config, os.Getenv(configVariable), "oncesink.yaml")
+	name = cmp.Or(f.config, os.Getenv(configVariable), usualConfig)
 	if name == "-" {
 		name = "standard input"
 		data, err = config.ReadFrom(name, f.stdin())

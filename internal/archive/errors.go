@@ -14,7 +14,7 @@ type DamagedError struct {
 }
 
 func (e *DamagedError) Error() string {
-	return fmt.Sprintf("archive file %s is damaged: %s. Put a copy of it in its place, or remove it and run `oncesink archive run` while the topic still has its records", e.File, e.Problem)
+	return fmt.Sprintf("archive file %s is damaged: %s. Put a copy of it in its place; or, while the log still has its records, remove it and the later files of its partition, and run `oncesink archive run`", e.File, e.Problem)
 }
 
 // Lasting says that another attempt finds the same.

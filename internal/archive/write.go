@@ -25,6 +25,7 @@ type Writer struct {
 	next    int64 // the offset after what was added
 	records int   // of the block
 	log     []byte
+	stored  []byte // the block before, compressed: its memory is used again
 
 	draft draft
 	sum   hash.Hash
@@ -93,7 +94,7 @@ func (w *Writer) Rest(most int) error {
 		return nil
 	}
 	err := w.flush()
-	w.log = nil
+	w.log, w.stored = nil, nil
 	return err
 }
 
@@ -111,7 +112,8 @@ func (w *Writer) flush() error {
 	if len(w.log) == 0 {
 		return nil
 	}
-	stored := w.a.enc.EncodeAll(w.log, nil)
+	w.stored = w.a.enc.EncodeAll(w.log, w.stored[:0])
+	stored := w.stored
 	b := block{stored: len(stored), raw: len(w.log), first: w.from, end: w.next, records: w.records, sum: crc32.Checksum(stored, castagnoli)}
 	if err := errors.Join(w.write(b.append()), w.write(stored)); err != nil {
 		return err

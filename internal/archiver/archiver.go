@@ -55,6 +55,9 @@ const (
 // buffered bounds what partitions that are not fetched from keep in memory, all together, in bytes.
 const buffered = 32 << 20
 
+// BytesEach is about how much memory a partition takes that is fetched from, of batches that are no larger than what is asked for at a time.
+const BytesEach = 16 << 20
+
 // Done is what was archived of a partition.
 type Done struct {
 	Partition   offsets.Partition

@@ -52,6 +52,13 @@ func (d *Duration) set(text string) error {
 // Size is a number of bytes, written as a number or with KiB, MiB or GiB.
 type Size int64
 
+// ParseSize reads a size as the file has it.
+func ParseSize(text string) (Size, error) {
+	var s Size
+	err := s.set(text)
+	return s, err
+}
+
 func (s *Size) set(text string) error {
 	number, unit := strings.TrimSpace(text), int64(1)
 	for suffix, u := range map[string]int64{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30} {

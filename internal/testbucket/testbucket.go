@@ -16,20 +16,29 @@ const Bucket = "records"
 // Start starts a store for a test and returns its endpoint. around, if not nil, stands between clients and the store. The environment gets credentials.
 func Start(t testing.TB, around func(http.Handler) http.Handler) (endpoint string) {
 	t.Helper()
+	endpoint, stop, err := Serve(around)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	for name, value := range Environment() {
+		t.Setenv(name, value)
+	}
+	return endpoint
+}
+
+// Serve starts a store.
+func Serve(around func(http.Handler) http.Handler) (endpoint string, stop func(), err error) {
 	back := s3mem.New()
 	if err := back.CreateBucket(Bucket); err != nil {
-		t.Fatal(err)
+		return "", nil, err
 	}
 	handler := gofakes3.New(back).Server()
 	if around != nil {
 		handler = around(handler)
 	}
 	server := httptest.NewServer(handler)
-	t.Cleanup(server.Close)
-	for name, value := range Environment() {
-		t.Setenv(name, value)
-	}
-	return server.URL
+	return server.URL, server.Close, nil
 }
 
 // Environment are variables by which AWS' own libraries find credentials for it, and look nowhere else.
