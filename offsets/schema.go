@@ -25,6 +25,8 @@ var (
 	commentsSQL string
 	//go:embed sql/7_mappings.sql
 	mappingsSQL string
+	//go:embed sql/8_checks.sql
+	checksSQL string
 )
 
 // component is the ledger's name in oncesink.schema_version.
@@ -33,7 +35,7 @@ const component = "ledger"
 // ledgerMigrations: the version of a ledger is how many of them it has seen.
 // A released one never changes.
 func ledgerMigrations() []string {
-	return []string{tablesSQL + "\n" + protocolSQL + "\n" + operatorsSQL, stuckSQL, deadLettersSQL, commentsSQL, mappingsSQL}
+	return []string{tablesSQL + "\n" + protocolSQL + "\n" + operatorsSQL, stuckSQL, deadLettersSQL, commentsSQL, mappingsSQL, checksSQL}
 }
 
 // bootstrap makes the place where versions are kept. It looks first: `if not exists`
@@ -178,6 +180,7 @@ func SQL(role string) string {
 			"select, insert, update on oncesink.offsets, oncesink.sources, oncesink.mappings",
 			"select, insert on oncesink.mapping_definitions",
 			"select on oncesink.accepted_mappings",
+			"select, insert, update, delete on oncesink.checks, oncesink.mismatches",
 			"usage on sequence oncesink.source_serial",
 			"execute on all functions in schema oncesink",
 		} {

@@ -214,6 +214,19 @@ func (p *Params) Strings(texts []string) {
 	p.End(b, oidTextArray)
 }
 
+// Texts adds texts, of which none is null.
+func (p *Params) Texts(texts []string) {
+	size := 0
+	for _, s := range texts {
+		size += len(s)
+	}
+	b := p.begin(len(texts), size, oidText)
+	for _, s := range texts {
+		b = append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
+	}
+	p.End(b, oidTextArray)
+}
+
 // Bytes adds byte strings; nil ones are nulls.
 func (p *Params) Bytes(values [][]byte) {
 	size := 0

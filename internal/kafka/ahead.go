@@ -45,7 +45,7 @@ func Look(ctx context.Context, client *kgo.Client, s Stretch) (Ahead, error) {
 		if from >= s.To {
 			return Ahead{None: true}, nil
 		}
-		got, next, err := lookOnce(ctx, client, s, from)
+		got, next, _, err := committed(ctx, client, s, from, lookBytes)
 		if err != nil {
 			return Ahead{}, fmt.Errorf("look at %s/%d from offset %d: %w", s.Topic, s.Partition, from, err)
 		}
@@ -61,19 +61,4 @@ func Look(ctx context.Context, client *kgo.Client, s Stretch) (Ahead, error) {
 		from = next
 	}
 	return Ahead{}, errTooFar
-}
-
-// lookOnce is one request. It returns the records that are there for readers of committed ones, and where the next request begins.
-func lookOnce(ctx context.Context, client *kgo.Client, s Stretch, from int64) ([]*kgo.Record, int64, error) {
-	p, throttled, err := Fetch(ctx, client, s, from, lookBytes, 0)
-	if err != nil {
-		return nil, 0, err
-	}
-	if len(p.RecordBatches) == 0 && throttled {
-		return nil, 0, errors.New("the broker's quota is used up")
-	}
-	got, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
-		Offset: from, IsolationLevel: kgo.ReadCommitted(), Topic: s.Topic, Partition: s.Partition,
-	}, p, kgo.DefaultDecompressor(), nil)
-	return got.Records, next, got.Err
 }

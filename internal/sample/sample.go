@@ -4,13 +4,8 @@ package sample
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
-	"time"
-
-	"github.com/cenkalti/backoff/v4"
 
 	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/engine"
@@ -122,7 +117,7 @@ func (x *Sample) Add(ctx context.Context, records ...sink.Record) error {
 		if err == nil {
 			break
 		}
-		if err = x.learn(ctx, err); err != nil {
+		if err = x.sink.LearnFrom(ctx, x.schemas, err); err != nil {
 			return err
 		}
 		rest = rest[n:]
@@ -140,38 +135,6 @@ func (x *Sample) Add(ctx context.Context, records ...sink.Record) error {
 	}
 	t.count(p, faults)
 	return nil
-}
-
-// learn gets the schema for want of which records could not be read. An error says that they can't be.
-func (x *Sample) learn(ctx context.Context, err error) error {
-	var missing *decode.MissingSchema
-	if !errors.As(err, &missing) {
-		return err
-	}
-	if x.schemas == nil {
-		return fmt.Errorf("the records can't be read without %v, and there is no schema registry to ask for it: name it in the section registry of the configuration", missing.SchemaOf)
-	}
-	b := backoff.WithContext(backoff.NewExponentialBackOff(backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMaxElapsedTime(0)), ctx)
-	return backoff.Retry(func() error {
-		schema, err := x.schemas.Schema(ctx, missing.Ref)
-		var no *event.NoSchema
-		var hopeless *sink.HaltError
-		switch {
-		case err == nil:
-			err = x.sink.Learn(missing.SchemaOf, schema)
-		case errors.As(err, &no):
-			x.sink.RefuseSchema(missing.SchemaOf, &event.Refusal{Code: "ONS20", Message: no.Error(), Plain: true})
-			return nil
-		case !errors.As(err, &hopeless):
-			return fmt.Errorf("get %v: %w", missing.SchemaOf, err) // it may pass
-		default:
-			err = fmt.Errorf("get %v: %w", missing.SchemaOf, hopeless.Err)
-		}
-		if err != nil {
-			err = backoff.Permanent(err)
-		}
-		return err
-	}, b)
 }
 
 func (x *Sample) topic(name string) *topicSample {

@@ -42,6 +42,15 @@ func ClaimSet(t *tables.Table, c *tables.Table, s Shape) string {
 	if t.Distributed {
 		return spreadClaim(t, s, head, strings.Join(values, ", ")) + conflict
 	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%sselect %s\n  from ", head, strings.Join(values, ", "))
+	eventRows(t, &b, s, false)
+	b.WriteString(" e" + where(claims(t, c)) + conflict)
+	return b.String()
+}
+
+// claims are the conditions under which the event e of the parent takes the set of its children.
+func claims(t, c *tables.Table) []string {
 	conds := []string{
 		fmt.Sprintf("(select true from %s t where %s)", t.Quoted(), SameKey(t, "t", "e")),
 		fmt.Sprintf("(select %s\n         from %s m where %s) is not false", newer(t, "e", "m"), c.SetsTable, SameKey(t, "m", "e")),
@@ -49,11 +58,7 @@ func ClaimSet(t *tables.Table, c *tables.Table, s Shape) string {
 	if t.Memory != "" {
 		conds = append(conds, remembered(t))
 	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "%sselect %s\n  from ", head, strings.Join(values, ", "))
-	eventRows(t, &b, s, false)
-	b.WriteString(" e" + where(conds) + conflict)
-	return b.String()
+	return conds
 }
 
 // DeleteStale deletes children that another event brought, of the sets that the given events have. Only
