@@ -21,7 +21,7 @@ type set struct {
 
 // family is what is wrong with the children of one parent.
 type family struct {
-	set
+	*set
 	missing, unlike, stray int64
 	columns                []string
 	writer                 *wrote
@@ -46,15 +46,15 @@ func (x *look) childrenIn(ctx context.Context, t *tables.Table, parents []held) 
 		return err
 	}
 	var wanted []place
+	var claimed []*set
 	wrong := map[string]*family{} // by the parent's key
 	families := func(s *set) *family {
 		id := strings.Join(s.key, "\x00")
 		if wrong[id] == nil {
-			wrong[id] = &family{set: *s}
+			wrong[id] = &family{set: s}
 		}
 		return wrong[id]
 	}
-	byPlace := map[place]*set{}
 	for i := range sets {
 		s := &sets[i]
 		if !x.last {
@@ -71,7 +71,7 @@ func (x *look) childrenIn(ctx context.Context, t *tables.Table, parents []held) 
 		case x.bySource(at.source) == nil:
 			x.untold(Source, 1)
 		default:
-			wanted, byPlace[at] = append(wanted, at), s
+			wanted, claimed = append(wanted, at), append(claimed, s)
 		}
 	}
 	r, err := x.fetch(ctx, wanted)
@@ -84,8 +84,8 @@ func (x *look) childrenIn(ctx context.Context, t *tables.Table, parents []held) 
 	}
 	var brought []bind.Event // children
 	var claims []bind.Event  // their parents
-	for _, at := range wanted {
-		s := byPlace[at]
+	for i, at := range wanted {
+		s := claimed[i]
 		e, lost, f := d.events[at], r.lost[at], d.faults[at]
 		switch _, isLost := r.lost[at]; {
 		case isLost && lost != "":
@@ -99,34 +99,40 @@ func (x *look) childrenIn(ctx context.Context, t *tables.Table, parents []held) 
 			if n := int64(len(list)); !has || s.own > n {
 				families(s).stray += max(1, s.own-n)
 			}
-			brought, claims = append(brought, list...), append(claims, *e)
+			claim := *e
+			claim.Seq = int32(i) // two sets may say that they are of one event
+			for k := range list {
+				list[k].Seq = claim.Seq
+			}
+			brought, claims = append(brought, list...), append(claims, claim)
 		}
 	}
 	shape := statement.LookShape(x.table)
 	keys := make([][]string, len(claims))
 	for i := range claims {
-		keys[i] = byPlace[x.placeOf(&claims[i])].key
+		keys[i] = claimed[claims[i].Seq].key
 	}
-	moved := map[place]bool{}
+	moved, others := map[*set]bool{}, map[*set]bool{} // since then; of another parent's event
 	if err := x.ask(ctx, x.table, shape, statement.ComparePlaces(x.table, t.SetsTable, shape), claims, keys, func(i int, says string, _ []string) {
-		at := x.placeOf(&claims[i])
+		s := claimed[claims[i].Seq]
 		switch says {
 		case statement.SaysGone, statement.SaysMoved:
-			moved[at] = true
+			moved[s] = true
 		case statement.SaysOther:
-			s := byPlace[at]
+			others[s] = true
 			families(s).stray += max(1, s.own)
 		}
 	}); err != nil {
 		return err
 	}
-	if err := x.compareChildren(ctx, t, brought, byPlace, moved, families); err != nil {
+	brought = slices.DeleteFunc(brought, func(e bind.Event) bool { return others[claimed[e.Seq]] })
+	if err := x.compareChildren(ctx, t, brought, claimed, moved, families); err != nil {
 		return err
 	}
 	for _, f := range wrong {
 		at, ok := f.place()
 		switch {
-		case ok && moved[at]:
+		case moved[f.set]:
 			x.moved++
 		case ok && x.bySource(at.source) != nil && !x.ours(x.bySource(at.source), t, at.offset):
 			x.untold(Mapping, 1)
@@ -161,7 +167,7 @@ func (x *look) familyIs(t *tables.Table, f *family) Mismatch {
 }
 
 // compareChildren finds those that are missing, or not what their event says.
-func (x *look) compareChildren(ctx context.Context, t *tables.Table, brought []bind.Event, byPlace map[place]*set, moved map[place]bool, families func(*set) *family) error {
+func (x *look) compareChildren(ctx context.Context, t *tables.Table, brought []bind.Event, claimed []*set, moved map[*set]bool, families func(*set) *family) error {
 	type child struct {
 		key, columns []string
 		of           *set
@@ -172,11 +178,10 @@ func (x *look) compareChildren(ctx context.Context, t *tables.Table, brought []b
 	for _, name := range split.Names() {
 		s, events := statement.ShapeOf(t, name), split.Of(name)
 		if err := x.askFrom(ctx, t, s, statement.CompareChildren(t, s), events, nil, 0, func(i int, says string, texts ...[]string) {
-			at := x.placeOf(&events[i])
-			of := byPlace[at]
+			of := claimed[events[i].Seq]
 			switch says {
 			case statement.SaysMoved:
-				moved[at] = true
+				moved[of] = true
 			case statement.SaysGone, statement.SaysStray:
 				families(of).missing++
 			case statement.SaysUnlike:

@@ -206,7 +206,6 @@ func (r *rig) mixed(id int64) event {
 		return nil
 	case 1:
 		delete(e, "note")
-		delete(e, "extra")
 	case 2:
 		delete(e, "status")
 		e["note"] = nil
@@ -261,3 +260,11 @@ func (r *rig) options(change ...func(*verify.Options)) verify.Options {
 }
 
 func sampleOf(n int) func(*verify.Options) { return func(o *verify.Options) { o.Sample = n } }
+
+func newPool(t *testing.T, cfg *pgxpool.Config) (*pgxpool.Pool, error) {
+	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
+	if err == nil {
+		t.Cleanup(pool.Close)
+	}
+	return pool, err
+}

@@ -216,7 +216,9 @@ func (x *look) compare(ctx context.Context, with []held, r *records, d *decoded)
 			}
 			x.suspectOf(h, Place, problem)
 		default:
-			events, owners = append(events, *e), append(owners, h)
+			one := *e
+			one.Seq = int32(len(owners)) // two rows may say that they are of one event
+			events, owners = append(events, one), append(owners, h)
 		}
 	}
 	// What can't be read is a dead letter, which has written nothing; or it could be read when it was written.
@@ -241,20 +243,16 @@ func (x *look) suspectOf(h held, kind, problem string) {
 	x.suspect(h, Mismatch{Kind: kind, Problem: problem})
 }
 
-// bySets compares the events of each set of present columns by a statement of its own.
+// bySets compares the events of each set of present columns by a statement of its own. An event's number is that of its owner.
 func (x *look) bySets(ctx context.Context, events []bind.Event, owners []held) error {
-	owner := map[place]held{}
-	for i := range events {
-		owner[x.placeOf(&events[i])] = owners[i]
-	}
 	t := x.table
 	each := func(s statement.Shape, sql string, events []bind.Event) error {
 		keys := make([][]string, len(events))
 		for i := range events {
-			keys[i] = owner[x.placeOf(&events[i])].key
+			keys[i] = owners[events[i].Seq].key
 		}
 		return x.ask(ctx, t, s, sql, events, keys, func(i int, says string, columns []string) {
-			h := owner[x.placeOf(&events[i])]
+			h := owners[events[i].Seq]
 			switch says {
 			case statement.SaysCorrect:
 			case statement.SaysGone, statement.SaysMoved:
