@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/oncesink/oncesink/internal/rebuild"
+	"github.com/oncesink/oncesink/internal/verify"
 	"github.com/oncesink/oncesink/internal/wiring"
 )
 
@@ -34,12 +35,6 @@ func (f *loadFlags) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.asJSON, "json", false, "print the result as JSON")
 	cmd.Flags().BoolVar(&f.keys, "keys", false, "print the keys of a few rows that differ, which are values of rows")
 }
-
-const verifyHelp = `
-Rows that no topic made differ from the topics, too. It refuses where the topics may not hold
-the whole history, so that right rows would be told as wrong: the log no longer begins at
-offset 0, or rows came from topics or partitions that are gone (partial-history); a topic is
-compacted and the table has a version (compacted). --accept names what is all right.`
 
 const acceptHelp = `
 It refuses where the topics may not hold the whole history: the log no longer begins at
@@ -121,32 +116,6 @@ line has to be changed first.
 	return cmd
 }
 
-func newVerifyCommand() *cobra.Command {
-	var f loadFlags
-	cmd := &cobra.Command{
-		Use:   "verify TABLE",
-		Short: "Compare a table with its topics",
-		Long: `Reads the topics of TABLE from offset zero and compares, at one position, what they say with
-what the table has. It changes nothing, and may run beside oncesink run. It ends with 0 if
-they agree and with 1 if rows differ: oncesink rebuild corrects them. The memory of deleted rows,
-which decides about events to come, and tables of children are compared with their table.
-With --keys it names a few of the rows that differ.
-` + verifyHelp,
-		Args: oneName("table"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			f.dryRun = true
-			return f.run(cmd, args[0], nil, func(r *rebuild.Result) error {
-				if r.Differs() {
-					return fmt.Errorf("%s differs from its topics: `oncesink rebuild %s` corrects it", r.Table, args[0])
-				}
-				return nil
-			})
-		},
-	}
-	f.add(cmd)
-	return cmd
-}
-
 // oneName wants one argument: the name of a table, or of something else.
 func oneName(what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
@@ -207,6 +176,11 @@ func (f *loadFlags) run(cmd *cobra.Command, table string, r *rebuild.Range, judg
 	}
 	if judge == nil {
 		return nil
+	}
+	if !result.Differs() { // what was found in pieces before is right
+		if err := verify.Forget(ctx, s.pool, s.consumer.Group, result.Table); err != nil {
+			return s.scrub(err)
+		}
 	}
 	return judge(result)
 }

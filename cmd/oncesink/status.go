@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
 
+	"github.com/oncesink/oncesink/internal/verify"
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -24,6 +25,8 @@ type statusReport struct {
 	Letters     []openLetters     `json:"dead_letters_by"` // the same by what was in the way, the most frequent first
 	NewFields   []newFieldReport  `json:"new_fields"`      // that no column takes, of tables that do not ignore that
 	History     []historyReport   `json:"incomplete_history"`
+	// Verified is what `oncesink verify` knows of tables that it looked at a piece at a time.
+	Verified []verify.State `json:"verified"`
 	// KafkaError says why lags are unknown.
 	KafkaError string `json:"kafka_error,omitempty"`
 }
@@ -94,7 +97,8 @@ func newStatusCommand() *cobra.Command {
 		Long: `Shows the ledger: for each partition the position (the offset of the next record to
 apply), the lag in records and in seconds, who owns it, and whether it is paused, halted,
 stuck at something that its owner keeps trying, or its owner has stopped; then dead letters
-by what was in the way, and fields for which tables have no column (new_fields). The lag in seconds is the age of the next record to apply, which is
+by what was in the way, fields for which tables have no column (new_fields), and tables that
+oncesink verify found to be otherwise than their topics say. The lag in seconds is the age of the next record to apply, which is
 looked at: unknown where that takes too long. Both are 0 where there is none, whatever lies
 behind the position of aborted transactions or compacted records. Records behind a
 transaction that is open, which nobody may read yet, are counted apart: it may hang.
@@ -182,7 +186,10 @@ func (s *session) status(ctx context.Context) (*statusReport, error) {
 		if err := r.countLetters(ctx, c); err != nil {
 			return err
 		}
-		r.NewFields, err = s.newFields(ctx, c)
+		if r.NewFields, err = s.newFields(ctx, c); err != nil {
+			return err
+		}
+		r.Verified, err = verify.States(ctx, c, r.Group)
 		return err
 	}))
 }

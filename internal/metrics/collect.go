@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/oncesink/oncesink/consumer"
+	"github.com/oncesink/oncesink/internal/verify"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -168,6 +169,18 @@ func (s *scrape) ledger(c *cached) {
 		}
 		if at := a.oldest[name]; !at.IsZero() {
 			s.gauge("dead_letters_oldest_age_seconds", max(0, s.now.Sub(at).Seconds()), name)
+		}
+	}
+	for i := range a.verified {
+		v := &a.verified[i]
+		for _, kind := range verify.Kinds {
+			s.gauge("verify_mismatches", float64(v.Mismatches[kind]), v.Table, kind)
+		}
+		if v.Looked != nil {
+			s.gauge("verify_look_timestamp_seconds", seconds(*v.Looked), v.Table)
+		}
+		if v.Finished != nil {
+			s.gauge("verify_pass_timestamp_seconds", seconds(*v.Finished), v.Table)
 		}
 	}
 }

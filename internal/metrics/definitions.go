@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/oncesink/oncesink/consumer"
+	"github.com/oncesink/oncesink/internal/verify"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -86,6 +87,10 @@ func definitions() []definition {
 		{"dead_letters_resolved_total", counter, nil, "Dead letters whose records were written after all, in this process.", nil},
 		{"dead_letters", gauge, []string{"topic", "status"}, "Open dead letters of the group, as of 30 seconds ago at most. Any process says it, so take max, not sum.", map[string][]string{"status": {"new", "retry"}}},
 		{"dead_letters_oldest_age_seconds", gauge, []string{"topic"}, "Since when the oldest of the open dead letters is kept. Absent where there is none.", nil},
+
+		{"verify_mismatches", gauge, []string{"table", "kind"}, "What `oncesink verify` found to be otherwise than the topics say, and has not found to be right since, as of 30 seconds ago at most. 1,000 of a table at most. Any process says it, so take max, not sum. Absent for tables that were never looked at a piece at a time.", map[string][]string{"kind": verify.Kinds}},
+		{"verify_look_timestamp_seconds", gauge, []string{"table"}, "When it last looked at a piece of the table.", nil},
+		{"verify_pass_timestamp_seconds", gauge, []string{"table"}, "When a walk had last seen all of the table. Absent before the first.", nil},
 
 		{"buffer_bytes", gauge, nil, "Memory that records take which are not written yet.", nil},
 		{"buffer_limit_bytes", gauge, nil, "Above so much of it nothing is fetched.", nil},

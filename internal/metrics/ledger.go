@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/oncesink/oncesink/internal/pgerr"
+	"github.com/oncesink/oncesink/internal/verify"
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -47,6 +48,7 @@ type answer struct {
 	unownedKnown bool
 	letters      map[letterKind]int64
 	oldest       map[string]time.Time
+	verified     []verify.State
 }
 
 type letterKind struct{ topic, status string }
@@ -115,6 +117,9 @@ func ask(ctx context.Context, pool *pgxpool.Pool, ledger *offsets.Ledger, topics
 		return nil
 	}); err != nil {
 		return nil, fmt.Errorf("count dead letters: %w", err)
+	}
+	if a.verified, err = verify.States(ctx, pool, ledger.Group()); err != nil {
+		return nil, err
 	}
 	return a, nil
 }

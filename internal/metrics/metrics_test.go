@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/consumer"
+	"github.com/oncesink/oncesink/internal/verify"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -61,8 +62,10 @@ func newMetrics(t *testing.T, o Options, s Source) (*Metrics, *prometheus.Regist
 	}
 	t.Cleanup(pool.Close)
 	m.Follow(s, pool, []string{"orders"})
+	looked := time.Unix(1_700_000_000, 0)
 	m.ledger = &cached{topics: []string{"orders"}, next: time.Now().Add(time.Hour), last: &answer{at: time.Now(), unownedKnown: true,
-		letters: map[letterKind]int64{{"orders", "new"}: 3}, oldest: map[string]time.Time{"orders": time.Now().Add(-time.Hour)}}}
+		letters: map[letterKind]int64{{"orders", "new"}: 3}, oldest: map[string]time.Time{"orders": time.Now().Add(-time.Hour)},
+		verified: []verify.State{{Table: "public.orders", Looked: &looked, Finished: &looked, Mismatches: map[string]int64{verify.Row: 2}}}}}
 	m.seen.transaction(&sink.Transaction{Outcome: sink.Committed, Began: time.Now(), Duration: time.Second, Records: 5, TraceID: "0af7651916cd43dd8448eb211c80319c",
 		Parts: []sink.TransactionPart{{Topic: "orders", Records: 5, First: time.Now().Add(-time.Minute)}}})
 	m.kafka.OnBrokerE2E(kgo.BrokerMetadata{}, 1, kgo.BrokerE2E{BytesRead: 10, TimeToRead: time.Second})
@@ -178,6 +181,7 @@ func TestPartitions(t *testing.T) {
 		"partition_halted{partition=1,reason=gap,topic=orders} 1", "partitions{state=halted,topic=orders} 1", "partitions{state=paused,topic=orders} 0",
 		"topic_lag_records{topic=orders} 35", "topic_lag_records_max{topic=orders} 30", "topic_lag_seconds_max{topic=orders} 3600",
 		"dead_letters_total{code=22P02,topic=orders} 3", "dead_letters{status=new,topic=orders} 3", "dead_letters{status=retry,topic=orders} 0", "unowned_partitions{topic=orders} 0",
+		"verify_mismatches{kind=row,table=public.orders} 2", "verify_mismatches{kind=missing,table=public.orders} 0", "verify_look_timestamp_seconds{table=public.orders} 1.7e+09",
 		"rows_total{result=written,route=copy,table=public.orders} 1", "foreign_key_waits_total{} 2", "retries_total{sqlstate_class=40} 3", "transaction_partitions{} 1")
 	hasNot(t, series, "partition_position{partition=2", "partition_lag_records{partition=2", "partition_lag_seconds{partition=2", "partition_halted{partition=0", "ready")
 	f.status = f.status[:1]

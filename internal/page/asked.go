@@ -9,6 +9,7 @@ import (
 
 	"github.com/oncesink/oncesink/internal/letters"
 	"github.com/oncesink/oncesink/internal/pgerr"
+	"github.com/oncesink/oncesink/internal/verify"
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -29,10 +30,11 @@ type ledgerAnswer struct {
 	alive map[string]bool // instances that have a session
 }
 
-// lettersAnswer are the open dead letters of the group.
+// lettersAnswer are the open dead letters of the group, and what `oncesink verify` knows of its tables.
 type lettersAnswer struct {
-	kinds  []letters.Kind
-	newest []letters.Letter
+	verified []verify.State
+	kinds    []letters.Kind
+	newest   []letters.Letter
 }
 
 // asked is what the database says, asked in the background while somebody looks, so that no view waits for a database that hangs.
@@ -66,6 +68,9 @@ func newAsked(pool *pgxpool.Pool, ledger *offsets.Ledger) *asked {
 			a := &lettersAnswer{}
 			g := letters.Group{Name: ledger.Group(), On: pool}
 			var err error
+			if a.verified, err = verify.States(ctx, pool, ledger.Group()); err != nil {
+				return nil, err
+			}
 			if a.kinds, err = g.Kinds(ctx, letters.Filter{}, letters.Open); err != nil || len(a.kinds) == 0 {
 				return a, err
 			}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/oncesink/oncesink/consumer"
 	"github.com/oncesink/oncesink/docs"
+	"github.com/oncesink/oncesink/internal/verify"
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -56,6 +57,7 @@ func (p *Page) needs(v *View, all []partition) (out []need, more int) {
 	if more = len(out) - maxNeeds; more > 0 {
 		out = out[:maxNeeds]
 	}
+	out = append(out, mismatched(v.Verified)...)
 	out = append(out, p.waiting(all)...)
 	out = append(out, p.without(all)...)
 	for _, c := range v.Checks {
@@ -84,6 +86,20 @@ func (p *Page) halted(x *partition) need {
 		n.Resume = &at
 	}
 	return n
+}
+
+// mismatched are tables that are not what their topics say.
+func mismatched(states []verify.State) (out []need) {
+	for i := range states {
+		s := &states[i]
+		if s.Sum() == 0 {
+			continue
+		}
+		out = append(out, need{Level: "act", Title: fmt.Sprintf("%s is otherwise than its topics say", s.Table), Text: "Found: " + s.Kinds() + ".", Since: s.Looked,
+			Do:       "Look at some of the rows, with their keys, then have them corrected from the topics.",
+			Commands: []string{"oncesink verify " + s.Table + " --sample 1 --keys", "oncesink rebuild " + s.Table + " --dry-run"}, Runbook: docs.Runbook("oncesinkmismatch")})
+	}
+	return out
 }
 
 // waiting are partitions that go on when what they wait for is there, told once for all that wait for the same.

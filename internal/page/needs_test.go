@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/oncesink/oncesink/consumer"
+	"github.com/oncesink/oncesink/internal/verify"
 )
 
 // Each reason for which a partition halts has a sentence that says what to do.
@@ -14,6 +15,15 @@ func TestDo(t *testing.T) {
 		if do[r] == "" {
 			t.Errorf("nothing is said of what to do about %s", r)
 		}
+	}
+}
+
+// A table that is not what its topics say is told, and one that is, is not.
+func TestMismatched(t *testing.T) {
+	t.Parallel()
+	got := mismatched([]verify.State{{Table: "public.orders", Mismatches: map[string]int64{verify.Missing: 2, verify.Row: 1}}, {Table: "public.items", Mismatches: map[string]int64{}}})
+	if len(got) != 1 || got[0].Level != "act" || got[0].Text != "Found: 1 row, 2 missing." || got[0].Commands[0] != "oncesink verify public.orders --sample 1 --keys" {
+		t.Errorf("told: %+v", got)
 	}
 }
 

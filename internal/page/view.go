@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/oncesink/oncesink/internal/letters"
+	"github.com/oncesink/oncesink/internal/verify"
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -33,11 +34,13 @@ type View struct {
 	States     []stateCount `json:"states"`
 	Folds      []topicFold  `json:"topics,omitempty"` // where there are many partitions
 
-	Kinds         []kind     `json:"dead_letters"`
-	Open          int64      `json:"dead_letters_open"`
-	Tables        []tableRow `json:"tables"`
-	Events        []event    `json:"events"`
-	Configuration string     `json:"configuration,omitempty"`
+	Kinds  []kind     `json:"dead_letters"`
+	Open   int64      `json:"dead_letters_open"`
+	Tables []tableRow `json:"tables"`
+	Events []event    `json:"events"`
+	// Verified is what `oncesink verify` knows of tables that it looked at a piece at a time.
+	Verified      []verify.State `json:"verified,omitempty"`
+	Configuration string         `json:"configuration,omitempty"`
 
 	Actions  bool   `json:"-"`
 	Payloads bool   `json:"-"`
@@ -73,7 +76,7 @@ func (p *Page) view(q query) *View {
 		dead, _, problem = a.letters.get()
 		v.Problem = cmp.Or(v.Problem, problem)
 		if dead != nil {
-			v.Kinds = kinds(dead)
+			v.Kinds, v.Verified = kinds(dead), dead.verified
 		}
 		if ledger != nil && len(ledger.rows) > 0 {
 			v.Cluster = ledger.rows[0].ClusterID

@@ -69,6 +69,13 @@ func (j *job) settle(ctx context.Context, tx pgx.Tx) error {
 	if err != nil {
 		return err
 	}
+	// All rows are by the group's mapping now, and what was found to be wrong is right.
+	if _, err := tx.Exec(ctx, "update oncesink.mappings set written_since = 0 where sink_group = $1::text and target = any ($2::text[]) and written_since > 0", j.Consumer.Group, j.targets()); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, "delete from oncesink.mismatches where sink_group = $1::text and target = $2::text", j.Consumer.Group, j.result.Table); err != nil {
+		return err
+	}
 	return j.settleLetters(ctx, tx)
 }
 

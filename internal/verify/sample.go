@@ -43,7 +43,7 @@ func (c *checker) sample(ctx context.Context) (*Result, error) {
 
 // sampled notes what a chunk of the sample found.
 func (c *checker) sampled(ctx context.Context, found []Mismatch) error {
-	c.show(found)
+	c.result.Mismatches += int64(len(found))
 	return configuration(c.looked(ctx, found))
 }
 

@@ -153,17 +153,6 @@ func (c *checker) note(ctx context.Context, tx pgx.Tx, found []Mismatch) error {
 	return nil
 }
 
-// show adds to those that the result names.
-func (c *checker) show(found []Mismatch) {
-	c.result.Mismatches += int64(len(found))
-	for _, m := range found {
-		if len(c.result.Found) < maxFound {
-			m.Found = c.began
-			c.result.Found = append(c.result.Found, m)
-		}
-	}
-}
-
 // Querier is a pool, a connection or a transaction.
 type Querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
@@ -206,6 +195,17 @@ func (s *State) Sum() (n int64) {
 	return n
 }
 
+// Kinds says how many there are of each kind, in one order.
+func (s *State) Kinds() string {
+	var out []string
+	for _, k := range Kinds {
+		if n := s.Mismatches[k]; n > 0 {
+			out = append(out, fmt.Sprintf("%d %s", n, k))
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
 // States returns what is kept of the checks of a group's tables, by their names.
 func States(ctx context.Context, on Querier, group string) ([]State, error) {
 	rows, err := on.Query(ctx, `select c.target, c.looked_at, c.finished_at, m.kind, m.n
@@ -214,7 +214,7 @@ func States(ctx context.Context, on Querier, group string) ([]State, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read what was verified: %w", err)
 	}
-	var all []State
+	all := []State{}
 	var s State
 	var kind *string
 	var n *int64

@@ -105,7 +105,7 @@ type Result struct {
 	Seconds     float64 `json:"seconds"`
 	// Mended were mismatches when they were looked at before, and are none any more.
 	Mended int64 `json:"mended,omitempty"`
-	// Kept are how many mismatches the ledger has of the table, and Found some of those that were seen last.
+	// Kept are how many mismatches the ledger has of the table, and Found some of these, the latest first.
 	Kept  int64      `json:"kept"`
 	Found []Mismatch `json:"found"`
 }

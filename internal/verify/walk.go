@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -249,7 +248,7 @@ func (c *checker) walk(ctx context.Context) (*Result, error) {
 			}
 		}
 		w.pass, w.cursor = w.pass+1, cursor{}
-		c.result.Found, c.result.Mended = nil, 0
+		c.result.Mended = 0
 		c.pace.spend(c.chunk()) // an empty table would be looked at without a pause
 		if err := c.readFeeds(ctx); err != nil {
 			return nil, err
@@ -287,7 +286,7 @@ func (c *checker) pass(ctx context.Context, w *turn, until time.Time) (ended boo
 				return false, err
 			}
 			c.pace.spend(looked)
-			c.show(found)
+			c.result.Mismatches += int64(len(found))
 			w.Tally, w.Seconds = c.result.Tally, w.Seconds+time.Since(began).Seconds()
 			if err := c.save(ctx, w, found); err != nil {
 				return false, configuration(err)
@@ -338,8 +337,9 @@ func (c *checker) report(ctx context.Context, seconds float64) (*Result, error) 
 		}
 	}
 	r := c.result
-	r.Tally = c.result.Tally.clone()
-	r.Seconds, r.Found = seconds, append([]Mismatch{}, c.result.Found...)
-	slices.SortStableFunc(r.Found, func(a, b Mismatch) int { return strings.Compare(a.Kind, b.Kind) })
+	r.Tally, r.Seconds = c.result.Tally.clone(), seconds
+	if r.Found, err = Kept(ctx, c.Pool, c.Group, c.title, maxFound); err != nil {
+		return nil, err
+	}
 	return &r, nil
 }
