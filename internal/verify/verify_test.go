@@ -57,13 +57,17 @@ func TestNothingIsToldWithoutDamage(t *testing.T) {
 			r.history(1500, 150)
 			r.sync()
 			r.verify()
-			r.verify(sampleOf(100))
+			r.exec(`analyze orders`)
+			rows := value[int64](r, "select count(*) from orders")
+			if res := r.verify(sampleOf(100)); res.Rows < 20 || res.Rows > 100 || res.Events == 0 || res.Events > 100 || res.RowsAbout != rows || res.Complete {
+				t.Errorf("a sample of 100 of %d rows: %+v", rows, res)
+			}
 			r.verify()
 			res := r.verify()
 			if res.Mismatches > 0 || res.Kept > 0 || !res.Complete || res.Pass != 3 {
 				t.Errorf("found without damage: %+v", res)
 			}
-			if rows := value[int64](r, "select count(*) from orders"); res.Rows != rows || res.Events != 1500 {
+			if res.Rows != rows || res.Events != 1500 {
 				t.Errorf("looked at %d rows of %d, and at %d events of 1500", res.Rows, rows, res.Events)
 			}
 			letters := value[int64](r, "select count(*) from oncesink.dead_letters")

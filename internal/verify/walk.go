@@ -195,7 +195,7 @@ func (c *checker) foreignOnes(ctx context.Context) ([]Mismatch, error) {
 func (c *checker) estimate(ctx context.Context) (blocks int64, err error) {
 	if err := c.scan(ctx, `select coalesce(sum(case when k.reltuples >= 0 then k.reltuples else pg_relation_size(k.oid) / 100 end), 0)::bigint,
 			(coalesce(sum(pg_relation_size(k.oid)), 0) / current_setting('block_size')::int)::bigint
-		  from pg_partition_tree($1::text::regclass) p join pg_class k on k.oid = p.relid where p.isleaf`, []any{c.table.Quoted()}, &c.result.RowsAbout, &blocks); err != nil {
+		  from (select relid from pg_partition_tree($1::text::regclass) union select $1::text::regclass) p join pg_class k on k.oid = p.relid where k.relkind <> 'p'`, []any{c.table.Quoted()}, &c.result.RowsAbout, &blocks); err != nil {
 		return 0, fmt.Errorf("estimate the table: %w", err)
 	}
 	c.result.EventsAbout = 0
