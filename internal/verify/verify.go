@@ -174,6 +174,9 @@ func (c *checker) open(ctx context.Context) error {
 	case !t.Guarded:
 		return &sink.ConfigError{Problem: fmt.Sprintf("table %s has no guard: nothing tells which event wrote a row", t.Title()), Fix: "`oncesink verify` without flags reads the topics from their beginning, and compares all"}
 	}
+	if t.Distributed {
+		return &sink.ConfigError{Problem: fmt.Sprintf("table %s is distributed by Citus, which does not say of its rows what this asks", t.Title()), Fix: "`oncesink verify` without flags compares all"}
+	}
 	c.title, c.mappings = t.Title(), sk.Mappings()
 	c.result.Table = c.title
 	c.settings = sk.Settings().With(mapping.Setting{Name: "transaction_read_only", Value: "on"})
