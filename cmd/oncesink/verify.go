@@ -200,7 +200,7 @@ func printVerified(w io.Writer, r *verify.Result, keys bool) {
 	}
 	printWrapped(w, "", fmt.Sprintf("%s: %s: %d mismatch(es)", r.Table, what, r.Mismatches))
 	rows := fmt.Sprintf("looked at %s row(s)", thousands(r.Rows))
-	if r.RowsAbout > r.Rows {
+	if r.RowsAbout > r.Rows && !r.Complete {
 		rows += fmt.Sprintf(" of about %s", thousands(r.RowsAbout))
 	}
 	if r.Children > 0 {
@@ -210,7 +210,7 @@ func printVerified(w io.Writer, r *verify.Result, keys bool) {
 		rows += fmt.Sprintf(", %s remembered deletion(s)", thousands(r.Deletions))
 	}
 	rows += fmt.Sprintf(", and %s event(s)", thousands(r.Events))
-	if r.EventsAbout > r.Events {
+	if r.EventsAbout > r.Events && !r.Complete {
 		rows += fmt.Sprintf(" of about %s", thousands(r.EventsAbout))
 	}
 	if r.Moved > 0 {
