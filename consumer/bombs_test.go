@@ -131,7 +131,7 @@ func TestDecompressionBomb(t *testing.T) {
 // Batches that are each within the bound, and together far beyond it, come one after the other: all of them, and never more than the
 // bound between two polls.
 func TestDecompressionBudget(t *testing.T) {
-	const limit, size, bombs = 1 << 20, 700 << 10, 30
+	const limit, size, bombs = 1 << 20, 700 << 10, 8
 	for _, codec := range []kgo.CompressionCodec{kgo.ZstdCompression(), kgo.GzipCompression(), kgo.Lz4Compression(), kgo.SnappyCompression()} {
 		r := newRig(t, testkafka.Fake(t).ListenAddrs(), "orders", 1)
 		client, err := kgo.NewClient(kgo.SeedBrokers(r.brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(codec), kgo.ProducerBatchMaxBytes(2<<20))

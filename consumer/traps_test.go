@@ -204,7 +204,7 @@ func (r *rig) topicID() string {
 // operator draws new fences all the time while records flow and members come and go.
 func TestDroppedBatchesArePolledAgain(t *testing.T) {
 	r := newRig(t, testkafka.Fake(t).ListenAddrs(), "orders", 4)
-	const n = 5000
+	const n = 2500
 	r.start(smallBatches)
 	for p := range int32(4) {
 		r.produce(p, int(p)*n, n/2)

@@ -138,7 +138,7 @@ func TestNoPayloadOfRefusals(t *testing.T) {
 	}
 	// A sink of a few tables at a time: after every refusal it asks whether any of its tables has changed.
 	number := 0
-	every = testenv.Times(4, 1) // of 23 events, so that each value is alone in the column of some types
+	every = testenv.Times(8, 1) // of 23 events, so that each value is alone in the column of some types
 	for some := range slices.Chunk(types, 8) {
 		var tables []sink.TableConfig
 		for _, typ := range some {

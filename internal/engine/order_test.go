@@ -21,7 +21,7 @@ var (
 )
 
 // manyHistories is for each process: the order of events is the same on all routes and versions, which add up.
-const manyHistories = 8
+const manyHistories = 5
 
 // kinds of tables that the random histories are written into.
 var historyTables = []struct {

@@ -206,7 +206,7 @@ func TestPoisonedHistories(t *testing.T) {
 				seed := *seed + uint64(n)
 				r := rand.New(rand.NewPCG(seed, uint64(17+i)))
 				from := 10_000 * n
-				for range testenv.Times(7, 24) { // on each route, too
+				for range testenv.Times(4, 24) { // on each route, too
 					log := poisonedLog(r, 20+r.IntN(30), from, x.name)
 					from += len(log)
 					batches.writeRecords(log...)
