@@ -120,7 +120,7 @@ func newArchived(t *testing.T, n int, starts ...int64) (*rig, *shelf) {
 	return r, s
 }
 
-// Random logs, archives that end in them or exactly where they begin, records that lack on both sides of the seam, rewinds, members
+// Rule 35: random logs, archives that end in them or exactly where they begin, records that lack on both sides of the seam, rewinds, members
 // that come and go, sessions that are killed, logs whose beginning moves on meanwhile: a handler that counts and a table of all events see each
 // offset exactly once for each time that it was to be read.
 func TestArchiveSeam(t *testing.T) {
@@ -288,9 +288,12 @@ func TestArchiveFirstPositions(t *testing.T) {
 	if len(o.First) != 2 || o.First[0].Offset != 0 || o.First[1].Offset != 30 {
 		t.Errorf("the first positions are %+v, want 0 and 30", o.First)
 	}
-	r.start()
+	p := r.start()
 	r.waitApplied(70)
 	r.verify(map[int32]int64{0: 50, 1: 20})
+	if won := p.Stats().Claims[sink.ClaimWon]; won != 2 { // a client that is set below the seam has its partition claimed anew
+		t.Errorf("%d claims for two partitions", won)
+	}
 }
 
 // An archive that is away is waited for, and says so; one that is damaged halts the partition, which goes on from there once it is mended.
@@ -329,7 +332,7 @@ func TestArchiveFails(t *testing.T) {
 	r.verify(map[int32]int64{0: 50, 1: 50, 2: 50})
 }
 
-// What is taken from the archive between two looks at what it has is not passed over.
+// Rule 35: what is taken from the archive between two looks at what it has is not passed over.
 func TestArchiveShrinks(t *testing.T) {
 	t.Parallel()
 	r, s := newArchived(t, 50, 40)

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) { os.Exit(testpg.Main(m)) }
 const root = ".."
 
 // rules is how many rules docs/semantics.md states.
-const rules = 34
+const rules = 35
 
 func TestEveryRuleHasAHeading(t *testing.T) {
 	var got []int

@@ -61,7 +61,7 @@ func TestScripts(t *testing.T) {
 		Setup: setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "refused": refused, "normalise": normalise,
-			"topic": createTopic, "produce": produce, "registry": startRegistry, "bucket": startBucket, "collector": startCollector, "produce_avro": produceAvro, "produce_protobuf": produceProtobuf, "example": example, "transact": transact, "trim": trim, "drop": drop, "sql": sql, "gone": gone, "owned": owned, "asks": asks, "becomes": becomes,
+			"topic": createTopic, "produce": produce, "registry": startRegistry, "bucket": startBucket, "collector": startCollector, "produce_avro": produceAvro, "produce_protobuf": produceProtobuf, "example": example, "transact": transact, "trim": trim, "drop": drop, "real": useReal, "expire": expire, "sql": sql, "gone": gone, "owned": owned, "asks": asks, "becomes": becomes,
 		},
 	})
 }
@@ -120,12 +120,16 @@ func as(address, role, password string) string {
 	return u.String()
 }
 
+// testKey is under what a script finds its testing.TB.
+type testKey struct{}
+
 // setup gives a script a database and a broker of its own.
 func setup(env *testscript.Env) error {
 	t, ok := env.T().(testing.TB)
 	if !ok {
 		return errors.New("this needs a testing.TB")
 	}
+	env.Values[testKey{}] = t
 	address := testpg.URL(t)
 	missing, err := url.Parse(as(address, "postgres", ownerPassword))
 	if err != nil {
@@ -308,6 +312,36 @@ func trim(ts *testscript.TestScript, _ bool, args []string) {
 	offsets.Add(kadm.Offset{Topic: args[0], Partition: int32(number(ts, args[1])), At: number(ts, args[2])})
 	_, err := kadm.NewClient(client(ts)).DeleteRecords(ctx, offsets)
 	ts.Check(err)
+}
+
+// useReal: real TOPIC has the script use a real Kafka, which it shares with others: the topic's name is in the environment.
+func useReal(ts *testscript.TestScript, _ bool, args []string) {
+	t, ok := ts.Value(testKey{}).(testing.TB)
+	if !ok {
+		ts.Fatalf("this needs a testing.TB")
+	}
+	kafka := testkafka.Real(t)
+	ts.Setenv("BROKERS", strings.Join(kafka.Brokers, ","))
+	ts.Setenv("TOPIC", kafka.Name(args[0]))
+}
+
+// expire: expire TOPIC PARTITION OFFSET has the retention remove all records, and waits until the log begins at the offset.
+func expire(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*timeout)
+	defer cancel()
+	admin := kadm.NewClient(client(ts))
+	retain := func(ms string) {
+		_, err := admin.AlterTopicConfigs(ctx, []kadm.AlterConfig{{Name: "retention.ms", Value: &ms}}, args[0])
+		ts.Check(err)
+	}
+	retain("1")
+	ts.Check(testenv.Await(ctx, func() bool {
+		starts, err := admin.ListStartOffsets(ctx, args[0])
+		ts.Check(err)
+		start, _ := starts.Lookup(args[0], int32(number(ts, args[1])))
+		return start.Offset == number(ts, args[2])
+	}))
+	retain("-1")
 }
 
 // drop: drop TOPIC deletes it.

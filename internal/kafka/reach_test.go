@@ -26,7 +26,7 @@ func (spanned) Read(context.Context, offsets.Token, offsets.Partition, int64, fu
 
 func (spanned) String() string { return "there" }
 
-// Every offset of a log that begins at 20, and of what an archive has, is read from one of both or missing, and the seam lies where the
+// Rule 35: every offset of a log that begins at 20, and of what an archive has, is read from one of both or missing, and the seam lies where the
 // log begins.
 func TestReach(t *testing.T) {
 	for _, c := range []struct {
