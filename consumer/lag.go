@@ -125,7 +125,7 @@ func (m *member) lookAt(ctx context.Context, lanes []*lane, stretches []kafka.St
 		}
 		s := stretches[i]
 		s.TopicID, s.Leader = t.ID, t.Partitions[l.Partition.Partition].Leader
-		found, err := kafka.Look(ctx, m.client, s)
+		found, err := kafka.LookBelow(ctx, m.client, m.archive, s)
 		if err != nil {
 			m.log.Debug("look ahead", "error", err)
 			continue

@@ -19,6 +19,10 @@ const (
 func (s *session) lookAhead(ctx context.Context, all []partitionStatus) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
+	archive, err := s.archive(ctx)
+	if err != nil {
+		s.log.Warn("open the archive", "error", err) // what it has is left unknown
+	}
 	var looking sync.WaitGroup
 	defer looking.Wait()
 	room := make(chan struct{}, lookAtOnce)
@@ -37,7 +41,7 @@ func (s *session) lookAhead(ctx context.Context, all []partitionStatus) {
 		room <- struct{}{}
 		looking.Go(func() {
 			defer func() { <-room }()
-			if found, err := kafka.Look(ctx, s.client, stretch); err == nil {
+			if found, err := kafka.LookBelow(ctx, s.client, archive, stretch); err == nil {
 				p.meets(found, stretch.To, time.Now())
 			}
 		})

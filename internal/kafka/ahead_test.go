@@ -151,6 +151,17 @@ func TestLook(t *testing.T) {
 		if got, err := Look(t.Context(), l.client, l.stretch(0)); !errors.Is(err, kerr.OffsetOutOfRange) {
 			t.Errorf("below the log's start: %+v, %v", got, err)
 		}
+		// An archive has them, or some: a record, an offset without one, none that is looked for.
+		a := shelf{spanned{first: 0, end: 2}, &kgo.Record{Offset: 0, Timestamp: at}}
+		if got, err := LookBelow(t.Context(), l.client, a, l.stretch(0)); err != nil || got.Offset != 0 || !got.Time.Equal(at) {
+			t.Errorf("in the archive: %+v, %v", got, err)
+		}
+		if got, err := LookBelow(t.Context(), l.client, a, l.stretch(1)); err != nil || got.None || got.Offset != 2 {
+			t.Errorf("behind the archive's last record: %+v, %v", got, err)
+		}
+		if got, err := LookBelow(t.Context(), l.client, shelf{spanned: spanned{first: 1, end: 2}}, l.stretch(0)); !errors.Is(err, kerr.OffsetOutOfRange) {
+			t.Errorf("below the archive: %+v, %v", got, err)
+		}
 	})
 }
 

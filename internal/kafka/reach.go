@@ -2,11 +2,13 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/offsets"
@@ -116,4 +118,32 @@ func Since(ctx context.Context, a Archive, topicID offsets.Token, p offsets.Part
 		return 0, fmt.Errorf("look through the archive of %s for a time: %w", p, err)
 	}
 	return found, nil
+}
+
+// LookBelow is Look for a stretch that may begin below the log, where an archive (nil: there is none) has its records.
+func LookBelow(ctx context.Context, client *kgo.Client, a Archive, s Stretch) (Ahead, error) {
+	found, err := Look(ctx, client, s)
+	if a == nil || !errors.Is(err, kerr.OffsetOutOfRange) {
+		return found, err
+	}
+	id, p := offsets.Token(s.TopicID), offsets.Partition{Topic: s.Topic, Partition: s.Partition}
+	first, end, ok, spanErr := a.Span(ctx, id, p)
+	if spanErr != nil || !ok || s.From < first || s.From >= end {
+		return found, errors.Join(err, spanErr)
+	}
+	var next *kgo.Record
+	if err := a.Read(ctx, id, p, s.From, func(records []*kgo.Record) bool {
+		if len(records) > 0 {
+			next = records[0]
+		}
+		return next == nil
+	}); err != nil {
+		return Ahead{}, err
+	}
+	if next == nil {
+		s.From = end
+		return Look(ctx, client, s)
+	}
+	r := Record(next)
+	return Ahead{Offset: r.Offset, Time: r.Timestamp}, nil
 }

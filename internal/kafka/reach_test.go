@@ -26,6 +26,19 @@ func (spanned) Read(context.Context, offsets.Token, offsets.Partition, int64, fu
 
 func (spanned) String() string { return "there" }
 
+// shelf is an archive that has one record.
+type shelf struct {
+	spanned
+	record *kgo.Record
+}
+
+func (s shelf) Read(_ context.Context, _ offsets.Token, _ offsets.Partition, from int64, yield func([]*kgo.Record) bool) error {
+	if s.record != nil && s.record.Offset >= from {
+		yield([]*kgo.Record{s.record})
+	}
+	return nil
+}
+
 // Rule 35: every offset of a log that begins at 20, and of what an archive has, is read from one of both or missing, and the seam lies where the
 // log begins.
 func TestReach(t *testing.T) {
