@@ -76,6 +76,8 @@ func (v *verifyFlags) check(cmd *cobra.Command, f *loadFlags) error {
 		return wrong("--rate: without --sample, --walk or --continuous it reads as fast as it goes")
 	case modes > 0 && f.keepStage:
 		return wrong("--keep-stage: --sample, --walk and --continuous make no stage")
+	case modes > 0 && f.fromArchive != "":
+		return wrong("--from-archive: --sample, --walk and --continuous look into the log alone")
 	}
 	for _, a := range f.accept {
 		if modes > 0 && a != rebuild.ForeignRows {
