@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/oncesink/oncesink/docs"
 )
 
 // gate tells of a server that refuses the credentials of a program that it has let in before: once, until it lets it in again.
@@ -27,11 +29,12 @@ func (g *gate) refused(why error) {
 		g.since = time.Now()
 	}
 	g.mu.Unlock()
+	steps := docs.Runbook("a-credential-is-refused")
 	switch {
 	case tell && g.fixed:
-		g.log.Warn(g.server+" refuses the credentials, which it took before: it is tried again; if they have changed, correct them and start anew", "credentials", g.source, "error", why)
+		g.log.Warn(g.server+" refuses the credentials, which it took before: it is tried again; if they have changed, correct them and start anew", "credentials", g.source, "error", why, "steps", steps)
 	case tell:
-		g.log.Warn(g.server+" refuses the credentials: they are read again for each attempt, until it lets the program in", "credentials", g.source, "error", why)
+		g.log.Warn(g.server+" refuses the credentials: they are read again for each attempt, until it lets the program in", "credentials", g.source, "error", why, "steps", steps)
 	}
 }
 

@@ -53,6 +53,9 @@ func TestKafkaRefuses(t *testing.T) {
 			if strings.Count(log.String(), refuses) != refused || strings.Count(log.String(), back) != again {
 				t.Errorf("%s: want %d and %d of\n%s", c.mechanism, refused, again, log.String())
 			}
+			if strings.Count(log.String(), "/docs/runbook.md#a-credential-is-refused") != refused {
+				t.Errorf("%s: a refusal does not lead to the runbook:\n%s", c.mechanism, log.String())
+			}
 		}
 		if c.fixed { // at the start, which the command tells; a source that changes would pause after it
 			_ = connect("one", nil, fmt.Errorf("%w: no", kerr.SaslAuthenticationFailed))

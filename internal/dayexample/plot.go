@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -46,7 +47,7 @@ func plot(curves []curve, marks []mark, from, to time.Time) string {
 		}
 		y := func(v float64) float64 { return float64(top) + panelHeight*(1-v/high) }
 		fmt.Fprintf(&b, `<text x="%d" y="%d" font-weight="bold">%s</text>`+"\n", left, top-6, html.EscapeString(c.title))
-		fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="end">%.5g</text><text x="%d" y="%d" text-anchor="end">0 %s</text>`+"\n", left-6, top+10, high, left-6, top+panelHeight, html.EscapeString(c.unit))
+		fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="end">%s</text><text x="%d" y="%d" text-anchor="end">0 %s</text>`+"\n", left-6, top+10, plain(high), left-6, top+panelHeight, html.EscapeString(c.unit))
 		fmt.Fprintf(&b, `<line x1="%d" x2="%d" y1="%d" y2="%d" stroke="#999"/>`+"\n", left, plotWidth-right, top+panelHeight, top+panelHeight)
 		var path strings.Builder
 		for j, s := range c.samples {
@@ -63,4 +64,14 @@ func plot(curves []curve, marks []mark, from, to time.Time) string {
 	}
 	b.WriteString("</svg>\n")
 	return b.String()
+}
+
+// plain is a number without an exponent, in three digits, or all that stand before the point.
+func plain(v float64) string {
+	digits := max(0, 2-int(math.Floor(math.Log10(math.Max(v, 1e-6)))))
+	text := strconv.FormatFloat(v, 'f', digits, 64)
+	if strings.Contains(text, ".") {
+		text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
+	}
+	return text
 }
