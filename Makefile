@@ -1,11 +1,12 @@
 # make build: bin/oncesink, static   make test: all tests   make test-long   make lint   make fuzz
+# make model: the model of the protocol, verified (docs/model.md)
 # make day: docs/day.md, in five minutes
 # make deploy: deploy/kubernetes from the chart, and validators
 # make bench: the table and the plot of docs/performance.md, in half an hour   make bench-quick: a minute
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: build test test-long lint deploy fuzz bin/bench bench bench-growth bench-rebuild bench-rollups bench-poison bench-envelopes bench-quick airflow-example debezium-example day
+.PHONY: build test test-long model lint deploy fuzz bin/bench bench bench-growth bench-rebuild bench-rollups bench-poison bench-envelopes bench-quick airflow-example debezium-example day
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.release=$(VERSION)' -o bin/oncesink ./cmd/oncesink
 
@@ -16,6 +17,10 @@ test:
 # The random tests as often as before a release, on every version.
 test-long:
 	@ONCESINK_TEST_LONG=1 scripts/test
+
+# The model of the protocol, by Spin; a part of make test.
+model:
+	@scripts/model
 
 lint:
 	@scripts/lint
