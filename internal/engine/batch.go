@@ -68,10 +68,18 @@ func (t *transaction) send(ctx context.Context) error {
 		case counting:
 			return &ledgerError{d.verb, offsets.LettersError(err)}
 		}
+		d.distributed(err)
 		return &writeError{d, err}
 	}
 	w.reset()
 	return nil
+}
+
+// distributed gives an error of a distributed table what Citus leaves out.
+func (d *doing) distributed(err error) {
+	if d.table != nil && d.table.Distributed {
+		pgerr.OfShard(err, d.table.Schema, d.table.Name)
+	}
 }
 
 // result reads what a statement has done to its table, and what it answers.

@@ -66,6 +66,8 @@ func (t *transaction) copyFrom(ctx context.Context, tb *table, sql string, data 
 	defer stop()
 	tag, err := t.conn.Conn().PgConn().CopyFrom(ctx, watched{data, alive}, sql)
 	t.trying.of(tb).rows += int(tag.RowsAffected())
+	writing := doing{verb: "copy into", table: tb}
+	writing.distributed(err)
 	var pg *pgconn.PgError
 	switch {
 	case err == nil:
@@ -75,7 +77,7 @@ func (t *transaction) copyFrom(ctx context.Context, tb *table, sql string, data 
 		// Whether a record is to blame, the statements find out.
 		return &copyRefused{tb, err}
 	}
-	return &writeError{doing{verb: "copy into", table: tb}, err}
+	return &writeError{writing, err}
 }
 
 // watched tells of each read.

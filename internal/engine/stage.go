@@ -96,6 +96,8 @@ type Layout struct {
 	OfParent []string
 	// Lock is the second key of the table's advisory locks.
 	Lock int32
+	// Distributed: Citus keeps the rows, on other nodes.
+	Distributed bool
 }
 
 // Layout returns the layout of the table that an entry of the configuration names.
@@ -108,7 +110,7 @@ func (s *Sink) Layout(entry string) (Layout, bool) {
 	t := m.tables[i]
 	l := Layout{
 		Schema: t.Schema, Name: t.Name, Strategy: t.Strategy, Key: slices.Clone(t.Config.Key), Version: t.Config.Version, Guarded: t.Guarded,
-		Memory: t.Memory, VersionedDeletes: t.VersionedDeletes, Others: t.Others, Topics: t.Topics, Lock: t.Lock,
+		Memory: t.Memory, VersionedDeletes: t.VersionedDeletes, Others: t.Others, Topics: t.Topics, Lock: t.Lock, Distributed: t.Distributed,
 	}
 	for k := range t.Filled() {
 		l.Columns = append(l.Columns, t.Columns[k].Name)

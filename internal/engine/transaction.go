@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/oncesink/oncesink/internal/bind"
+	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -128,8 +130,15 @@ func (t *transaction) rollback(ctx context.Context) error {
 	t.w.reset()
 	t.w.exec("roll back", nil, "rollback to savepoint oncesink")
 	t.w.exec("release savepoint", nil, "release savepoint oncesink")
-	return t.send(ctx)
+	err := t.send(ctx)
+	if pgerr.SQLState(err) == noSavepoint && slices.ContainsFunc(t.m.tables, func(tb *table) bool { return tb.Distributed }) {
+		return pgerr.Mark(err, pgerr.Transient) // a node was lost, and is back without it
+	}
+	return err
 }
+
+// noSavepoint is what a server answers that does not know a savepoint.
+const noSavepoint = "3B001"
 
 // commit sends COMMIT, and says of its error what it means.
 func (t *transaction) commit(ctx context.Context) error {

@@ -361,6 +361,9 @@ func Append(t *tables.Table, s Shape) string {
 	fmt.Fprintf(&b, "select %s\n  from ", valueList(t, s))
 	eventRows(t, &b, s, false)
 	b.WriteString(" e")
+	if t.Distributed && !t.Guarded && len(t.Others) == 0 {
+		b.WriteString("\n    on conflict do nothing") // there is none: so Citus does not write by COPY, whose errors have no codes
+	}
 	if t.Guarded && !t.Bulk() {
 		var names []string
 		for _, c := range t.AppendKey {

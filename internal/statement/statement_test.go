@@ -57,7 +57,7 @@ var goldens = []struct {
 	{"append_partitioned", `create table t (day date not null, note text) partition by range (day)`,
 		sink.TableConfig{Strategy: sink.Append}, false},
 	{"append_unguarded", `create table t (day date)`,
-		sink.TableConfig{Strategy: sink.Append, Guard: "none"}, false},
+		sink.TableConfig{Strategy: sink.Append, Guard: "none"}, true},
 }
 
 // changes is a topic whose envelope tells which events delete.
