@@ -38,3 +38,17 @@ func ReadDistribution(ctx context.Context, tx pgx.Tx, table uint32) (d Distribut
 	}
 	return d, nil
 }
+
+// Spread reports whether a table, by its name as SQL has it, has its rows on other nodes.
+func Spread(ctx context.Context, tx pgx.Tx, table string) (bool, error) {
+	var citus bool
+	var oid *uint32
+	if err := tx.QueryRow(ctx, "select to_regclass('pg_catalog.pg_dist_partition') is not null, to_regclass($1::text)::oid", table).Scan(&citus, &oid); err != nil {
+		return false, fmt.Errorf("look for Citus: %w", err)
+	}
+	if !citus || oid == nil {
+		return false, nil
+	}
+	d, err := ReadDistribution(ctx, tx, *oid)
+	return d.Spread(), err
+}

@@ -23,6 +23,8 @@ func (j *job) plan(ctx context.Context) error {
 	}
 	l := &j.layout
 	switch {
+	case l.Distributed:
+		return &sink.ConfigError{Problem: fmt.Sprintf("Citus distributes table %s, and a stage and its cut are made for one server", j.result.Table), Fix: "stop the group and replay the topic, over the table or into an empty one: docs/citus.md"}
 	case l.Parent != "":
 		return &sink.ConfigError{Problem: fmt.Sprintf("table %s holds children of %s, which come with their parent's event", j.result.Table, l.Parent), Fix: "name " + l.Parent + ": its children are compared, and corrected, with it"}
 	case len(l.Key) == 0:

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/oncesink/oncesink/internal/catalog"
 	"github.com/oncesink/oncesink/internal/expression"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -103,7 +104,13 @@ func open(ctx context.Context, tx pgx.Tx, d *Definition, thorough bool) (*Rollup
 		to_regclass('oncesink.rollups') is not null`, r.target, r.view).Scan(&version, &kind, &taken, &ledger); err != nil {
 		return nil, err
 	}
+	spread, err := catalog.Spread(ctx, tx, r.target)
+	if err != nil {
+		return nil, err
+	}
 	switch {
+	case spread:
+		return nil, problem("a view over the table, or a query when it is asked for", "Citus distributes table %s, and a trigger there sees the rows of one shard", d.Table)
 	case version < 150000:
 		return nil, problem("upgrade, or do without rollups", "PostgreSQL 15 or later is needed")
 	case kind != "r" && kind != "p":
