@@ -6,7 +6,7 @@
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: build test test-long model lint deploy fuzz bin/bench bench bench-growth bench-rebuild bench-rollups bench-poison bench-envelopes bench-quick airflow-example debezium-example day
+.PHONY: build test test-long model lint deploy fuzz bin/bench bench bench-growth bench-rebuild bench-rollups bench-poison bench-envelopes bench-quick airflow-example citus-example debezium-example day
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.release=$(VERSION)' -o bin/oncesink ./cmd/oncesink
 
@@ -63,6 +63,9 @@ debezium-example:
 
 airflow-example:
 	@scripts/airflow-example
+
+citus-example:
+	@scripts/citus-example
 
 bench-quick: bin/bench
 	bin/bench -quick

@@ -23,6 +23,10 @@ func checkDistribution(ctx context.Context, tx pgx.Tx, cfg *sink.Config, t *tabl
 		}
 		return nil
 	}
+	if d.Replicated {
+		ps.Add(fmt.Sprintf("table %s is a reference table of Citus", r.Qualified()), "distribute it by a column of its key, or keep it on the coordinator: select undistribute_table('"+r.Qualified()+"')")
+		return nil
+	}
 	if d.Method != "h" && d.Method != "n" {
 		ps.Add(fmt.Sprintf("table %s is distributed by range or append (method %q)", r.Qualified(), d.Method), "distribute it by hash: select create_distributed_table('"+r.Qualified()+"', 'COLUMN')")
 		return nil
