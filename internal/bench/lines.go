@@ -12,9 +12,9 @@ import (
 
 // Orders with lines, one to seven of each, with the columns of TPC-H's line items: what a table of children costs.
 
-const createLines = `create table lines (order_id bigint not null, line int not null, part int not null, supplier int not null, quantity numeric(12,2) not null,
-	price numeric(12,2) not null, discount numeric(12,2) not null, tax numeric(12,2) not null, return_flag char(1) not null, line_status char(1) not null,
-	ship_date date not null, commit_date date not null, receipt_date date not null, instructions text not null, mode text not null, comment text not null`
+const createLines = `create table lines (order_id bigint not null, line int not null, part int not null, supplier int not null, quantity numeric(12,2) not null, ` +
+	`price numeric(12,2) not null, discount numeric(12,2) not null, tax numeric(12,2) not null, return_flag char(1) not null, line_status char(1) not null, ` +
+	`ship_date date not null, commit_date date not null, receipt_date date not null, instructions text not null, mode text not null, comment text not null`
 
 // linesTable is their entry in the configuration.
 const linesTable = `  - name: lines

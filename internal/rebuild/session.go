@@ -70,6 +70,9 @@ func (j *job) open(ctx context.Context) (*engine.Sink, error) {
 	}
 	var ok bool
 	if j.layout, ok = sk.Layout(j.Table); !ok {
+		if j.exists(ctx) {
+			return nil, &sink.ConfigError{Problem: fmt.Sprintf("table %s is not in the configuration: if a Go handler writes it, nothing but its program can read its topics again", j.Table), Fix: "docs/library.md says how; the configuration has " + tableNames(j.Sink)}
+		}
 		return nil, &sink.ConfigError{Problem: fmt.Sprintf("the configuration has no table %q", j.Table), Fix: "it has " + tableNames(j.Sink)}
 	}
 	j.result = Result{Table: j.layout.Schema + "." + j.layout.Name, DryRun: j.DryRun}
@@ -82,6 +85,12 @@ func (j *job) open(ctx context.Context) (*engine.Sink, error) {
 		mapping.Setting{Name: "maintenance_work_mem", Value: "256MB"},
 	)
 	return sk, nil
+}
+
+// exists reports whether the database has a table of the name that the configuration doesn't have.
+func (j *job) exists(ctx context.Context) (there bool) {
+	err := j.Pool.QueryRow(ctx, "select to_regclass($1) is not null", j.Table).Scan(&there)
+	return err == nil && there // what is no name is no table
 }
 
 // inTx calls f in a transaction, and commits it unless f fails.
