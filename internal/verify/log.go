@@ -145,6 +145,15 @@ func (c *checker) fetch(ctx context.Context, wanted []place) (*records, error) {
 			if !ok {
 				return nil
 			}
+			// The rows are newer than what is known of the log's end: their records were there before them.
+			if list[len(list)-1] >= s.To {
+				if err := c.readTopics(ctx); err != nil {
+					return err
+				}
+				if s, ok = c.stretch(f); !ok {
+					return nil
+				}
+			}
 			all, err = kafka.At(ctx, c.Client, s, list, func(r *kgo.Record) { got = append(got, r) })
 			var silent *kafka.SilentError
 			if errors.As(err, &silent) && c.topics[f.Topic].compacted {
