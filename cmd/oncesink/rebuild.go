@@ -36,12 +36,17 @@ func (f *loadFlags) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.keys, "keys", false, "print the keys of a few rows that differ, which are values of rows")
 }
 
-const acceptHelp = `
-It refuses where the topics may not hold the whole history: the log no longer begins at
-offset 0, or rows came from topics or partitions that are gone (partial-history), a topic is
-compacted and the table has a version (compacted), rows were made by no topic
-(foreign-rows). --accept names what is all right; rows that no event brings back are then
-deleted. --dry-run counts them first.`
+const historyHelp = `
+What the topics still have is told apart: a whole history; one that is kept from an offset on,
+since retention removed the rest; a compacted one. Where it is not whole, rows whose events
+are gone stay as they are, and are counted; rows whose events are there become what these
+say; and only what the log disproves is deleted. --accept delete-unproven takes what the log
+has for all there was: rows whose events are gone are then %s.`
+
+var acceptHelp = fmt.Sprintf(historyHelp, "deleted") + `
+
+It refuses where rows were made by no topic (--accept foreign-rows: they are deleted), and a
+table with guard: none whose history is not whole. --dry-run counts first.`
 
 func newRebuildCommand() *cobra.Command {
 	var f loadFlags
@@ -232,6 +237,7 @@ func printLoad(w io.Writer, r *rebuild.Result) {
 		what += fmt.Sprintf(", %s up to %s", r.From, r.To)
 	}
 	printWrapped(w, "", fmt.Sprintf("%s: %d row(s) %sadded, %d changed, %d deleted", what, r.Added, would, r.Changed, r.Deleted))
+	printHistory(w, r)
 	if r.Foreign > 0 {
 		printWrapped(w, "", fmt.Sprintf("%d row(s) were made by no topic", r.Foreign))
 	}
@@ -254,6 +260,18 @@ func printLoad(w io.Writer, r *rebuild.Result) {
 			where = ": `oncesink dead-letters list`"
 		}
 		printWrapped(w, "", fmt.Sprintf("%d record(s) can't be written%s", r.DeadLetters, where))
+	}
+}
+
+// printHistory says what of the history is gone, and how many rows stay for that.
+func printHistory(w io.Writer, r *rebuild.Result) {
+	for i := range r.History {
+		if r.History[i].Kind != rebuild.Whole {
+			printWrapped(w, "", r.History[i].Words())
+		}
+	}
+	if r.Kept > 0 {
+		printWrapped(w, "", fmt.Sprintf("%d row(s) kept as they are: their events are gone", r.Kept))
 	}
 }
 

@@ -18,19 +18,9 @@ import (
 	"github.com/oncesink/oncesink/internal/wiring"
 )
 
-const verifyHelp = `
-Rows that no topic made differ from the topics, too. It refuses where the topics may not hold
-the whole history, so that right rows would be told as wrong: the log no longer begins at
-offset 0, or rows came from topics or partitions that are gone (partial-history); a topic is
-compacted and the table has a version (compacted). --accept names what is all right.
-
-In production, where reading all of it each hour is too dear, it looks a piece at a time, at a
-bounded rate: --sample looks at so many rows and events that are drawn at random, --walk at
-all of them, from where the last walk stopped, and --continuous begins the next walk where one
-ends. A row is compared with the one event that it says it is of, and an event with the row of
-its key. What can't be told, since the event is no longer in the log for example, is counted
-apart. Mismatches are kept, and shown by oncesink status and the metrics of oncesink run, until they
-are right again. It ends with 1 while there are any.`
+var verifyHelp = `
+Rows that no topic made differ from the topics.
+` + fmt.Sprintf(historyHelp, "differences")
 
 // verifyFlags are those of verify in production.
 type verifyFlags struct {

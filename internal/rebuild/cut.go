@@ -117,6 +117,9 @@ func (j *job) tryCut(ctx context.Context, sk *engine.Sink, ledger *offsets.Ledge
 	if err := j.countMemory(ctx, tx); err != nil {
 		return err
 	}
+	if err := j.countKept(ctx, tx); err != nil {
+		return err
+	}
 	if j.Swap && !j.DryRun {
 		err = j.exchange(ctx, tx)
 	} else {
@@ -230,11 +233,8 @@ func (j *job) catchUp(ctx context.Context, tx pgx.Tx, sk *engine.Sink, ledger *o
 		if at.next > f.next {
 			return &errLater{fmt.Sprintf("the stage stands at offset %d of %s, and the group at %d", at.next, f.Partition, f.next)}
 		}
-		if at.first > 0 && !j.accepted(PartialHistory) { // it began after the log was asked for its beginning
-			return &errAnew{fmt.Sprintf("%s was read from offset %d on", f.Partition, at.first)}
-		}
 	}
-	return nil
+	return j.sameBeginning() // it may have begun after the log was asked for its beginning
 }
 
 // apply finds the rows that differ now and changes them in place: whoever reads meanwhile sees the

@@ -24,7 +24,7 @@ func (j *job) load(ctx context.Context) error {
 		if err := j.whole(ctx); err != nil {
 			return err
 		}
-		err := j.fill(ctx, j.bounds())
+		err := j.fill(ctx)
 		var uneven *engine.NotUniformError
 		if errors.As(err, &uneven) {
 			j.log.Info("loading with an index, from the beginning", "because", uneven.Why)
@@ -58,6 +58,13 @@ func (j *job) load(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		again, err := j.reap(ctx)
+		if err != nil {
+			return err
+		}
+		if again {
+			continue
+		}
 		if behind <= nearby {
 			return nil
 		}
@@ -83,13 +90,22 @@ func (j *job) bounds() map[offsets.Partition]int64 {
 	return bounds
 }
 
-// fill reads up to the bounds into the stage. A partition that stands there, or beyond, stays.
-func (j *job) fill(ctx context.Context, bounds map[offsets.Partition]int64) error {
+// fill reads up to where the group stands into the stage. A partition that stands there, or beyond, stays.
+func (j *job) fill(ctx context.Context) error {
 	sk, ledger, err := j.stage.prepare(ctx, j)
 	if err != nil {
 		return err
 	}
-	return j.read(ctx, sk, ledger, bounds)
+	seeded, err := j.seed(ctx)
+	if err != nil {
+		return err
+	}
+	if seeded { // it has to read what those rows come from
+		if err := j.whole(ctx); err != nil {
+			return err
+		}
+	}
+	return j.read(ctx, sk, ledger, j.bounds())
 }
 
 // read is fill with an opened sink.

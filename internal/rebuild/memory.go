@@ -29,35 +29,6 @@ func (j *job) memoryColumns() (key, state []string) {
 	return j.layout.Key, append(state, tables.SourceColumn, tables.OffsetColumn)
 }
 
-// proven is the condition that the topics, as the stage has read them, say whether a deletion took place: it
-// lies where the stage has read. In a log that begins later (rule 22), or of a topic that is gone, they don't, and the memory alone knows.
-func (j *job) proven(alias string) string {
-	var cases strings.Builder
-	for _, at := range j.staged {
-		if at.source >= 0 {
-			fmt.Fprintf(&cases, " when %d then %s.%s >= %d", at.source, alias, tables.OffsetColumn, at.first)
-		}
-	}
-	if cases.Len() == 0 {
-		return "false"
-	}
-	return fmt.Sprintf("(case %s.%s%s else false end)", alias, tables.SourceColumn, cases.String())
-}
-
-// mayBeCompacted is the condition that a deletion is of a compacted topic, which forgets tombstones after a while.
-func (j *job) mayBeCompacted(alias string) string {
-	var sources []string
-	for p, at := range j.staged {
-		if j.compacted[p.Topic] {
-			sources = append(sources, fmt.Sprint(at.source))
-		}
-	}
-	if len(sources) == 0 {
-		return "false"
-	}
-	return fmt.Sprintf("%s.%s in (%s)", alias, tables.SourceColumn, strings.Join(sources, ", "))
-}
-
 // setColumns are memoryColumns of a set memory: whose set it is no deletion says.
 func (j *job) setColumns() (key, state []string) {
 	key, state = j.memoryColumns()
@@ -112,12 +83,12 @@ func (j *job) countMemory(ctx context.Context, tx pgx.Tx) error {
 		return nil
 	}
 	from, gone, missing, unlike := j.compareMemory()
-	unproven := fmt.Sprintf("(not %s and (%s or %s and %s))", missing, j.kept("s"), gone, j.mayBeCompacted("m"))
+	unproven := fmt.Sprintf("(not %s and (%s or %s and %s))", missing, j.kept("s"), gone, j.from("m", j.isCompacted))
 	m := &Memory{}
 	j.result.Memory = m
 	return tx.QueryRow(ctx, fmt.Sprintf(`select count(*) filter (where not %[1]s and not %[2]s and not %[3]s),
-		count(*) filter (where %[2]s), count(*) filter (where %[1]s and not %[3]s), count(*) filter (where %[3]s)
-		  from %[4]s where %[5]s`, gone, missing, unproven, from, unlike)).Scan(&m.Differ, &m.Missing, &m.Stray, &m.Unproven)
+		count(*) filter (where %[2]s), count(*) filter (where %[1]s and not %[3]s), count(*) filter (where %[3]s) + (select count(*) from %[6]s s where %[7]s)
+		  from %[4]s where %[5]s`, gone, missing, unproven, from, unlike, j.stage.memory(), j.unproven("s"))).Scan(&m.Differ, &m.Missing, &m.Stray, &m.Unproven)
 }
 
 // remember makes the table's memory what the stage's says, except for what the topics can't prove.

@@ -117,62 +117,31 @@ func (j *job) fix(what string) string {
 	return "see what that means with --dry-run --accept " + what + ", and go on with --accept " + what
 }
 
-// refuse finds out whether the topics hold the table's whole history (rule 22).
+// refuse finds out what the topics still hold of the table's history (rule 22), and whether rows would go that none of them made.
 func (j *job) refuse(ctx context.Context) error {
-	var problems []error
-	j.result.Foreign = 0
-	refuse := func(what, problem string) {
-		if !j.accepted(what) {
-			problems = append(problems, &sink.ConfigError{Problem: problem, Fix: j.fix(what)})
-		}
-	}
 	if err := j.rights(ctx); err != nil {
 		return err
 	}
-	starts, err := j.beginnings(ctx)
-	if err != nil {
+	if err := j.readHistory(ctx); err != nil {
 		return err
 	}
-	for _, f := range j.feeds {
-		if start := starts[f.Partition]; start > 0 {
-			refuse(PartialHistory, fmt.Sprintf("%s begins at offset %d: rows that earlier events made would be %s", f.Partition, start, j.fate()))
-			break
-		}
+	if err := j.refuseUntold(); err != nil {
+		return err
 	}
-	j.compacted = map[string]bool{}
-	if j.layout.Version != "" || j.layout.Memory != "" {
-		configs, err := j.Admin.DescribeTopicConfigs(ctx, j.layout.Topics...)
+	j.result.Foreign, j.older = 0, false
+	if !j.layout.Guarded {
+		return nil
+	}
+	var problems []error
+	for i, table := range j.tables() {
+		foreign, older, err := j.strangers(ctx, i, table)
 		if err != nil {
-			return fmt.Errorf("read the topics' configuration: %w", err)
+			return err
 		}
-		for _, c := range configs {
-			if c.Err != nil && j.layout.Version != "" {
-				return fmt.Errorf("read the configuration of topic %s, to know whether it is compacted: %w", c.Name, c.Err)
-			}
-			for _, kv := range c.Configs {
-				if kv.Key == "cleanup.policy" && strings.Contains(kv.MaybeValue(), "compact") {
-					j.compacted[c.Name] = true
-					if j.layout.Version == "" {
-						continue // the last event of a key is the one that counts
-					}
-					refuse(Compacted, fmt.Sprintf("topic %s is compacted: it keeps the last event of a key, which need not be the one with the highest %s", c.Name, j.layout.Version))
-				}
-			}
-		}
-	}
-	if j.layout.Guarded {
-		for i, table := range j.tables() {
-			foreign, older, err := j.strangers(ctx, i, table)
-			if err != nil {
-				return err
-			}
-			j.result.Foreign += foreign
-			if foreign > 0 && !j.Verify { // they are what it looks for
-				refuse(ForeignRows, fmt.Sprintf("%d row(s) of %s were made by no topic (%s is null): they would be deleted, or changed", foreign, j.targets()[i], tables.SourceColumn))
-			}
-			if older > 0 {
-				refuse(PartialHistory, fmt.Sprintf("%d row(s) of %s came from topics or partitions that the group no longer reads: they would be %s", older, j.targets()[i], j.fate()))
-			}
+		j.result.Foreign += foreign
+		j.older = j.older || older > 0
+		if foreign > 0 && !j.Verify && !j.accepted(ForeignRows) { // they are what verify looks for
+			problems = append(problems, &sink.ConfigError{Problem: fmt.Sprintf("%d row(s) of %s were made by no topic (%s is null): they would be deleted, or changed", foreign, j.targets()[i], tables.SourceColumn), Fix: j.fix(ForeignRows)})
 		}
 	}
 	return errors.Join(problems...)

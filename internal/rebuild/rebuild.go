@@ -24,13 +24,12 @@ import (
 
 // What has to be accepted by name, because it deletes rows that no event brings back (rule 22).
 const (
-	PartialHistory = "partial-history" // the log no longer begins at its beginning
-	Compacted      = "compacted"       // it keeps the last event of a key, which need not be the one with the highest version
+	DeleteUnproven = "delete-unproven" // rows whose events the log no longer has
 	ForeignRows    = "foreign-rows"    // rows that no topic produced
 )
 
 // Accepts lists what can be accepted.
-var Accepts = []string{PartialHistory, Compacted, ForeignRows}
+var Accepts = []string{DeleteUnproven, ForeignRows}
 
 // Options say what is to be loaded again. Pool, Admin and the two configurations are those of the
 // running group.
@@ -93,6 +92,10 @@ type Result struct {
 	// Records is how many were read, DeadLetters how many of them can't be written.
 	Records     int64 `json:"records"`
 	DeadLetters int64 `json:"dead_letters"`
+	// History is what the topics still have of their history; Kept is how many rows stay as they are because their events are
+	// gone; of a range without those that compaction took.
+	History []History `json:"history"`
+	Kept    int64     `json:"kept"`
 	// Foreign is how many rows of the tables no topic made. After a verify they are among the differences.
 	Foreign int64 `json:"foreign,omitempty"`
 	// Memory is what was, or would be, done to the delete memory; nil: there is none.
@@ -174,6 +177,8 @@ type job struct {
 	met       map[offsets.Partition]offsets.Token // fences under which no row is ahead of the position
 	highest   map[offsets.Partition]int64         // position that was seen
 	staged    map[offsets.Partition]staged        // where the stage stands, as last read
+	starts    map[offsets.Partition]int64         // of the logs
+	older     bool                                // rows came from topics or partitions that the group no longer reads
 	compacted map[string]bool                     // topics
 	mapping   map[string]string                   // fingerprint of each topic's mapping
 	mappings  []offsets.Mapping                   // of the configuration

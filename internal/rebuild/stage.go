@@ -44,6 +44,14 @@ type about struct {
 	Bulk string `json:"bulk,omitempty"`
 	// InBulk remembers that it was loaded so.
 	InBulk bool `json:"in_bulk,omitempty"`
+	// Keep: what the log can't prove is taken over from the table. Seeded, Again, Reaped: that has begun, the log is read once more, and
+	// it is done; Starts are where the logs began then, Forgotten how many rows a compacted log had no event of.
+	Keep      bool             `json:"keep,omitempty"`
+	Seeded    bool             `json:"seeded,omitempty"`
+	Again     bool             `json:"again,omitempty"`
+	Reaped    bool             `json:"reaped,omitempty"`
+	Starts    map[string]int64 `json:"starts,omitempty"`
+	Forgotten int64            `json:"forgotten,omitempty"`
 }
 
 func (s *stage) quoted() string { return pgx.Identifier{"oncesink", s.name}.Sanitize() }
@@ -56,7 +64,7 @@ func (s *stage) open(ctx context.Context, j *job, sk *engine.Sink) error {
 	s.group = j.Consumer.Group + " stage of " + l.Schema + "." + l.Name
 	s.filled = pgx.Identifier{"oncesink", s.name[:len(s.name)-len("stage")] + "seen"}.Sanitize()
 	s.differs = pgx.Identifier{"oncesink", s.name[:len(s.name)-len("stage")] + "diff"}.Sanitize()
-	want := about{Mapping: j.stageMappings(sk.Mappings())}
+	want := about{Mapping: j.stageMappings(sk.Mappings()), Keep: j.keeps()}
 	err := j.inTx(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
 		if want.Columns, err = j.allColumns(ctx, tx); err != nil {
 			return err
@@ -76,7 +84,7 @@ func (s *stage) open(ctx context.Context, j *job, sk *engine.Sink) error {
 	default:
 		s.about = about{}
 		if comment != nil && json.Unmarshal([]byte(*comment), &s.about) == nil &&
-			s.about.Mapping == want.Mapping && slices.Equal(s.about.Columns, want.Columns) && j.otherTopic() == nil {
+			s.about.Mapping == want.Mapping && s.about.Keep == want.Keep && slices.Equal(s.about.Columns, want.Columns) && j.otherTopic() == nil {
 			j.log.Info("taking up the stage of an earlier call", "stage", s.name)
 			return nil
 		}
@@ -137,7 +145,7 @@ func (j *job) uniformSet(ctx context.Context, sk *engine.Sink) (string, error) {
 			return "", nil
 		}
 	}
-	if len(l.Others) > 0 || !l.Guarded {
+	if len(l.Others) > 0 || !l.Guarded || len(j.children) > 0 && j.keeps() && len(j.compacted) > 0 {
 		return "", nil
 	}
 	archived, err := j.firstArchived(ctx)
@@ -187,10 +195,27 @@ func (j *job) setOf(sk *engine.Sink, records []*kgo.Record) string {
 	return ""
 }
 
+// begin notes where the logs begin that a new stage reads.
+func (j *job) begin(ctx context.Context) error {
+	j.staged = nil
+	if err := j.readHistory(ctx); err != nil {
+		return err
+	}
+	a := &j.stage.about
+	a.Keep, a.Seeded, a.Again, a.Reaped, a.Forgotten, a.Starts = j.keeps(), false, false, false, 0, map[string]int64{}
+	for p, start := range j.starts {
+		a.Starts[p.String()] = start
+	}
+	return nil
+}
+
 // create makes the stage anew, in one transaction.
 func (s *stage) create(ctx context.Context, j *job) error {
 	l := &j.layout
 	s.about.InBulk = s.about.Bulk != ""
+	if err := j.begin(ctx); err != nil {
+		return err
+	}
 	like := "including defaults including generated including constraints including identity including storage including compression including statistics"
 	if !s.about.InBulk {
 		like += " including indexes"
@@ -268,17 +293,25 @@ func (j *job) dropStage(ctx context.Context, tx pgx.Tx) error {
 // drop removes the stage with everything that belongs to it. It may be called for one that
 // is not there, or only in part.
 func (s *stage) drop(ctx context.Context, tx pgx.Tx) error {
+	if err := s.forget(ctx, tx); err != nil {
+		return err
+	}
+	for _, name := range []string{s.quoted(), s.memory(), s.filled, s.differs} {
+		if _, err := tx.Exec(ctx, "drop table if exists "+name); err != nil {
+			return rights("drop the stage", err)
+		}
+	}
+	return nil
+}
+
+// forget removes what the ledger has of the stage: it is read from the beginning again.
+func (s *stage) forget(ctx context.Context, tx pgx.Tx) error {
 	for _, sql := range []string{
 		"delete from oncesink.offsets where sink_group = $1::text",
 		"delete from oncesink.mappings where sink_group = $1::text",
 		"delete from oncesink.dead_letters where sink_group = $1::text",
 	} {
 		if _, err := tx.Exec(ctx, sql, s.group); err != nil {
-			return rights("drop the stage", err)
-		}
-	}
-	for _, name := range []string{s.quoted(), s.memory(), s.filled, s.differs} {
-		if _, err := tx.Exec(ctx, "drop table if exists "+name); err != nil {
 			return rights("drop the stage", err)
 		}
 	}

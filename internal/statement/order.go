@@ -35,14 +35,23 @@ func LatestFirst(version string) string {
 	return order
 }
 
+// Newer is whether e comes after the stored state r in the order of the guard: by the version column, "" if there is
+// none, and the place. It is never null.
+func Newer(version, e, r string) string {
+	if version == "" {
+		return fmt.Sprintf("(%s) > (%s)", Place(e, false), Place(r, true))
+	}
+	v := pgname.Quote(version)
+	return fmt.Sprintf("(%s.%s is null or (%s.%s, %s) > (%s.%s, %s))", r, v, e, v, Place(e, false), r, v, Place(r, true))
+}
+
 // newer is whether the upsert e comes after the stored state r. It is never null.
 func newer(t *tables.Table, e, r string) string {
 	switch {
 	case t.Guarded && t.Version >= 0:
-		v := pgname.Quote(t.Columns[t.Version].Name)
-		return fmt.Sprintf("(%s.%s is null or (%s.%s, %s) > (%s.%s, %s))", r, v, e, v, Place(e, false), r, v, Place(r, true))
+		return Newer(t.Columns[t.Version].Name, e, r)
 	case t.Guarded:
-		return fmt.Sprintf("(%s) > (%s)", Place(e, false), Place(r, true))
+		return Newer("", e, r)
 	case t.Version >= 0:
 		v := pgname.Quote(t.Columns[t.Version].Name)
 		return fmt.Sprintf("(%s.%s is null or %s.%s >= %s.%s)", r, v, e, v, r, v)
