@@ -41,7 +41,11 @@ func (m *member) dispatch(fetches kgo.Fetches) {
 			// Offsets may have holes, but records below the log's start are gone from it:
 			// if we were to read some of those, somebody deleted them unread.
 			if len(p.Records) > 0 && p.Records[0].Offset > v.next && p.LogStartOffset > v.next {
-				m.stray(l)
+				if m.archive != nil {
+					m.stray(l)
+				} else {
+					m.haltBehind(l, m.cfg.outside(at, v.next, kafka.Reach{Start: p.LogStartOffset, End: p.LogStartOffset}))
+				}
 				continue
 			}
 			if bound, ok := m.until[at]; ok {

@@ -552,3 +552,33 @@ func TestMessagesCiteNoRules(t *testing.T) {
 		}
 	}
 }
+
+// The walk of rebuild.md is what a script does.
+func TestWalk(t *testing.T) {
+	text, err := os.ReadFile("rebuild.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	script, err := os.ReadFile("../cmd/oncesink/testdata/script/walk.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, walk, _ := strings.Cut(string(text), "## A new column, and no downtime\n\n```\n")
+	walk, _, found := strings.Cut(walk, "```\n")
+	if !found {
+		t.Fatal("rebuild.md has no walk")
+	}
+	rest := string(script)
+	for line := range strings.Lines(walk) {
+		command, _, _ := strings.Cut(line, "#")
+		if command = strings.TrimSpace(command); command == "" {
+			continue
+		}
+		_, after, found := strings.Cut(rest, command)
+		if !found {
+			t.Errorf("the script does not do, in this order: %s", command)
+			continue
+		}
+		rest = after
+	}
+}

@@ -24,7 +24,8 @@ type loadFlags struct {
 	keepStage bool
 	swap      bool
 	asJSON    bool
-	keys      bool
+	showKeys  bool
+	keys      []string
 }
 
 func (f *loadFlags) add(cmd *cobra.Command) {
@@ -33,7 +34,7 @@ func (f *loadFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringSliceVar(&f.accept, "accept", nil, "go on in spite of "+strings.Join(rebuild.Accepts, ", ")+" (comma-separated)")
 	cmd.Flags().BoolVar(&f.keepStage, "keep-stage", false, "leave the stage for the next time, which then reads only what is new")
 	cmd.Flags().BoolVar(&f.asJSON, "json", false, "print the result as JSON")
-	cmd.Flags().BoolVar(&f.keys, "keys", false, "print the keys of a few rows that differ, which are values of rows")
+	cmd.Flags().BoolVar(&f.showKeys, "show-keys", false, "print the keys of a few rows that differ, which are values of rows")
 }
 
 const historyHelp = `
@@ -61,7 +62,7 @@ waits or sees a row go back and forth; views, foreign keys, grants and triggers 
 
 Interrupted, or killed, it changes nothing; the same command takes up where it stopped.
 --dry-run does all of it but the last step: it counts rows to add, change and delete, with
---keys it names some, and keeps the stage, so that the command without --dry-run reads only
+--show-keys it names some, and keeps the stage, so that the command without --dry-run reads only
 what is new.
 
 --swap is for when nearly every row changes: the stage takes the table's place, with its
@@ -72,6 +73,9 @@ publications, sequences, foreign keys but those of its children, columns that no
 ` + acceptHelp,
 		Args: oneName("table"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.swap && len(f.keys) > 0 {
+				return &usageError{fmt.Errorf("--swap: it exchanges the whole table; without it --keys corrects some rows")}
+			}
 			if f.swap && f.keepStage {
 				return &usageError{fmt.Errorf("--keep-stage: a swap makes the stage the table")}
 			}
@@ -80,6 +84,7 @@ publications, sequences, foreign keys but those of its children, columns that no
 	}
 	f.add(cmd)
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "show the difference and change nothing")
+	cmd.Flags().Var(keyList{&f.keys}, "keys", "correct only the rows with these `KEYS`: 17,18, or (DE,17) for a key of several columns; may be given again")
 	cmd.Flags().BoolVar(&f.swap, "swap", false, "exchange the tables instead of changing rows")
 	return cmd
 }
@@ -121,6 +126,26 @@ line has to be changed first.
 	return cmd
 }
 
+// keyList is a flag of keys: one in parentheses, or some with commas between them.
+type keyList struct{ keys *[]string }
+
+func (l keyList) Set(text string) error {
+	if strings.HasPrefix(text, "(") {
+		*l.keys = append(*l.keys, text)
+		return nil
+	}
+	for k := range strings.SplitSeq(text, ",") {
+		if k = strings.TrimSpace(k); k == "" {
+			return errors.New("a key is missing")
+		}
+		*l.keys = append(*l.keys, k)
+	}
+	return nil
+}
+
+func (l keyList) String() string { return "" }
+func (l keyList) Type() string   { return "keys" }
+
 // oneName wants one argument: the name of a table, or of something else.
 func oneName(what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
@@ -159,14 +184,14 @@ func (f *loadFlags) run(cmd *cobra.Command, table string, r *rebuild.Range, judg
 	show := newProgress(cmd.ErrOrStderr(), s.log)
 	result, err := rebuild.Run(ctx, rebuild.Options{
 		Pool: s.pool, Admin: s.admin, Cluster: s.meta.Cluster, Sink: s.sinkCfg, Consumer: s.consumer, Archive: archive,
-		Table: table, Range: r, Accept: f.accept, DryRun: f.dryRun, Verify: judge != nil, Swap: f.swap, KeepStage: f.keepStage || f.dryRun && judge == nil,
+		Table: table, Range: r, Keys: f.keys, Accept: f.accept, DryRun: f.dryRun, Verify: judge != nil, Swap: f.swap, KeepStage: f.keepStage || f.dryRun && judge == nil,
 		Progress: show.tell, Logger: s.log,
 	})
 	show.end(err)
 	if result == nil {
 		return s.scrub(unfinished(ctx, err, table))
 	}
-	if !f.keys { // nobody asked for values of rows
+	if !f.showKeys { // nobody asked for values of rows
 		result.Samples = nil
 	}
 	if f.asJSON {
@@ -232,6 +257,9 @@ func printLoad(w io.Writer, r *rebuild.Result) {
 		printWrapped(w, "", fmt.Sprintf("%d record(s) read in %.1f s; the group's positions were locked for %.2f s", r.Records, r.Seconds, r.Frozen))
 		printMemory(w, r)
 		return
+	}
+	if r.Keys > 0 {
+		what += fmt.Sprintf(", %d key(s)", r.Keys)
 	}
 	if r.From != "" {
 		what += fmt.Sprintf(", %s up to %s", r.From, r.To)

@@ -44,7 +44,7 @@ func (r *statusReport) printWith(w io.Writer, at positions) {
 	}
 	for i := range r.Verified {
 		if v := &r.Verified[i]; v.Sum() > 0 {
-			printWrapped(w, "", fmt.Sprintf("%s has %d mismatch(es) with its topics (%s): `oncesink verify TABLE --sample 1 --keys` names some, and `oncesink rebuild TABLE` corrects them", v.Table, v.Sum(), v.Kinds()))
+			printWrapped(w, "", fmt.Sprintf("%s has %d mismatch(es) with its topics (%s): `oncesink verify TABLE --sample 1 --show-keys` names some, and `oncesink rebuild TABLE` corrects them", v.Table, v.Sum(), v.Kinds()))
 		}
 	}
 	for _, h := range r.History {

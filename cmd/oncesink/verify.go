@@ -87,7 +87,7 @@ func newVerifyCommand() *cobra.Command {
 what the table has. It changes nothing, and may run beside oncesink run. It ends with 0 if
 they agree and with 1 if rows differ: oncesink rebuild corrects them. The memory of deleted rows,
 which decides about events to come, and tables of children are compared with their table.
-With --keys it names a few of the rows that differ.
+With --show-keys it names a few of the rows that differ.
 ` + verifyHelp,
 		Args: oneName("table"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -134,7 +134,7 @@ func (v *verifyFlags) run(cmd *cobra.Command, f *loadFlags, table string) error 
 		}
 	}
 	print := func(r *verify.Result) error {
-		if !f.keys { // nobody asked for values of rows
+		if !f.showKeys { // nobody asked for values of rows
 			for i := range r.Found {
 				r.Found[i].Key = nil
 			}
@@ -145,7 +145,7 @@ func (v *verifyFlags) run(cmd *cobra.Command, f *loadFlags, table string) error 
 		case f.asJSON:
 			return printJSON(cmd.OutOrStdout(), r)
 		}
-		printVerified(cmd.OutOrStdout(), r, f.keys)
+		printVerified(cmd.OutOrStdout(), r, f.showKeys)
 		return nil
 	}
 	show := newProgress(cmd.ErrOrStderr(), s.log)

@@ -91,7 +91,12 @@ func TestPrivileges(t *testing.T) {
 			write(`{"id": 1, "version": 1, "items": [{"sku": "a"}, {"sku": "b"}]}`, `{"id": 2, "version": 1, "n": 1}`)
 			write(`{"id": 1, "version": 2, "items": [{"sku": "b"}]}`, `{"id": 2, "version": 2}`, `{"id": 3, "version": 1}`, `{"id": "x"}`)
 			write("", `{"id": 4, "version": 1, "items": []}`)
-			granted := strings.Split(db.Lines(strings.ReplaceAll(grantedSQL, "$1", "'"+role+"'")), "\n")
+			grants := func() []string { // but for those that verify alone needs
+				return slices.DeleteFunc(strings.Split(db.Lines(strings.ReplaceAll(grantedSQL, "$1", "'"+role+"'")), "\n"), func(g string) bool {
+					return strings.Contains(g, `"checks"`) || strings.Contains(g, `"mismatches"`)
+				})
+			}
+			granted := grants()
 			if len(granted) != tt.want {
 				t.Errorf("%d privileges are granted, want %d:\n%s", len(granted), tt.want, strings.Join(granted, "\n"))
 			}
@@ -111,7 +116,7 @@ func TestPrivileges(t *testing.T) {
 				_, fix, _ := strings.Cut(err.Error(), ": grant ")
 				db.Do("grant " + strings.ReplaceAll(fix, "ROLE", role))
 			}
-			if again := strings.Split(db.Lines(strings.ReplaceAll(grantedSQL, "$1", "'"+role+"'")), "\n"); !slices.Equal(again, granted) {
+			if again := grants(); !slices.Equal(again, granted) {
 				t.Errorf("the grants of the messages gave\n%s\nwant\n%s", strings.Join(again, "\n"), strings.Join(granted, "\n"))
 			}
 			if _, err := Open(t.Context(), pool, nil, cfg); err != nil {

@@ -97,7 +97,7 @@ func mismatched(states []verify.State) (out []need) {
 		}
 		out = append(out, need{Level: "act", Title: fmt.Sprintf("%s is otherwise than its topics say", s.Table), Text: "Found: " + s.Kinds() + ".", Since: s.Looked,
 			Do:       "Look at some of the rows, with their keys, then have them corrected from the topics.",
-			Commands: []string{"oncesink verify " + s.Table + " --sample 1 --keys", "oncesink rebuild " + s.Table + " --dry-run"}, Runbook: docs.Runbook("oncesinkmismatch")})
+			Commands: []string{"oncesink verify " + s.Table + " --sample 1 --show-keys", "oncesink rebuild " + s.Table + " --dry-run"}, Runbook: docs.Runbook("oncesinkmismatch")})
 	}
 	return out
 }

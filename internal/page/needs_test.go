@@ -22,7 +22,7 @@ func TestDo(t *testing.T) {
 func TestMismatched(t *testing.T) {
 	t.Parallel()
 	got := mismatched([]verify.State{{Table: "public.orders", Mismatches: map[string]int64{verify.Missing: 2, verify.Row: 1}}, {Table: "public.items", Mismatches: map[string]int64{}}})
-	if len(got) != 1 || got[0].Level != "act" || got[0].Text != "Found: 1 row, 2 missing." || got[0].Commands[0] != "oncesink verify public.orders --sample 1 --keys" {
+	if len(got) != 1 || got[0].Level != "act" || got[0].Text != "Found: 1 row, 2 missing." || got[0].Commands[0] != "oncesink verify public.orders --sample 1 --show-keys" {
 		t.Errorf("told: %+v", got)
 	}
 }

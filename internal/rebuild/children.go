@@ -174,7 +174,7 @@ func (j *job) listChildren() (statements []string) {
 
 // ofRange is the statement that leaves on the list only those parents whose children are to be looked at; empty where all are.
 func (j *job) ofRange() string {
-	if j.Range == nil || len(j.children) == 0 {
+	if !j.scoped() || len(j.children) == 0 {
 		return ""
 	}
 	return fmt.Sprintf("delete from %s d\n where not exists (select from %s t where %s and %s)\n   and not exists (select from %s s where %s and %s)",
@@ -183,7 +183,7 @@ func (j *job) ofRange() string {
 
 // strayChildren refuses, like [job.refuse], to delete children that no event brings back, of parents that only the stage has in the range.
 func (j *job) strayChildren(ctx context.Context, tx pgx.Tx) error {
-	if j.Range == nil || j.Verify || j.accepted(ForeignRows) {
+	if !j.scoped() || j.Verify || j.accepted(ForeignRows) {
 		return nil
 	}
 	for i := range j.children {

@@ -26,7 +26,10 @@ func (j *job) compare(ctx context.Context) error {
 	if _, err = j.fillChildren(ctx); err != nil {
 		return err
 	}
-	if !j.DryRun && (j.Range == nil || len(j.children) == 0) { // a dry run names some of the rows, and what lies in a range has to be looked for
+	if err := j.keysExist(ctx); err != nil {
+		return err
+	}
+	if !j.DryRun && (!j.scoped() || len(j.children) == 0) { // a dry run names some of the rows, and what lies in a range has to be looked for
 		if err := j.scan(ctx, "select not exists (select from "+l.Quoted()+")", nil, &j.bare); err != nil {
 			return fmt.Errorf("look for rows: %w", err)
 		}
@@ -38,7 +41,7 @@ func (j *job) compare(ctx context.Context) error {
 		return err
 	}
 	statements := []string{"drop table if exists " + s.differs}
-	if j.Range == nil {
+	if !j.scoped() {
 		statements = append(statements, fmt.Sprintf("analyze %s (%s)", s.quoted(), strings.Join(pgname.QuoteAll(l.Key), ", ")))
 	}
 	statements = append(statements, fmt.Sprintf("create table %s as select %s\n  from %s t full join %s s on %s%s", s.differs, j.eitherKey(), l.Quoted(), s.quoted(), j.sameKey("t", "s"),
@@ -177,9 +180,15 @@ func qualified(alias string, columns []string) string {
 	return strings.Join(out, ", ")
 }
 
-// inRange is the condition that a row lies in the range; empty without one.
+// scoped reports whether the work is restricted to some rows: to a range, or to keys.
+func (j *job) scoped() bool { return j.Range != nil || len(j.Keys) > 0 }
+
+// inRange is the condition that a row lies in the range, or has one of the keys; empty without either.
 func (j *job) inRange(alias string) string {
-	if j.Range == nil {
+	switch {
+	case len(j.Keys) > 0:
+		return j.hasKey(alias)
+	case j.Range == nil:
 		return ""
 	}
 	c := alias + "." + pgx.Identifier{j.Range.Column}.Sanitize()
@@ -188,7 +197,7 @@ func (j *job) inRange(alias string) string {
 
 // inEitherRange also takes rows that moved into the range, or out of it.
 func (j *job) inEitherRange(a, b string) string {
-	if j.Range == nil {
+	if !j.scoped() {
 		return ""
 	}
 	return fmt.Sprintf("(%s or %s)", j.inRange(a), j.inRange(b))

@@ -75,7 +75,7 @@ func TestRule22KeptFrom(t *testing.T) {
 			if how == nil {
 				how = func(*rebuild.Options) {}
 			}
-			r.history(900, 150, func(id int64) event { return tc.one(r, id) })
+			r.history(600, 120, func(id int64) event { return tc.one(r, id) })
 			r.sync()
 			want, starts := r.state(), r.forget()
 			proven := r.proven("t", starts)
@@ -95,6 +95,7 @@ func TestRule22KeptFrom(t *testing.T) {
 			}
 			r.exec(`delete from orders` + strings.Replace(of(0), "n %", "proven and n %", 1)) // of another a losing event may be left
 			r.exec(`update orders set note = 'damaged'` + of(1))
+			r.exec(`update orders set updated_at = updated_at + 100000` + strings.Replace(of(2), "n %", "proven and n %", 1)) // no event comes after it
 			ghosts := int64(0)
 			if tc.name != "appended" { // where a row's place is its key
 				ghosts = 7
@@ -137,7 +138,7 @@ func TestRule22PartialEventsAndChildren(t *testing.T) {
 				return e
 			}
 		}
-		r.history(900, 150, one)
+		r.history(700, 120, one)
 		r.sync()
 		want, starts := r.all(), r.forget()
 		if res := r.rebuilt(func(o *rebuild.Options) { o.DryRun, o.Verify = true, true }); res.Differs() || res.Kept == 0 || res.Bulk != (round%2 == 1) {
@@ -147,14 +148,17 @@ func TestRule22PartialEventsAndChildren(t *testing.T) {
 			t.Fatalf("round %d: rebuilt an undamaged table: %+v", round, res)
 		}
 		parents, children, sets := r.proven("t", starts), r.proven("i", starts), r.proven("s", starts)
-		wrong := value[int64](r, `with x as (update orders t set _oncesink_offset = _oncesink_offset + 0, updated_at = updated_at + 100000 where `+parents+` and order_id % 5 = 0 returning 1) select count(*) from x`)
+		wrong := value[int64](r, `with x as (update orders t set amount = amount + 1000 where `+parents+` and order_id % 5 = 0 returning 1) select count(*) from x`)
 		items := value[int64](r, `with x as (update items i set pieces = 1000 where `+children+` and order_id % 5 = 1 returning 1) select count(*) from x`)
 		items += value[int64](r, `with x as (delete from items i where `+children+` and order_id % 5 = 2 returning 1) select count(*) from x`)
 		lost := value[int64](r, `with x as (delete from oncesink."public.items sets" s where `+sets+` and order_id % 5 = 3 returning 1) select count(*) from x`)
 		r.exec(`insert into items (order_id, sku, _oncesink_source, _oncesink_offset) select order_id, 'stray', _oncesink_source, _oncesink_offset from orders t where ` + parents + ` and order_id % 7 = 4`)
 		res := r.rebuilt()
-		if r.all() != want || res.Changed < wrong || wrong*items*lost == 0 || res.Children[0].Changed+res.Children[0].Added != items || res.Children[0].Sets != lost {
-			t.Errorf("round %d: %+v for %d rows, %d children, %d sets\n%.500s\nwant\n%.500s", round, res, wrong, items, lost, r.all(), want)
+		if got := r.all(); got != want {
+			t.Errorf("round %d: differs in %s", round, difference(got, want))
+		}
+		if res.Changed < wrong || wrong*items*lost == 0 || res.Children[0].Changed+res.Children[0].Added != items || res.Children[0].Sets != lost {
+			t.Errorf("round %d: %+v for %d rows, %d children, %d sets", round, res, wrong, items, lost)
 		}
 		kept := value[string](r, `with x as (update orders t set note = 'by hand' where not `+parents+` returning 1) select count(*)::text from x`) +
 			value[string](r, `with x as (update items i set pieces = 1000 where not `+children+` returning 1) select count(*)::text from x`)
@@ -196,4 +200,20 @@ func TestRule22Compacted(t *testing.T) {
 			r.clean()
 		})
 	}
+}
+
+// difference is the lines of which two texts have not the same.
+func difference(got, want string) string {
+	var out []string
+	for line := range strings.SplitSeq(got, "\n") {
+		if !strings.Contains("\n"+want+"\n", "\n"+line+"\n") {
+			out = append(out, "got "+line)
+		}
+	}
+	for line := range strings.SplitSeq(want, "\n") {
+		if !strings.Contains("\n"+got+"\n", "\n"+line+"\n") {
+			out = append(out, "want "+line)
+		}
+	}
+	return strings.Join(out, "\n")
 }

@@ -112,11 +112,11 @@ func TestKilled(t *testing.T) {
 		events   func(*rig, int64) event
 		kills    int
 	}{
-		{"rebuild in bulk", childSpec{}, false, (*rig).uniform, testenv.Times(4, 50)},
-		{"rebuild", childSpec{}, true, (*rig).basket, testenv.Times(8, 50)},
-		{"rebuild of children in bulk, swapped", childSpec{Swap: true}, true, (*rig).uniformBasket, testenv.Times(8, 50)},
-		{"backfill", childSpec{Range: &rebuild.Range{Column: "placed_at", From: "2026-11-03", To: "2026-11-15"}}, true, (*rig).basket, testenv.Times(8, 50)},
-		{"verify", childSpec{Verify: true}, true, (*rig).basket, testenv.Times(4, 50)},
+		{"rebuild in bulk", childSpec{}, false, (*rig).uniform, testenv.Times(2, 50)},
+		{"rebuild", childSpec{}, true, (*rig).basket, testenv.Times(4, 50)},
+		{"rebuild of children in bulk, swapped", childSpec{Swap: true}, true, (*rig).uniformBasket, testenv.Times(4, 50)},
+		{"backfill", childSpec{Range: &rebuild.Range{Column: "placed_at", From: "2026-11-03", To: "2026-11-15"}}, true, (*rig).basket, testenv.Times(4, 50)},
+		{"verify", childSpec{Verify: true}, true, (*rig).basket, testenv.Times(2, 50)},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

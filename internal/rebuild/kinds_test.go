@@ -3,11 +3,13 @@ package rebuild_test
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
 	"github.com/oncesink/oncesink/internal/rebuild"
 	"github.com/oncesink/oncesink/internal/schema"
+	"github.com/oncesink/oncesink/internal/testenv"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -60,7 +62,7 @@ func kinds() []kind {
 		{name: "children", create: itemsTable, tables: []sink.TableConfig{upserts, items}, one: (*rig).basket},
 		{name: "children, in bulk", create: itemsTable + `; alter table items add twice int generated always as (pieces * 2) stored`, tables: []sink.TableConfig{upserts, items}, one: (*rig).uniformBasket},
 		{name: "children, computed", create: itemsTable + `; alter table items add worth int`, tables: []sink.TableConfig{upserts, worth}, one: (*rig).uniformBasket},
-		{name: "children that refer to others", create: `create table skus (sku text primary key); insert into skus values ('s0'), ('s1'); ` + itemsTable + `; alter table items add foreign key (sku) references skus`,
+		{name: "children that refer to others", create: `create table skus (sku text primary key); insert into skus values ('s0'), ('s1'), ('s2'), ('s3'); ` + itemsTable + `; alter table items add foreign key (sku) references skus`,
 			tables: []sink.TableConfig{upserts, items}, one: (*rig).uniformBasket, swap: "foreign key items_sku_fkey of items"},
 		{name: "children with a default", create: itemsTable + `; alter table items add remark text default 'none', add seen_at timestamptz default clock_timestamp()`, tables: []sink.TableConfig{upserts, items}, one: (*rig).basket,
 			swap: "table public.items can't be swapped: no event fills column remark"},
@@ -92,7 +94,9 @@ const own = `select concat_ws(E'\n', (select string_agg(relname, ', ' order by r
 // Of every kind of table: what a command refuses its dry run refuses in the same words, and nothing is left behind; what a dry run counts is
 // what is done, after which verify finds no difference.
 func TestDryRunIsRun(t *testing.T) {
-	for _, k := range kinds() {
+	first := rand.IntN(3)
+	t.Logf("of the first kind, command %d", first)
+	for i, k := range kinds() {
 		t.Run(k.name, func(t *testing.T) {
 			t.Parallel()
 			create := ordersTable
@@ -109,7 +113,7 @@ func TestDryRunIsRun(t *testing.T) {
 			}
 			r.history(240, 60, func(id int64) event { return k.one(r, id) })
 			r.sync()
-			for _, c := range []struct {
+			for n, c := range []struct {
 				name, says string
 				how        func(*rebuild.Options)
 			}{
@@ -117,6 +121,9 @@ func TestDryRunIsRun(t *testing.T) {
 				{"swap", k.swap, swap},
 				{"backfill", k.backfill, days("2026-11-05", "2026-11-12")},
 			} {
+				if c.says == "" && n != (first+i)%3 && testenv.Times(0, 1) == 0 {
+					continue // refusals are all looked at, and of what is done one kind each time
+				}
 				r.exec(`update orders set note = note || '!' where ctid in (select ctid from orders where note is not null order by order_id limit 9);
 					delete from orders where ctid in (select ctid from orders where not exists (select from pg_constraint where confrelid = 'orders'::regclass) order by order_id desc limit 9)`)
 				if len(k.tables) > 1 {

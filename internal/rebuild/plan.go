@@ -38,6 +38,9 @@ func (j *job) plan(ctx context.Context) error {
 	if err := j.checkRange(ctx); err != nil {
 		return err
 	}
+	if err := j.readKeys(ctx); err != nil {
+		return err
+	}
 	if err := j.readFeeds(ctx); err != nil {
 		return err
 	}

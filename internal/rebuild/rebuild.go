@@ -45,6 +45,9 @@ type Options struct {
 	Table string
 	// Range restricts the work to rows with a value of one column; nil: the whole table.
 	Range *Range
+	// Keys restricts it to rows of these keys instead: as PostgreSQL writes a row of the key's columns, such as (17) or (DE,17); a key of
+	// one column may be its text alone.
+	Keys []string
 	// Accept names what would be refused otherwise: see [Accepts].
 	Accept []string
 	// DryRun does everything and commits nothing to the table.
@@ -80,6 +83,7 @@ type Progress struct {
 // Result is what was done to the table, or, after a dry run, what would be.
 type Result struct {
 	Table   string  `json:"table"`
+	Keys    int     `json:"keys,omitempty"` // to how many the work was restricted; 0: it was not
 	From    string  `json:"from,omitempty"`
 	To      string  `json:"to,omitempty"`
 	DryRun  bool    `json:"dry_run,omitempty"`
@@ -184,6 +188,7 @@ type job struct {
 	mappings  []offsets.Mapping                   // of the configuration
 	exchanged []member                            // tables, of a swap
 	rangeType string                              // of Range.Column
+	keys      []string                            // Keys, as PostgreSQL writes them
 	columns   []string                            // that events fill, and the guard's
 	later     string                              // condition of rows that the stage took after the comparison
 	bare      bool                                // the table had no row: nothing was compared, any row may differ

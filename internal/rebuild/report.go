@@ -60,7 +60,7 @@ func (j *job) settle(ctx context.Context, tx pgx.Tx) error {
 	err := tx.QueryRow(ctx, `
 		select (select coalesce(sum(next_offset - first_offset), 0) from oncesink.offsets where sink_group = $1::text),
 		       (select count(*) from oncesink.dead_letters where sink_group = $1::text)`, j.stage.group).Scan(&j.result.Records, &j.result.DeadLetters)
-	if err != nil || j.DryRun || j.Range != nil {
+	if err != nil || j.DryRun || j.scoped() {
 		return err
 	}
 	_, err = tx.Exec(ctx, `update oncesink.mappings m set since = o.first_offset from oncesink.offsets o

@@ -326,7 +326,7 @@ func (j *job) countKept(ctx context.Context, tx pgx.Tx) error {
 	if err := tx.QueryRow(ctx, fmt.Sprintf("select count(*) from %s s%s", j.stage.quoted(), where(j.unproven("s"), j.inRange("s")))).Scan(&j.result.Kept); err != nil {
 		return fmt.Errorf("count what is kept: %w", err)
 	}
-	if j.Range == nil {
+	if !j.scoped() {
 		j.result.Kept += j.stage.about.Forgotten
 	}
 	return nil
