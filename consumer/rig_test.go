@@ -136,7 +136,7 @@ func (r *rig) produce(partition int32, first, n int) {
 	eventually(r.t, "the broker takes the records", func() bool {
 		err := r.client.ProduceSync(r.t.Context(), recs...).FirstErr()
 		if errors.Is(err, kerr.UnknownTopicID) { // of a topic that was made anew just now: nothing was taken
-			r.client.ForceMetadataRefresh()
+			r.client.PurgeTopicsFromProducing(r.topic) // with the id that it knew
 			return false
 		}
 		r.must(err)
