@@ -55,15 +55,11 @@ func (j *job) latest() string {
 // endBulkOfChildren are the statements that give the stages of children their keys and set memories, and, before these, those that
 // leave in them only the children of the events whose rows have stayed.
 func (j *job) endBulkOfChildren() (statements, folds []string) {
-	s, l := &j.stage, &j.layout
+	s := &j.stage
 	for i := range j.children {
 		c := &j.children[i]
-		var same []string
-		for i, k := range pgname.QuoteAll(c.layout.OfParent) {
-			same = append(same, "c."+k+" = s."+pgname.Quote(l.Key[i]))
-		}
 		folds = append(folds, replaced(c.stage, fmt.Sprintf("(%s) overriding system value select %s from %s c join %s s on %s and %s", stored(&c.layout), qualified("c", stageColumns(&c.layout)),
-			c.staged(), s.quoted(), strings.Join(same, " and "), statement.SamePlace("c", "s")))...)
+			c.staged(), s.quoted(), j.ofParent(c, "c", "s"), statement.SamePlace("c", "s")))...)
 		statements = append(statements, uniqueOver(c.staged(), c.layout.Key))
 		// Each event had the array: the one that made the row brought its children.
 		key, state := j.setColumns()

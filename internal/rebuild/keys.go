@@ -21,10 +21,9 @@ func (j *job) readKeys(ctx context.Context) error {
 	case j.Range != nil || j.Swap:
 		return &sink.ConfigError{Problem: "some keys of a table are neither a range nor exchanged", Fix: "name keys alone"}
 	}
-	var typ string
-	if err := j.scan(ctx, "select format_type(atttypid, atttypmod) from pg_attribute where attrelid = $1::text::regclass and attname = $2::text",
-		[]any{j.layout.Quoted(), j.layout.Key[0]}, &typ); err != nil {
-		return fmt.Errorf("read the type of %s: %w", j.layout.Key[0], err)
+	typ, err := j.typeOf(ctx, j.layout.Key[0])
+	if err != nil {
+		return err
 	}
 	for _, k := range j.Keys {
 		if !strings.HasPrefix(k, "(") && len(j.layout.Key) == 1 {

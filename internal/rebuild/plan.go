@@ -61,17 +61,26 @@ func (j *job) plan(ctx context.Context) error {
 	return j.stage.open(ctx, j, sk)
 }
 
+// typeOf reads the type of a column of the table, as SQL has it.
+func (j *job) typeOf(ctx context.Context, column string) (typ string, err error) {
+	if err := j.scan(ctx, `select format_type(atttypid, atttypmod) from pg_attribute where attrelid = $1::text::regclass and attname = $2::text`,
+		[]any{j.layout.Quoted(), column}, &typ); err != nil {
+		return "", fmt.Errorf("read the type of %s: %w", column, err)
+	}
+	return typ, nil
+}
+
 // checkRange reads the range as PostgreSQL does.
 func (j *job) checkRange(ctx context.Context) error {
 	if j.Range == nil {
 		return nil
 	}
-	if err := j.scan(ctx, `select format_type(atttypid, atttypmod) from pg_attribute where attrelid = $1::text::regclass and attname = $2::text`,
-		[]any{j.layout.Quoted(), j.Range.Column}, &j.rangeType); err != nil {
-		return fmt.Errorf("read the type of %s: %w", j.Range.Column, err)
+	var err error
+	if j.rangeType, err = j.typeOf(ctx, j.Range.Column); err != nil {
+		return err
 	}
 	var empty bool
-	err := j.scan(ctx, fmt.Sprintf("select %s >= %s", j.bound(j.Range.From), j.bound(j.Range.To)), []any{pgx.QueryExecModeSimpleProtocol}, &empty)
+	err = j.scan(ctx, fmt.Sprintf("select %s >= %s", j.bound(j.Range.From), j.bound(j.Range.To)), []any{pgx.QueryExecModeSimpleProtocol}, &empty)
 	if pgerr.Classify(err) == pgerr.Data {
 		return &sink.ConfigError{Problem: fmt.Sprintf("the range from %q to %q of column %s: %v", j.Range.From, j.Range.To, j.Range.Column, err), Fix: "give values of the column's type, such as 2026-11-24"}
 	}

@@ -71,14 +71,9 @@ func (j *job) seed(ctx context.Context) (done bool, err error) {
 // seedMemory takes over what a memory has and the log can't prove; what it may have forgotten stands back by so many places, and
 // what the log has, if that is wanted, before every place.
 func (j *job) seedMemory(memory, stage string, columns []string, back int, all bool) string {
-	names := pgname.QuoteAll(columns)
-	values := make([]string, len(names))
-	for i, n := range names {
-		values[i] = "l." + n
-	}
 	gone, forgotten := j.unproven("l"), j.from("l", j.isCompacted)
 	return fmt.Sprintf("insert into %[1]s (%[2]s, %[3]s) select %[4]s, case when %[5]s then l.%[3]s when %[8]s then l.%[3]s - %[6]d else %[9]d end\n  from %[7]s l where %[5]s or %[8]s or %[10]v\n    on conflict do nothing",
-		stage, strings.Join(names, ", "), tables.OffsetColumn, strings.Join(values, ", "), gone, back, memory, forgotten, untouched, all)
+		stage, strings.Join(pgname.QuoteAll(columns), ", "), tables.OffsetColumn, qualified("l", columns), gone, back, memory, forgotten, untouched, all)
 }
 
 // deleteColumns are the columns of the delete memory but for the offset, columnsOfSets those of a set memory.
@@ -97,12 +92,8 @@ func (j *job) columnsOfSets() []string {
 
 // seedChildren takes over the children of sets that seedMemory has taken over, at their places.
 func (j *job) seedChildren(c *child) string {
-	columns, values := pgname.QuoteAll(c.layout.Columns), pgname.QuoteAll(c.layout.Columns)
-	for i := range values {
-		values[i] = "l." + values[i]
-	}
 	return fmt.Sprintf("insert into %s (%s, %s, %s) overriding system value\nselect %s, l.%[3]s, m.%[4]s from %[6]s l join %[7]s m on %[8]s and l.%[3]s = m.%[3]s and l.%[4]s - m.%[4]s in (0, 1)\n where %[9]s or %[10]s",
-		c.staged(), strings.Join(columns, ", "), tables.SourceColumn, tables.OffsetColumn, strings.Join(values, ", "),
+		c.staged(), strings.Join(pgname.QuoteAll(c.layout.Columns), ", "), tables.SourceColumn, tables.OffsetColumn, qualified("l", c.layout.Columns),
 		c.layout.Quoted(), c.sets(), j.ofParent(c, "l", "m"), j.unproven("l"), j.from("l", j.isCompacted))
 }
 
@@ -230,13 +221,12 @@ func (j *job) reapSeeds(ctx context.Context, tx pgx.Tx) error {
 // keepInBulk takes over rows and deletions that the log can't prove into a stage that was loaded in bulk.
 func (j *job) keepInBulk(ctx context.Context, tx pgx.Tx) error {
 	s, l := &j.stage, &j.layout
-	columns := append(pgname.QuoteAll(l.Columns), tables.SourceColumn, tables.OffsetColumn)
 	var sets []string
-	for _, c := range columns {
+	for _, c := range pgname.QuoteAll(stageColumns(l)) {
 		sets = append(sets, c+" = excluded."+c)
 	}
 	if err := affected(ctx, tx, &s.about.Forgotten, fmt.Sprintf("insert into %s as s (%s) overriding system value\nselect %[2]s from %s l where %s or %s\n    on conflict (%s) do update set %s\n where %s",
-		s.quoted(), strings.Join(columns, ", "), l.Quoted(), j.unproven("l"), j.from("l", j.forgets), strings.Join(pgname.QuoteAll(l.Key), ", "), strings.Join(sets, ", "), j.comesAfter("excluded", "s"))); err != nil {
+		s.quoted(), stored(l), l.Quoted(), j.unproven("l"), j.from("l", j.forgets), strings.Join(pgname.QuoteAll(l.Key), ", "), strings.Join(sets, ", "), j.comesAfter("excluded", "s"))); err != nil {
 		return err
 	}
 	if l.Memory != "" {
@@ -276,9 +266,8 @@ func (j *job) versionedDeletion(alias string) string {
 // keepAppended takes over rows of an append table whose events are gone, or may be.
 func (j *job) keepAppended(ctx context.Context, tx pgx.Tx) error {
 	s, l := &j.stage, &j.layout
-	columns := append(pgname.QuoteAll(l.Columns), tables.SourceColumn, tables.OffsetColumn)
 	if err := affected(ctx, tx, &s.about.Forgotten, fmt.Sprintf("insert into %s (%s) overriding system value\nselect %[2]s from %s l\n where (%s or %s) and not exists (select from %[1]s s where %[6]s)",
-		s.quoted(), strings.Join(columns, ", "), l.Quoted(), j.unproven("l"), j.from("l", j.forgets), j.sameKey("s", "l"))); err != nil {
+		s.quoted(), stored(l), l.Quoted(), j.unproven("l"), j.from("l", j.forgets), j.sameKey("s", "l"))); err != nil {
 		return err
 	}
 	return j.notCountedTwice(ctx, tx)
