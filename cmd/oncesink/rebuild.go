@@ -169,11 +169,7 @@ func (f *loadFlags) run(cmd *cobra.Command, table string, r *rebuild.Range, judg
 		return err
 	}
 	defer s.close()
-	if err := s.connectBoth(ctx); err != nil {
-		return err
-	}
-	table = s.cfg.TableName(table)
-	if err := s.left[table]; err != nil {
+	if table, err = s.connectFor(ctx, table); err != nil {
 		return err
 	}
 	archive, err := s.archive(ctx)
@@ -241,6 +237,15 @@ func (s *session) connectBoth(ctx context.Context) error {
 		return err
 	}
 	return s.leave(ctx)
+}
+
+// connectFor is connectBoth for a table, and returns the name that the configuration has for it. A table that a run leaves out is refused.
+func (s *session) connectFor(ctx context.Context, table string) (string, error) {
+	if err := s.connectBoth(ctx); err != nil {
+		return "", err
+	}
+	table = s.cfg.TableName(table)
+	return table, s.left[table]
 }
 
 func printLoad(w io.Writer, r *rebuild.Result) {

@@ -119,11 +119,7 @@ func (v *verifyFlags) run(cmd *cobra.Command, f *loadFlags, table string) error 
 		return err
 	}
 	defer s.close()
-	if err := s.connectBoth(ctx); err != nil {
-		return err
-	}
-	table = s.cfg.TableName(table)
-	if err := s.left[table]; err != nil {
+	if table, err = s.connectFor(ctx, table); err != nil {
 		return err
 	}
 	limitMemory(cmp.Or(s.consumer.BufferBytes, wiring.BufferBytes))
