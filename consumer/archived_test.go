@@ -369,20 +369,20 @@ func TestArchiveUntil(t *testing.T) {
 	}
 }
 
-// One archive that is slow keeps nobody from stopping, and no more than its readers.
+// One archive that is slow keeps nobody from stopping, and no more than its readers and the one look ahead, for the lag.
 func TestArchiveStops(t *testing.T) {
 	t.Parallel()
 	r, s := newArchived(t, 10, 5, 5, 5, 5, 5, 5)
 	release := make(chan struct{})
 	s.failing(func(int32, int64) error { <-release; return nil })
 	p := r.start()
-	eventually(t, "all readers read", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.reading == archiveReaders })
+	eventually(t, "all readers read", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.reading >= archiveReaders })
 	p.stop()
 	eventually(t, "the lanes are closed", func() bool { return len(p.Status()) == 0 })
 	close(release)
 	r.must(p.end(t))
-	if s.most != archiveReaders {
-		t.Errorf("%d read at once, want %d", s.most, archiveReaders)
+	if s.most > archiveReaders+1 {
+		t.Errorf("%d read at once, want at most %d", s.most, archiveReaders+1)
 	}
 	r.start()
 	r.waitApplied(60)

@@ -91,11 +91,11 @@ func run(ctx context.Context, out string, rate float64) (err error) {
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(d.dir, "oncesink"), "./cmd/oncesink").CombinedOutput(); err != nil {
 		return fmt.Errorf("build oncesink: %w\n%s", err, out)
 	}
-	for i := range d.ports {
-		if d.ports[i], err = localserver.FreePort(); err != nil {
-			return err
-		}
+	ports, err := localserver.FreePorts(len(d.ports))
+	if err != nil {
+		return err
 	}
+	copy(d.ports[:], ports)
 	if d.prom, err = startPrometheus(d.dir, d.ports[:]); err != nil {
 		return err
 	}

@@ -80,7 +80,7 @@ func TestCopyBesideTombstones(t *testing.T) {
 // A batch in which nothing is newer takes no row lock, and writes to the log no more than its
 // position: at most 5 bytes a row.
 func TestReplayWritesNoLog(t *testing.T) {
-	server := testpg.Start(t, "autovacuum=off")
+	server := testpg.Start(t)
 	db := databaseAt(t, server.URL(), "create table q (id bigint primary key, version int not null, note text)")
 	e := db.upsert("q", sink.TableConfig{Key: []string{"id"}, Version: "version"})
 	e.tables[0].learn.forced = nil

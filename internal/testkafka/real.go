@@ -155,20 +155,16 @@ func (k *RealCluster) launchAnywhere(ctx context.Context, nodes int) error {
 // launch lays out new nodes, formats their storage, and waits until all of them answer.
 func (k *RealCluster) launch(ctx context.Context, nodes int) error {
 	k.nodes, k.Brokers, k.Secured = nil, nil, ""
+	ports, err := localserver.FreePorts(2*nodes + 1)
+	if err != nil {
+		return err
+	}
 	if k.security != nil {
-		port, err := localserver.FreePort()
-		if err != nil {
-			return err
-		}
-		k.Secured = fmt.Sprintf("127.0.0.1:%d", port)
+		k.Secured = fmt.Sprintf("127.0.0.1:%d", ports[2*nodes])
 	}
 	for id := 1; id <= nodes; id++ {
-		n := &node{id: id}
-		var err1, err2, err3 error
-		n.broker, err1 = localserver.FreePort()
-		n.raft, err2 = localserver.FreePort()
-		n.dir, err3 = os.MkdirTemp(k.dir, fmt.Sprintf("node%d-", id))
-		if err := errors.Join(err1, err2, err3); err != nil {
+		n := &node{id: id, broker: ports[2*id-2], raft: ports[2*id-1]}
+		if n.dir, err = os.MkdirTemp(k.dir, fmt.Sprintf("node%d-", id)); err != nil {
 			return err
 		}
 		k.nodes = append(k.nodes, n)

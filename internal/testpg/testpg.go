@@ -51,6 +51,8 @@ func options(dir string) pgserver.Options {
 			"fsync": "off",
 			// Of tables that nobody has analyzed it takes the smallest queries for large ones: a tenth of a second each.
 			"jit": "off",
+			// Freezing rewrites the xmax of a row, by which tests see that nobody wrote or locked it.
+			"autovacuum": "off",
 			// As many as prepared transactions and pools of parallel tests may want.
 			"max_connections":           "300",
 			"max_prepared_transactions": "16",
