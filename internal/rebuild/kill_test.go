@@ -16,6 +16,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/consumer"
+	"github.com/oncesink/oncesink/internal/archive"
+	"github.com/oncesink/oncesink/internal/kafka"
 	"github.com/oncesink/oncesink/internal/rebuild"
 	"github.com/oncesink/oncesink/internal/rollup"
 	"github.com/oncesink/oncesink/internal/testenv"
@@ -34,6 +36,7 @@ type childSpec struct {
 	Range   *rebuild.Range
 	Swap    bool
 	Verify  bool
+	Archive string // where it lies; empty: there is none
 }
 
 // said is what a child that fails says of the table, by its outcome.
@@ -56,8 +59,15 @@ func child(raw string) error {
 		return err
 	}
 	defer client.Close()
+	var records kafka.Archive
+	if spec.Archive != "" {
+		if records, err = archive.Open(ctx, spec.Archive, archive.Options{}); err != nil {
+			return err
+		}
+	}
 	_, err = rebuild.Run(ctx, rebuild.Options{
-		Pool: pool, Admin: kadm.NewClient(client), Cluster: "kfake", Table: spec.Tables[0].Name, Range: spec.Range, Swap: spec.Swap, DryRun: spec.Verify, Verify: spec.Verify,
+		Archive: records,
+		Pool:    pool, Admin: kadm.NewClient(client), Cluster: "kfake", Table: spec.Tables[0].Name, Range: spec.Range, Swap: spec.Swap, DryRun: spec.Verify, Verify: spec.Verify,
 		Sink:     sink.Config{Tables: spec.Tables},
 		Consumer: consumer.Config{Brokers: spec.Brokers, Group: group, Topics: map[string]consumer.Start{"orders": {}}, MaxBatchRecords: 200},
 		Logger:   slog.New(slog.NewTextHandler(os.Stderr, nil)),
@@ -103,12 +113,12 @@ func (r *rig) child(spec childSpec) (cmd *exec.Cmd, end chan ended) {
 }
 
 // Each command killed with -9, or interrupted, at random moments, and run once more: the table, its children and rollups are what one call
-// makes of them, until that call they are what they were, and what an interrupted call says of them is true.
+// makes of them, from the log, or from an archive of what the log has lost, until that call they are what they were, and what an interrupted call says of them is true.
 func TestKilled(t *testing.T) {
 	for _, tc := range []struct {
 		name     string
 		spec     childSpec
-		children bool
+		children bool // with an archive, which has what the logs of two partitions have lost
 		events   func(*rig, int64) event
 		kills    int
 	}{
@@ -135,6 +145,11 @@ func TestKilled(t *testing.T) {
 			damages += `; delete from orders where order_id % 3 = 1 and placed_at >= '2026-11-03' and placed_at < '2026-11-15'`
 			r.history(1500, 500, func(id int64) event { return tc.events(r, id) })
 			r.sync()
+			if tc.children {
+				below := map[int32]int64{0: r.end(0), 1: r.end(1) / 2}
+				tc.spec.Archive = r.archived(map[int32]int64{0: below[0], 1: below[1] + 20}).String()
+				r.trim(below)
+			}
 			want := state()
 			damage := func() string {
 				r.exec(damages)
