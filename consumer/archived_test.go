@@ -92,6 +92,10 @@ func (s *shelf) Read(ctx context.Context, _ offsets.Token, p offsets.Partition, 
 	return nil
 }
 
+func (s *shelf) At(context.Context, offsets.Token, offsets.Partition, []int64, func(*kgo.Record)) (int64, error) {
+	return 0, errors.New("a consumer reads on")
+}
+
 func (s *shelf) String() string { return "shelf" }
 
 func (s *shelf) failing(fail func(p int32, offset int64) error) {

@@ -30,6 +30,7 @@ type Archive struct {
 	location string
 	enc      *zstd.Encoder
 	dec      *zstd.Decoder
+	marks    marks
 }
 
 // Source is a partition of a topic of one id: what a file's records are of.

@@ -72,8 +72,8 @@ func (b *bucket) list(ctx context.Context, folder string) ([]object, error) {
 	return out, nil
 }
 
-func (b *bucket) open(ctx context.Context, name string) (io.ReadCloser, error) {
-	d := &download{ctx: ctx, b: b, key: b.key(name)}
+func (b *bucket) open(ctx context.Context, name string, from int64) (io.ReadCloser, error) {
+	d := &download{ctx: ctx, b: b, key: b.key(name), at: from}
 	if err := d.begin(); err != nil {
 		return nil, err
 	}

@@ -51,8 +51,15 @@ func (d *directory) list(ctx context.Context, folder string) ([]object, error) {
 	return out, err
 }
 
-func (d *directory) open(_ context.Context, name string) (io.ReadCloser, error) {
-	return os.Open(d.path(name))
+func (d *directory) open(_ context.Context, name string, from int64) (io.ReadCloser, error) {
+	f, err := os.Open(d.path(name))
+	if err != nil {
+		return nil, err
+	}
+	if _, err := f.Seek(from, io.SeekStart); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 func (d *directory) tail(_ context.Context, name string, n int64) ([]byte, error) {

@@ -9,8 +9,8 @@ import (
 type place interface {
 	// list returns what lies below a folder, at any depth; nothing if there is none.
 	list(ctx context.Context, folder string) ([]object, error)
-	// open reads an object from its beginning.
-	open(ctx context.Context, name string) (io.ReadCloser, error)
+	// open reads an object from a byte on.
+	open(ctx context.Context, name string, from int64) (io.ReadCloser, error)
 	// tail reads the last n bytes of an object.
 	tail(ctx context.Context, name string, n int64) ([]byte, error)
 	// begin makes a draft.

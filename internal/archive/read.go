@@ -17,31 +17,46 @@ import (
 
 // readFile yields the records of a file at and above an offset. more is false if yield returned false.
 func (a *Archive) readFile(ctx context.Context, f File, from int64, yield func([]*kgo.Record) bool) (more bool, err error) {
-	in, err := a.place.open(ctx, f.Name())
+	err = a.blocks(ctx, f, from, func(r *fileReader) (bool, error) {
+		records, rest, err := r.block(from)
+		more = err == nil && (len(records) == 0 || yield(records))
+		return rest && more, err
+	})
+	return more && err == nil, err
+}
+
+// blocks calls next for each block of a file, from the one with an offset on or from one before it, until it returns false or an error. Each call reads one from r.
+func (a *Archive) blocks(ctx context.Context, f File, from int64, next func(r *fileReader) (more bool, err error)) error {
+	at := a.marks.before(f, from)
+	in, err := a.place.open(ctx, f.Name(), at.byte)
 	if err != nil {
-		return false, fmt.Errorf("read %s: %w", a.path(f), err)
+		return fmt.Errorf("read %s: %w", a.path(f), err)
 	}
 	defer in.Close()
 	r := newFileReader(in, a.dec, f)
-	if err := r.head(); err != nil {
-		return false, a.damaged(f, err)
+	r.note = func(m mark) { a.marks.add(f, m) }
+	if at.byte > 0 {
+		r.read, r.next, r.within = at.byte, at.offset, true
+	} else if err := r.head(); err != nil {
+		return a.damaged(f, err)
 	}
-	for {
+	for more := true; more; {
 		if err := ctx.Err(); err != nil {
-			return false, err
+			return err
 		}
-		records, more, err := r.block(from)
+		begun := r.next
+		more, err = next(r)
 		switch {
 		case err != nil && ctx.Err() != nil:
-			return false, ctx.Err()
+			return ctx.Err()
+		case err != nil && at.byte > 0 && begun == at.offset: // another file of this name may have come in its place
+			a.marks.forget(f)
+			return a.blocks(ctx, f, from, next)
 		case err != nil:
-			return false, a.damaged(f, err)
-		case !more:
-			return true, nil
-		case len(records) > 0 && !yield(records):
-			return false, nil
+			return a.damaged(f, err)
 		}
 	}
+	return nil
 }
 
 // path is where a file lies, for people.
@@ -72,6 +87,8 @@ type fileReader struct {
 	dec     *zstd.Decoder
 	sum     hash.Hash // of all before the last frame; nil: nobody wants to know
 	end     foot
+	note    func(mark) // where blocks begin; nil: nobody wants to know
+	within  bool       // it was not read from its beginning
 }
 
 func newFileReader(in io.Reader, dec *zstd.Decoder, f File) *fileReader {
@@ -147,6 +164,9 @@ func (r *fileReader) block(from int64) (records []*kgo.Record, more bool, err er
 	if b.first != r.next || b.end > r.file.End {
 		return nil, false, fmt.Errorf("the block at byte %d has offsets %d to %d, after %d", at, b.first, b.end-1, r.next-1)
 	}
+	if r.note != nil {
+		r.note(mark{b.first, at})
+	}
 	stored, err := r.take(b.stored)
 	if err != nil {
 		return nil, false, err
@@ -196,7 +216,8 @@ func (r *fileReader) foot(frame []byte) error {
 		return err
 	}
 	r.end = f
-	if f.End != r.file.End || f.Records != r.records || f.Blocks != r.blocks || r.next > f.End {
+	counted := f.Records == r.records && f.Blocks == r.blocks
+	if f.End != r.file.End || !counted && !r.within || r.next > f.End {
 		return fmt.Errorf("it has %d records in %d blocks up to offset %d, where its last frame says %d in %d up to %d", r.records, r.blocks, r.file.End, f.Records, f.Blocks, f.End)
 	}
 	if _, err := r.in.ReadByte(); err != io.EOF {

@@ -82,7 +82,7 @@ func (a *Archive) last(ctx context.Context, f File) (Held, error) {
 
 // Verify reads a file whole, and compares it with all that it says of itself: checksums, counts, its SHA-256. What is wrong is a *DamagedError.
 func (a *Archive) Verify(ctx context.Context, f File) (Held, error) {
-	in, err := a.place.open(ctx, f.Name())
+	in, err := a.place.open(ctx, f.Name(), 0)
 	if err != nil {
 		return Held{}, fmt.Errorf("read %s: %w", a.path(f), err)
 	}

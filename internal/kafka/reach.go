@@ -21,6 +21,8 @@ type Archive interface {
 	// Read yields the records from an offset on, in order and in batches of bounded size, until the end of what is held, or until
 	// yield returns false. It never leaves a record out: what it can't read is an error.
 	Read(ctx context.Context, topicID offsets.Token, p offsets.Partition, from int64, yield func([]*kgo.Record) bool) error
+	// At calls take for the records at offsets that ascend, as far as it has them, and returns how many it read to that end.
+	At(ctx context.Context, topicID offsets.Token, p offsets.Partition, at []int64, take func(*kgo.Record)) (read int64, err error)
 	// String says where it is.
 	String() string
 }

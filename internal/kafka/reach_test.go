@@ -24,6 +24,10 @@ func (spanned) Read(context.Context, offsets.Token, offsets.Partition, int64, fu
 	return errors.New("nobody reads")
 }
 
+func (spanned) At(context.Context, offsets.Token, offsets.Partition, []int64, func(*kgo.Record)) (int64, error) {
+	return 0, errors.New("nobody reads")
+}
+
 func (spanned) String() string { return "there" }
 
 // shelf is an archive that has one record.
