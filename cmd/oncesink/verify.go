@@ -66,8 +66,6 @@ func (v *verifyFlags) check(cmd *cobra.Command, f *loadFlags) error {
 		return wrong("--rate: without --sample, --walk or --continuous it reads as fast as it goes")
 	case modes > 0 && f.keepStage:
 		return wrong("--keep-stage: --sample, --walk and --continuous make no stage")
-	case modes > 0 && f.fromArchive != "":
-		return wrong("--from-archive: --sample, --walk and --continuous look into the log alone")
 	}
 	for _, a := range f.accept {
 		if modes > 0 && a != rebuild.ForeignRows {
@@ -123,6 +121,10 @@ func (v *verifyFlags) run(cmd *cobra.Command, f *loadFlags, table string) error 
 		return err
 	}
 	limitMemory(cmp.Or(s.consumer.BufferBytes, wiring.BufferBytes))
+	archive, err := s.archive(ctx)
+	if err != nil {
+		return err
+	}
 	var schemas event.SchemaSource
 	if s.consumer.Registry != nil {
 		if schemas, err = s.consumer.NewRegistry(s.pool); err != nil {
@@ -146,7 +148,7 @@ func (v *verifyFlags) run(cmd *cobra.Command, f *loadFlags, table string) error 
 	}
 	show := newProgress(cmd.ErrOrStderr(), s.log)
 	r, err := verify.Run(ctx, verify.Options{
-		Pool: s.pool, Client: s.client, Sink: s.sinkCfg, Group: s.consumer.Group, Table: table, Schemas: schemas,
+		Pool: s.pool, Client: s.client, Archive: archive, Sink: s.sinkCfg, Group: s.consumer.Group, Table: table, Schemas: schemas,
 		Sample: v.sample, Continuous: v.continuous, For: v.during, Rate: v.rate, Foreign: slices.Contains(f.accept, rebuild.ForeignRows),
 		Progress: func(p verify.Progress) { show.tell(rebuild.Progress{Phase: p.Phase, Done: p.Done, Total: p.Total}) },
 		Passed:   print, Logger: s.log,
@@ -166,7 +168,7 @@ func (v *verifyFlags) run(cmd *cobra.Command, f *loadFlags, table string) error 
 
 // untoldWords say why something can't be told.
 var untoldWords = map[string]string{
-	verify.Retention:  "the log begins behind the event",
+	verify.Retention:  "the log begins behind the event, and no archive has it",
 	verify.Compacted:  "compaction may have taken the event",
 	verify.Source:     "of a topic, or a partition, that the group does not read, or that was made anew",
 	verify.Mapping:    "by another mapping than the group has now, or than this configuration",
@@ -205,7 +207,11 @@ func printVerified(w io.Writer, r *verify.Result, keys bool) {
 		rows += fmt.Sprintf("; %s were written meanwhile", thousands(r.Moved))
 	}
 	printWrapped(w, "", rows)
-	printWrapped(w, "", fmt.Sprintf("%s record(s), %s byte(s) read from Kafka in %.1f s", thousands(r.Records), thousands(r.Bytes), r.Seconds))
+	archived := ""
+	if r.Archived > 0 {
+		archived = fmt.Sprintf(", and %s record(s) from the archive,", thousands(r.Archived))
+	}
+	printWrapped(w, "", fmt.Sprintf("%s record(s), %s byte(s) read from Kafka%s in %.1f s", thousands(r.Records), thousands(r.Bytes), archived, r.Seconds))
 	for _, why := range slices.Sorted(maps.Keys(r.Untold)) {
 		printWrapped(w, "", fmt.Sprintf("can't be told: %s: %s", thousands(r.Untold[why]), cmp.Or(untoldWords[why], why)))
 	}

@@ -2,7 +2,6 @@ package verify
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -26,7 +25,12 @@ func (c *checker) some(ctx context.Context, f *feed, from int64, n int) (list []
 			list, next = nil, f.next
 			return nil
 		}
-		s.From, s.To = max(from, s.From, f.first), min(f.next, s.To)
+		begin := max(from, f.first)
+		if first, held := c.archived(f); first < held && begin < held {
+			list, next, err = c.someArchived(ctx, f, s, max(begin, first), min(held, f.next), n)
+			return err
+		}
+		s.From, s.To = max(begin, s.From), min(f.next, s.To)
 		if s.From >= s.To {
 			list, next = nil, f.next
 			return nil
@@ -39,6 +43,32 @@ func (c *checker) some(ctx context.Context, f *feed, from int64, n int) (list []
 	return list, next, err
 }
 
+// someArchived is some for what the archive alone has: from <= offset < to.
+func (c *checker) someArchived(ctx context.Context, f *feed, s kafka.Stretch, from, to int64, n int) (list []*kgo.Record, next int64, err error) {
+	next = to
+	if from >= to {
+		return nil, next, nil
+	}
+	err = c.Archive.Read(ctx, s.TopicID, f.Partition, from, func(records []*kgo.Record) bool {
+		c.result.Archived += int64(len(records))
+		for _, r := range records {
+			if r.Offset >= to {
+				return false
+			}
+			if len(list) == n {
+				next = r.Offset
+				return false
+			}
+			list = append(list, r)
+		}
+		return true
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("read from the archive: %w", err)
+	}
+	return list, next, nil
+}
+
 // these reads the events at offsets of a partition that ascend, as far as they are there.
 func (c *checker) these(ctx context.Context, f *feed, at []int64) (list []*kgo.Record, err error) {
 	err = c.patiently(ctx, func() error {
@@ -47,14 +77,8 @@ func (c *checker) these(ctx context.Context, f *feed, at []int64) (list []*kgo.R
 		if !ok {
 			return nil
 		}
-		s.From, s.To = max(s.From, f.first), min(f.next, s.To)
-		all, err := kafka.At(ctx, c.Client, s, at, func(r *kgo.Record) { list = append(list, r) })
-		c.count(all)
-		var silent *kafka.SilentError
-		if errors.As(err, &silent) && c.topics[f.Topic].compacted {
-			err = nil
-		}
-		return err
+		s.To = min(f.next, s.To)
+		return c.at(ctx, f, s, at, func(r *kgo.Record) { list = append(list, r) })
 	})
 	return list, err
 }

@@ -22,6 +22,7 @@ type topicLog struct {
 	id        string
 	compacted bool
 	stretches map[int32]kafka.Stretch // of partitions: what may be read
+	reach     map[int32]kafka.Reach   // the same, with what an archive has
 	missing   bool
 }
 
@@ -41,8 +42,17 @@ func (c *checker) patiently(ctx context.Context, f func() error) error {
 		if err != nil {
 			c.topics = nil
 		}
-		return err
+		return passes(err)
 	}, b)
+}
+
+// passes marks an error of an archive that another attempt would meet again.
+func passes(err error) error {
+	var lasting kafka.Lasting
+	if errors.As(err, &lasting) {
+		return backoff.Permanent(err)
+	}
+	return err
 }
 
 // readTopics asks the brokers where the logs begin and end, and what may be missing in between.
@@ -80,7 +90,7 @@ func (c *checker) readTopics(ctx context.Context) error {
 		if t.Err != nil {
 			return fmt.Errorf("read topic %s: %w", name, t.Err)
 		}
-		l := topicLog{stretches: map[int32]kafka.Stretch{}}
+		l := topicLog{stretches: map[int32]kafka.Stretch{}, reach: map[int32]kafka.Reach{}}
 		if id := offsets.Token(t.ID); !id.IsZero() {
 			l.id = id.String()
 		}
@@ -101,6 +111,16 @@ func (c *checker) readTopics(ctx context.Context) error {
 			}
 			l.stretches[n] = kafka.Stretch{Topic: name, TopicID: t.ID, Partition: n, Leader: p.Leader, From: start.Offset, To: end.Offset}
 		}
+		for _, f := range c.feeds {
+			s, ok := l.stretches[f.Partition.Partition]
+			if f.Topic != name || !ok {
+				continue
+			}
+			var err error
+			if l.reach[f.Partition.Partition], err = kafka.ReachOf(ctx, c.Archive, s.TopicID, f.Partition, s.From, s.To); err != nil {
+				return err
+			}
+		}
 		topics[name] = l
 	}
 	c.topics = topics
@@ -112,6 +132,53 @@ func (c *checker) stretch(f *feed) (s kafka.Stretch, ok bool) {
 	l := c.topics[f.Topic]
 	s, ok = l.stretches[f.Partition.Partition]
 	return s, ok && (l.id == "" || f.topicID == "" || l.id == f.topicID)
+}
+
+// archived is what the archive alone has of the feed's partition: from <= offset < to.
+func (c *checker) archived(f *feed) (from, to int64) {
+	r := c.topics[f.Topic].reach[f.Partition.Partition]
+	return r.First, max(r.First, min(r.Held, r.Start))
+}
+
+// lost reports whether neither the log nor the archive has an offset of the feed's topic any more.
+func (c *checker) lost(f *feed, offset int64) bool {
+	s, ok := c.stretch(f)
+	first, held := c.archived(f)
+	return !ok || offset < s.From && (offset < first || offset >= held)
+}
+
+// held are the ranges of offsets, from and to, of events of the feed that are in the table and can be read: in the archive, and in the log.
+func (c *checker) held(f *feed) (ranges [][2]int64) {
+	s, ok := c.stretch(f)
+	if !ok {
+		return nil
+	}
+	first, held := c.archived(f)
+	for _, r := range [][2]int64{{max(first, f.first), min(held, f.next)}, {max(s.From, f.first), min(s.To, f.next)}} {
+		if r[0] < r[1] {
+			ranges = append(ranges, r)
+		}
+	}
+	return ranges
+}
+
+// at reads the records of a stretch at offsets that ascend, from the archive what lies below the log.
+func (c *checker) at(ctx context.Context, f *feed, s kafka.Stretch, list []int64, take func(*kgo.Record)) error {
+	below, _ := slices.BinarySearch(list, s.From)
+	if from, to := c.archived(f); below > 0 && from < to {
+		read, err := c.Archive.At(ctx, s.TopicID, f.Partition, list[:below], take)
+		c.result.Archived += read
+		if err != nil {
+			return fmt.Errorf("read from the archive: %w", err)
+		}
+	}
+	all, err := kafka.At(ctx, c.Client, s, list[below:], take)
+	c.count(all)
+	var silent *kafka.SilentError
+	if errors.As(err, &silent) && c.topics[f.Topic].compacted {
+		err = nil
+	}
+	return err
 }
 
 // place is where an event stands.
@@ -138,7 +205,6 @@ func (c *checker) fetch(ctx context.Context, wanted []place) (*records, error) {
 		list = slices.Compact(list)
 		f := c.bySource(source)
 		var got []*kgo.Record
-		var all kafka.Fetched
 		err := c.patiently(ctx, func() (err error) {
 			got = nil
 			s, ok := c.stretch(f)
@@ -154,17 +220,11 @@ func (c *checker) fetch(ctx context.Context, wanted []place) (*records, error) {
 					return nil
 				}
 			}
-			all, err = kafka.At(ctx, c.Client, s, list, func(r *kgo.Record) { got = append(got, r) })
-			var silent *kafka.SilentError
-			if errors.As(err, &silent) && c.topics[f.Topic].compacted {
-				err = nil
-			}
-			return err
+			return c.at(ctx, f, s, list, func(r *kgo.Record) { got = append(got, r) })
 		})
 		if err != nil {
 			return nil, err
 		}
-		c.count(all)
 		r.at[f.Partition] = got
 		there := map[int64]bool{}
 		for _, r := range got {
@@ -177,14 +237,14 @@ func (c *checker) fetch(ctx context.Context, wanted []place) (*records, error) {
 		if err := c.patiently(ctx, func() error { return c.readTopics(ctx) }); err != nil {
 			return nil, err
 		}
-		s, ok := c.stretch(f)
+		_, ok := c.stretch(f)
 		for _, offset := range list {
 			at := place{source, offset}
 			switch {
 			case there[offset]:
 			case !ok:
 				r.lost[at] = Source
-			case offset < s.From:
+			case c.lost(f, offset):
 				r.lost[at] = Retention
 			case c.topics[f.Topic].compacted:
 				r.lost[at] = Compacted

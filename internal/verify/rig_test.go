@@ -45,6 +45,7 @@ type rig struct {
 	log     *slog.Logger
 	config  sink.Config
 	brokers []string
+	shelf   string // where the archive lies; empty: there is none yet
 	// between produces a key's events into any partition.
 	anywhere bool
 

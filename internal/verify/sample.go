@@ -93,10 +93,8 @@ func (c *checker) sampleEvents(ctx context.Context) error {
 	if err := c.patiently(ctx, func() error {
 		parts, all = nil, 0
 		for _, f := range c.feeds {
-			s, ok := c.stretch(&f)
-			low := max(s.From, f.first)
-			if n := min(s.To, f.next) - low; ok && n > 0 {
-				parts, all = append(parts, part{f, low, n}), all+n
+			for _, held := range c.held(&f) {
+				parts, all = append(parts, part{f, held[0], held[1] - held[0]}), all+held[1]-held[0]
 			}
 		}
 		return nil

@@ -275,7 +275,7 @@ func (c *checker) again(ctx context.Context) error {
 	})
 }
 
-// still are those of the kept mismatches that are seen again. An event that is lost to retention stays missing.
+// still are those of the kept mismatches that are seen again. An event that can't be read any more stays missing.
 func (c *checker) still(ctx context.Context, kept []Mismatch) (still []Mismatch, err error) {
 	var rows, deletions, orphans [][]string
 	offs := map[*feed][]int64{}
@@ -333,10 +333,9 @@ func (c *checker) still(ctx context.Context, kept []Mismatch) (still []Mismatch,
 		if err := add(c.judgeEvents(ctx, f.Partition, list)); err != nil {
 			return nil, err
 		}
-		s, readable := c.stretch(&f)
 		for i := range kept {
 			m := &kept[i]
-			if c.feedOf(m) != nil && c.feedOf(m).Partition == f.Partition && (m.Kind == Missing || m.Kind == Deletion) && (!readable || m.Offset < s.From) {
+			if c.feedOf(m) != nil && c.feedOf(m).Partition == f.Partition && (m.Kind == Missing || m.Kind == Deletion) && c.lost(&f, m.Offset) {
 				still = append(still, *m)
 			}
 		}

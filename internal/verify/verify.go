@@ -14,6 +14,7 @@ import (
 
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/event"
+	"github.com/oncesink/oncesink/internal/kafka"
 	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/tables"
@@ -25,8 +26,10 @@ import (
 type Options struct {
 	Pool   *pgxpool.Pool
 	Client *kgo.Client
-	Sink   sink.Config
-	Group  string
+	// Archive has records that the topics' logs no longer have; nil: there is none.
+	Archive kafka.Archive
+	Sink    sink.Config
+	Group   string
 	// Table is the table's name in Sink.Tables.
 	Table string
 	// Schemas that records refer to; nil: there is no registry.
@@ -57,7 +60,7 @@ type Progress struct {
 
 // Why something can't be told.
 const (
-	Retention  = "retention"   // the event is no longer in the log
+	Retention  = "retention"   // the event is no longer in the log, nor in an archive
 	Compacted  = "compacted"   // compaction took it
 	Source     = "source"      // it is of a topic or partition that the group does not read, or of a topic that was recreated since
 	Mapping    = "mapping"     // the row is by a mapping that was replaced since, or the group has another one than this configuration
@@ -83,6 +86,8 @@ type Tally struct {
 	Records  int64 `json:"records_read"`
 	Bytes    int64 `json:"bytes_read"`
 	Requests int64 `json:"requests"`
+	// Archived are records that were read from the archive.
+	Archived int64 `json:"records_archived,omitempty"`
 }
 
 func (t *Tally) untold(why string, n int64) {

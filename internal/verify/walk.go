@@ -201,9 +201,8 @@ func (c *checker) estimate(ctx context.Context) (blocks int64, err error) {
 	c.result.EventsAbout = 0
 	err = c.patiently(ctx, func() error {
 		for i := range c.feeds {
-			f := &c.feeds[i]
-			if s, ok := c.stretch(f); ok {
-				c.result.EventsAbout += max(0, min(f.next, s.To)-max(f.first, s.From))
+			for _, held := range c.held(&c.feeds[i]) {
+				c.result.EventsAbout += held[1] - held[0]
 			}
 		}
 		return nil
@@ -311,7 +310,7 @@ func (c *checker) passing(ctx context.Context, f func() error) error {
 		if err != nil && (errors.As(err, &config) || pgerr.Classify(err) != pgerr.Transient) {
 			err = backoff.Permanent(err)
 		}
-		return err
+		return passes(err)
 	}, b)
 }
 
