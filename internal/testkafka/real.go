@@ -43,16 +43,22 @@ type RealCluster struct {
 	// Secured is the address of the listener that StartSecured has added.
 	Secured string
 
+	// Fronts are the bootstrap addresses that StartBehind was given, one for each node.
+	Fronts []string
+
 	in       installation
 	dir      string
 	nodes    []*node
 	security []string // settings of a listener SECURED
+
+	front func(inner string) (advertised string, err error) // of a listener FRONT
 }
 
 // node is one broker. mu guards proc.
 type node struct {
 	id           int
-	broker, raft int // ports
+	broker, raft int    // ports
+	inner, front string // addresses of the listener FRONT: its own, and the one that clients are told
 	dir          string
 
 	mu   sync.Mutex
@@ -89,6 +95,13 @@ func StartSecured(t testing.TB, settings, options []string) *RealCluster {
 	return startFor(t, 1, func(k *RealCluster) {
 		k.security, k.in.options = settings, append(k.in.options, options...)
 	})
+}
+
+// StartBehind starts a cluster of its own for a test, each node of which has a second listener: clients that come by it are told the address
+// that front makes for it, at which something stands between them and the node, such as a proxy. front may be called again for a node.
+func StartBehind(t testing.TB, nodes int, front func(inner string) (advertised string, err error)) *RealCluster {
+	t.Helper()
+	return startFor(t, nodes, func(k *RealCluster) { k.front = front })
 }
 
 // startFor starts a cluster that ends with a test.
@@ -154,18 +167,25 @@ func (k *RealCluster) launchAnywhere(ctx context.Context, nodes int) error {
 
 // launch lays out new nodes, formats their storage, and waits until all of them answer.
 func (k *RealCluster) launch(ctx context.Context, nodes int) error {
-	k.nodes, k.Brokers, k.Secured = nil, nil, ""
-	ports, err := localserver.FreePorts(2*nodes + 1)
+	k.nodes, k.Brokers, k.Secured, k.Fronts = nil, nil, "", nil
+	ports, err := localserver.FreePorts(3*nodes + 1)
 	if err != nil {
 		return err
 	}
 	if k.security != nil {
-		k.Secured = fmt.Sprintf("127.0.0.1:%d", ports[2*nodes])
+		k.Secured = fmt.Sprintf("127.0.0.1:%d", ports[3*nodes])
 	}
 	for id := 1; id <= nodes; id++ {
 		n := &node{id: id, broker: ports[2*id-2], raft: ports[2*id-1]}
 		if n.dir, err = os.MkdirTemp(k.dir, fmt.Sprintf("node%d-", id)); err != nil {
 			return err
+		}
+		if k.front != nil {
+			n.inner = fmt.Sprintf("127.0.0.1:%d", ports[2*nodes+id-1])
+			if n.front, err = k.front(n.inner); err != nil {
+				return err
+			}
+			k.Fronts = append(k.Fronts, n.front)
 		}
 		k.nodes = append(k.nodes, n)
 		k.Brokers = append(k.Brokers, fmt.Sprintf("127.0.0.1:%d", n.broker))
@@ -225,6 +245,9 @@ func (k *RealCluster) settings(n *node) string {
 	listen, advertise, protocols := "", "", ""
 	if k.Secured != "" {
 		listen, advertise, protocols = ",SECURED://"+k.Secured, ",SECURED://"+k.Secured, ",SECURED:SASL_PLAINTEXT"
+	}
+	if n.front != "" {
+		listen, advertise, protocols = listen+",FRONT://"+n.inner, advertise+",FRONT://"+n.front, protocols+",FRONT:PLAINTEXT"
 	}
 	return strings.Join(append([]string{
 		"process.roles=broker,controller",
