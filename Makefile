@@ -2,11 +2,12 @@
 # make model: the model of the protocol, verified (docs/model.md)
 # make day: docs/day.md, in five minutes
 # make deploy: deploy/kubernetes from the chart, and validators
+# make torture: the fault matrix, against real processes, and docs/faults.md, in a quarter of an hour; make torture ROWS=2,4 SEED=17 plays some rows
 # make bench: the table and the plot of docs/performance.md, in half an hour   make bench-quick: a minute
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: build test test-long model lint deploy fuzz bin/bench bench bench-growth bench-rebuild bench-rollups bench-poison bench-envelopes bench-quick airflow-example citus-example debezium-example day
+.PHONY: build test test-long model lint deploy fuzz bin/bench bench bench-growth bench-rebuild bench-rollups bench-poison bench-envelopes bench-quick airflow-example citus-example debezium-example day torture
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.release=$(VERSION)' -o bin/oncesink ./cmd/oncesink
 
@@ -57,6 +58,13 @@ bench-poison: bin/bench
 # What docs/day.md tells, which it writes.
 day:
 	@go run ./internal/dayexample
+
+# Rows of the fault matrix: all of them, or ROWS, of a SEED; FOR is how long row 35 lasts. The page is written anew where all are played.
+ROWS ?= all
+SEED ?= 0
+FOR ?= 2m
+torture:
+	go test ./internal/torture -count=1 -timeout 0 -v -run 'TestTorture$$' -rows '$(ROWS)' -seed $(SEED) -for $(FOR) $(if $(filter all,$(ROWS)),-docs ../../docs)
 
 debezium-example:
 	@go run ./internal/debeziumexample

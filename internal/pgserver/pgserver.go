@@ -263,6 +263,13 @@ func (s *Server) kill() error {
 	return nil
 }
 
+// Tool returns a run of one of PostgreSQL's programs, such as pg_basebackup, as the server's account.
+func (s *Server) Tool(ctx context.Context, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, name), args...)
+	s.prepare(cmd)
+	return cmd
+}
+
 // PID returns the process id of the postmaster, or 0 if it doesn't run.
 func (s *Server) PID() int {
 	s.mu.Lock()

@@ -12,6 +12,8 @@ type Trap struct {
 	Whole bool   // the statement is this text, and does not only have it
 	After bool   // when the server answers, whose answer is thrown away; otherwise before it gets the message
 	Do    func() // what else is done, then
+	// Hold, if it is there, keeps the message until it is closed, and lets it pass late, in place of a reset. Not with After.
+	Hold <-chan struct{}
 }
 
 // Set sets the trap, in place of one that has not sprung; nil takes it away.

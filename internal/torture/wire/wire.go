@@ -216,7 +216,11 @@ func (p *Proxy) deliver(c *conn, to *net.TCPConn, b []byte, f *frames) bool {
 		if !trap.After {
 			_, _ = to.Write(b[:before])
 			trap.Do()
-			return false
+			if trap.Hold == nil {
+				return false
+			}
+			<-trap.Hold
+			return p.write(to, b[before:]) == nil
 		}
 		c.mu.Lock()
 		c.answer = trap.Do

@@ -1,0 +1,3 @@
+package torture
+
+func publish(dir string, results []*result, seed uint64) error { return nil }
