@@ -58,6 +58,20 @@ func (t *transaction) alone(ctx context.Context, one span) ([]waiting, error) {
 // say is a statement without parameters.
 func say(verb, sql string) waiting { return waiting{doing: doing{verb: verb, sql: sql}} }
 
+// planOften is the plan_cache_mode for statements that come again and again, each for one record: to plan one takes longer than to execute it. Citus
+// can't plan one whose values it doesn't know, of tables that it distributes.
+func (m *plan) planOften() string {
+	if m.anyDistributed() {
+		return "force_custom_plan"
+	}
+	return "force_generic_plan"
+}
+
+// anyDistributed reports whether Citus distributes any of the tables.
+func (m *plan) anyDistributed() bool {
+	return slices.ContainsFunc(m.tables, func(tb *table) bool { return tb.Distributed })
+}
+
 // sections executes groups of statements in one round trip, and returns the error of each group: the first one that it
 // met. A group that fails does not keep the next from being sent. The last result is an error that is none of a group's.
 func (t *transaction) sections(ctx context.Context, all [][]waiting) ([]error, error) {
@@ -115,13 +129,15 @@ func (t *transaction) sections(ctx context.Context, all [][]waiting) ([]error, e
 		case at == 0 || at > len(all):
 			errs[at] = &writeError{doing{verb: "prepare statements"}, err}
 		case errs[at] == nil:
-			errs[at] = &writeError{all[at-1][min(done, len(all[at-1])-1)].doing, err}
+			d := all[at-1][min(done, len(all[at-1])-1)].doing
+			d.distributed(err)
+			errs[at] = &writeError{d, err}
 		}
 	}
 	return errs[1 : len(all)+1], errors.Join(errs[0], errs[len(all)+1], p.Close())
 }
 
-// prepare prepares the statements that come again and again, and returns their names: to plan one takes longer than to execute it for one record.
+// prepare prepares the statements that come again and again, and returns their names.
 func prepare(p *pgconn.Pipeline, all [][]waiting) map[string]string {
 	counts, names := map[string]int{}, map[string]string{}
 	for _, section := range all {
@@ -154,7 +170,7 @@ func (t *transaction) tryAlone(ctx context.Context, records spans) ([]error, err
 // undone executes groups of statements in one round trip, each on what the tables have now, undoes each, and returns their errors. It returns no errors
 // at all if that can't be done.
 func (t *transaction) undone(ctx context.Context, groups [][]waiting) ([]error, error) {
-	all := [][]waiting{{say("plan", "set local plan_cache_mode = force_generic_plan"),
+	all := [][]waiting{{say("plan", "set local plan_cache_mode = "+t.m.planOften()),
 		say("set constraints", "set constraints all immediate"), say("savepoint", "savepoint oncesink_one")}}
 	undo := say("roll back", "rollback to savepoint oncesink_one")
 	for _, statements := range groups {
@@ -198,7 +214,7 @@ func (t *transaction) oneByOne(ctx context.Context, records spans) error {
 	w.gather(t.m, records)
 	w.locks(t.m)
 	w.exec("savepoint", nil, "savepoint oncesink")
-	w.exec("plan", nil, "set local plan_cache_mode = force_generic_plan")
+	w.exec("plan", nil, "set local plan_cache_mode = "+t.m.planOften())
 	w.exec("set constraints", nil, "set constraints all immediate")
 	b := &bisection{transaction: t}
 	rest := records.each()

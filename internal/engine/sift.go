@@ -37,11 +37,14 @@ func (t *transaction) siftKept(ctx context.Context, records spans) (spans, error
 	return records, nil
 }
 
+// maxSifts is after how many of them for one batch each reason is looked for once more at most.
+const maxSifts = 8
+
 // siftRefused is called when the records failed with err. It sifts out what is refused for that reason, and applies the others,
-// as often as there is another reason.
+// as often as there is another reason, or the same finds more.
 func (t *transaction) siftRefused(ctx context.Context, records spans, err error) (spans, error) {
-	var met []*sieve
-	for {
+	var met []*sieve // that are done with
+	for sifts := 0; ; {
 		tb, s := refusing(err), sieveOf(err)
 		switch {
 		case s == nil, slices.ContainsFunc(met, s.is), !s.ofValues() && (t.again != nil || t.single(tb)):
@@ -49,7 +52,6 @@ func (t *transaction) siftRefused(ctx context.Context, records spans, err error)
 		case s.code == pgerr.ForeignKeyViolation && !t.orphansAreData && !t.m.References:
 			return records, err // it is waited for
 		}
-		met = append(met, s)
 		if err := t.rollback(ctx); err != nil {
 			return nil, err
 		}
@@ -62,12 +64,16 @@ func (t *transaction) siftRefused(ctx context.Context, records spans, err error)
 		if fault != nil {
 			return nil, fault
 		}
-		refused := (*copyRefused)(nil)
+		refused, found := (*copyRefused)(nil), rest.records() < records.records()
 		switch {
-		case rest.records() < records.records():
+		case found:
 			tb.learn.keep(s)
 		case errors.As(err, &refused):
 			t.saferThan(refused)
+		}
+		// Without those that were found, others may be tried in any turn: what they met of their keys is gone.
+		if sifts++; !found || sifts >= maxSifts {
+			met = append(met, s)
 		}
 		if records = rest; len(records) == 0 {
 			return nil, nil

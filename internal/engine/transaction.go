@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -131,7 +130,7 @@ func (t *transaction) rollback(ctx context.Context) error {
 	t.w.exec("roll back", nil, "rollback to savepoint oncesink")
 	t.w.exec("release savepoint", nil, "release savepoint oncesink")
 	err := t.send(ctx)
-	if pgerr.SQLState(err) == noSavepoint && slices.ContainsFunc(t.m.tables, func(tb *table) bool { return tb.Distributed }) {
+	if pgerr.SQLState(err) == noSavepoint && t.m.anyDistributed() {
 		return pgerr.Mark(err, pgerr.Transient) // a node was lost, and is back without it
 	}
 	return err
