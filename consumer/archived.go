@@ -108,7 +108,7 @@ func (m *member) findPlace(ctx context.Context, l *lane, turns int) {
 		}
 		if !told {
 			told = true
-			m.log.Info("reading from the archive what the log no longer has", "topic", l.Topic, "partition", l.Partition.Partition, "from", next, "to", to-1, "archive", m.archive)
+			m.log.Info("reading from the archive what the log no longer has", "topic", l.Topic, "partition", l.Partition.Partition, "from", next, "to", to-1, "archive", m.archive.String())
 		}
 		whole, err := m.readArchive(ctx, l, turns, next, to)
 		var lasting kafka.Lasting

@@ -38,6 +38,7 @@ func (s *session) use(cfg *config.Config) (err error) {
 		return err
 	}
 	s.consumer.Logger, s.sinkCfg.Logger, s.consumer.UntilEnd = s.log, s.log, untilEnd
+	s.alone.lead(&s.consumer)
 	return nil
 }
 

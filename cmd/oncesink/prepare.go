@@ -66,7 +66,7 @@ func (s *session) prepare(ctx context.Context) (*prepared, error) {
 		return nil, err
 	}
 	var look wiring.Look
-	if p.consumer, err = consumer.NewWith(s.consumer, wiring.Parts{Ledger: ledger, Engine: sk, Archive: archive, Look: &look}); err != nil {
+	if p.consumer, err = consumer.NewWith(s.consumer, wiring.Parts{Ledger: ledger, Engine: sk, Archive: archive, NoMirror: s.alone.only, Look: &look}); err != nil {
 		return nil, s.scrub(err)
 	}
 	bounded, cancel := context.WithTimeout(ctx, connectTimeout)

@@ -169,6 +169,7 @@ func (f *loadFlags) run(cmd *cobra.Command, table string, r *rebuild.Range, judg
 		return err
 	}
 	defer s.close()
+	s.loads(table)
 	if table, err = s.connectFor(ctx, table); err != nil {
 		return err
 	}

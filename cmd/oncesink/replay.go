@@ -36,7 +36,8 @@ type replayReport struct {
 	Partitions []partitionReplay `json:"partitions"`
 	Warnings   []string          `json:"warnings"`
 
-	moved []offsets.Rewound
+	moved       []offsets.Rewound
+	archiveOnly bool
 }
 
 // partitionReplay is what became of one partition.
@@ -100,6 +101,7 @@ func (f *replayFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer s.close()
+	s.alone.reaches, s.alone.topics = true, f.topics
 	if err := s.knowTables(ctx); err != nil {
 		return err
 	}
@@ -146,7 +148,7 @@ func (s *session) replay(ctx context.Context, f *replayFlags, from replayFrom) (
 		return nil, nil, s.scrub(err)
 	}
 	r := plan.report(done)
-	r.Group, r.DryRun = s.consumer.Group, f.dryRun
+	r.Group, r.DryRun, r.archiveOnly = s.consumer.Group, f.dryRun, s.alone.only
 	return r, ledger, s.scrub(r.warnOfIdleness(ctx, ledger))
 }
 
@@ -280,7 +282,7 @@ func (r *replayReport) warnOfIdleness(ctx context.Context, ledger *offsets.Ledge
 	}
 	alive, err := anyOwnerAlive(ctx, ledger, r.moved)
 	if err == nil && !alive {
-		r.Warnings = append(r.Warnings, "no process owns these partitions now: they are read again when `oncesink run`, or your program, runs")
+		r.Warnings = append(r.Warnings, "no process owns these partitions now: they are read again when "+r.reader()+" runs")
 	}
 	return err
 }
@@ -298,6 +300,14 @@ func anyOwnerAlive(ctx context.Context, ledger *offsets.Ledger, partitions []off
 		}
 	}
 	return false, nil
+}
+
+// reader is who reads again what was sent back.
+func (r *replayReport) reader() string {
+	if r.archiveOnly {
+		return "`oncesink run --archive-only`, or anything else that reads the archive,"
+	}
+	return "`oncesink run`, or your program,"
 }
 
 func (r *replayReport) print(w io.Writer) {

@@ -36,7 +36,8 @@ dead letters with 4, unless --allow-dead-letters is given.
 
 What a partition's log no longer has is read from the archive, where the configuration or
 --from-archive names one: a group that was sent back below the log's start, or stands there,
-reads on (docs/archive.md).
+reads on (docs/archive.md). With --archive-only it reads the archive alone, to its end, and stops;
+a group without positions begins with the archive's first records.
 
 It serves metrics, probes and its state at 127.0.0.1:9187, unless admin.listen says
 otherwise (docs/monitoring.md).
@@ -46,6 +47,7 @@ what was applied, if anything was. At the end it says what it did; as JSON with 
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
+			untilEnd = untilEnd || f.archiveOnly // where nothing comes after the end
 			if allowLetters && !untilEnd {
 				return &usageError{errors.New("--allow-dead-letters is for --until-end")}
 			}
@@ -58,6 +60,7 @@ what was applied, if anything was. At the end it says what it did; as JSON with 
 				s.log.Warn(w)
 			}
 			s.consumer.UntilEnd = untilEnd
+			s.alone.rests, s.alone.all = true, true
 			stopAdmin, err := s.serveAdmin(ctx, adminListen)
 			if err != nil {
 				return err

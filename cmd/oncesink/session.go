@@ -46,6 +46,7 @@ type flags struct {
 	logLevel string
 	// fromArchive is the location of an archive; empty: the configuration's.
 	fromArchive string
+	archiveOnly bool // no Kafka is read: see withoutKafka
 	stdin       func() io.Reader
 }
 
@@ -77,6 +78,7 @@ type session struct {
 
 	fromArchive string        // of the command line
 	archived    kafka.Archive // once it is opened
+	alone       alone         // with the archive: no Kafka is read
 
 	file    string // the configuration's name, and its text; empty in a session that load did not make
 	text    []byte
@@ -113,7 +115,7 @@ func load(f flags, stderr io.Writer) (*session, error) {
 		return nil, err
 	}
 	cfg.LogTo(log)
-	s := &session{log: log, file: name, text: text, fromArchive: f.fromArchive}
+	s := &session{log: log, file: name, text: text, fromArchive: f.fromArchive, alone: alone{only: f.archiveOnly}}
 	if cfg.HasPatterns() {
 		s.written = cfg
 	}
@@ -146,6 +148,7 @@ func (s *session) close() {
 	if s.client != nil {
 		s.client.Close()
 	}
+	s.alone.close()
 	if s.pool == nil {
 		return
 	}
@@ -227,6 +230,9 @@ func (s *session) connectKafka(ctx context.Context) error {
 	if s.client != nil {
 		return nil
 	}
+	if err := s.withoutKafka(ctx); err != nil {
+		return err
+	}
 	client, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(s.consumer.Brokers...), kgo.ClientID("oncesink"), kgo.RetryTimeout(connectTimeout),
 		// A handshake goes by these two, not by the request's context.
@@ -270,6 +276,7 @@ func (s *session) forgetKafka() {
 		s.client.Close()
 		s.client, s.admin = nil, nil
 	}
+	s.alone.close()
 }
 
 func (s *session) kafkaError(err error) error {

@@ -117,6 +117,7 @@ func (v *verifyFlags) run(cmd *cobra.Command, f *loadFlags, table string) error 
 		return err
 	}
 	defer s.close()
+	s.loads(table)
 	if table, err = s.connectFor(ctx, table); err != nil {
 		return err
 	}

@@ -86,6 +86,7 @@ type fileReader struct {
 	read    int64 // bytes
 	dec     *zstd.Decoder
 	sum     hash.Hash // of all before the last frame; nil: nobody wants to know
+	cluster string
 	end     foot
 	note    func(mark) // where blocks begin; nil: nobody wants to know
 	within  bool       // it was not read from its beginning
@@ -144,6 +145,7 @@ func (r *fileReader) head() error {
 	if err != nil {
 		return err
 	}
+	r.cluster = h.Cluster
 	return h.matches(r.file)
 }
 

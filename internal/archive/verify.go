@@ -80,6 +80,20 @@ func (a *Archive) last(ctx context.Context, f File) (Held, error) {
 	return Held{}, a.damaged(f, err)
 }
 
+// Cluster reads from which cluster a file's records are.
+func (a *Archive) Cluster(ctx context.Context, f File) (string, error) {
+	in, err := a.place.open(ctx, f.Name(), 0)
+	if err != nil {
+		return "", fmt.Errorf("read %s: %w", a.path(f), err)
+	}
+	defer in.Close()
+	r := newFileReader(in, a.dec, f)
+	if err := r.head(); err != nil {
+		return "", a.damaged(f, err)
+	}
+	return r.cluster, nil
+}
+
 // Verify reads a file whole, and compares it with all that it says of itself: checksums, counts, its SHA-256. What is wrong is a *DamagedError.
 func (a *Archive) Verify(ctx context.Context, f File) (Held, error) {
 	in, err := a.place.open(ctx, f.Name(), 0)
