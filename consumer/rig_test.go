@@ -23,6 +23,7 @@ import (
 
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/schema"
+	"github.com/oncesink/oncesink/internal/testdb"
 	"github.com/oncesink/oncesink/internal/testenv"
 	"github.com/oncesink/oncesink/internal/testkafka"
 	"github.com/oncesink/oncesink/internal/testpg"
@@ -69,7 +70,7 @@ type rig struct {
 
 func newRig(t *testing.T, brokers []string, topic string, partitions int32) *rig {
 	t.Helper()
-	r := &rig{t: t, brokers: brokers, url: testpg.URLLike(t, "ledger", offsets.Init), topic: topic}
+	r := &rig{t: t, brokers: brokers, url: testdb.URL(t), topic: topic}
 	var err error
 	r.client, err = kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.MetadataMinAge(100*time.Millisecond), kgo.DisableClientMetrics())
 	r.must(err)

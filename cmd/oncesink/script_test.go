@@ -31,10 +31,14 @@ import (
 
 var update = flag.Bool("update", false, "write what the scripts' golden files should hold")
 
-// suite stops the shared servers after the tests.
+// suite is the tests, as against the command, which this binary is as well.
 type suite struct{ *testing.M }
 
-func (s suite) Run() int { return testpg.Main(s.M) }
+// Run runs the tests and stops the shared servers after them.
+func (s suite) Run() int {
+	os.Setenv("GOMEMLIMIT", "off") // a run in this process would bound the heap of all tests, for good
+	return testpg.Main(s.M)
+}
 
 // TestMain makes this binary the command as well, so that the scripts run what the race detector watches.
 func TestMain(m *testing.M) {

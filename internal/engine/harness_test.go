@@ -13,6 +13,7 @@ import (
 
 	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/schema"
+	"github.com/oncesink/oncesink/internal/testdb"
 	"github.com/oncesink/oncesink/internal/testenv"
 	"github.com/oncesink/oncesink/internal/testpg"
 	"github.com/oncesink/oncesink/offsets"
@@ -29,7 +30,7 @@ type database struct{ *testpg.Database }
 
 func newDatabase(t testing.TB, statements ...string) *database {
 	t.Helper()
-	return &database{testpg.Open(t, testpg.URLLike(t, "ledger", offsets.Init), statements...)}
+	return &database{testpg.Open(t, testdb.URL(t), statements...)}
 }
 
 func databaseAt(t testing.TB, url string, statements ...string) *database {

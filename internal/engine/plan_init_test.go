@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/oncesink/oncesink/internal/schema"
+	"github.com/oncesink/oncesink/internal/testpg"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -40,7 +41,7 @@ func TestPlanInit(t *testing.T) {
 	for _, tt := range entries {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			db := newDatabase(t)
+			db := databaseAt(t, testpg.URL(t))
 			pool, cfg := db.pool(), sink.Config{Tables: tt.tables}
 			plan := func() []string {
 				t.Helper()
@@ -80,7 +81,7 @@ func TestPlanInit(t *testing.T) {
 // TestPlanInitRefuses: what Open will refuse whatever init does is found before it does anything, but not what init
 // mends, nor the rights of the role that runs later.
 func TestPlanInitRefuses(t *testing.T) {
-	db := newDatabase(t, "create table loose (id bigint, at timestamptz)", "create view seen as select 1 as id", "create table fine (id bigint primary key)")
+	db := databaseAt(t, testpg.URL(t), "create table loose (id bigint, at timestamptz)", "create view seen as select 1 as id", "create table fine (id bigint primary key)")
 	table := func(name string, change func(*sink.TableConfig)) sink.TableConfig {
 		c := sink.TableConfig{Name: name, Topics: []string{"topic"}, Key: []string{"id"}}
 		if change != nil {

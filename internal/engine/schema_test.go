@@ -44,7 +44,7 @@ const schemaDump = `
 
 // Init makes what is missing, changes nothing the second time, and ten processes may run it at once.
 func TestInit(t *testing.T) {
-	db := newDatabase(t)
+	db := databaseAt(t, testpg.URL(t))
 	var wg sync.WaitGroup
 	errs := make([]error, 10)
 	for i := range errs {
@@ -75,7 +75,7 @@ func TestInit(t *testing.T) {
 
 // Who has nobody to ask for a schema does not make a table by one, and says who does.
 func TestCreateAutoWithoutASchema(t *testing.T) {
-	db := newDatabase(t)
+	db := databaseAt(t, testpg.URL(t))
 	cfg := sink.Config{Topics: map[string]sink.TopicConfig{"o": {Format: sink.Avro}}, Tables: []sink.TableConfig{{Name: "m", Topics: []string{"o"}, Key: []string{"id"}, Create: sink.CreateAuto}}}
 	const want = "table m does not exist, and no schema is asked here (create: auto): give the statement that `oncesink schema` prints, or run `oncesink init`"
 	if err := schema.Init(t.Context(), db.Conn, cfg); err == nil || !strings.Contains(err.Error(), want) {
@@ -108,7 +108,7 @@ func TestInitSQL(t *testing.T) {
 	for range 2 {
 		db.Do(schema.InitSQL(schemaConfig(), role))
 	}
-	reference := newDatabase(t)
+	reference := databaseAt(t, testpg.URL(t))
 	if err := schema.Init(t.Context(), reference.Conn, schemaConfig()); err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +202,7 @@ func TestShortNames(t *testing.T) {
 // A statement under `create:` that is wrong says so, and one that makes another
 // table, too.
 func TestInitProblems(t *testing.T) {
-	db := newDatabase(t)
+	db := databaseAt(t, testpg.URL(t))
 	for create, want := range map[string]string{
 		"create table t (id nonsense)": "create: SQLSTATE 42704",
 		"create table other (id int)":  "the statement under `create:` does not create t",

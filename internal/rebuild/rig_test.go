@@ -23,6 +23,7 @@ import (
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/rebuild"
 	"github.com/oncesink/oncesink/internal/schema"
+	"github.com/oncesink/oncesink/internal/testdb"
 	"github.com/oncesink/oncesink/internal/testenv"
 	"github.com/oncesink/oncesink/internal/testkafka"
 	"github.com/oncesink/oncesink/internal/testpg"
@@ -79,7 +80,7 @@ func newRig(t *testing.T, table sink.TableConfig, create string) *rig {
 	}
 	t.Logf("seed: ONCESINK_TEST_SEED=%d", seed)
 	cluster := testkafka.Fake(t, kfake.SeedTopics(partitions, "orders"))
-	r := &rig{T: t, url: testpg.URLLike(t, "ledger", offsets.Init), brokers: cluster.ListenAddrs(), tables: []sink.TableConfig{table}, versions: map[int64]int64{},
+	r := &rig{T: t, url: testdb.URL(t), brokers: cluster.ListenAddrs(), tables: []sink.TableConfig{table}, versions: map[int64]int64{},
 		rand: rand.New(rand.NewPCG(seed, 1)), lines: &testLog{t: t, awaits: map[string]chan struct{}{}}}
 	r.log = slog.New(slog.NewTextHandler(r.lines, nil))
 	var err error

@@ -10,8 +10,8 @@ import (
 
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/schema"
+	"github.com/oncesink/oncesink/internal/testdb"
 	"github.com/oncesink/oncesink/internal/testpg"
-	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -45,7 +45,7 @@ func TestStatements(t *testing.T) {
 			"the role may not draw from sequence t_n_seq: an event that lacks column n of public.t would stop the run: grant usage on sequence t_n_seq to ROLE"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			db := testpg.Open(t, testpg.URLLike(t, "ledger", offsets.Init), "do $$ begin create role rehearsed; exception when duplicate_object then null; end $$", "create type mood as enum ('good')", tt.create)
+			db := testpg.Open(t, testdb.URL(t), "do $$ begin create role rehearsed; exception when duplicate_object then null; end $$", "create type mood as enum ('good')", tt.create)
 			tt.table.Name, tt.table.Topics = "t", []string{"topic"}
 			cfg := sink.Config{Tables: []sink.TableConfig{tt.table}}
 			if err := schema.Init(t.Context(), db.Conn, cfg); err != nil {

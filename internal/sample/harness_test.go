@@ -10,6 +10,7 @@ import (
 	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/schema"
+	"github.com/oncesink/oncesink/internal/testdb"
 	"github.com/oncesink/oncesink/internal/testpg"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -22,7 +23,7 @@ type database struct{ *testpg.Database }
 
 func newDatabase(t testing.TB, statements ...string) database {
 	t.Helper()
-	return database{testpg.Open(t, testpg.URLLike(t, "ledger", offsets.Init), statements...)}
+	return database{testpg.Open(t, testdb.URL(t), statements...)}
 }
 
 // rig is a sink that can be sampled, and run.

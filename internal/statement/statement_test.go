@@ -15,8 +15,8 @@ import (
 	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/internal/tables"
+	"github.com/oncesink/oncesink/internal/testdb"
 	"github.com/oncesink/oncesink/internal/testpg"
-	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -100,7 +100,7 @@ func compareChildren(t *testing.T, name string) {
 // compare compares the statements of a configuration's tables with a golden file; of a parent of children, only what
 // concerns them.
 func compare(t *testing.T, name string, cfg sink.Config, create ...string) {
-	db := testpg.Open(t, testpg.URLLike(t, "ledger", offsets.Init), create...)
+	db := testpg.Open(t, testdb.URL(t), create...)
 	if err := schema.Init(t.Context(), db.Conn, cfg); err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +165,7 @@ func undistributable(t *tables.Table, f statement.Form) string {
 
 // What is told of is refused: the statements of a table that is not distributed.
 func TestUndistributable(t *testing.T) {
-	db := testpg.Open(t, testpg.URLLike(t, "ledger", offsets.Init), "create table t (id bigint primary key, v int)")
+	db := testpg.Open(t, testdb.URL(t), "create table t (id bigint primary key, v int)")
 	cfg := sink.Config{Tables: []sink.TableConfig{{Name: "t", Topics: []string{"o"}, Key: []string{"id"}, Version: "v", RecordKey: map[string]string{"id": "$key"}}}}
 	if err := schema.Init(t.Context(), db.Conn, cfg); err != nil {
 		t.Fatal(err)

@@ -20,6 +20,7 @@ import (
 	"github.com/oncesink/oncesink/consumer"
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/schema"
+	"github.com/oncesink/oncesink/internal/testdb"
 	"github.com/oncesink/oncesink/internal/testenv"
 	"github.com/oncesink/oncesink/internal/testkafka"
 	"github.com/oncesink/oncesink/internal/testpg"
@@ -84,7 +85,7 @@ func newRig(t *testing.T, create string, config ...sink.TableConfig) *rig {
 	r.must(err)
 	t.Cleanup(r.client.Close)
 	r.admin = kadm.NewClient(r.client)
-	r.pool, _, err = offsets.NewPool(context.Background(), testpg.URLLike(t, "ledger", offsets.Init), 12)
+	r.pool, _, err = offsets.NewPool(context.Background(), testdb.URL(t), 12)
 	r.must(err)
 	t.Cleanup(r.pool.Close)
 	r.exec(create)
