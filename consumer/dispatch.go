@@ -237,17 +237,27 @@ func (m *member) haltAt(l *lane, cause error, seen sight) {
 	}
 	m.suspend(l)
 	m.log.Error("partition halted", "topic", l.Topic, "partition", l.Partition.Partition, "error", cause)
-	turns := l.view().turns
+	as := l.view()
 	m.spawn(func() {
 		for attempt := 0; m.pause(attempt); attempt++ {
 			v := l.view()
-			if v.turns != turns || v.state != halted {
+			if v.state == closed {
+				break
+			}
+			if v.turns != as.turns || v.state != halted {
 				return
 			}
 			err := m.noteHalt(v)
 			if err == nil {
 				return
 			}
+			m.log.Warn("note the halt in the ledger", "topic", l.Topic, "partition", l.Partition.Partition, "error", err)
+		}
+		// The process stops, perhaps because of this halt: whoever asks afterwards is told of it.
+		if m.life.Err() != nil {
+			return
+		}
+		if err := m.noteHalt(as); err != nil {
 			m.log.Warn("note the halt in the ledger", "topic", l.Topic, "partition", l.Partition.Partition, "error", err)
 		}
 	})
@@ -264,7 +274,7 @@ func (m *member) noteHalt(v view) error {
 		}
 		claim = offsets.Claim{Partition: v.sight.row.Partition, ID: v.sight.row.ClaimID}
 	}
-	ctx, cancel := context.WithTimeout(m.work, 10*time.Second)
+	ctx, cancel := context.WithTimeout(m.life, 10*time.Second)
 	defer cancel()
 	cause := v.cause
 	var halt *sink.HaltError

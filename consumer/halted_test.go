@@ -215,3 +215,39 @@ func TestSightOfTheRow(t *testing.T) {
 		}
 	}
 }
+
+// A process that stops because of a halt, or while it halts, has told of it before it ends.
+func TestHaltIsNotedAtTheEnd(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, testkafka.Fake(t).ListenAddrs(), "orders", 1)
+	r.strangers(1)
+	m := still(t, nil)
+	m.work, m.endWork = context.WithCancel(t.Context())
+	m.life = t.Context()
+	m.ledger = offsets.New(r.pool, group, offsets.Options{ClusterID: "test"})
+	l := m.runAt(0, 10)
+	l.claim.ID = offsets.Token{} // the row's, which nobody has claimed
+	tx, err := r.pool.Begin(t.Context())
+	r.must(err)
+	_, err = tx.Exec(t.Context(), `select from oncesink.offsets for update`)
+	r.must(err)
+	m.halt(l, &GapError{Partition: l.Partition, From: 10, To: 20})
+	waits := func() bool {
+		return r.queryInt(`select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query ~ 'oncesink.halt'`) == 1
+	}
+	eventually(t, "the note waits for the row", waits)
+	l.leave(closed, nil)
+	m.endWork()
+	r.must(tx.Rollback(t.Context()))
+	if why := r.halted(0); !strings.Contains(why, "offsets 10 to 19") {
+		t.Errorf("halted: %s", why)
+	}
+	// Nothing was noted yet when all work ended.
+	r.exec(`update oncesink.offsets set halted = null`)
+	l = m.runAt(0, 10)
+	l.claim.ID = offsets.Token{}
+	m.halt(l, &GapError{Partition: l.Partition, From: 10, To: 30})
+	if why := r.halted(0); !strings.Contains(why, "offsets 10 to 29") {
+		t.Errorf("halted: %s", why)
+	}
+}

@@ -36,6 +36,7 @@ func still(t *testing.T, change func(*Config)) *member {
 		t.Fatal(err)
 	}
 	m.endWork()
+	m.endLife()
 	t.Cleanup(func() {
 		m.client.Close()
 		m.routine.Wait()
@@ -69,6 +70,7 @@ func TestRevocationAndTheRunningTransaction(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			m := still(t, func(c *Config) { c.RebalanceGrace = test.grace })
+			m.life = t.Context()
 			l := m.runAt(0, 10)
 			tx, cancel := context.WithCancel(t.Context())
 			defer cancel()
