@@ -2,13 +2,16 @@ package archive
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/internal/testbucket"
@@ -235,4 +238,72 @@ func FuzzFile(f *testing.F) {
 		_, _ = parseHead(seal(content))
 		_, _ = parseBlock(seal(content))
 	})
+}
+
+// Each bit of a small file, of whatever it is a part, is found when it is flipped, by who reads the records alone. That does not hang on the checksum that
+// Zstandard puts into its own frames, which a file may be without.
+func TestEachBitIsFound(t *testing.T) {
+	for name, own := range map[string]bool{"with Zstandard's checksums": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, t.TempDir(), Options{})
+			enc, err := zstd.NewWriter(nil, zstd.WithEncoderCRC(own))
+			r.must(err)
+			r.a.enc = enc
+			var records []*kgo.Record
+			for o := range int64(3) {
+				records = append(records, &kgo.Record{Topic: "orders", Partition: 3, Offset: o, Key: fmt.Append(nil, "key", o), Value: fmt.Append(nil, "a value like no other: ", o*7919)})
+			}
+			f := r.file(0, 5, records...)
+			path := r.local(f)
+			whole, err := os.ReadFile(path)
+			r.must(err)
+			if got, err := r.read(0); len(got) != 3 || err != nil {
+				t.Fatalf("%d records, %v", len(got), err)
+			}
+			parts := map[string]int{} // how many bits were flipped in each
+			for i := range len(whole) * 8 {
+				flipped := bytes.Clone(whole)
+				flipped[i/8] ^= 1 << (i % 8)
+				r.must(os.WriteFile(path, flipped, 0o644))
+				part := partOf(t, whole, i/8)
+				parts[part]++
+				var damage *DamagedError
+				if got, err := r.read(0); !errors.As(err, &damage) {
+					t.Errorf("bit %d, of %s: %d records, %v", i, part, len(got), err)
+				}
+			}
+			if len(parts) != 10 {
+				t.Errorf("the file has bits of %v", parts)
+			}
+		})
+	}
+}
+
+// partOf says of what in a file with one block a byte is.
+func partOf(t *testing.T, file []byte, at int) string {
+	t.Helper()
+	frames := []string{"the head", "the block's frame", "the block", "the foot"}
+	for begin := 0; begin < len(file) && len(frames) > 0; frames = frames[1:] {
+		size := skippable + int(binary.LittleEndian.Uint32(file[begin+4:]))
+		if frames[0] == "the block" {
+			size = len(file) - begin - int(binary.LittleEndian.Uint32(file[len(file)-8:]))
+		}
+		end := begin + size
+		switch {
+		case at >= end:
+		case frames[0] == "the block":
+			return frames[0]
+		case at < begin+skippable:
+			return frames[0] + ": magic and length"
+		case at >= end-4:
+			return frames[0] + ": checksum"
+		case frames[0] != "the block's frame":
+			return frames[0] + ": what it says"
+		default:
+			return frames[0] + ": lengths, offsets, counts"
+		}
+		begin = end
+	}
+	t.Fatalf("byte %d is of nothing", at)
+	return ""
 }
