@@ -254,22 +254,29 @@ func TestEachBitIsFound(t *testing.T) {
 				records = append(records, &kgo.Record{Topic: "orders", Partition: 3, Offset: o, Key: fmt.Append(nil, "key", o), Value: fmt.Append(nil, "a value like no other: ", o*7919)})
 			}
 			f := r.file(0, 5, records...)
-			path := r.local(f)
-			whole, err := os.ReadFile(path)
+			whole, err := os.ReadFile(r.local(f))
 			r.must(err)
-			if got, err := r.read(0); len(got) != 3 || err != nil {
-				t.Fatalf("%d records, %v", len(got), err)
+			read := func(content []byte) (n int, err error) {
+				in := newFileReader(bytes.NewReader(content), r.a.dec, f)
+				err = in.head()
+				for more := true; err == nil && more; {
+					var records []*kgo.Record
+					records, more, err = in.block(0)
+					n += len(records)
+				}
+				return n, err
+			}
+			if n, err := read(whole); n != 3 || err != nil {
+				t.Fatalf("%d records, %v", n, err)
 			}
 			parts := map[string]int{} // how many bits were flipped in each
 			for i := range len(whole) * 8 {
 				flipped := bytes.Clone(whole)
 				flipped[i/8] ^= 1 << (i % 8)
-				r.must(os.WriteFile(path, flipped, 0o644))
 				part := partOf(t, whole, i/8)
 				parts[part]++
-				var damage *DamagedError
-				if got, err := r.read(0); !errors.As(err, &damage) {
-					t.Errorf("bit %d, of %s: %d records, %v", i, part, len(got), err)
+				if n, err := read(flipped); err == nil {
+					t.Errorf("bit %d, of %s: %d records, and no error", i, part, n)
 				}
 			}
 			if len(parts) != 10 {
