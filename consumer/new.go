@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/internal/engine"
+	"github.com/oncesink/oncesink/internal/event"
 	"github.com/oncesink/oncesink/internal/wiring"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -94,6 +95,9 @@ func NewWith(cfg Config, parts wiring.Parts) (*Consumer, error) {
 		g, err := cfg.NewRegistry(parts.Engine.Pool())
 		if err != nil {
 			return nil, err
+		}
+		if beside, ok := parts.Archive.(event.SchemaSource); ok {
+			g.Beside(beside)
 		}
 		parts.Schemas = g
 	}

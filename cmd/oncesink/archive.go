@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,6 +16,8 @@ import (
 	"github.com/oncesink/oncesink/internal/archive"
 	"github.com/oncesink/oncesink/internal/archiver"
 	"github.com/oncesink/oncesink/internal/config"
+	"github.com/oncesink/oncesink/internal/mapping"
+	"github.com/oncesink/oncesink/sink"
 )
 
 func newArchiveCommand() *cobra.Command {
@@ -60,6 +63,9 @@ and the next one goes on behind them.
 Where the log has lost offsets that the archive does not hold, the partition is left, with an
 error, and the others go on: --accept-gap goes on behind the gap, which list then shows. A
 topic that was deleted and created again has another id, and is archived apart.
+
+Schemas that records in Avro and Protobuf name are archived beside them, if the configuration has
+a registry. One that can't be had holds up no record: it is tried again, and the command ends with 1.
 
 With --until-end it stops where the topics ended when it started. A partition that was left
 makes it end with 1. --dry-run says what it would do.`,
@@ -123,6 +129,9 @@ func (f *archiveFlags) run(cmd *cobra.Command) error {
 		Archive: a, Client: s.client, Topics: topics, FileBytes: int64(size), FileAge: f.fileAge, UntilEnd: f.untilEnd, AcceptGap: f.acceptGap, AtOnce: f.atOnce,
 		MaxDecompressedBytes: s.consumer.MaxDecompressedBytes, StopTimeout: s.consumer.StopTimeout, Logger: s.log,
 	}
+	if c.Schemas, err = s.archivedSchemas(a); err != nil {
+		return err
+	}
 	limitMemory(int64(f.atOnce) * archiver.BytesEach)
 	if f.dryRun {
 		tasks, err := archiver.Plan(ctx, c)
@@ -139,6 +148,27 @@ func (f *archiveFlags) run(cmd *cobra.Command) error {
 		printArchived(cmd.ErrOrStderr(), done, time.Since(began))
 	}
 	return s.scrub(err)
+}
+
+// archivedSchemas archives the schemas that records of the configuration's topics name; nil if none does, or there is no registry.
+func (s *session) archivedSchemas(a *archive.Archive) (*archiver.Schemas, error) {
+	if s.consumer.Registry == nil {
+		return nil, nil
+	}
+	own, c := *s.consumer.Registry, s.consumer
+	own.UnknownSchemaWait = time.Nanosecond // who has written a record has asked the registry before
+	c.Registry = &own
+	g, err := c.NewRegistry(nil)
+	if err != nil {
+		return nil, s.scrub(err)
+	}
+	k := &archiver.Schemas{Archive: a, Source: g, Registry: s.cfg.Scrub(strings.Join(own.URLs, ", ")), Values: map[string]bool{}, Keys: map[string]bool{}, Logger: s.log}
+	for topic := range s.consumer.Topics {
+		values, keys := mapping.FormatsOf(s.sinkCfg.Topics[topic])
+		refers := func(f sink.Format) bool { return f == sink.Avro || f == sink.Protobuf }
+		k.Values[topic], k.Keys[topic] = refers(values), refers(keys)
+	}
+	return k, nil
 }
 
 // archiveError is an error of a place that can't be used.

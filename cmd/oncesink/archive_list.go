@@ -128,7 +128,7 @@ func newArchiveVerifyCommand() *cobra.Command {
 		Use:   "verify",
 		Short: "Read all files, and say which are damaged",
 		Long: `Reads every file from its beginning to its end, and compares it with its checksums, its counts
-and its SHA-256. Ends with 1 if a file is damaged, after it has read them all. Gaps are no
+and its SHA-256; and every schema with the SHA-256 in its name. Ends with 1 if a file is damaged, after it has read them all. Gaps are no
 damage: list shows them.
 
 A configuration is not needed with --from.`,
@@ -150,7 +150,9 @@ type archiveReport struct {
 	Files   int      `json:"files"`
 	Bytes   int64    `json:"bytes"`
 	Records int64    `json:"records"`
-	Damaged []string `json:"damaged"` // what is wrong with each file
+	Schemas int      `json:"schemas"`                   // that records name
+	Missing []string `json:"missing_schemas,omitempty"` // of which only the name is known
+	Damaged []string `json:"damaged"`                   // what is wrong with each file
 }
 
 // verifyAtOnce is how many files are read at a time.
@@ -181,16 +183,33 @@ func (f *placeFlags) verify(ctx context.Context, w io.Writer, a *archive.Archive
 		}
 		r.Files, r.Bytes, r.Records = r.Files+1, r.Bytes+files[i].Bytes, r.Records+held[i].Records
 	}
+	schemas, damaged, err := a.VerifySchemas(ctx)
+	other = append(other, err)
+	missing, err := a.MissingSchemas(ctx)
+	r.Schemas, other = schemas, append(other, err)
+	for _, ref := range missing {
+		r.Missing = append(r.Missing, ref.String())
+	}
+	for _, d := range damaged {
+		r.Damaged = append(r.Damaged, d.Error())
+	}
 	if f.asJSON {
 		other = append(other, printJSON(w, r))
 	} else {
+		for _, ref := range r.Missing {
+			printWrapped(w, "", fmt.Sprintf("missing: the schema %s, which records name and whose registry could not be asked: the next `oncesink archive run` asks again", ref))
+		}
 		for _, d := range r.Damaged {
 			printWrapped(w, "", d)
 		}
-		fmt.Fprintf(w, "%d files read, %d bytes, %d records: %d damaged\n", r.Files, r.Bytes, r.Records, len(r.Damaged))
+		with := ""
+		if r.Schemas > 0 {
+			with = fmt.Sprintf(", and %d schemas", r.Schemas)
+		}
+		fmt.Fprintf(w, "%d files read, %d bytes, %d records%s: %d damaged\n", r.Files, r.Bytes, r.Records, with, len(r.Damaged))
 	}
 	if len(r.Damaged) > 0 {
-		other = append(other, fmt.Errorf("archive verify: %d of %d files are damaged", len(r.Damaged), len(files)))
+		other = append(other, fmt.Errorf("archive verify: %d of %d files are damaged", len(r.Damaged), len(files)+r.Schemas))
 	}
 	return errors.Join(other...)
 }

@@ -128,9 +128,14 @@ func (v *verifyFlags) run(cmd *cobra.Command, f *loadFlags, table string) error 
 	}
 	var schemas event.SchemaSource
 	if s.consumer.Registry != nil {
-		if schemas, err = s.consumer.NewRegistry(s.pool); err != nil {
+		asked, err := s.consumer.NewRegistry(s.pool)
+		if err != nil {
 			return err
 		}
+		if beside, ok := archive.(event.SchemaSource); ok {
+			asked.Beside(beside)
+		}
+		schemas = asked
 	}
 	print := func(r *verify.Result) error {
 		if !f.showKeys { // nobody asked for values of rows

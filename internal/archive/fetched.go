@@ -115,6 +115,13 @@ func (c *copier) keep(in []byte, next int64) error {
 		least = most
 	}
 	w.foot.MinTime, w.foot.MaxTime = min(w.foot.MinTime, least), max(w.foot.MaxTime, most)
+	if w.look != nil {
+		got := c.decode(w.log[start:], false)
+		if got.Err != nil {
+			return got.Err
+		}
+		w.look(got.Records)
+	}
 	n := int(binary.BigEndian.Uint32(in[batchCount:]))
 	w.records, c.records, w.next = w.records+n, c.records+n, next
 	return w.full()
@@ -127,6 +134,9 @@ func (c *copier) again(in []byte, next int64) error {
 		return got.Err
 	}
 	c.records += len(got.Records)
+	if c.w.look != nil {
+		c.w.look(got.Records)
+	}
 	return c.w.Records(got.Records, max(next, c.w.next))
 }
 

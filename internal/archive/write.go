@@ -26,6 +26,7 @@ type Writer struct {
 	records int   // of the block
 	log     []byte
 	stored  []byte // the block before, compressed: its memory is used again
+	look    func([]*kgo.Record)
 
 	draft draft
 	sum   hash.Hash
@@ -97,6 +98,9 @@ func (w *Writer) Rest(most int) error {
 	w.log, w.stored = nil, nil
 	return err
 }
+
+// Look has f see all records that come from now on, before they are in the file. They are valid until it returns. That costs time: otherwise nobody looks at what a broker sends.
+func (w *Writer) Look(f func([]*kgo.Record)) { w.look = f }
 
 // First is the file's first offset.
 func (w *Writer) First() int64 { return w.first }

@@ -36,6 +36,8 @@ type Config struct {
 	AcceptGap bool
 	// AtOnce is for how many partitions records are fetched at a time. Defaults to 4.
 	AtOnce int
+	// Schemas that records name are archived with them; nil: they are not.
+	Schemas *Schemas
 	// FetchBytes is how much is asked for at a time. Defaults to 4 MiB.
 	FetchBytes int32
 	// MaxDecompressedBytes bounds what one batch of the log becomes. Defaults to 64 MiB.
@@ -130,7 +132,7 @@ func Run(ctx context.Context, c Config) ([]Done, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := a.extend(ctx); err != nil {
+	if err := errors.Join(a.Schemas.begin(ctx), a.extend(ctx)); err != nil {
 		return nil, err
 	}
 	err = a.loop(ctx)
@@ -150,6 +152,11 @@ func Run(ctx context.Context, c Config) ([]Done, error) {
 		})
 	}
 	finishing.Wait()
+	if len(a.parts) > 0 && err == nil {
+		keeping, cancel := a.lasting(ctx)
+		defer cancel()
+		err = a.Schemas.keep(keeping)
+	}
 	for _, p := range a.parts {
 		done = append(done, p.did)
 	}

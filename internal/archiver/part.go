@@ -130,6 +130,9 @@ func (p *part) fetch(ctx context.Context) error {
 			return nil
 		}
 		p.since = time.Now()
+		if p.a.Schemas.of(p.did.Partition.Topic) {
+			p.w.Look(p.a.Schemas.see)
+		}
 	}
 	got, err := p.w.Fetched(answer, p.a.decompressor)
 	p.did.Next = got.Next
@@ -222,6 +225,9 @@ func (p *part) finish(ctx context.Context) {
 	if w.Next() == w.First() {
 		w.Abort()
 		return
+	}
+	if err := p.a.Schemas.keep(ctx); err != nil { // the records are archived nevertheless: they are what retention deletes
+		p.a.Logger.Error("archive schemas: it is tried again with the next file", "error", err)
 	}
 	err := p.alone(ctx, w)
 	if err == nil {

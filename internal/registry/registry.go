@@ -58,6 +58,7 @@ type Registry struct {
 	cfg     Config
 	servers *servers
 	store   Store
+	beside  event.SchemaSource // nil: there is none
 	log     *slog.Logger
 	now     func() time.Time
 
@@ -93,6 +94,28 @@ func New(cfg Config, store Store, log *slog.Logger) (*Registry, error) {
 		cfg: cfg, servers: s, store: store, log: log, now: time.Now,
 		known: map[event.SchemaRef]event.Schema{}, unknown: map[event.SchemaRef]time.Time{}, flights: map[event.SchemaRef]*flight{},
 	}, nil
+}
+
+// Beside has another source, such as an archive, asked for what the registry does not give. It is called before anything is asked.
+func (r *Registry) Beside(source event.SchemaSource) { r.beside = source }
+
+// elsewhere asks the other source for what the registry did not give.
+func (r *Registry) elsewhere(ctx context.Context, ref event.SchemaRef, why error) (event.Schema, error) {
+	if r.beside == nil || ctx.Err() != nil {
+		return event.Schema{}, why
+	}
+	s, err := r.beside.Schema(ctx, ref)
+	var none *event.NoSchema
+	switch {
+	case err == nil:
+		r.log.Info("a schema is the archive's: the registry does not give it", "schema", ref.String(), "because", why)
+		return s, nil
+	case errors.As(err, &none):
+		return s, why
+	case errors.Is(why, errUnknown):
+		return s, err
+	}
+	return s, fmt.Errorf("%w; nor does the archive: %v", why, err)
 }
 
 // Schema returns a schema: from memory, from what is kept, or from the registry.
@@ -165,6 +188,9 @@ func (r *Registry) get(ctx context.Context, ref event.SchemaRef) (event.Schema, 
 		}
 	}
 	s, err := r.servers.schema(ctx, ref)
+	if err != nil {
+		s, err = r.elsewhere(ctx, ref, err)
+	}
 	if !errors.Is(err, errUnknown) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
