@@ -1,5 +1,6 @@
 # make build: bin/oncesink, static   make test: all tests   make test-long   make lint   make fuzz
 # make model: the model of the protocol, verified (docs/model.md)
+# make mutations: the program without each of its guarantees, which a test must notice, and docs/mutations.md
 # make day: docs/day.md, in five minutes
 # make deploy: deploy/kubernetes from the chart, and validators
 # make torture: the fault matrix, against real processes, and docs/faults.md, in a quarter of an hour; make torture ROWS=2,4 SEED=17 plays some rows
@@ -7,7 +8,7 @@
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: build test test-long model lint deploy fuzz bin/bench bench bench-growth bench-rebuild bench-rollups bench-poison bench-envelopes bench-quick airflow-example citus-example debezium-example day torture
+.PHONY: build test test-long model mutations lint deploy fuzz bin/bench bench bench-growth bench-rebuild bench-rollups bench-poison bench-envelopes bench-quick airflow-example citus-example debezium-example day torture
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.release=$(VERSION)' -o bin/oncesink ./cmd/oncesink
 
@@ -22,6 +23,10 @@ test-long:
 # The model of the protocol, by Spin; a part of make test.
 model:
 	@scripts/model
+
+# A part of make test is only that the edits still apply. It needs what the tests need, and some minutes.
+mutations:
+	go run ./internal/mutation -docs docs
 
 lint:
 	@scripts/lint
