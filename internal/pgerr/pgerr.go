@@ -129,7 +129,7 @@ func refusedByUser(pg *pgconn.PgError) bool {
 func NoPartition(pg *pgconn.PgError) bool { return pg.Code == "23514" && pg.ConstraintName == "" }
 
 // ours turns the class of an error of our own tables: whatever a record brings,
-// the ledger and the dead letters must take it. A stage is no table of our own in this sense.
+// the ledger and the dead letters must take it. A stage, or its tail, is no table of our own in this sense.
 func ours(pg *pgconn.PgError, c Class) Class {
 	if OwnTable(pg) {
 		return Unknown
@@ -139,7 +139,7 @@ func ours(pg *pgconn.PgError, c Class) Class {
 
 // OwnTable reports whether an error names one of the engine's own tables.
 func OwnTable(pg *pgconn.PgError) bool {
-	return pg != nil && pg.SchemaName == "oncesink" && !strings.HasSuffix(pg.TableName, pgname.StageSuffix)
+	return pg != nil && pg.SchemaName == "oncesink" && !strings.HasSuffix(pg.TableName, pgname.StageSuffix) && !strings.HasSuffix(pg.TableName, pgname.TailSuffix)
 }
 
 // SQLState returns the code of an error that PostgreSQL raised; "" for any other.

@@ -138,4 +138,8 @@ func Short(name, suffix string) string {
 	return strings.ToValidUTF8(name[:MaxName-len(suffix)-len(hash)], "") + hash + suffix
 }
 
-const StageSuffix = " stage"
+// Suffixes of a stage, and of what comes to it after it has been indexed.
+const (
+	StageSuffix = " stage"
+	TailSuffix  = " tail"
+)

@@ -25,17 +25,18 @@ func (j *job) endBulk(ctx context.Context) error {
 	s, l := &j.stage, &j.layout
 	j.progress("indexing", 0, 0)
 	set := s.about.Bulk
-	s.about.Bulk = ""
+	s.about.Bulk, s.about.Tail = "", set
 	unique := uniqueOver(s.quoted(), l.Key)
 	children, folds := j.endBulkOfChildren()
-	err := j.execute(ctx, slices.Concat([]string{unique}, children, []string{s.comment()})...)
+	ends := append(j.makeTails(), s.comment())
+	err := j.execute(ctx, slices.Concat([]string{unique}, children, ends)...)
 	if pgerr.SQLState(err) == uniqueViolation {
 		key := strings.Join(pgname.QuoteAll(l.Key), ", ")
 		fold := replaced(s.name, fmt.Sprintf("(%s) overriding system value select distinct on (%s) %s from %s order by %s, %s", stored(l), key, stored(l), s.quoted(), key, j.latest()))
-		err = j.execute(ctx, slices.Concat(fold, []string{unique}, folds, children, []string{s.comment()})...)
+		err = j.execute(ctx, slices.Concat(fold, []string{unique}, folds, children, ends)...)
 	}
 	if err != nil {
-		s.about.Bulk = set
+		s.about.Bulk, s.about.Tail = set, ""
 		return rights("index the stage", err)
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -11,14 +12,15 @@ import (
 	"github.com/cenkalti/backoff/v4"
 	"github.com/jackc/pgx/v5"
 
-	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/internal/pgname"
 	"github.com/oncesink/oncesink/internal/pgtx"
-	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
+
+// atHand is how many records are not worth a round without a lock.
+const atHand = 500
 
 // cutBudget is how long the stage may take to catch up while the group's positions are locked.
 const cutBudget = 2 * time.Second
@@ -30,20 +32,17 @@ func (e *errLater) Error() string { return e.why }
 
 // cut makes the one transaction that changes the table. It is tried again until the moment fits.
 func (j *job) cut(ctx context.Context) error {
-	sk, ledger, err := j.stage.prepare(ctx, j)
-	if err != nil {
-		return err
-	}
 	j.progress(applying, 0, 0)
 	wait := backoff.NewExponentialBackOff(backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMaxInterval(3*time.Second), backoff.WithMaxElapsedTime(0))
 	for {
-		if err := j.readFeeds(ctx); err != nil {
+		if err := j.approach(ctx); err != nil {
+			if outdated(err) {
+				return &errAnew{err.Error()}
+			}
 			return err
 		}
-		if !j.sure() { // that takes a look at the whole table: better without a lock
-			if err := j.whole(ctx); err != nil {
-				return err
-			}
+		if err := j.located(ctx); err != nil { // better without a lock
+			return err
 		}
 		if j.columns == nil && (!j.Swap || j.DryRun) {
 			if err := j.compare(ctx); err != nil {
@@ -51,7 +50,7 @@ func (j *job) cut(ctx context.Context) error {
 			}
 			j.progress(applying, 0, 0)
 		}
-		err := j.tryCut(ctx, sk, ledger)
+		err := j.tryCut(ctx)
 		var later *errLater
 		var anew *errAnew
 		var config *sink.ConfigError
@@ -77,14 +76,35 @@ func (j *job) cut(ctx context.Context) error {
 			return ctx.Err()
 		case <-time.After(wait.NextBackOff()):
 		}
-		// What has come meanwhile is read without a lock.
-		if err := j.readFeeds(ctx); err != nil {
+	}
+}
+
+// approach leaves little to the cut, without a lock: what has come since the last reading is read, until that is what comes in any one round, and
+// compared. What comes during the first comparison takes a second, short one.
+func (j *job) approach(ctx context.Context) error {
+	for range 2 {
+		if err := j.follow(ctx); err != nil {
 			return err
 		}
-		if err := j.read(ctx, sk, ledger, j.bounds()); err != nil {
-			if outdated(err) {
-				return &errAnew{err.Error()}
-			}
+		if err := j.narrow(ctx); err != nil {
+			return rights("compare", err)
+		}
+	}
+	return j.follow(ctx)
+}
+
+// follow reads what has come, for as long as each round is clearly shorter than the one before.
+func (j *job) follow(ctx context.Context) error {
+	for last := int64(math.MaxInt64); ; {
+		behind, err := j.behind(ctx)
+		if err != nil {
+			return err
+		}
+		if !j.unmerged && (behind <= atHand || behind > last-last/4) {
+			return nil
+		}
+		last = behind
+		if err := j.advance(ctx); err != nil {
 			return err
 		}
 	}
@@ -96,8 +116,8 @@ func transient(err error) bool {
 	return code == "55P03" || strings.HasPrefix(code, "40")
 }
 
-func (j *job) tryCut(ctx context.Context, sk *engine.Sink, ledger *offsets.Ledger) error {
-	settings := j.settings.With(
+func (j *job) tryCut(ctx context.Context) error {
+	settings := j.ofFew().With(
 		mapping.Setting{Name: "lock_timeout", Value: "2s"},
 		// Should this process be stopped here, the server ends the transaction.
 		mapping.Setting{Name: "idle_in_transaction_session_timeout", Value: "5s"},
@@ -111,7 +131,7 @@ func (j *job) tryCut(ctx context.Context, sk *engine.Sink, ledger *offsets.Ledge
 	if err := j.freeze(ctx, tx); err != nil {
 		return err
 	}
-	if err := j.catchUp(ctx, tx, sk, ledger); err != nil {
+	if err := j.catchUp(ctx, tx); err != nil {
 		return err
 	}
 	if err := j.countMemory(ctx, tx); err != nil {
@@ -193,7 +213,7 @@ func (j *job) freeze(ctx context.Context, tx pgx.Tx) error {
 const undefinedTable = "42P01"
 
 // catchUp brings the stage to exactly where the group stands.
-func (j *job) catchUp(ctx context.Context, tx pgx.Tx, sk *engine.Sink, ledger *offsets.Ledger) error {
+func (j *job) catchUp(ctx context.Context, tx pgx.Tx) error {
 	if err := j.readStaged(ctx, tx); err != nil {
 		return err
 	}
@@ -214,7 +234,7 @@ func (j *job) catchUp(ctx context.Context, tx pgx.Tx, sk *engine.Sink, ledger *o
 	if behind > 0 {
 		catching, cancel := context.WithTimeout(ctx, cutBudget)
 		defer cancel()
-		if err := j.read(catching, sk, ledger, j.bounds()); err != nil {
+		if err := j.advance(catching); err != nil {
 			if catching.Err() != nil && ctx.Err() == nil {
 				return &errLater{fmt.Sprintf("the last %d records take longer than %v", behind, cutBudget)}
 			}
@@ -329,9 +349,7 @@ func (j *job) touched(ctx context.Context, tx pgx.Tx) error {
 	if list := j.listMemory(); list != "" {
 		statements = append(statements, list)
 	}
-	for _, p := range j.places() {
-		statements = append(statements, fmt.Sprintf("insert into %s select %s from %s where %s", j.stage.differs, strings.Join(pgname.QuoteAll(l.Key), ", "), p.table, j.later))
-	}
+	statements = append(statements, j.listLater()...)
 	if narrow := j.ofRange(); narrow != "" {
 		statements = append(statements, narrow)
 	}

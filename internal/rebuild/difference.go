@@ -9,7 +9,9 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/oncesink/oncesink/internal/engine"
+	"github.com/oncesink/oncesink/internal/mapping"
 	"github.com/oncesink/oncesink/internal/pgname"
+	"github.com/oncesink/oncesink/internal/pgtx"
 	"github.com/oncesink/oncesink/internal/tables"
 )
 
@@ -69,16 +71,8 @@ func (j *job) mark(ctx context.Context) error {
 	if err := j.inTx(ctx, j.readStaged); err != nil {
 		return err
 	}
-	var places strings.Builder
-	for _, at := range j.staged {
-		if at.source >= 0 {
-			fmt.Fprintf(&places, " when %d then %d", at.source, at.next)
-		}
-	}
-	j.later = "true"
-	if places.Len() > 0 {
-		j.later = fmt.Sprintf("%s >= case %s%s else 0 end", tables.OffsetColumn, tables.SourceColumn, places.String())
-	}
+	j.later = j.fromHere()
+	j.marked = j.later
 	var statements []string
 	for _, p := range j.places() {
 		index := pgx.Identifier{"oncesink", p.index}
@@ -89,6 +83,20 @@ func (j *job) mark(ctx context.Context) error {
 		return rights("index the stage", err)
 	}
 	return nil
+}
+
+// fromHere is the condition of a row that its event comes after what the stage has, as last read.
+func (j *job) fromHere() string {
+	var places strings.Builder
+	for _, at := range j.staged {
+		if at.source >= 0 {
+			fmt.Fprintf(&places, " when %d then %d", at.source, at.next)
+		}
+	}
+	if places.Len() == 0 {
+		return "true"
+	}
+	return fmt.Sprintf("%s >= case %s%s else 0 end", tables.OffsetColumn, tables.SourceColumn, places.String())
 }
 
 // place is a table that shows where the stage's events stood, by the table's key, and the index of those that came late.
@@ -211,4 +219,61 @@ func where(conds ...string) string {
 		return ""
 	}
 	return "\n where " + strings.Join(conds, "\n   and ")
+}
+
+// ofFew are the settings of transactions that look for few of a table's rows. What is looked for has just been written, or compared: it lies in memory, and
+// PostgreSQL would rather read whole tables than find some thousand rows by their index.
+func (j *job) ofFew() mapping.Settings {
+	return j.settings.With(mapping.Setting{Name: "random_page_cost", Value: "0.1"})
+}
+
+// listLater are the statements that put on the list what the stage took since the comparison.
+func (j *job) listLater() (statements []string) {
+	for _, p := range j.places() {
+		statements = append(statements, fmt.Sprintf("insert into %s select %s from %s%s", j.stage.differs, strings.Join(pgname.QuoteAll(j.layout.Key), ", "), p.table, where(j.marked, j.later)))
+	}
+	return statements
+}
+
+// narrow compares what the stage took since the comparison, without a lock, so that the cut need not. What is alike now, parent, children and
+// sets, is off the list until the stage takes the next event of it.
+func (j *job) narrow(ctx context.Context) error {
+	if j.columns == nil || j.bare || !j.layout.Guarded || j.scoped() {
+		return nil
+	}
+	if err := j.inTx(ctx, j.readStaged); err != nil {
+		return err
+	}
+	later := j.fromHere()
+	s, l := &j.stage, &j.layout
+	key := strings.Join(pgname.QuoteAll(l.Key), ", ")
+	// Sides are the rows of listed keys in the table and in its stage, by key columns.
+	sides := func(table, stage string, columns []string, a, b, same string) string {
+		listed := func(table, alias string) string {
+			return fmt.Sprintf("(select * from %s x where (%s) in (select %s from %s)) %s", table, qualified("x", columns), key, s.differs, alias)
+		}
+		return fmt.Sprintf("%s full join %s on %s", listed(table, a), listed(stage, b), same)
+	}
+	either := func(columns []string, a, b string) string {
+		var out []string
+		for _, c := range pgname.QuoteAll(columns) {
+			out = append(out, fmt.Sprintf("coalesce(%s.%s, %s.%[2]s)", a, c, b))
+		}
+		return strings.Join(out, ", ")
+	}
+	unlike := []string{fmt.Sprintf("select %s from %s where %s", either(l.Key, "t", "s"), sides(l.Quoted(), s.quoted(), l.Key, "t", "s", j.sameKey("t", "s")), j.differs("t", "s"))}
+	for i := range j.children {
+		c := &j.children[i]
+		_, _, _, differ := j.compareMemories(c.layout.Sets, c.sets())
+		unlike = append(unlike,
+			fmt.Sprintf("select %s from %s where t.%s is null or s.%[3]s is null or %[4]s", either(c.layout.OfParent, "t", "s"),
+				sides(c.layout.Quoted(), c.staged(), c.layout.OfParent, "t", "s", c.same()), c.lost(), c.unlike()),
+			fmt.Sprintf("select %s from %s where %s", either(l.Key, "m", "s"), sides(c.layout.Sets, c.sets(), l.Key, "m", "s", j.sameKey("m", "s")), differ))
+	}
+	statements := append(j.listLater(), "analyze "+s.differs, fmt.Sprintf("delete from %s where (%s) not in (%s)", s.differs, key, strings.Join(unlike, "\nunion all ")))
+	err := j.within(ctx, j.ofFew(), func(ctx context.Context, tx pgx.Tx) error { return pgtx.Exec(ctx, tx, statements...) })
+	if err == nil {
+		j.later = later
+	}
+	return err
 }

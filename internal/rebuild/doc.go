@@ -6,6 +6,8 @@
 //	         of its own: it can be interrupted and taken up        stage.go
 //	load     a consumer of all partitions fills it, up to where
 //	         the group stands; in bulk where the events allow it   load.go, bulk.go
+//	tail     what comes into the stage once it has its index, by
+//	         COPY and merged, where it was loaded in bulk          tail.go
 //	compare  which rows differ, without a lock                     difference.go
 //	cut      lock the group's positions, apply what came
 //	         meanwhile, then the differences, in one transaction   cut.go

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -18,10 +19,11 @@ import (
 // nearby is how many records the stage may be behind when the group's positions are locked.
 const nearby = 5000
 
-// load brings the stage near to where the group stands.
+// load brings the stage near to where the group stands, in rounds: each reads what has come during the one before.
 func (j *job) load(ctx context.Context) error {
-	for again := false; ; {
-		if err := j.whole(ctx); err != nil {
+	last, again := int64(math.MaxInt64), false
+	for {
+		if err := j.located(ctx); err != nil {
 			return err
 		}
 		err := j.fill(ctx)
@@ -45,30 +47,46 @@ func (j *job) load(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if j.stage.about.Bulk != "" {
-			if err := j.endBulk(ctx); err != nil {
-				return err
-			}
-			// It has a memory from now on.
-			if _, _, err := j.stage.prepare(ctx, j); err != nil {
-				return err
-			}
-		}
 		behind, err := j.behind(ctx)
 		if err != nil {
 			return err
 		}
-		again, err := j.reap(ctx)
+		far := behind > nearby && behind <= last/2 // as long as rounds become shorter, what came is cheapest without an index
+		last = behind
+		if j.stage.about.Bulk != "" {
+			if far {
+				continue
+			}
+			if err := j.endBulk(ctx); err != nil {
+				return err
+			}
+			if j.byRow, err = j.stage.prepare(ctx, j); err != nil { // it has a memory from now on
+				return err
+			}
+			if behind, err = j.behind(ctx); err != nil {
+				return err
+			}
+			last = behind
+		}
+		more, err := j.reap(ctx)
 		if err != nil {
 			return err
 		}
-		if again {
-			continue
-		}
-		if behind <= nearby {
+		if !more && behind <= nearby {
 			return nil
 		}
 	}
+}
+
+// located reads where the group stands, and makes sure that the table is not ahead of that.
+func (j *job) located(ctx context.Context) error {
+	if err := j.readFeeds(ctx); err != nil {
+		return err
+	}
+	if j.sure() {
+		return nil
+	}
+	return j.whole(ctx) // takes a look at the whole table
 }
 
 // outdated reports whether the error is that of a stage whose next records are gone.
@@ -91,10 +109,11 @@ func (j *job) bounds() map[offsets.Partition]int64 {
 }
 
 // fill reads up to where the group stands into the stage. A partition that stands there, or beyond, stays.
-func (j *job) fill(ctx context.Context) error {
-	sk, ledger, err := j.stage.prepare(ctx, j)
-	if err != nil {
-		return err
+func (j *job) fill(ctx context.Context) (err error) {
+	if j.byRow == nil {
+		if j.byRow, err = j.stage.prepare(ctx, j); err != nil {
+			return err
+		}
 	}
 	seeded, err := j.seed(ctx)
 	if err != nil {
@@ -105,11 +124,20 @@ func (j *job) fill(ctx context.Context) error {
 			return err
 		}
 	}
-	return j.read(ctx, sk, ledger, j.bounds())
+	return j.advance(ctx)
 }
 
-// read is fill with an opened sink.
-func (j *job) read(ctx context.Context, sk *engine.Sink, ledger *offsets.Ledger, bounds map[offsets.Partition]int64) error {
+// advance is fill of a stage that is prepared.
+func (j *job) advance(ctx context.Context) error {
+	if j.stage.about.Tail != "" {
+		return j.throughTail(ctx)
+	}
+	return j.read(ctx, j.byRow)
+}
+
+// read reads up to where the group stands.
+func (j *job) read(ctx context.Context, w *writer) error {
+	bounds := j.bounds()
 	cfg := j.Consumer
 	cfg.Group, cfg.InstanceID = j.stage.group, ""
 	cfg.Topics, cfg.Assign = map[string]consumer.Start{}, map[string][]int32{}
@@ -118,13 +146,13 @@ func (j *job) read(ctx context.Context, sk *engine.Sink, ledger *offsets.Ledger,
 		cfg.Topics[p.Topic] = consumer.Start{At: consumer.Earliest}
 		cfg.Assign[p.Topic] = append(cfg.Assign[p.Topic], p.Partition)
 	}
-	c, err := consumer.NewWith(cfg, wiring.Parts{Ledger: ledger, Engine: sk, Until: bounds, NoMirror: true, Archive: j.Archive})
+	c, err := consumer.NewWith(cfg, wiring.Parts{Ledger: w.ledger, Engine: w.sink, Until: bounds, NoMirror: true, Archive: j.Archive})
 	if err != nil {
 		return err
 	}
 	done := make(chan struct{})
 	var watching sync.WaitGroup
-	watching.Go(func() { j.watch(ctx, ledger, bounds, done) })
+	watching.Go(func() { j.watch(ctx, w.ledger, bounds, done) })
 	err = c.Run(ctx)
 	close(done)
 	watching.Wait()

@@ -190,7 +190,11 @@ type job struct {
 	rangeType string                              // of Range.Column
 	keys      []string                            // Keys, as PostgreSQL writes them
 	columns   []string                            // that events fill, and the guard's
+	byRow     *writer                             // into the stage itself; nil: none is prepared
+	byTail    *writer                             // into its tail
+	unmerged  bool                                // the tail may have rows
 	later     string                              // condition of rows that the stage took after the comparison
+	marked    string                              // a wider one, of the index that finds them
 	bare      bool                                // the table had no row: nothing was compared, any row may differ
 }
 
@@ -297,6 +301,7 @@ func (j *job) altered(ctx context.Context) bool {
 // once goes all the way, up to the commit.
 func (j *job) once(ctx context.Context) error {
 	j.met, j.highest, j.columns = map[offsets.Partition]offsets.Token{}, map[offsets.Partition]int64{}, nil
+	j.byRow, j.byTail, j.unmerged = nil, nil, false
 	if err := j.plan(ctx); err != nil {
 		return err
 	}

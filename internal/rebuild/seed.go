@@ -233,8 +233,7 @@ func (j *job) keepInBulk(ctx context.Context, tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, j.seedMemory(l.Memory, s.memory(), j.deleteColumns(), 0, false)); err != nil {
 			return err
 		}
-		after := fmt.Sprintf("%s and (%s s.%[3]s <> m.%[3]s or s.%[4]s > m.%[4]s)", j.comesAfter("s", "m"), j.versionedDeletion("m"), tables.SourceColumn, tables.OffsetColumn)
-		if _, err := tx.Exec(ctx, fmt.Sprintf("delete from %s s using %s m where %s and not (%s)", s.quoted(), s.memory(), j.sameKey("s", "m"), after)); err != nil {
+		if _, err := tx.Exec(ctx, fmt.Sprintf("delete from %s s using %s m where %s and not (%s)", s.quoted(), s.memory(), j.sameKey("s", "m"), j.outlives("s", "m"))); err != nil {
 			return err
 		}
 	}
@@ -253,6 +252,11 @@ func (j *job) keepInBulk(ctx context.Context, tx pgx.Tx) error {
 		}
 	}
 	return j.notCountedTwice(ctx, tx)
+}
+
+// outlives is whether row s comes after the deletion m.
+func (j *job) outlives(s, m string) string {
+	return fmt.Sprintf("%s and (%s %[3]s.%[4]s <> %[5]s.%[4]s or %[3]s.%[6]s > %[5]s.%[6]s)", j.comesAfter(s, m), j.versionedDeletion(m), s, tables.SourceColumn, m, tables.OffsetColumn)
 }
 
 // versionedDeletion is the beginning of a condition on the memory's row.

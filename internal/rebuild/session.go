@@ -95,7 +95,12 @@ func (j *job) exists(ctx context.Context) (there bool) {
 
 // inTx calls f in a transaction, and commits it unless f fails.
 func (j *job) inTx(ctx context.Context, f func(ctx context.Context, tx pgx.Tx) error) error {
-	tx, err := j.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: j.settings.Begin()})
+	return j.within(ctx, j.settings, f)
+}
+
+// within is inTx with settings of its own.
+func (j *job) within(ctx context.Context, settings mapping.Settings, f func(ctx context.Context, tx pgx.Tx) error) error {
+	tx, err := j.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: settings.Begin()})
 	if err != nil {
 		return err
 	}

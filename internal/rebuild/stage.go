@@ -44,6 +44,8 @@ type about struct {
 	Bulk string `json:"bulk,omitempty"`
 	// InBulk remembers that it was loaded so.
 	InBulk bool `json:"in_bulk,omitempty"`
+	// Tail is that set once the stage has its index, for as long as what comes goes through a tail.
+	Tail string `json:"tail,omitempty"`
 	// Keep: what the log can't prove is taken over from the table. Seeded, Again, Reaped: that has begun, the log is read once more, and
 	// it is done; Starts are where the logs began then, Forgotten how many rows a compacted log had no event of.
 	Keep      bool             `json:"keep,omitempty"`
@@ -203,6 +205,7 @@ func (j *job) begin(ctx context.Context) error {
 	}
 	a := &j.stage.about
 	a.Keep, a.Seeded, a.Again, a.Reaped, a.Forgotten, a.Starts = j.keeps(), false, false, false, 0, map[string]int64{}
+	a.Tail, j.unmerged, j.byRow, j.byTail = "", false, nil, nil
 	for p, start := range j.starts {
 		a.Starts[p.String()] = start
 	}
@@ -283,7 +286,7 @@ func (s *stage) comment() string {
 func (j *job) dropStage(ctx context.Context, tx pgx.Tx) error {
 	for i := range j.children { // first, for the foreign keys of a swap
 		c := &j.children[i]
-		if _, err := tx.Exec(ctx, fmt.Sprintf("drop table if exists %s, %s, %s", c.staged(), c.sets(), c.filled())); err != nil {
+		if _, err := tx.Exec(ctx, fmt.Sprintf("drop table if exists %s, %s, %s, %s", c.staged(), c.sets(), c.filled(), c.tail())); err != nil {
 			return rights("drop the stage", err)
 		}
 	}
@@ -296,7 +299,7 @@ func (s *stage) drop(ctx context.Context, tx pgx.Tx) error {
 	if err := s.forget(ctx, tx); err != nil {
 		return err
 	}
-	for _, name := range []string{s.quoted(), s.memory(), s.filled, s.differs} {
+	for _, name := range []string{s.quoted(), s.memory(), s.filled, s.differs, s.tail()} {
 		if _, err := tx.Exec(ctx, "drop table if exists "+name); err != nil {
 			return rights("drop the stage", err)
 		}
@@ -318,48 +321,61 @@ func (s *stage) forget(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
-// config is the sink's for the stage: the table's mapping, into the stage.
-func (s *stage) config(j *job) (sink.Config, map[string]*tables.Stage) {
+// config is the sink's for the stage, or for its tail: the table's mapping, into these.
+func (s *stage) config(j *job, tail bool) (sink.Config, map[string]*tables.Stage) {
+	name, set, bulk := s.quoted(), s.about.Bulk, s.about.Bulk != ""
+	if tail {
+		name, set, bulk = s.tail(), s.about.Tail, true
+	}
 	c, stages := j.Sink, map[string]*tables.Stage{}
 	c.Handlers, c.Tables = nil, nil
 	// A crash of PostgreSQL takes the stage's last rows and its positions, or neither. The cut waits for the log.
 	c.SynchronousCommit = "off"
 	for _, t := range j.Sink.Tables {
 		if i := slices.IndexFunc(j.children, func(x child) bool { return x.entry == t.Name }); i >= 0 {
-			t.Name, t.Create, t.Parent = j.children[i].staged(), "", s.quoted()
-			stages[t.Name] = &tables.Stage{Filled: j.children[i].filled(), Bulk: s.about.Bulk != ""}
+			t.Create, t.Parent = "", name
+			if t.Name = j.children[i].staged(); tail {
+				t.Name = j.children[i].tail()
+			}
+			stages[t.Name] = &tables.Stage{Filled: j.children[i].filled(), Bulk: bulk}
 			c.Tables = append(c.Tables, t)
 		}
 		if t.Name != j.Table {
 			continue
 		}
-		t.Name, t.Create = s.quoted(), ""
-		stages[t.Name] = &tables.Stage{Live: j.layout.Quoted(), Filled: s.filled, Set: s.about.Bulk, Bulk: s.about.Bulk != ""}
+		t.Name, t.Create = name, ""
+		stages[t.Name] = &tables.Stage{Live: j.layout.Quoted(), Filled: s.filled, Set: set, Bulk: bulk}
 		c.Tables = append(c.Tables, t)
 	}
 	return c, stages
 }
 
+// writer is what a consumer writes a stage with.
+type writer struct {
+	sink   *engine.Sink
+	ledger *offsets.Ledger
+}
+
 // prepare makes what the sink needs beside the stage, and opens it.
-func (s *stage) prepare(ctx context.Context, j *job) (*engine.Sink, *offsets.Ledger, error) {
-	cfg, stages := s.config(j)
+func (s *stage) prepare(ctx context.Context, j *job) (*writer, error) {
+	cfg, stages := s.config(j, false)
 	indexed := cfg
 	indexed.Tables = slices.DeleteFunc(slices.Clone(cfg.Tables), func(t sink.TableConfig) bool { return stages[t.Name].Bulk })
 	conn, err := j.Pool.Acquire(ctx)
 	if err != nil {
-		return nil, nil, fmt.Errorf("connect: %w", err)
+		return nil, fmt.Errorf("connect: %w", err)
 	}
 	err = schema.Init(ctx, conn.Conn(), indexed)
 	conn.Release()
 	if err != nil {
-		return nil, nil, rights("prepare the stage", err)
+		return nil, rights("prepare the stage", err)
 	}
 	sk, err := engine.OpenWith(ctx, j.Pool, nil, cfg, engine.Options{Stages: stages})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	ledger := offsets.New(j.Pool, s.group, offsets.Options{ClusterID: j.Cluster, Mappings: sk.Mappings(), Logger: j.log})
-	return sk.WithLedger(ledger), ledger, nil
+	return &writer{sk.WithLedger(ledger), ledger}, nil
 }
 
 // rights says what to do if the role lacks some.
