@@ -8,7 +8,7 @@
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: build test test-long model mutations lint deploy fuzz bin/bench bench bench-growth bench-rebuild bench-rollups bench-poison bench-envelopes bench-quick airflow-example citus-example debezium-example day torture
+.PHONY: build test test-long model mutations lint deploy fuzz bin/bench bench bench-growth bench-rebuild bench-children bench-rollups bench-poison bench-envelopes bench-quick airflow-example citus-example debezium-example day torture
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.release=$(VERSION)' -o bin/oncesink ./cmd/oncesink
 
@@ -53,6 +53,10 @@ bench-growth: bin/bench
 
 bench-rebuild: bin/bench
 	bin/bench -rebuild -out docs
+
+# Orders with their lines: a million take some minutes.
+bench-children: bin/bench
+	bin/bench -children -rounds 1 -out docs
 
 bench-rollups: bin/bench
 	bin/bench -rollups -rounds 2 -out docs

@@ -83,6 +83,19 @@ func verifyLines(ctx context.Context, conn *pgx.Conn, l load) error {
 // withChildren is the name of the runs of orders with their lines.
 const withChildren = "orders with lines"
 
+// children is the plan of -children: what it costs to load orders anew with their lines, of so many orders and of a third of them, so that
+// memory that grows would be seen; and for how long the live sink stands still.
+func (p plan) children(b *bench) []step {
+	load := func(orders int, name string) step {
+		return step{name: "rebuild, " + name, run: func(ctx context.Context) ([]result, error) { return b.rebuildLines(ctx, orders, name) }}
+	}
+	var out []step
+	for _, rate := range []int{2000, 5000} {
+		out = append(out, step{name: fmt.Sprintf("frozen, %s, %d", withChildren, rate), run: func(ctx context.Context) ([]result, error) { return b.frozen(ctx, p.records/10, rate, 5, true) }})
+	}
+	return append(out, load(p.records/3, "a third of the "+withChildren), load(p.records, withChildren))
+}
+
 // rows is how many rows a load makes.
 func (l load) rows() int {
 	n := len(l.events)
@@ -95,7 +108,7 @@ func (l load) rows() int {
 }
 
 // copyLines is the ceiling of orders with lines: both tables by COPY without an index, which are built afterwards.
-func (b *bench) copyLines(ctx context.Context, l load) (r result, err error) {
+func (b *bench) copyLines(ctx context.Context, name string, l load) (r result, err error) {
 	_, conn, drop, err := b.database(ctx)
 	if err != nil {
 		return r, err
@@ -132,21 +145,21 @@ func (b *bench) copyLines(ctx context.Context, l load) (r result, err error) {
 	if _, err := conn.Exec(ctx, "set maintenance_work_mem = '256MB'; create index on orders (order_id); create index on lines (order_id, line)"); err != nil {
 		return r, err
 	}
-	return result{Who: "PostgreSQL alone", Variant: "COPY, then index, " + withChildren + ", 1 connection(s)", Load: "rebuild", Rows: l.rows(), Seconds: time.Since(began).Seconds()}, nil
+	return result{Who: "PostgreSQL alone", Variant: "COPY, then index, " + name + ", 1 connection(s)", Load: "rebuild", Rows: l.rows(), Seconds: time.Since(began).Seconds()}, nil
 }
 
 // rebuildLines loads orders with lines live, and then anew.
-func (b *bench) rebuildLines(ctx context.Context, orders int) ([]result, error) {
+func (b *bench) rebuildLines(ctx context.Context, orders int, name string) ([]result, error) {
 	l := fresh(0, orders)
 	l.lines = true
-	t, err := b.fill(ctx, "lines", 6, narrow, l)
+	t, err := b.fill(ctx, fmt.Sprintf("lines-%d", orders), 6, narrow, l)
 	if err != nil {
 		return nil, err
 	}
-	ceiling, err := b.copyLines(ctx, l)
+	ceiling, err := b.copyLines(ctx, name, l)
 	if err != nil {
 		return nil, err
 	}
-	rs, err := b.rebuild(ctx, withChildren, t)
+	rs, err := b.rebuild(ctx, name, t)
 	return append([]result{ceiling}, rs...), err
 }

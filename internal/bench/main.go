@@ -32,6 +32,7 @@ type plan struct {
 	records, rounds int
 	quick, grow     bool
 	anew            bool // load tables anew
+	family          bool // load a table anew with its children
 	sums            bool // keep rollups
 	poison          bool // refuse records
 	wrapped         bool // read envelopes
@@ -47,6 +48,7 @@ func run(ctx context.Context) (err error) {
 	flag.BoolVar(&p.quick, "quick", false, "about a minute: fewer events, one round, no Debezium, no latency")
 	flag.BoolVar(&p.grow, "growth", false, "measure how costs grow with backlog, table and partitions instead")
 	flag.BoolVar(&p.anew, "rebuild", false, "measure what it costs to load a table anew instead")
+	flag.BoolVar(&p.family, "children", false, "measure what it costs to load orders anew with their lines instead: events are orders then")
 	flag.BoolVar(&p.sums, "rollups", false, "measure what it costs to keep rollups instead")
 	flag.BoolVar(&p.poison, "poison", false, "measure what is left where a table refuses one record in a hundred instead")
 	flag.BoolVar(&p.wrapped, "envelopes", false, "measure what events in Debezium's envelopes cost here and in Debezium's own sink instead")
@@ -63,6 +65,9 @@ func run(ctx context.Context) (err error) {
 	}
 	if p.anew {
 		p.name = "rebuild"
+	}
+	if p.family {
+		p.name = "children"
 	}
 	if p.sums {
 		p.name = "rollups"

@@ -26,6 +26,9 @@ func (p plan) measure(ctx context.Context, b *bench) error {
 	if p.anew {
 		return p.repeat(ctx, b, func() []step { return p.rebuilds(b) })
 	}
+	if p.family {
+		return p.repeat(ctx, b, func() []step { return p.children(b) })
+	}
 	if p.poison {
 		return p.repeat(ctx, b, func() []step { return p.refused(b) })
 	}
