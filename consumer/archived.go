@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/internal/kafka"
+	"github.com/oncesink/oncesink/internal/wiring"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -260,13 +261,13 @@ func (l *lane) joinLog(turns int, resume func(*lane)) {
 // notHad tells of records that can't be had just now. In the ledger it is noted each time: what came before them may be written meanwhile, which takes
 // the note away.
 func (m *member) notHad(ctx context.Context, l *lane, turns int, why error) {
-	const waiting = "waiting for records that are not in the log"
+	const waiting = wiring.WaitsForRecords
 	if ctx.Err() != nil {
 		return
 	}
 	v := l.view()
 	if l.notice(turns, why) {
-		m.log.Warn(waiting, "topic", l.Topic, "partition", l.Partition.Partition, "offset", v.next, "error", why)
+		m.log.Warn(waiting, "topic", l.Topic, "partition", l.Partition.Partition, "offset", v.next, "error", why, "steps", wiring.WaitSteps(waiting))
 	}
 	if err := m.ledger.Stuck(ctx, []offsets.Claim{v.claim}, waiting+": "+why.Error()); err != nil && ctx.Err() == nil {
 		m.log.Warn("note what a partition waits for", "topic", l.Topic, "partition", l.Partition.Partition, "error", err)

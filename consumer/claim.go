@@ -348,7 +348,7 @@ func (a *attempt) again() {
 		if a.m.work.Err() != nil {
 			return // what failed is that the work ends
 		}
-		a.m.log.Warn("claim partitions: trying again in the background", "partitions", listed(lanes), "error", reason)
+		a.m.log.Warn("claim partitions: trying again in the background", "partitions", listed(lanes), "error", reason, "steps", wiring.WaitSteps(reason))
 	}
 	for _, r := range a.later {
 		r.noAnswer()

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/oncesink/oncesink/docs"
 	"github.com/oncesink/oncesink/internal/kafka"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -129,7 +130,7 @@ func (m *member) fetchError(at offsets.Partition, l *lane, err error) {
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, kgo.ErrClientClosed):
 	case errors.As(err, &session):
-		m.log.Warn("group session lost, joining again", "error", err)
+		m.log.Warn("group session lost, joining again", "error", err, "steps", docs.Runbook("kafka-is-away"))
 	case l == nil:
 		m.log.Warn("fetch", "topic", at.Topic, "partition", at.Partition, "error", err)
 	case l.view().state != running, l.view().aside != nil:
@@ -236,7 +237,7 @@ func (m *member) haltAt(l *lane, cause error, seen sight) {
 		m.tellHalt(l)
 	}
 	m.suspend(l)
-	m.log.Error("partition halted", "topic", l.Topic, "partition", l.Partition.Partition, "error", cause)
+	m.log.Error("partition halted", "topic", l.Topic, "partition", l.Partition.Partition, "error", cause, "steps", docs.Runbook(string(ReasonOf(cause))))
 	as := l.view()
 	m.spawn(func() {
 		for attempt := 0; m.pause(attempt); attempt++ {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/oncesink/oncesink/docs"
 	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -40,7 +41,7 @@ func (m *member) settleFields(l *lane, turns int, fields *decode.NewFields) bool
 			return false
 		}
 		if l.refused(turns, err, func(l *lane) { m.suspend(l) }) {
-			m.log.Warn("waiting for a column", "topic", l.Topic, "partition", l.Partition.Partition, "table", fields.Table.Title(), "fields", fields.Names(), "error", err)
+			m.log.Warn("waiting for a column", "topic", l.Topic, "partition", l.Partition.Partition, "table", fields.Table.Title(), "fields", fields.Names(), "error", err, "steps", docs.Runbook("waiting-for-a-column"))
 		}
 		if times%noteColumns < 2 { // the first note goes with what is written of what came before
 			m.noteWait(ctx, l)

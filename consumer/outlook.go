@@ -214,4 +214,4 @@ func (o *outlook) refuse(err error) {
 }
 
 // refusedMapping is the error by which another mapping ends a run.
-func refusedMapping(err error) error { return &sink.ConfigError{Problem: err.Error()} }
+func refusedMapping(err error) error { return &sink.ConfigError{Problem: err.Error(), Cause: err} }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/oncesink/oncesink/docs"
 	"github.com/oncesink/oncesink/internal/decode"
 	"github.com/oncesink/oncesink/internal/event"
 	"github.com/oncesink/oncesink/offsets"
@@ -148,7 +149,7 @@ func (m *member) learn(l *lane, turns int, err error) bool {
 			return halt(m.named(ctx, missing.SchemaOf, fmt.Errorf("get %v: %w", missing.SchemaOf, hopeless.Err)))
 		}
 		if l.refused(turns, err, func(l *lane) { m.suspend(l) }) {
-			m.log.Warn("waiting for a schema", "topic", l.Topic, "partition", l.Partition.Partition, "schema", missing.Ref.String(), "error", err)
+			m.log.Warn("waiting for a schema", "topic", l.Topic, "partition", l.Partition.Partition, "schema", missing.Ref.String(), "error", err, "steps", docs.Runbook("the-schema-registry-is-away"))
 		}
 		m.noteWait(ctx, l)
 	}

@@ -93,6 +93,10 @@ func (c *Consumer) Stats() sink.Stats {
 	return s
 }
 
+// Routes say by which ways rows get into each table and why, as `oncesink check` does, by the table's qualified name. It is safe for concurrent use,
+// and asks no server.
+func (c *Consumer) Routes() map[string]string { return c.sink.Routes() }
+
 // setMember notes the life that Status tells of; nil: none.
 func (c *Consumer) setMember(m *member) {
 	c.mu.Lock()

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/oncesink/oncesink/docs"
 	"github.com/oncesink/oncesink/internal/testkafka"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -238,7 +239,7 @@ func TestRefusalsAreToldAtTheEnd(t *testing.T) {
 	p := r.start(func(c *Config, _ *sink.Config) { c.UntilEnd = true })
 	r.must(p.wait(t))
 	p.wantLines(t, "WARN", "a record is refused: it is kept as a dead letter",
-		`topic=orders partition=0 offset=0 code=22P02 table=public.events column=id reason="no text of the type, or no valid JSON"`)
+		`topic=orders partition=0 offset=0 code=22P02 table=public.events column=id reason="no text of the type, or no valid JSON" steps=`+docs.Runbook("oncesinkdeadletters"))
 	var more int
 	for _, line := range p.lines("WARN", "more records are refused") {
 		var n int

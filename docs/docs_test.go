@@ -15,6 +15,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/oncesink/oncesink/consumer"
 	"github.com/oncesink/oncesink/internal/config"
 	"github.com/oncesink/oncesink/internal/schema"
 	"github.com/oncesink/oncesink/internal/testpg"
@@ -139,14 +140,20 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// What the program says of the runbook is there.
+// What the program says of the runbook is there, and each part of the runbook is led to: an alert by its rule, a reason by the halt, the others by what
+// the program says.
 func TestRunbookHeadings(t *testing.T) {
 	headings := anchors(read(t, "docs/runbook.md"))
 	call := regexp.MustCompile(`docs\.Runbook\("([^"]+)"\)`)
 	found := 0
+	led := map[string]bool{}
 	for _, path := range files(t, ".go") {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
 		for _, m := range call.FindAllStringSubmatch(read(t, path), -1) {
 			found++
+			led[m[1]] = true
 			if !slices.Contains(headings, m[1]) {
 				t.Errorf("%s leads to docs/runbook.md#%s: there is no such heading", path, m[1])
 			}
@@ -154,6 +161,22 @@ func TestRunbookHeadings(t *testing.T) {
 	}
 	if found == 0 {
 		t.Error("nothing leads to the runbook")
+	}
+	for _, rule := range regexp.MustCompile(`runbook\.md#(\w+)"`).FindAllStringSubmatch(read(t, "deploy/prometheus/rules.yaml"), -1) {
+		led[rule[1]] = true
+	}
+	led["oncesinkpartitionhalted"] = true // its rule leads to the reason
+	for _, reason := range consumer.Reasons() {
+		led[string(reason)] = true
+	}
+	parts := anchors(strings.Join(regexp.MustCompile(`(?m)^### .+$`).FindAllString(read(t, "docs/runbook.md"), -1), "\n"))
+	for _, part := range parts {
+		if !led[part] {
+			t.Errorf("nothing leads to docs/runbook.md#%s", part)
+		}
+	}
+	if len(parts) < 20 {
+		t.Errorf("%d parts found in docs/runbook.md", len(parts))
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -15,7 +16,8 @@ const (
 	lookAtOnce  = 8
 )
 
-// lookAhead looks at the next record of each partition that has a lag, and tells what of it is to be applied, and since when it waits.
+// lookAhead looks at the next record of each partition that has a lag, and tells what of it is to be applied, and since when it waits; and at the first record
+// behind a transaction that is open.
 func (s *session) lookAhead(ctx context.Context, all []partitionStatus) {
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
@@ -29,7 +31,7 @@ func (s *session) lookAhead(ctx context.Context, all []partitionStatus) {
 	looks := 0
 	for i := range all {
 		p := &all[i]
-		if p.Lag == nil || *p.Lag == 0 {
+		if p.Lag == nil || *p.Lag == 0 && *cmp.Or(p.Open, new(int64)) == 0 {
 			continue
 		}
 		if looks++; looks > lookMost {
@@ -41,6 +43,15 @@ func (s *session) lookAhead(ctx context.Context, all []partitionStatus) {
 		room <- struct{}{}
 		looking.Go(func() {
 			defer func() { <-room }()
+			if p.Open != nil && *p.Open > 0 {
+				if since, err := kafka.OpenSince(ctx, s.client, kafka.Stretch{Topic: stretch.Topic, TopicID: stretch.TopicID, Partition: stretch.Partition, Leader: stretch.Leader, To: p.stable}); err == nil && !since.IsZero() {
+					seconds := max(0, time.Since(since).Seconds())
+					p.OpenSeconds = &seconds
+				}
+			}
+			if *p.Lag == 0 {
+				return
+			}
 			if found, err := kafka.LookBelow(ctx, s.client, archive, stretch); err == nil {
 				p.meets(found, stretch.To, time.Now())
 			}

@@ -143,7 +143,7 @@ func (e *environmentError) Error() string { return e.message }
 // isDenied says that a role lacks a right: SQLSTATE insufficient_privilege.
 func isDenied(err error) bool {
 	var pg *pgconn.PgError
-	return errors.As(err, &pg) && pg.Code == "42501"
+	return errors.As(err, &pg) && pg.Code == pgerr.InsufficientPrivilege
 }
 
 func exitCode(err error) int {
@@ -194,5 +194,8 @@ func report(w io.Writer, err error) {
 		} else {
 			fmt.Fprintf(w, "oncesink: %s\n", line)
 		}
+	}
+	for _, steps := range stepsOf(err) {
+		fmt.Fprintf(w, "  %s%s\n", stepByStep, steps)
 	}
 }

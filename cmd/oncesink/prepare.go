@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/oncesink/oncesink/consumer"
+	"github.com/oncesink/oncesink/docs"
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/rehearse"
 	"github.com/oncesink/oncesink/internal/wiring"
@@ -94,10 +95,10 @@ func (s *session) checkRegistry(ctx context.Context) (warnings []string, err err
 	defer cancel()
 	err = g.Check(ctx)
 	if isConfig(err) {
-		return nil, s.scrub(err)
+		return nil, &led{s.scrub(err), docs.Runbook("the-schema-registry-is-away")}
 	}
 	if err != nil {
-		warnings = append(warnings, s.cfg.Scrub("the schema registry can't be asked now: "+err.Error()+". Schemas that are kept in oncesink.schemas are used, others are waited for"))
+		warnings = append(warnings, s.cfg.Scrub("the schema registry can't be asked now: "+err.Error()+". Schemas that are kept in oncesink.schemas are used, others are waited for; "+stepByStep+docs.Runbook("the-schema-registry-is-away")))
 	}
 	return warnings, nil
 }

@@ -295,16 +295,22 @@ func startBucket(ts *testscript.TestScript, _ bool, _ []string) {
 	}
 }
 
-// transact: transact TOPIC PARTITION N produces N records in a transaction, and leaves it open.
+// transact: transact TOPIC PARTITION N [AGO] produces N records in a transaction, and leaves it open.
 func transact(ts *testscript.TestScript, _ bool, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	c, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(ts.Getenv("BROKERS"), ",")...), kgo.TransactionalID("open"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	c, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(ts.Getenv("BROKERS"), ",")...), kgo.TransactionalID("open "+strings.Join(args, " ")), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	ts.Check(err)
 	ts.Defer(c.Close)
 	ts.Check(c.BeginTransaction())
+	at := time.Now()
+	if len(args) > 3 {
+		ago, err := time.ParseDuration(args[3])
+		ts.Check(err)
+		at = at.Add(-ago)
+	}
 	for range number(ts, args[2]) {
-		ts.Check(c.ProduceSync(ctx, &kgo.Record{Topic: args[0], Partition: int32(number(ts, args[1])), Value: []byte("{}")}).FirstErr())
+		ts.Check(c.ProduceSync(ctx, &kgo.Record{Topic: args[0], Partition: int32(number(ts, args[1])), Value: []byte("{}"), Timestamp: at}).FirstErr())
 	}
 }
 

@@ -24,6 +24,7 @@ import (
 
 	"github.com/oncesink/oncesink/admin"
 	"github.com/oncesink/oncesink/consumer"
+	"github.com/oncesink/oncesink/docs"
 	"github.com/oncesink/oncesink/internal/config"
 	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/kafka"
@@ -201,12 +202,13 @@ func (s *session) postgresError(err error) error {
 	var pg *pgconn.PgError
 	var dns *net.DNSError
 	var unread *secret.Error
+	steps := docs.Runbook("the-database-is-away")
 	var fix string
 	switch {
 	case errors.As(err, &unread):
-		return &environmentError{unread.Error()}
+		return &led{&environmentError{unread.Error()}, docs.Runbook("a-credential-is-refused")}
 	case errors.As(err, &pg) && (pg.Code == "28P01" || pg.Code == "28000"):
-		fix = s.cfg.PasswordFix()
+		fix, steps = s.cfg.PasswordFix(), docs.Runbook("a-credential-is-refused")
 	case errors.As(err, &pg) && pg.Code == "3D000":
 		fix = "create the database, or correct its name in postgres.url"
 	case pg != nil && pg.Code == "08P01":
@@ -222,7 +224,7 @@ func (s *session) postgresError(err error) error {
 	if pg != nil {
 		cause = pg.Message
 	}
-	return &environmentError{"PostgreSQL: " + s.cfg.Scrub(cause) + ": " + fix}
+	return &led{&environmentError{"PostgreSQL: " + s.cfg.Scrub(cause) + ": " + fix}, steps}
 }
 
 // connectKafka sees that a broker answers, which topics match patterns, and that the topics exist, unless that is done.
@@ -286,23 +288,24 @@ func (s *session) kafkaError(err error) error {
 	var first *kgo.ErrFirstReadEOF
 	hangsUp := errors.Is(err, io.EOF)
 	var unread *secret.Error
+	steps := docs.Runbook("kafka-is-away")
 	switch {
 	case errors.As(err, &unread):
-		return &environmentError{unread.Error()}
+		return &led{&environmentError{unread.Error()}, docs.Runbook("a-credential-is-refused")}
 	case errors.As(err, &auth) && (errors.Is(err, kerr.SaslAuthenticationFailed) || errors.Is(err, kerr.UnsupportedSaslMechanism)):
-		fix = s.cfg.SASLFix()
+		fix, steps = s.cfg.SASLFix(), docs.Runbook("a-credential-is-refused")
 	case errors.As(err, &dns):
 		fix = "correct the host in kafka.brokers"
 	case errors.As(err, &first):
 		fix = "configure kafka.tls or kafka.sasl as the brokers ask for it"
 	case s.cfg.Kafka.SASL != nil && hangsUp:
-		fix = s.cfg.SASLFix()
+		fix, steps = s.cfg.SASLFix(), docs.Runbook("a-credential-is-refused")
 	case s.cfg.Kafka.TLS != nil && (hangsUp || timedOut(err)):
 		fix += " on a port that speaks TLS: correct kafka.tls, or leave it out for brokers without TLS"
 	case strings.Contains(err.Error(), "tls:") || strings.Contains(err.Error(), "x509"):
 		fix = "correct kafka.tls, or leave it out for brokers without TLS"
 	}
-	return &environmentError{"Kafka: " + s.cfg.Scrub(rootCause(err)) + ": " + fix}
+	return &led{&environmentError{"Kafka: " + s.cfg.Scrub(rootCause(err)) + ": " + fix}, steps}
 }
 
 // rootCause is the innermost of several nested messages, on one line.

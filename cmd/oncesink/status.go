@@ -11,7 +11,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
 
+	"github.com/oncesink/oncesink/docs"
 	"github.com/oncesink/oncesink/internal/verify"
+	"github.com/oncesink/oncesink/internal/wiring"
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -45,16 +47,20 @@ type partitionStatus struct {
 	Position  int64  `json:"position"`
 	// Lag is how many offsets lie between the next record to apply and the last stable offset; 0 if there is none.
 	Lag *int64 `json:"lag"`
-	// Open are records that nobody may read yet: they lie behind a transaction that is open.
-	Open       *int64     `json:"open"`
-	LagSeconds *float64   `json:"lag_seconds"` // age of the next record to apply; 0 if there is none
-	Owner      string     `json:"owner"`
-	OwnerAlive bool       `json:"owner_alive"` // the owner has a session in the database now
-	Paused     bool       `json:"paused"`
-	Halted     string     `json:"halted,omitempty"`
-	Reason     string     `json:"reason,omitempty"` // the kind of what halted it: gap, truncated, recreated, cluster, no_row, dead_letter_limit, archive or error
-	Stuck      string     `json:"stuck,omitempty"`  // what its owner fails at, while it goes on trying
-	MovedAt    *time.Time `json:"moved_at"`
+	// Open are records that nobody may read yet: they lie behind a transaction that is open, for so many seconds, as far as its first record has a time.
+	Open        *int64     `json:"open"`
+	OpenSeconds *float64   `json:"open_seconds,omitempty"`
+	LagSeconds  *float64   `json:"lag_seconds"` // age of the next record to apply; 0 if there is none
+	Owner       string     `json:"owner"`
+	OwnerAlive  bool       `json:"owner_alive"` // the owner has a session in the database now
+	Paused      bool       `json:"paused"`
+	Halted      string     `json:"halted,omitempty"`
+	Reason      string     `json:"reason,omitempty"`  // the kind of what halted it: gap, truncated, recreated, cluster, no_row, dead_letter_limit, archive or error
+	Stuck       string     `json:"stuck,omitempty"`   // what its owner fails at, while it goes on trying
+	Runbook     string     `json:"runbook,omitempty"` // where steps are that end a halt, or what it is stuck at
+	MovedAt     *time.Time `json:"moved_at"`
+
+	stable int64 // the last stable offset, where the lag is known
 }
 
 // The states of a partition.
@@ -87,6 +93,19 @@ func (p *partitionStatus) state() string {
 	return stateRunning
 }
 
+// steps is where the runbook says what to do; empty if nothing is to be done.
+func (p *partitionStatus) steps() string {
+	switch {
+	case p.State == stateHalted && p.Reason != "":
+		return docs.Runbook(p.Reason)
+	case p.State == stateHalted: // of an older version
+		return docs.Runbook("why-a-partition-halts")
+	case p.State == stateStuck:
+		return wiring.StuckSteps(p.Stuck)
+	}
+	return ""
+}
+
 func newStatusCommand() *cobra.Command {
 	var f flags
 	var asJSON, watching bool
@@ -101,7 +120,8 @@ by what was in the way, fields for which tables have no column (new_fields), and
 oncesink verify found to be otherwise than their topics say. The lag in seconds is the age of the next record to apply, which is
 looked at: unknown where that takes too long. Both are 0 where there is none, whatever lies
 behind the position of aborted transactions or compacted records. Records behind a
-transaction that is open, which nobody may read yet, are counted apart: it may hang.
+transaction that is open, which nobody may read yet, are counted apart; that is said once it
+has been open for a minute, for it may hang.
 
 Ends with 1 if a partition is halted or stuck, and with 2 if a server can't be reached: without
 Kafka it shows all but the lag.
@@ -178,6 +198,7 @@ func (s *session) status(ctx context.Context) (*statusReport, error) {
 		}
 		p.OwnerAlive = alive[row.Instance]
 		p.State = p.state()
+		p.Runbook = p.steps()
 		r.Partitions = append(r.Partitions, p)
 	}
 	s.lookAhead(ctx, r.Partitions)
@@ -224,7 +245,7 @@ func (r *statusReport) countLetters(ctx context.Context, c *pgx.Conn) error {
 // failure is what a person has to look at. It is the answer of a command that may be a check of health.
 func (r *statusReport) failure() error {
 	if r.KafkaError != "" {
-		return &environmentError{"lag unknown: " + r.KafkaError}
+		return &led{&environmentError{"lag unknown: " + r.KafkaError}, docs.Runbook("kafka-is-away")}
 	}
 	n := 0
 	for _, p := range r.Partitions {
@@ -253,7 +274,7 @@ func partitionOf(row offsets.Row, stable, ends kadm.ListedOffsets) partitionStat
 		return p
 	}
 	lag := max(0, last.Offset-row.Position.Next)
-	p.Lag = &lag
+	p.Lag, p.stable = &lag, last.Offset
 	if end, ok := ends.Lookup(row.Topic, row.Partition.Partition); ok && end.Err == nil {
 		open := max(0, end.Offset-last.Offset)
 		p.Open = &open

@@ -11,7 +11,6 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 
-	"github.com/oncesink/oncesink/docs"
 	"github.com/oncesink/oncesink/internal/wiring"
 	"github.com/oncesink/oncesink/offsets"
 )
@@ -157,14 +156,17 @@ func (r *statusReport) printOwners(w io.Writer) {
 // notesTold bounds how many partitions of a topic a person is told why they stand still: it is mostly the same.
 const notesTold = 4
 
+// openFor is how long a transaction of a producer may be open without anybody being told: Kafka ends one after that, unless the producer asked for longer.
+const openFor = time.Minute
+
 // notes are what is to be said of partitions beside their numbers, of so many of a topic that stand still at most. Those come first.
 func (r *statusReport) notes(most int) (notes []string) {
 	standing := map[string]int{}
 	var open, runbooks []string
 	for i, p := range r.Partitions {
 		at := p.at()
-		if p.Open != nil && *p.Open > 0 {
-			open = append(open, fmt.Sprintf("%s: %d more offset(s) lie behind an open transaction, and can't be read before it ends: if it hangs, kafka-transactions.sh finds and aborts it", at, *p.Open))
+		if p.Open != nil && *p.Open > 0 && p.OpenSeconds != nil && *p.OpenSeconds >= openFor.Seconds() {
+			open = append(open, fmt.Sprintf("%s: %d more offset(s) can't be read before a transaction ends that has been open for %s: if it hangs, kafka-transactions.sh finds and aborts it", at, *p.Open, age(*p.OpenSeconds)))
 		}
 		if p.State == stateHalted || p.State == stateStuck {
 			standing[p.Topic]++
@@ -179,15 +181,15 @@ func (r *statusReport) notes(most int) (notes []string) {
 		switch p.State {
 		case stateHalted:
 			notes = append(notes, fmt.Sprintf("%s halted: %s", at, wiring.Reason(at, stateHalted, p.Halted)))
-			if steps := docs.Runbook(p.Reason); p.Reason != "" && !slices.Contains(runbooks, steps) {
-				runbooks = append(runbooks, steps)
-			}
 		case stateStuck:
 			notes = append(notes, fmt.Sprintf("%s stuck: %s", at, wiring.Reason(at, stateStuck, p.Stuck)))
 		}
+		if p.Runbook != "" && !slices.Contains(runbooks, p.Runbook) {
+			runbooks = append(runbooks, p.Runbook)
+		}
 	}
 	for _, steps := range runbooks {
-		notes = append(notes, "what to do, step by step: "+steps)
+		notes = append(notes, stepByStep+steps)
 	}
 	return append(notes, open...)
 }

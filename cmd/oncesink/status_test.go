@@ -44,13 +44,17 @@ func TestStatusNotes(t *testing.T) {
 // Each reason for which partitions have halted leads to its place in the runbook, once, before what is no trouble.
 func TestStatusLeadsToTheRunbook(t *testing.T) {
 	t.Parallel()
-	open := int64(3)
+	open, minutes, moment := int64(3), 125.0, 59.0
 	r := statusReport{Group: "g", Partitions: []partitionStatus{
-		{Topic: "orders", Partition: 0, State: stateRunning, Open: &open}, {Topic: "orders", Partition: 1, State: stateHalted, Halted: "a gap", Reason: "gap"},
-		{Topic: "orders", Partition: 2, State: stateHalted, Halted: "a gap", Reason: "gap"}, {Topic: "orders", Partition: 3, State: stateHalted, Halted: "of an older version"},
+		{Topic: "orders", Partition: 0, State: stateRunning, Open: &open, OpenSeconds: &minutes},
+		{Topic: "orders", Partition: 4, State: stateRunning, Open: &open, OpenSeconds: &moment}, {Topic: "orders", Partition: 5, State: stateRunning, Open: &open}, {Topic: "orders", Partition: 1, State: stateHalted, Halted: "a gap", Reason: "gap"},
+		{Topic: "orders", Partition: 2, State: stateHalted, Halted: "a gap", Reason: "gap"}, {Topic: "orders", Partition: 3, State: stateStuck, Stuck: "57P03"},
 	}}
+	for i := range r.Partitions {
+		r.Partitions[i].Runbook = r.Partitions[i].steps()
+	}
 	notes := r.notes(9)
-	if len(notes) != 5 || notes[3] != "what to do, step by step: "+docs.Runbook("gap") || !strings.HasPrefix(notes[4], "orders/0: 3 more offset(s)") {
+	if len(notes) != 6 || notes[3] != "what to do, step by step: "+docs.Runbook("gap") || notes[4] != "what to do, step by step: "+docs.Runbook("stuck") || !strings.HasPrefix(notes[5], "orders/0: 3 more offset(s) can't be read before a transaction ends that has been open for 2 min") {
 		t.Errorf("notes are\n%s", strings.Join(notes, "\n"))
 	}
 }

@@ -200,6 +200,7 @@ func few(t *testing.T, browser context.Context) {
 	x.do(chromedp.Navigate(s.URL))
 	x.shoot("login")
 	x.want(`document.activeElement.id === "token"`)
+	x.usable("login")
 	x.mu.Lock()
 	x.log = nil // the console tells of each 401
 	x.mu.Unlock()
@@ -230,6 +231,7 @@ func few(t *testing.T, browser context.Context) {
 		for _, width := range []int64{400, 1400} {
 			x.look(width, scheme)
 			x.eventually(narrow)
+			x.usable(fmt.Sprintf("%s, %d px", scheme, width))
 			if bad := x.text(contrast); bad != "" {
 				t.Errorf("%s, %d px: hard to read: %s", scheme, width, bad)
 			}
@@ -242,6 +244,7 @@ func few(t *testing.T, browser context.Context) {
 	x.do(chromedp.Click(chromedp.CSS("#s-letters tbody a")), chromedp.WaitVisible(chromedp.CSS(".letter")))
 	x.look(400, "light")
 	x.want(narrow)
+	x.usable("dead letters")
 	x.want(`document.querySelector("button.danger").textContent === "Discard all 9"`)
 	x.shoot("letters")
 	x.quiet()
@@ -280,6 +283,7 @@ func many(t *testing.T, browser context.Context) {
 	x.look(400, "dark")
 	x.eventually(narrow)
 	x.look(1400, "dark")
+	x.usable("1,000 partitions")
 	x.do(chromedp.NavigateBack(), chromedp.NavigateBack())
 	x.eventually(`document.querySelectorAll("#f-orders tbody tr").length === 0`)
 	x.quiet()

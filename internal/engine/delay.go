@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/oncesink/oncesink/docs"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
@@ -27,7 +28,7 @@ func (j *job) delayed(ctx context.Context, err error, records spans) {
 	}
 	first := records[0].part.Claim
 	j.s.log.Error("writing is stuck: the same error again and again", slog.String("error", text), slog.String("for", time.Since(j.since).Round(time.Second).String()),
-		slog.String("topic", first.Topic), slog.Int("partition", int(first.Partition.Partition)), slog.Int64("offset", first.Position.Next), slog.Int("partitions", len(records)))
+		slog.String("topic", first.Topic), slog.Int("partition", int(first.Partition.Partition)), slog.Int64("offset", first.Position.Next), slog.Int("partitions", len(records)), slog.String("steps", docs.Runbook("stuck")))
 	j.told = time.Now()
 	claims := make([]offsets.Claim, len(records))
 	for i, x := range records {
@@ -64,5 +65,5 @@ func (s *Sink) stop(err error) error {
 	if classOf(err) != pgerr.Configuration {
 		return &sink.HaltError{Err: fmt.Errorf("%s", describe(err))}
 	}
-	return &sink.ConfigError{Problem: describe(err), Fix: fix(err)}
+	return &sink.ConfigError{Problem: describe(err), Fix: fix(err), Cause: pgerr.Denied(err)}
 }

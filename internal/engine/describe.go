@@ -13,6 +13,15 @@ import (
 // Describe reports each table, in the order of the configuration.
 func (s *Sink) Describe() []mapping.TableReport { return mapping.Describe(&s.cfg, s.Mapping()) }
 
+// Routes say how rows get into each table, as [Sink.Describe] does, by the table's name. It is safe for concurrent use.
+func (s *Sink) Routes() map[string]string {
+	routes := map[string]string{}
+	for _, t := range s.plan().tables {
+		routes[t.Title()] = mapping.WayOf(t.Table)
+	}
+	return routes
+}
+
 // Lint finds what keeps the same events from giving the same rows, for each table in the order of the configuration.
 func (s *Sink) Lint(ctx context.Context) ([][]tables.Finding, error) {
 	tx, err := s.Begin(ctx)

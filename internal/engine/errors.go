@@ -59,13 +59,13 @@ func describe(err error) string {
 // fix says what to do about a configuration error.
 func fix(err error) string {
 	code := pgerr.SQLState(err)
-	if pgerr.Function(err) != "" && code != "42501" {
+	if pgerr.Function(err) != "" && code != pgerr.InsufficientPrivilege {
 		return "what a trigger, a check or a default of the table calls fails for each row: correct it, or what it works with"
 	}
 	switch {
 	case code == "42P01":
 		return "the table is gone: create it, or run `oncesink init`"
-	case code == "42501":
+	case code == pgerr.InsufficientPrivilege:
 		return "grant the privilege to the role: `oncesink init --print` shows which it needs"
 	case code == "42P10":
 		return "the unique index over the key is gone: create it again"

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/oncesink/oncesink/docs"
 	"github.com/oncesink/oncesink/internal/bind"
 	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/offsets"
@@ -175,7 +176,7 @@ func (s *Sink) tell(now time.Time, end bool) {
 		if c.Refusal == (sink.Refusal{}) {
 			s.log.Warn("records are refused for too many different reasons: those to come are counted together", slog.Int("reasons", maxRefusals))
 		}
-		s.log.Warn("a record is refused: it is kept as a dead letter", c.attrs(c.first)...)
+		s.log.Warn("a record is refused: it is kept as a dead letter", append(c.attrs(c.first), slog.String("steps", docs.Runbook("oncesinkdeadletters")))...)
 	}
 	for _, c := range more {
 		s.log.Warn("more records are refused", append([]any{slog.Int64("dead_letters", c.untold)}, c.attrs(c.last)...)...)

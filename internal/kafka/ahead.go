@@ -37,6 +37,22 @@ const maxLooks = 32
 // errTooFar says that a Look gave up.
 var errTooFar = errors.New("no record within the reach of a look")
 
+// OpenSince is the time of the first record behind the last stable offset, where the stretch ends: what keeps readers of committed records from it is
+// the transaction that it is part of, which is open at least since then. It is zero if there is no such record, or it has no time.
+func OpenSince(ctx context.Context, client *kgo.Client, s Stretch) (time.Time, error) {
+	p, _, err := fetch(ctx, client, s, s.To, 1, 0, readUncommitted)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("look at %s/%d from offset %d: %w", s.Topic, s.Partition, s.To, err)
+	}
+	got, _ := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
+		Offset: s.To, IsolationLevel: kgo.ReadUncommitted(), Topic: s.Topic, Partition: s.Partition,
+	}, p, kgo.DefaultDecompressor(), nil)
+	if got.Err != nil || len(got.Records) == 0 {
+		return time.Time{}, got.Err
+	}
+	return Record(got.Records[0]).Timestamp, nil
+}
+
 // Look finds out which record a reader of committed records meets first. It leaves no trace: the broker knows no reader.
 // It asks once where a record is near, and is bounded by ctx.
 func Look(ctx context.Context, client *kgo.Client, s Stretch) (Ahead, error) {

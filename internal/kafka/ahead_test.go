@@ -137,11 +137,18 @@ func TestLook(t *testing.T) {
 
 		// What an open transaction has is not there yet.
 		l.must(l.producer.BeginTransaction())
-		l.must(l.producer.ProduceSync(t.Context(), &kgo.Record{Value: []byte("open")}).FirstErr())
+		began := at.Add(10 * time.Minute)
+		l.must(l.producer.ProduceSync(t.Context(), &kgo.Record{Value: []byte("open"), Timestamp: began}, &kgo.Record{Value: []byte("too")}).FirstErr())
 		if got := l.look(14); !got.None {
 			t.Errorf("a record of an open transaction is there: %+v", got)
 		}
+		if since, err := OpenSince(t.Context(), l.client, l.stretch(14)); err != nil || !since.Equal(began) {
+			t.Errorf("it is open since %v (%v), want %v", since, err, began)
+		}
 		l.end(kgo.TryAbort)
+		if since, err := OpenSince(t.Context(), l.client, l.stretch(14)); err != nil || !since.IsZero() {
+			t.Errorf("no transaction is open since %v (%v)", since, err)
+		}
 
 		// Records that are gone.
 		var o kadm.Offsets

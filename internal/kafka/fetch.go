@@ -17,8 +17,18 @@ import (
 // read_committed. Where there is nothing the broker waits for so long; it may have nothing to give yet although the log has records, as where these lie in tiered storage.
 // throttled says that the broker's quota held it up. An error that the broker has for the partition is a *kerr.Error.
 func Fetch(ctx context.Context, client *kgo.Client, s Stretch, from int64, bytes int32, wait time.Duration) (p *kmsg.FetchResponseTopicPartition, throttled bool, err error) {
+	return fetch(ctx, client, s, from, bytes, wait, readCommitted)
+}
+
+// Isolation levels of a request.
+const (
+	readUncommitted int8 = iota
+	readCommitted
+)
+
+func fetch(ctx context.Context, client *kgo.Client, s Stretch, from int64, bytes int32, wait time.Duration, isolation int8) (p *kmsg.FetchResponseTopicPartition, throttled bool, err error) {
 	req := kmsg.NewPtrFetchRequest()
-	req.MaxBytes, req.IsolationLevel = math.MaxInt32, 1 // the partition's bound is the one that counts: kfake forgets to tell aborted transactions at the other
+	req.MaxBytes, req.IsolationLevel = math.MaxInt32, isolation // the partition's bound is the one that counts: kfake forgets to tell aborted transactions at the other
 	req.MaxWaitMillis, req.MinBytes = int32(wait.Milliseconds()), 1
 	topic := kmsg.NewFetchRequestTopic()
 	topic.Topic, topic.TopicID = s.Topic, s.TopicID

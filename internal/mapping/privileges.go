@@ -128,7 +128,7 @@ func grantUsage(schema, role string) string {
 
 // lacks adds the problem that the role lacks some privileges.
 func (p *Problems) lacks(privileges []string, title, on string) {
-	p.later(fmt.Sprintf("the role lacks %s on %s", strings.Join(privileges, ", "), title), grant(privileges, on, "ROLE"))
+	p.lacksRights(fmt.Sprintf("the role lacks %s on %s", strings.Join(privileges, ", "), title), grant(privileges, on, "ROLE"))
 }
 
 // lacksUsage adds, once for all its tables, the problem that the role may not use a schema.
@@ -138,7 +138,7 @@ func (p *Problems) lacksUsage(schema string) {
 		var e *sink.ConfigError
 		return errors.As(err, &e) && e.Problem == problem
 	}) {
-		p.later(problem, grantUsage(schema, "ROLE"))
+		p.lacksRights(problem, grantUsage(schema, "ROLE"))
 	}
 }
 

@@ -3,6 +3,7 @@ package mapping
 import (
 	"errors"
 
+	"github.com/oncesink/oncesink/internal/pgerr"
 	"github.com/oncesink/oncesink/sink"
 )
 
@@ -22,6 +23,18 @@ func (p *Problems) later(problem, fix string) {
 	if !p.Ahead {
 		p.Add(problem, fix)
 	}
+}
+
+// lacksRights adds a problem that is the role's, which lacks rights.
+func (p *Problems) lacksRights(problem, fix string) {
+	if !p.Ahead {
+		p.Errs = append(p.Errs, &sink.ConfigError{Problem: problem, Fix: fix, Cause: pgerr.ErrDenied})
+	}
+}
+
+// AddRefused adds a problem that an error of the server has shown.
+func (p *Problems) AddRefused(problem, fix string, err error) {
+	p.Errs = append(p.Errs, &sink.ConfigError{Problem: problem, Fix: fix, Cause: pgerr.Denied(err)})
 }
 
 func (p *Problems) Join() error { return errors.Join(p.Errs...) }

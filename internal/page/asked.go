@@ -9,6 +9,7 @@ import (
 
 	"github.com/oncesink/oncesink/internal/letters"
 	"github.com/oncesink/oncesink/internal/pgerr"
+	"github.com/oncesink/oncesink/internal/rollup"
 	"github.com/oncesink/oncesink/internal/verify"
 	"github.com/oncesink/oncesink/offsets"
 )
@@ -30,9 +31,10 @@ type ledgerAnswer struct {
 	alive map[string]bool // instances that have a session
 }
 
-// lettersAnswer are the open dead letters of the group, and what `oncesink verify` knows of its tables.
+// lettersAnswer are the open dead letters of the group, what `oncesink verify` knows of its tables, and the rollups of the database.
 type lettersAnswer struct {
 	verified []verify.State
+	rollups  []rollup.Built
 	kinds    []letters.Kind
 	newest   []letters.Letter
 }
@@ -69,6 +71,9 @@ func newAsked(pool *pgxpool.Pool, ledger *offsets.Ledger) *asked {
 			g := letters.Group{Name: ledger.Group(), On: pool}
 			var err error
 			if a.verified, err = verify.States(ctx, pool, ledger.Group()); err != nil {
+				return nil, err
+			}
+			if a.rollups, err = rollup.All(ctx, pool); err != nil {
 				return nil, err
 			}
 			if a.kinds, err = g.Kinds(ctx, letters.Filter{}, letters.Open); err != nil || len(a.kinds) == 0 {

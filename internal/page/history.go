@@ -151,6 +151,8 @@ type tableRow struct {
 	// PerSecond in the last half minute.
 	PerSecond routes `json:"per_second"`
 	Total     routes `json:"total"`
+	// Way says which ways there are, and why, as `oncesink check` does.
+	Way string `json:"way,omitempty"`
 }
 
 // routes are numbers by the way that rows go.
@@ -168,11 +170,17 @@ func routesOf(n *sink.TableStats, seconds float64) routes {
 	return routes{float64(n.Copied) / seconds, float64(n.Upserted) / seconds, float64(n.Tombstones) / seconds, float64(n.UnchangedByLook+n.UnchangedByStatement) / seconds}
 }
 
-func (h *history) tableRows(t time.Time) []tableRow {
+// tableRows are the tables with rows so far, and those for which a way is known.
+func (h *history) tableRows(t time.Time, ways map[string]string) []tableRow {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.now(t)
 	out := []tableRow{}
+	for name, way := range ways {
+		if h.tables[name] == nil {
+			out = append(out, tableRow{Table: name, Way: way})
+		}
+	}
 	for name, x := range h.tables {
 		var lately sink.TableStats
 		for i := range x.slots {
@@ -180,7 +188,7 @@ func (h *history) tableRows(t time.Time) []tableRow {
 				addTable(&lately, &s.n)
 			}
 		}
-		out = append(out, tableRow{name, routesOf(&lately, rateSlots*slotWidth.Seconds()), routesOf(&x.total, 1)})
+		out = append(out, tableRow{name, routesOf(&lately, rateSlots*slotWidth.Seconds()), routesOf(&x.total, 1), ways[name]})
 	}
 	slices.SortFunc(out, func(a, b tableRow) int { return cmp.Compare(a.Table, b.Table) })
 	return out

@@ -10,6 +10,7 @@ import (
 	"github.com/oncesink/oncesink/consumer"
 	"github.com/oncesink/oncesink/docs"
 	"github.com/oncesink/oncesink/internal/verify"
+	"github.com/oncesink/oncesink/internal/wiring"
 	"github.com/oncesink/oncesink/offsets"
 )
 
@@ -62,13 +63,25 @@ func (p *Page) needs(v *View, all []partition) (out []need, more int) {
 	out = append(out, p.without(all)...)
 	for _, c := range v.Checks {
 		if !c.OK {
-			out = append(out, need{Level: "look", Title: "Not ready: " + c.Name, Text: c.Says, Runbook: docs.Runbook("oncesinknotready")})
+			out = append(out, need{Level: "look", Title: "Not ready: " + c.Name, Text: c.Says, Runbook: unreadySteps(c.Name)})
 		}
 	}
 	if v.Problem != "" {
-		out = append(out, need{Level: "look", Title: "The database does not answer this page", Text: v.Problem, Do: "Partitions of other processes and dead letters are as old as the last answer."})
+		out = append(out, need{Level: "look", Title: "The database does not answer this page", Text: v.Problem, Do: "Partitions of other processes and dead letters are as old as the last answer.",
+			Runbook: docs.Runbook("the-database-is-away")})
 	}
 	return out, max(0, more)
+}
+
+// unreadySteps are those of the runbook for a check of readiness.
+func unreadySteps(check string) string {
+	switch check {
+	case "postgres":
+		return docs.Runbook("the-database-is-away")
+	case "kafka":
+		return docs.Runbook("kafka-is-away")
+	}
+	return docs.Runbook("oncesinknotready")
 }
 
 func (p *Page) halted(x *partition) need {
@@ -127,9 +140,9 @@ func (p *Page) waiting(all []partition) (out []need) {
 			numbers = append(numbers, x.Partition)
 		}
 		n := need{Level: "look", Title: whereOf(of[0].Topic, numbers) + either(of[0].State == stuck, " fails at the same again and again", " waits"), Since: of[0].Since,
-			Do: "It is tried again and again, and goes on by itself when that is mended.", Runbook: docs.Runbook("oncesinkpartitionwaiting")}
+			Do: "It is tried again and again, and goes on by itself when that is mended.", Runbook: wiring.WaitSteps(of[0].Error)}
 		if of[0].State == stuck {
-			n.Runbook = docs.Runbook("stuck")
+			n.Runbook = wiring.StuckSteps(of[0].Error)
 		}
 		n.Text, n.Commands = wayOut(of[0].Error)
 		out = append(out, n)

@@ -22,6 +22,17 @@ type Source interface {
 	Stats() sink.Stats
 }
 
+// router is a source that knows by which ways rows get into its tables, as a consumer does.
+type router interface{ Routes() map[string]string }
+
+// routesBy are what a source says of its tables' ways, by their names.
+func routesBy(s Source) map[string]string {
+	if r, ok := s.(router); ok {
+		return r.Routes()
+	}
+	return nil
+}
+
 // Check is one of the things that readiness hangs on.
 type Check struct {
 	Name string `json:"name"`

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/oncesink/oncesink/internal/letters"
+	"github.com/oncesink/oncesink/internal/rollup"
 	"github.com/oncesink/oncesink/internal/verify"
 	"github.com/oncesink/oncesink/offsets"
 )
@@ -37,7 +38,9 @@ type View struct {
 	Kinds  []kind     `json:"dead_letters"`
 	Open   int64      `json:"dead_letters_open"`
 	Tables []tableRow `json:"tables"`
-	Events []event    `json:"events"`
+	// Rollups are those of the database.
+	Rollups []rollup.Built `json:"rollups"`
+	Events  []event        `json:"events"`
 	// Verified is what `oncesink verify` knows of tables that it looked at a piece at a time.
 	Verified      []verify.State `json:"verified,omitempty"`
 	Configuration string         `json:"configuration,omitempty"`
@@ -61,11 +64,11 @@ const maxPlaces = 3
 
 func (p *Page) view(q query) *View {
 	now := time.Now()
-	v := &View{Kinds: []kind{}, Group: p.cfg.Group, Version: p.cfg.Version, Now: now, Started: p.began, Checks: p.cfg.Checks(), Configuration: p.cfg.Configuration,
-		Actions: p.cfg.Actions, Payloads: p.cfg.Payloads, Query: q, Sparks: p.sparks(now), Tables: p.history.tableRows(now), Events: p.events.newest()}
+	source, a := p.followed()
+	v := &View{Kinds: []kind{}, Rollups: []rollup.Built{}, Group: p.cfg.Group, Version: p.cfg.Version, Now: now, Started: p.began, Checks: p.cfg.Checks(), Configuration: p.cfg.Configuration,
+		Actions: p.cfg.Actions, Payloads: p.cfg.Payloads, Query: q, Sparks: p.sparks(now), Tables: p.history.tableRows(now, routesBy(source)), Events: p.events.newest()}
 	v.Records, v.Letters = p.history.counts()
 	v.Ready = !slices.ContainsFunc(v.Checks, func(c Check) bool { return !c.OK })
-	_, a := p.followed()
 	var ledger *ledgerAnswer
 	if a != nil {
 		c := a.pool.Config().ConnConfig
@@ -76,7 +79,7 @@ func (p *Page) view(q query) *View {
 		dead, _, problem = a.letters.get()
 		v.Problem = cmp.Or(v.Problem, problem)
 		if dead != nil {
-			v.Kinds, v.Verified = kinds(dead), dead.verified
+			v.Kinds, v.Verified, v.Rollups = kinds(dead), dead.verified, append(v.Rollups, dead.rollups...)
 		}
 		if ledger != nil && len(ledger.rows) > 0 {
 			v.Cluster = ledger.rows[0].ClusterID

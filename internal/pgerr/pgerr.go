@@ -14,9 +14,21 @@ import (
 
 // SQLSTATEs that are more than their class.
 const (
-	ForeignKeyViolation = "23503" // the parent row is missing
-	UniqueViolation     = "23505"
+	ForeignKeyViolation   = "23503" // the parent row is missing
+	UniqueViolation       = "23505"
+	InsufficientPrivilege = "42501"
 )
+
+// ErrDenied lies behind what is told of rights that a role lacks.
+var ErrDenied = errors.New("the role lacks a right")
+
+// Denied returns ErrDenied if an error says that a right is missing, and nil otherwise.
+func Denied(err error) error {
+	if SQLState(err) == InsufficientPrivilege {
+		return ErrDenied
+	}
+	return nil
+}
 
 // Class says what an error asks for.
 type Class uint8

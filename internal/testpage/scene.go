@@ -57,6 +57,8 @@ func New(t testing.TB, cfg page.Config, orders int, token string) *Scene {
 	s.Exec(`insert into oncesink.dead_letters (sink_group, topic_id, topic, generation, partition, "offset", key, value, headers, code, message, target, column_name, status, recorded_at)
 		select $1, md5('orders')::uuid, 'orders', 0, n % 4, 100 + n, 'k', convert_to('{"amount": "hidden-' || n || '"}', 'UTF8'), '[]', case when n < 9 then '22P02' else '23514' end, 'says "hidden"',
 		       'public.orders', case when n < 9 then 'amount' end, 'new', now() - n * interval '7 minutes' from generate_series(0, 11) n`, Group)
+	s.Exec(`create table oncesink.rollups (name text primary key, target text not null, mode text not null, fingerprint text not null, build integer not null, built_at timestamptz not null default now())`)
+	s.Exec(`insert into oncesink.rollups values ('public.orders_by_day', 'public.orders', 'incremental', '', 1, now() - interval '3 days')`)
 	at := offsets.Partition{Topic: "orders", Partition: 2}
 	for i := range orders {
 		p := consumer.PartitionStatus{Topic: "orders", Partition: int32(i), State: consumer.Running, Since: time.Now().Add(-time.Hour), Position: 120_000 + int64(i), Lag: int64(i * 37 % 1000),
@@ -125,6 +127,11 @@ func (s *Scene) Status() []consumer.PartitionStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]consumer.PartitionStatus(nil), s.status...)
+}
+
+// Routes are those of a consumer.
+func (s *Scene) Routes() map[string]string {
+	return map[string]string{"public.orders": "copy where keys are new, upsert where they exist, as the last batches teach", "public.refunds": "upsert only: it has a row-level trigger for insert"}
 }
 
 // Stats implements [page.Source].
