@@ -59,7 +59,7 @@ func TestImports(t *testing.T) {
 
 // forTests reports whether a package serves tests, benchmarks or servers for them alone.
 func forTests(name string) bool {
-	return strings.HasPrefix(name, "internal/test") || strings.HasPrefix(name, "internal/torture") || slices.Contains([]string{"internal/e2e", "internal/bench", "internal/browser", "internal/lint", "internal/airflowexample", "internal/citusexample", "internal/dayexample", "internal/debeziumexample"}, name)
+	return strings.HasPrefix(name, "internal/test") || strings.HasPrefix(name, "internal/torture") || slices.Contains([]string{"internal/e2e", "internal/bench", "internal/browser", "internal/lint", "internal/mutation", "internal/airflowexample", "internal/citusexample", "internal/dayexample", "internal/debeziumexample"}, name)
 }
 
 // levels reads the picture: the packages of each line, the topmost line 0.
