@@ -62,7 +62,7 @@ func TestDistributedPoison(t *testing.T) {
 				seed := *seed + uint64(n)
 				r, from := rand.New(rand.NewPCG(seed, uint64(17+i))), 10_000*n
 				for range testenv.Times(2, 24) {
-					log := poisonedLog(r, 20+r.IntN(30), from, x.name)
+					log := poisonedLog(r, 20+r.IntN(30), from, distributedPoison)
 					from += len(log)
 					batches.writeRecords(log...)
 					for _, rec := range log {
