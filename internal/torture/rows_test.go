@@ -1,10 +1,13 @@
 package torture
 
+import (
+	"cmp"
+	"slices"
+)
+
+// rows are those of the matrix, in order.
 func rows() []row {
-	return []row{
-		{n: 1, name: "kill -9 of the sink", play: kills},
-		{n: 2, name: "zombies", play: zombies},
-		{n: 4, name: "unknown COMMIT", play: unknownCommits},
-		{n: 19, name: "aborted and open transactions", play: transactions},
-	}
+	all := slices.Concat(kafkaRows, postgresRows)
+	slices.SortFunc(all, func(a, b row) int { return cmp.Compare(a.n, b.n) })
+	return all
 }

@@ -1,0 +1,21 @@
+package torture
+
+// postgresRows are the rows of PostgreSQL, of what records hold, and of the machine.
+var postgresRows = []row{
+	{n: 7, name: "backend killed, pg_terminate_backend, restart -m immediate"},
+	{n: 8, name: "kill -9 of PostgreSQL with synchronous_commit=off"},
+	{n: 9, name: "failover to a lagging standby, the old primary still up"},
+	{n: 10, name: "PITR restore to an earlier time"},
+	{n: 11, name: "read-only server, disk full, too many connections, lock timeout, deadlock, serialization"},
+	{n: 22, name: "poison"},
+	{n: 23, name: "oversized record, compression bomb"},
+	{n: 24, name: "one key many times in a batch"},
+	{n: 26, name: "replay from offset zero over a full table"},
+	{n: 27, name: "clock jumps by an hour"},
+	{n: 28, name: "no disk, no descriptors, memory limit"},
+	{n: 29, name: "schema change under load"},
+	{n: 30, name: "credentials rotated"},
+	{n: 31, name: "rolling upgrade"},
+	{n: 32, name: "PgBouncer in transaction mode, restarted"},
+	{n: 33, name: "table locked for 60 s"},
+}
