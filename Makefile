@@ -3,7 +3,7 @@
 # make mutations: the program without each of its guarantees, which a test must notice, and docs/mutations.md
 # make day: docs/day.md, in five minutes
 # make deploy: deploy/kubernetes from the chart, and validators
-# make torture: the fault matrix, against real processes, and docs/faults.md, in a quarter of an hour; make torture ROWS=2,4 SEED=17 plays some rows
+# make torture: the fault matrix, against real processes, in a quarter of an hour; ROWS=2,4 SEED=17 plays some rows, DOCS=docs writes docs/faults.md
 # make bench: the table and the plot of docs/performance.md, in half an hour   make bench-quick: a minute
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -68,12 +68,13 @@ bench-poison: bin/bench
 day:
 	@go run ./internal/dayexample
 
-# Rows of the fault matrix: all of them, or ROWS, of a SEED; FOR is how long row 35 lasts. The page is written anew where all are played.
+# Rows of the fault matrix: all of them, or ROWS, of a SEED, RUNS times; FOR is how long row 35 lasts. The page has what is played with DOCS=docs.
 ROWS ?= all
 SEED ?= 0
+RUNS ?= 1
 FOR ?= 2m
 torture:
-	go test ./internal/torture -count=1 -timeout 0 -v -run 'TestTorture$$' -rows '$(ROWS)' -seed $(SEED) -for $(FOR) $(if $(filter all,$(ROWS)),-docs ../../docs)
+	go test ./internal/torture -count=1 -timeout 0 -v -run 'TestTorture$$' -rows '$(ROWS)' -seed $(SEED) -runs $(RUNS) -for $(FOR) $(if $(DOCS),-docs $(abspath $(DOCS)))
 
 debezium-example:
 	@go run ./internal/debeziumexample

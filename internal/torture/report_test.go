@@ -2,7 +2,6 @@ package torture
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -20,13 +19,12 @@ type result struct {
 	Seconds  float64         `json:"seconds"`
 	Fired    map[string]int  `json:"fired"` // faults, by what proves them
 	Verdict  checker.Verdict `json:"verdict"`
-	Reads    int             `json:"reads"`    // of readers, in histories that were checked
-	Absorbed int             `json:"absorbed"` // rows that were written once more and changed nothing, or were rolled back
-	Fenced   int             `json:"fenced"`   // partitions whose writer was refused
-	Unknown  int             `json:"unknown"`  // commits whose answer was lost, and that were resolved
-	Recovery []int64         `json:"recovery"` // milliseconds
-	Note     string          `json:"note"`     // what else the row saw
-	Failure  string          `json:"failure"`
+	Reads    int             `json:"reads"`          // of readers, in histories that were checked
+	Absorbed int             `json:"absorbed"`       // rows that were written once more and changed nothing, or were rolled back
+	Fenced   int             `json:"fenced"`         // partitions whose writer was refused
+	Unknown  int             `json:"unknown"`        // commits whose answer was lost, and that were resolved
+	Recovery []int64         `json:"recovery"`       // milliseconds
+	Note     string          `json:"note,omitempty"` // what else the row saw
 }
 
 // finish waits for the end of the work, ends the processes, and checks.
@@ -107,14 +105,3 @@ func tail(s string) string {
 	lines := strings.Split(strings.TrimSpace(s), "\n")
 	return strings.Join(lines[max(0, len(lines)-15):], "\n")
 }
-
-// faults is how many faults fired.
-func (x *result) faults() (n int) {
-	for _, k := range x.Fired {
-		n += k
-	}
-	return n
-}
-
-// what lists them.
-func (x *result) what() []string { return slices.Sorted(maps.Keys(x.Fired)) }

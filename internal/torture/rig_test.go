@@ -73,11 +73,9 @@ type rig struct {
 	sinks []*process
 }
 
-func newRig(t *testing.T, w *world, x row) *rig {
-	r := &rig{T: t, w: w, row: x, rnd: rand.New(rand.NewPCG(w.seed, uint64(x.n))), last: map[int32]int64{}, began: time.Now(),
+func newRig(t *testing.T, w *world, x row, seed uint64) *rig {
+	return &rig{T: t, w: w, row: x, rnd: rand.New(rand.NewPCG(seed, uint64(x.n))), last: map[int32]int64{}, began: time.Now(),
 		res: &result{Row: x.n, Name: x.name, Fired: map[string]int{}}}
-	w.results = append(w.results, r.res)
-	return r
 }
 
 // begin makes topic, database and configuration.
@@ -111,6 +109,7 @@ func (r *rig) begin(s setup) {
 	r.db, err = pgxpool.New(context.Background(), r.url)
 	r.must(err)
 	r.Cleanup(r.db.Close)
+	r.must(r.db.QueryRow(context.Background(), "select split_part(current_setting('server_version'), ' ', 1)").Scan(&r.w.postgresql))
 	r.exec(checker.Tables + r.ddl)
 	r.history, err = checker.Create(r.historyPath())
 	r.must(err)

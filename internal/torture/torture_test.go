@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,14 +23,16 @@ import (
 var options struct {
 	rows, docs, keep string
 	seed             uint64
+	runs             int
 	soak             time.Duration
 }
 
 func TestMain(m *testing.M) {
-	flag.StringVar(&options.rows, "rows", "", "rows to play: numbers separated by commas, all, or those of a test if it is empty")
+	flag.StringVar(&options.rows, "rows", "", "rows to play: numbers separated by commas, all, none, or those of a test if it is empty")
 	flag.Uint64Var(&options.seed, "seed", 0, "seed of what is random; 0 draws one")
+	flag.IntVar(&options.runs, "runs", 1, "how often each row is played, of seeds that follow each other")
 	flag.DurationVar(&options.soak, "for", 0, "how long the soak (row 35) lasts")
-	flag.StringVar(&options.docs, "docs", "", "folder in which faults.json and faults.md are written anew")
+	flag.StringVar(&options.docs, "docs", "", "folder of faults.json and faults.md, in which the lines of the rows that are played are written anew")
 	flag.StringVar(&options.keep, "keep", "", "folder in which histories and logs are kept")
 	flag.Parse()
 	os.Exit(testpg.Main(m))
@@ -55,32 +58,42 @@ func TestTorture(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, seed: seed, dir: options.keep}
+	w := &world{t: t, dir: options.keep}
 	if w.dir == "" {
 		w.dir = t.TempDir()
 	} else if w.dir, err = filepath.Abs(w.dir); err != nil {
 		t.Fatal(err)
 	}
-	w.build(t)
+	if len(chosen) > 0 {
+		w.build(t)
+	}
+	var results []*played
 	for _, x := range rows() {
 		if !slices.Contains(chosen, x.n) || x.not != "" {
 			continue
 		}
-		ok := t.Run(fmt.Sprintf("%d_%s", x.n, strings.ReplaceAll(x.name, " ", "_")), func(t *testing.T) {
-			if x.play == nil {
-				t.Fatal("this row is not built")
-			}
-			r := newRig(t, w, x)
-			defer r.report() // after a failure, too
-			x.play(r)
-			r.finish()
-		})
-		if !ok && w.failed == 0 {
-			w.failed = x.n
+		sum := &played{}
+		results = append(results, sum)
+		for i := range options.runs {
+			seed := seed + uint64(i)
+			passed := t.Run(fmt.Sprintf("%d_%s_of_%d", x.n, strings.ReplaceAll(x.name, " ", "_"), seed), func(t *testing.T) {
+				if x.play == nil {
+					t.Fatal("this row is not built")
+				}
+				r := newRig(t, w, x, seed)
+				defer func() { // after a failure, too
+					r.report()
+					sum.add(r.res, seed)
+				}()
+				x.play(r)
+				r.finish()
+			})
+			sum.Passed = passed && (i == 0 || sum.Passed)
 		}
+		sum.Scene = w.scene()
 	}
 	if options.docs != "" {
-		if err := publish(options.docs, w.results, seed); err != nil {
+		if err := publish(options.docs, results); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -91,6 +104,8 @@ func choose(text string) (chosen []int, err error) {
 	switch text {
 	case "":
 		return quick, nil
+	case "none":
+		return nil, nil
 	case "all":
 		for _, x := range rows() {
 			chosen = append(chosen, x.n)
@@ -109,14 +124,18 @@ func choose(text string) (chosen []int, err error) {
 
 // world is what rows share.
 type world struct {
-	t       *testing.T // of the whole run
-	seed    uint64
-	dir     string // for logs and histories
-	binary  string
-	results []*result
-	failed  int
+	t          *testing.T // of the whole run
+	dir        string     // for logs and histories
+	binary     string
+	postgresql string // the version of the shared server
 
 	kafka *cluster // of one broker, behind a wire
+}
+
+// scene is where and when this is.
+func (w *world) scene() scene {
+	return scene{Date: time.Now().UTC().Format(time.DateOnly), Machine: fmt.Sprintf("%d cores, %s/%s", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH),
+		Kafka: testkafka.Version, PostgreSQL: w.postgresql}
 }
 
 // build builds the program.

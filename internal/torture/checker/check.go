@@ -25,13 +25,13 @@ type Rules struct {
 
 // Verdict is what is wrong: nothing, in a database that holds what was produced.
 type Verdict struct {
-	Events   int `json:"events"`   // that had to be there
-	Lost     int `json:"lost"`     // acknowledged, below the position, and without their effect
-	Doubled  int `json:"doubled"`  // an effect that is there twice
-	Wrong    int `json:"wrong"`    // a row that is older than its key's last event, was for a moment, or is otherwise than it was produced
-	Order    int `json:"order"`    // a position that is not behind the last event that was applied, or not at the log's end
-	Phantoms int `json:"phantoms"` // what nobody produced, or what was aborted
-	Examples []string
+	Events   int      `json:"events"`   // that had to be there
+	Lost     int      `json:"lost"`     // acknowledged, below the position, and without their effect
+	Doubled  int      `json:"doubled"`  // an effect that is there twice
+	Wrong    int      `json:"wrong"`    // a row that is older than its key's last event, was for a moment, or is otherwise than it was produced
+	Order    int      `json:"order"`    // a position that is not behind the last event that was applied, or not at the log's end
+	Phantoms int      `json:"phantoms"` // what nobody produced, or what was aborted
+	Examples []string `json:"examples,omitempty"`
 }
 
 // Clean tells whether nothing is wrong.
