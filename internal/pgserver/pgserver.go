@@ -283,6 +283,15 @@ func (s *Server) PID() int {
 // Port returns the port on 127.0.0.1. It stays the same over restarts.
 func (s *Server) Port() int { return s.port }
 
+// Dir returns the server's own directory, which its account may write to.
+func (s *Server) Dir() string { return s.opts.Dir }
+
+// Log returns what the server has logged since its cluster was made, those starts that are over included.
+func (s *Server) Log() (string, error) {
+	b, err := os.ReadFile(s.logPath())
+	return string(b), err
+}
+
 // Bin returns the directory of the server's binaries.
 func (s *Server) Bin() string { return s.bin }
 
