@@ -2,10 +2,10 @@ package torture
 
 // postgresRows are the rows of PostgreSQL, of what records hold, and of the machine.
 var postgresRows = []row{
-	{n: 7, name: "backend killed, pg_terminate_backend, restart -m immediate"},
-	{n: 8, name: "kill -9 of PostgreSQL with synchronous_commit=off"},
-	{n: 9, name: "failover to a lagging standby, the old primary still up"},
-	{n: 10, name: "PITR restore to an earlier time"},
+	{n: 7, name: "backend killed, pg_terminate_backend, restart -m immediate", play: backends},
+	{n: 8, name: "kill -9 of PostgreSQL with synchronous_commit=off", play: asynchronous},
+	{n: 9, name: "failover to a lagging standby, the old primary still up", play: failover},
+	{n: 10, name: "PITR restore to an earlier time", play: restore},
 	{n: 11, name: "read-only server, disk full, too many connections, lock timeout, deadlock, serialization"},
 	{n: 22, name: "poison"},
 	{n: 23, name: "oversized record, compression bomb"},
