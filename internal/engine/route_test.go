@@ -4,12 +4,15 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/oncesink/oncesink/internal/testenv"
 
 	"github.com/oncesink/oncesink/internal/decode"
 )
@@ -95,29 +98,38 @@ func checkWriters() error {
 
 // Rule 19: all that the tests of this package say of rows holds on every route. The tests that write run on each
 // route, in a process of its own; this test's own process lets the learner choose, which with few rows means
-// statements: what it chose so alone it does not do again.
+// statements: what it chose so alone it does not do again. Before a release those that write few rows run by look and by copy;
+// on other days random histories do, and the others by one of both, which is drawn for each.
 func TestEveryRoute(t *testing.T) {
 	if onRoute() {
 		return // we are in one of those processes
 	}
+	t.Logf("-seed %d", *seed)
+	drawn := rand.New(rand.NewPCG(*seed, 19))
+	tests := map[route][]string{}
+	both := testenv.Times(0, 1) == 1
 	text, err := os.ReadFile(writersFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, r := range routes {
-		var tests []string
-		for line := range strings.Lines(string(text)) {
-			test, many, _ := strings.Cut(strings.TrimSpace(line), " ")
-			if r != byStatement || many != "" {
-				tests = append(tests, test)
+	for line := range strings.Lines(string(text)) {
+		test, many, _ := strings.Cut(strings.TrimSpace(line), " ")
+		look := drawn.IntN(2) == 0
+		one := !both && (many == "" && !strings.HasSuffix(test, "Histories") || strings.HasPrefix(test, "TestDistributed"))
+		for _, r := range routes {
+			if (many != "" || r != byStatement) && (!one || look == (r == byLook)) {
+				tests[r] = append(tests[r], test)
 			}
 		}
+	}
+	for name, r := range routes {
+		tests := tests[r]
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			if len(tests) == 0 {
 				t.Fatalf("%s lists no test", writersFile)
 			}
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.count=1", "-test.timeout=15m", "-test.run=^("+strings.Join(tests, "|")+")$")
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.count=1", "-test.timeout=15m", "-test.run=^("+strings.Join(tests, "|")+")$", fmt.Sprintf("-seed=%d", *seed))
 			cmd.Env = append(os.Environ(), routeEnv+"="+name)
 			out, err := cmd.CombinedOutput()
 			if err != nil {
