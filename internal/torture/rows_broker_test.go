@@ -22,7 +22,7 @@ func (r *rig) admin() *kadm.Client {
 	return r.adm
 }
 
-// brokers: of three, the leader of a partition is killed, then the group's coordinator, and all are restarted one after the other.
+// brokers: of three, the one that coordinates the group is killed, which leads partitions, too; then all are restarted one after the other.
 func brokers(r *rig) {
 	kafka := startCluster(r.T, 3)
 	r.begin(setup{kafka: kafka})
@@ -30,28 +30,27 @@ func brokers(r *rig) {
 	r.start("")
 	r.moved(50)
 	ctx := context.Background()
-	kill := func(what string, which func() (int32, error)) {
-		id := int32(-1)
-		r.eventually(what, func() bool {
-			var err error
-			id, err = which()
-			return err == nil && id > 0
-		})
-		since := time.Now()
-		kafka.KillBroker(r.T, int(id-1))
-		r.recovered(since)
-		r.fired("kill -9 of "+what, 1)
-		kafka.RestartBroker(r.T, int(id-1))
-		r.inSync()
-	}
-	kill("a partition's leader", func() (int32, error) {
-		topics, err := r.admin().ListTopics(ctx, r.name)
-		return topics[r.name].Partitions[r.rnd.Int32N(r.partitions)].Leader, errors.Join(err, topics.Error())
-	})
-	kill("the group's coordinator", func() (int32, error) {
+	id := int32(-1)
+	r.eventually("the group has a coordinator", func() bool {
 		found := r.admin().FindGroupCoordinators(ctx, r.name)
-		return found[r.name].NodeID, found.Error()
+		id = found[r.name].NodeID
+		return found.Error() == nil && id > 0
 	})
+	topics, err := r.admin().ListTopics(ctx, r.name)
+	r.must(errors.Join(err, topics.Error()))
+	leads := 0
+	for _, p := range topics[r.name].Partitions {
+		if p.Leader == id {
+			leads++
+		}
+	}
+	since := time.Now()
+	kafka.KillBroker(r.T, int(id-1))
+	r.recovered(since)
+	r.fired("kill -9 of the group's coordinator", 1)
+	r.fired("partitions that lost their leader by that", leads)
+	kafka.RestartBroker(r.T, int(id-1))
+	r.inSync()
 	for i := range 3 {
 		since := time.Now()
 		kafka.StopBroker(r.T, i)
