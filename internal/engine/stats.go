@@ -200,6 +200,9 @@ func retryCause(err error) string {
 		}
 		return "connection"
 	}
+	if pgerr.InRecovery(pg) {
+		return "server"
+	}
 	switch pg.Code {
 	case "55P03":
 		return "lock"

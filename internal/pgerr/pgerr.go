@@ -103,6 +103,9 @@ func classifyState(pg *pgconn.PgError) Class {
 		"55P03", "57014":
 		return Transient
 	}
+	if InRecovery(pg) {
+		return Transient
+	}
 	switch code[:2] {
 	case "08", "40", "53":
 		return Transient
@@ -135,6 +138,12 @@ func refusedByUser(pg *pgconn.PgError) bool {
 		return !strings.HasPrefix(pg.Code, "OS")
 	}
 	return pg.Code == "P0001" || pg.Code == "44000"
+}
+
+// InRecovery reports whether a standby has refused to begin a transaction that writes. It says so by the code of a feature that is
+// missing (0A000), from the routine that looks at what a Boolean setting may be.
+func InRecovery(pg *pgconn.PgError) bool {
+	return pg.Code == "0A000" && pg.Routine == "call_bool_check_hook"
 }
 
 // NoPartition reports whether a table has no partition for a row, which is the DBA's to mend.
