@@ -1,7 +1,6 @@
 package torture
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -32,7 +31,6 @@ type event struct {
 	version   int64  // 0: the next one
 	raw       string // default: what the kind says
 	noKey     bool   // the record has none
-	null      bool   // the record has no value
 	headers   []kgo.RecordHeader
 }
 
@@ -62,17 +60,21 @@ func (r *rig) send(client *kgo.Client, e event, record func(checker.Op)) {
 	switch {
 	case e.raw != "":
 		rec.Value = []byte(e.raw)
-	case e.kind != checker.Tombstone && !e.null:
+	case e.kind != checker.Tombstone:
 		op.Value = fmt.Sprintf("value %x of %d", r.version*2654435761, e.key)
 		rec.Value, _ = json.Marshal(map[string]any{"id": e.key, "version": op.Version, "value": op.Value})
 	}
-	r.pending.Add(1)
+	r.sent++
 	client.Produce(context.Background(), rec, func(rec *kgo.Record, err error) {
-		defer r.pending.Done()
-		if err != nil {
+		defer func() {
 			r.mu.Lock()
-			r.failed = fmt.Errorf("produce: %w", err)
-			r.mu.Unlock()
+			defer r.mu.Unlock()
+			r.answered++
+			if err != nil {
+				r.failed = fmt.Errorf("produce: %w", err)
+			}
+		}()
+		if err != nil {
 			return
 		}
 		op.Offset, op.Ended = rec.Offset, time.Since(r.began).Nanoseconds()
@@ -88,25 +90,28 @@ func (r *rig) send(client *kgo.Client, e event, record func(checker.Op)) {
 // produce produces n events of random keys, and waits until they are acknowledged.
 func (r *rig) produce(n int) {
 	r.Helper()
-	for range n {
+	for i := range n {
 		r.send(r.client, event{key: 1 + r.rnd.Int64N(r.keys), partition: -1}, nil)
+		if i%1000 == 999 {
+			r.acknowledged() // a producer whose buffer is full would wait for acknowledgements, which wait for send
+		}
 	}
 	r.acknowledged()
 }
 
-// acknowledged waits until all that was produced is.
+// acknowledged waits until as many events are acknowledged as were produced by now.
 func (r *rig) acknowledged() {
 	r.Helper()
-	done := make(chan struct{})
-	go func() { r.pending.Wait(); close(done) }()
-	select {
-	case <-done:
-	case <-time.After(patience):
-		r.Fatal("records are not acknowledged")
-	}
 	r.mu.Lock()
-	err := r.failed
+	sent := r.sent
 	r.mu.Unlock()
+	var err error
+	r.eventually("records are acknowledged", func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		err = r.failed
+		return err != nil || r.answered >= sent
+	})
 	r.must(err)
 }
 
@@ -150,19 +155,16 @@ func (r *rig) positions() map[int32]int64 {
 	return at
 }
 
-// acked is where the logs end by what was acknowledged so far.
-func (r *rig) acked() map[int32]int64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	ends := map[int32]int64{}
-	for p, offset := range r.last {
-		ends[p] = offset + 1
-	}
-	return ends
-}
-
 // caughtUp tells whether all that was acknowledged so far is below the positions.
-func (r *rig) caughtUp() bool { return reached(r.positions(), r.acked()) }
+func (r *rig) caughtUp() bool {
+	r.mu.Lock()
+	want := map[int32]int64{}
+	for p, offset := range r.last {
+		want[p] = offset + 1
+	}
+	r.mu.Unlock()
+	return reached(r.positions(), want)
+}
 
 func reached(have, want map[int32]int64) bool {
 	for p, next := range want {
@@ -177,8 +179,7 @@ func reached(have, want map[int32]int64) bool {
 func (r *rig) drain() {
 	r.Helper()
 	r.acknowledged()
-	want := r.acked() // more may come meanwhile
-	r.eventually("caught up", func() bool { return reached(r.positions(), want) })
+	r.eventually("caught up", r.caughtUp)
 }
 
 // moved waits until n more events lie below the positions.
@@ -223,7 +224,7 @@ func (r *rig) ends() map[checker.Place]int64 {
 // reader reads some rows again and again, as an application would, and records what it saw.
 func (r *rig) reader(ctx context.Context) {
 	keys := []int64{1, 2, 3, 4, 5, 6}
-	tick := time.NewTicker(cmp.Or(r.readEvery, 40*time.Millisecond))
+	tick := time.NewTicker(40 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		select {

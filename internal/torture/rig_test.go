@@ -14,7 +14,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/internal/testenv"
@@ -59,20 +58,16 @@ type rig struct {
 	db   *pgxpool.Pool // past the wire
 	res  *result
 
-	nothingTwice bool          // no row may be written twice, or rolled back
-	readEvery    time.Duration // default 40 ms
-	adm          *kadm.Client
-
 	rules   checker.Rules
 	history *checker.History
 	began   time.Time
 	client  *kgo.Client
 
-	mu      sync.Mutex // below
-	version int64
-	last    map[int32]int64 // offset that was acknowledged last, by partition
-	failed  error
-	pending sync.WaitGroup
+	mu             sync.Mutex // below
+	version        int64
+	last           map[int32]int64 // offset that was acknowledged last, by partition
+	failed         error
+	sent, answered int // events that were produced, and of which it is known what became of them
 
 	stops []func() // of what runs in the background
 	sinks []*process
