@@ -63,7 +63,7 @@ func schemaChanges(r *rig) {
 		}
 		for _, change := range []struct{ what, away, back string }{
 			{"tables renamed, which ends the process with 2", `alter table events rename to elsewhere`, `alter table elsewhere rename to events`},
-			{"columns dropped that the mapping names, which ends the process with 2", `alter table events rename p to q`, `alter table events rename q to p`},
+			{"columns renamed that the mapping names, which ends the process with 2", `alter table events rename p to q`, `alter table events rename q to p`},
 		} {
 			since := time.Now()
 			r.alter(change.away)

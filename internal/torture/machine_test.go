@@ -62,7 +62,7 @@ func scarcity(r *rig) {
 		case <-time.After(patience):
 			r.Fatal("it lives on without memory")
 		}
-		if p.logged("out of memory") == 0 && p.logged("cannot allocate memory") == 0 {
+		if p.logged("out of memory")+p.logged("cannot allocate memory")+p.logged("pthread_create failed") == 0 {
 			r.Errorf("it died of something else: %v", p.proc.Err())
 		}
 		r.fired("death for want of memory", 1)
