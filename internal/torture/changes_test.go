@@ -202,7 +202,7 @@ func (w *world) older(r *rig) string {
 		r.Fatalf("tar: %v\n%s", err, out)
 	}
 	binary := filepath.Join(dir, "oncesink-old")
-	build := exec.Command("go", "build", "-o", binary, "./cmd/oncesink")
+	build := exec.Command("go", "build", "-trimpath", "-o", binary, "./cmd/oncesink")
 	build.Dir = dir
 	if out, err := build.CombinedOutput(); err != nil {
 		r.Fatalf("build %s: %v\n%s", commit, err, out)
