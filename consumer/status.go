@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"cmp"
+	"context"
 	"maps"
 	"slices"
 	"strings"
@@ -96,6 +97,12 @@ func (c *Consumer) Stats() sink.Stats {
 // Routes say by which ways rows get into each table and why, as `oncesink check` does, by the table's qualified name. It is safe for concurrent use,
 // and asks no server.
 func (c *Consumer) Routes() map[string]string { return c.sink.Routes() }
+
+// Findings are what `oncesink check` finds of the tables: what keeps the same events from giving the same rows, and what is right and surprising; in
+// words, by the table's qualified name. It reads the catalog, in a transaction of its own, and fails where PostgreSQL does. Safe for concurrent use.
+func (c *Consumer) Findings(ctx context.Context) (map[string][]string, error) {
+	return c.sink.Findings(ctx)
+}
 
 // setMember notes the life that Status tells of; nil: none.
 func (c *Consumer) setMember(m *member) {

@@ -246,7 +246,7 @@ func (r *checkReport) print(w io.Writer, sql bool) {
 		}
 		printWrapped(w, "  ", "rows go by "+t.Way)
 		for _, f := range t.Findings {
-			printWrapped(w, "  ", fmt.Sprintf("%s: %s: %s. %s [%s]", f.Severity, f.Problem, f.Why, f.Fix, f.Code))
+			printWrapped(w, "  ", f.String())
 		}
 		if sql {
 			for _, statement := range t.Statements {

@@ -15,7 +15,7 @@ import (
 
 func newDemoCommand() *cobra.Command {
 	var opts demo.Options
-	var servers bool
+	var servers, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "See it work: crash, zombie, replay, on its own servers",
@@ -44,6 +44,9 @@ place to try a topic of your own.`,
 				opts.Seed = uint64(rand.Uint32())
 			}
 			opts.Out = cmd.OutOrStdout()
+			if asJSON {
+				opts.Out, opts.JSON = cmd.ErrOrStderr(), cmd.OutOrStdout()
+			}
 			if servers {
 				return demo.Servers(cmd.Context(), opts)
 			}
@@ -59,6 +62,7 @@ place to try a topic of your own.`,
 	f.StringVar(&opts.Dir, "dir", "", "work in this empty directory and leave it with its logs (default temporary)")
 	f.BoolVar(&opts.Keep, "keep", false, "at the end, leave servers and workers up until ctrl-C")
 	f.BoolVar(&servers, "servers", false, "start the servers alone and leave them up until ctrl-C")
+	f.BoolVar(&asJSON, "json", false, "print what was compared, or of --servers how to reach them, as JSON, and the rest to stderr")
 	cmd.AddCommand(&cobra.Command{
 		Use:    "worker FILE",
 		Short:  "A worker process of the demo",

@@ -27,6 +27,17 @@ type generator struct {
 	seed       uint64
 	check      bool
 	file       string
+	json       bool
+
+	sent generateReport
+}
+
+// generateReport is what `oncesink generate --json` prints at its end.
+type generateReport struct {
+	Topic string `json:"topic"`
+	Made  bool   `json:"made"` // the topic
+	Had   int64  `json:"had"`  // events in it, before
+	Sent  int64  `json:"sent"`
 }
 
 func newGenerateCommand() *cobra.Command {
@@ -63,9 +74,21 @@ the value, or the key and a tab alone, which is a tombstone.`,
 				if g.check || g.count > 0 {
 					return &usageError{errors.New("--file goes without --check and --count: it sends the records that are in the file")}
 				}
-				return g.send(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout())
 			}
-			return g.run(cmd.Context(), cmd.OutOrStdout())
+			out := cmd.OutOrStdout()
+			if g.json {
+				out = io.Discard
+			}
+			var err error
+			if g.file != "" {
+				err = g.send(cmd.Context(), cmd.InOrStdin(), out)
+			} else {
+				err = g.run(cmd.Context(), out)
+			}
+			if g.json && g.sent.Topic != "" {
+				err = errors.Join(printJSON(cmd.OutOrStdout(), g.sent), err)
+			}
+			return err
 		},
 	}
 	f := cmd.Flags()
@@ -76,6 +99,7 @@ the value, or the key and a tab alone, which is a tombstone.`,
 	f.Int64Var(&g.count, "count", 0, "how many events to send; 0 is without end")
 	f.Uint64Var(&g.seed, "seed", 1, "makes the same events")
 	f.BoolVar(&g.check, "check", false, "send nothing; succeed if the topic is there")
+	f.BoolVar(&g.json, "json", false, "print at the end what was sent, as JSON, and nothing else")
 	f.StringVar(&g.file, "file", "", "send the records of this file; - is the standard input")
 	return cmd
 }
@@ -107,6 +131,7 @@ func (g *generator) run(ctx context.Context, out io.Writer) error {
 			}
 		},
 	})
+	g.sent.Sent = n
 	fmt.Fprintf(out, "stopped after %d events\n", n)
 	return err
 }
@@ -120,6 +145,7 @@ func (g *generator) prepare(ctx context.Context, client *kgo.Client, out io.Writ
 		if err != nil {
 			return 0, g.setupError(err)
 		}
+		g.sent.Made = made
 		if made {
 			fmt.Fprintf(out, "made topic %s with %d partitions\n", g.topic, g.partitions)
 		}
@@ -128,6 +154,7 @@ func (g *generator) prepare(ctx context.Context, client *kgo.Client, out io.Writ
 	if err != nil {
 		return 0, g.setupError(err)
 	}
+	g.sent.Topic, g.sent.Had = g.topic, length
 	if !g.check {
 		fmt.Fprintf(out, "sending to topic %s, which has %d events\n", g.topic, length)
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,7 +22,7 @@ const healthTimeout = 3 * time.Second
 
 func newHealthCommand() *cobra.Command {
 	var f flags
-	var ready bool
+	var ready, asJSON bool
 	var address string
 	cmd := &cobra.Command{
 		Use:   "health",
@@ -56,14 +57,30 @@ Ends with 0 if it is well, and with 1 if it is not, or does not answer.`,
 				path = "/readyz?verbose"
 			}
 			said, err := askAdmin(cmd.Context(), at, path)
-			fmt.Fprint(cmd.OutOrStdout(), said)
-			return err
+			if !asJSON {
+				fmt.Fprint(cmd.OutOrStdout(), said)
+				return err
+			}
+			r := healthReport{Address: at, Asked: path, Well: err == nil, Says: slices.Collect(strings.SplitSeq(strings.TrimSpace(said), "\n"))}
+			if said == "" && err != nil {
+				r.Says = []string{err.Error()}
+			}
+			return errors.Join(printJSON(cmd.OutOrStdout(), r), err)
 		},
 	}
 	f.add(cmd)
 	cmd.Flags().BoolVar(&ready, "ready", false, "also ask whether it has begun and both servers answer")
 	cmd.Flags().StringVar(&address, "admin-listen", "", adminFlag)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the answer as JSON")
 	return cmd
+}
+
+// healthReport is what `oncesink health --json` prints.
+type healthReport struct {
+	Address string   `json:"address"`
+	Asked   string   `json:"asked"` // the path
+	Well    bool     `json:"well"`
+	Says    []string `json:"says"` // lines of the answer, or why there is none
 }
 
 // named says whether a configuration is named: by the environment only if it is there, as images name one that not everybody has.

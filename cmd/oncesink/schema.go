@@ -18,6 +18,7 @@ import (
 
 func newSchemaCommand() *cobra.Command {
 	var f flags
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "schema TABLE",
 		Short: "Print the statement that makes a table by its schema",
@@ -55,12 +56,22 @@ that says what is to be decided. Nothing is executed.`,
 			if err != nil {
 				return err
 			}
+			if asJSON {
+				return printJSON(cmd.OutOrStdout(), schemaReport{name, t.SQL() + ";"})
+			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), t.SQL()+";")
 			return err
 		},
 	}
 	f.add(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print it as JSON")
 	return cmd
+}
+
+// schemaReport is what `oncesink schema --json` prints.
+type schemaReport struct {
+	Table     string `json:"table"`
+	Statement string `json:"statement"`
 }
 
 // entry finds a table of the configuration, with its schema or without.

@@ -33,6 +33,7 @@ func (g *generator) send(ctx context.Context, in io.Reader, out io.Writer) error
 	if err := client.ProduceSync(ctx, records...).FirstErr(); err != nil {
 		return g.setupError(fmt.Errorf("send to topic %s: %w", g.topic, err))
 	}
+	g.sent.Sent = int64(len(records))
 	fmt.Fprintf(out, "sent %s record(s)\n", thousands(len(records)))
 	return nil
 }

@@ -75,7 +75,7 @@ type Kafka struct {
 	Rack string `yaml:"rack,omitempty"`
 	// ClientID is how the brokers know this program, for quotas and logs. Defaults to oncesink.
 	ClientID string `yaml:"client_id,omitempty"`
-	// TopicRefresh is how often topics are looked for that match a pattern of a table. Defaults to 1m.
+	// TopicRefresh is how often topics are looked for that match a pattern of a table, and partitions that were added to topics. Defaults to 1m.
 	TopicRefresh Duration `yaml:"topic_refresh,omitempty"`
 	// Assign reads these partitions, by topic, without joining the group: no
 	// rebalances, and every partition is read by whoever names it. The group still

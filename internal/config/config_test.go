@@ -111,8 +111,13 @@ func TestEverything(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got.ClientOptions) != 2 {
-		t.Errorf("got %d client options, want 2 (SASL, and who sees whether it is let in)", len(got.ClientOptions))
+	if len(got.ClientOptions) != 4 {
+		t.Errorf("got %d client options, want 4 (SASL, who sees whether it is let in, and between which ages metadata are asked for)", len(got.ClientOptions))
+	}
+	if client, err := kgo.NewClient(got.ClientOptions...); err != nil {
+		t.Error(err)
+	} else if age := client.OptValue(kgo.MetadataMaxAge); age != time.Duration(cfg.Kafka.TopicRefresh) {
+		t.Errorf("metadata are asked for after %v, want %v: partitions that are added are found by them", age, time.Duration(cfg.Kafka.TopicRefresh))
 	}
 	got.ClientOptions = nil
 	if r := got.Registry; r == nil || r.TLS == nil || r.TLS.ServerName != "sr" {

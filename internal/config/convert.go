@@ -1,10 +1,13 @@
 package config
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/consumer"
 	"github.com/oncesink/oncesink/sink"
@@ -155,6 +158,9 @@ func (c *Config) ToConsumer() (consumer.Config, error) {
 		return consumer.Config{}, err
 	}
 	k, l := &c.Kafka, &c.Limits
+	// A client's own default is 5 minutes.
+	refresh := cmp.Or(time.Duration(k.TopicRefresh), time.Minute)
+	opts = append(opts, kgo.MetadataMinAge(min(refresh, 5*time.Second)), kgo.MetadataMaxAge(refresh))
 	out := consumer.Config{
 		Brokers:              k.brokers(),
 		Group:                k.Group,

@@ -41,9 +41,6 @@ func (v *validator) patterns() {
 		v.keyProblem("kafka.assign", "names partitions, and a table has a pattern of topics: remove one of them")
 	}
 	v.positive("kafka.topic_refresh", v.cfg.Kafka.TopicRefresh)
-	if v.given("kafka.topic_refresh") && !v.cfg.HasPatterns() {
-		v.keyProblem("kafka.topic_refresh", "has no meaning without a pattern of topics: remove it")
-	}
 }
 
 func (v *validator) pattern(path, text string) {

@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -26,6 +27,11 @@ func Servers(ctx context.Context, opts Options) (err error) {
 	}
 	if err != nil {
 		return err
+	}
+	if opts.JSON != nil {
+		if err := json.NewEncoder(opts.JSON).Encode(map[string]any{"brokers": s.brokers, "database_url": s.url}); err != nil {
+			return errors.Join(err, s.stop(context.WithoutCancel(ctx)))
+		}
 	}
 	fmt.Fprintf(opts.Out, `They stay up until you press ctrl-C. In another terminal:
 

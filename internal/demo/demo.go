@@ -61,7 +61,12 @@ type Options struct {
 	// Out is what a person sees; Terminal says that it is one.
 	Out      io.Writer
 	Terminal bool
+	// JSON, if not nil, gets what was compared, or of Servers how to reach them.
+	JSON io.Writer
 }
+
+// colors reports whether words may be in colour: not where the environment says no (no-color.org).
+func (o *Options) colors() bool { return o.Terminal && os.Getenv("NO_COLOR") == "" }
 
 // demo is one run.
 type demo struct {
@@ -140,7 +145,10 @@ func (d *demo) course(ctx context.Context) error {
 		return err
 	}
 	d.end()
-	d.report.print(d.Out, d.Terminal)
+	d.report.print(d.Out, d.colors())
+	if err := d.report.json(d.JSON, d.Seed); err != nil {
+		return err
+	}
 	if !d.report.good() {
 		return ErrDiffers
 	}

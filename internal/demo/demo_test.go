@@ -3,6 +3,7 @@ package demo
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -160,11 +161,46 @@ func TestReport(t *testing.T) {
 	if r.good() {
 		t.Error("a report with a difference is good")
 	}
+	r.section("another section")
+	r.number("sums", 1, 1)
 	var out bytes.Buffer
+	if err := r.json(&out, 17); err != nil {
+		t.Fatal(err)
+	}
+	var compared struct {
+		OK     bool
+		Checks []struct {
+			Part, What string
+			OK         bool
+		}
+	}
+	if err := json.Unmarshal(out.Bytes(), &compared); err != nil || compared.OK || len(compared.Checks) != 3 || !compared.Checks[0].OK || compared.Checks[1].OK ||
+		compared.Checks[1].Part != "a section" || compared.Checks[2].Part != "another section" {
+		t.Errorf("%v: %s", err, &out)
+	}
+	out.Reset()
 	r.print(&out, false)
 	for _, want := range []string{"1,000", "999", "ok", "DIFFERS"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is not in\n%s", want, out.String())
 		}
+	}
+}
+
+// Words are in colour on a terminal, unless its user wants none.
+func TestNoColor(t *testing.T) {
+	r := report{}
+	r.number("rows", 1000, 999)
+	for variable, want := range map[string]bool{"": true, "1": false} {
+		t.Setenv("NO_COLOR", variable)
+		var out bytes.Buffer
+		opts := Options{Terminal: true}
+		r.print(&out, opts.colors())
+		if got := strings.Contains(out.String(), "\x1b["); got != want {
+			t.Errorf("NO_COLOR=%q: colours %v\n%q", variable, got, &out)
+		}
+	}
+	if (&Options{}).colors() {
+		t.Error("colours where no terminal is")
 	}
 }

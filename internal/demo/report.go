@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -68,6 +69,36 @@ func (r *report) print(out io.Writer, colors bool) {
 	}
 	fmt.Fprintln(out)
 	t.Render()
+}
+
+// json prints for a program what was compared.
+func (r *report) json(out io.Writer, seed uint64) error {
+	if out == nil {
+		return nil
+	}
+	type compared struct {
+		Part     string `json:"part"`
+		What     string `json:"what"`
+		Expected string `json:"expected"`
+		Found    string `json:"found"`
+		OK       bool   `json:"ok"`
+	}
+	all := struct {
+		OK     bool       `json:"ok"`
+		Seed   uint64     `json:"seed"`
+		Checks []compared `json:"checks"`
+	}{OK: r.good(), Seed: seed, Checks: []compared{}}
+	part := ""
+	for _, c := range r.checks {
+		if c.title {
+			part = c.what
+			continue
+		}
+		all.Checks = append(all.Checks, compared{part, c.what, c.expected, c.found, c.ok()})
+	}
+	enc := json.NewEncoder(out)
+	enc.SetIndent("", "  ")
+	return enc.Encode(all)
 }
 
 func emphasise(s string, colors bool, as ...text.Color) string {

@@ -42,7 +42,7 @@ func newScreen(out io.Writer, terminal bool) *screen {
 
 // title writes the first line.
 func (s *screen) title(format string, args ...any) {
-	fmt.Fprintf(s.out, "%s\n\n", strings.ReplaceAll(s.fit(fmt.Sprintf(format, args...)), "\n"+margin, "\n"))
+	fmt.Fprintf(s.out, "%s\n\n", s.fitted(fmt.Sprintf(format, args...)))
 }
 
 // margin is where sentences begin; behind it a terminal has room for some.
@@ -61,6 +61,11 @@ func (s *screen) fit(sentence string) string {
 		lines[i] = strings.TrimRight(lines[i], " ") // it fills them up
 	}
 	return strings.Join(lines, "\n"+margin)
+}
+
+// fitted breaks a paragraph that begins at the left.
+func (s *screen) fitted(paragraph string) string {
+	return strings.ReplaceAll(s.fit(paragraph), "\n"+margin, "\n")
 }
 
 // say writes what happened.

@@ -23,6 +23,10 @@ func TestFits(t *testing.T) {
 	d := &demo{screen: s}
 	d.began = time.Now()
 	d.lesson()
+	d.Program, d.Seed, d.dir, d.config = "oncesink", 1<<32-1, "/tmp/oncesink-demo-3794684267", "/tmp/oncesink-demo-3794684267/oncesink.yaml"
+	d.servers = &servers{brokers: []string{"127.0.0.1:54321"}, url: "postgres://postgres@127.0.0.1:54321/orders?sslmode=disable"}
+	d.workers = []*worker{{page: "http://127.0.0.1:54321/"}, {page: "http://127.0.0.1:54321/"}}
+	d.hints()
 	n := 0
 	for line := range bytes.Lines(out.Bytes()) {
 		if width := utf8.RuneCount(bytes.TrimRight(line, "\n")); width > 80 {

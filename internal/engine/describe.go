@@ -22,14 +22,35 @@ func (s *Sink) Routes() map[string]string {
 	return routes
 }
 
+// Findings are what [Sink.Lint] finds, in words, by the table's title. Tables without any are left out.
+func (s *Sink) Findings(ctx context.Context) (map[string][]string, error) {
+	m := s.plan().Mapping
+	found, err := s.lint(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	said := map[string][]string{}
+	for i := range found {
+		for _, f := range found[i] {
+			title := m.Tables[i].Title()
+			said[title] = append(said[title], f.String())
+		}
+	}
+	return said, nil
+}
+
 // Lint finds what keeps the same events from giving the same rows, for each table in the order of the configuration.
 func (s *Sink) Lint(ctx context.Context) ([][]tables.Finding, error) {
+	return s.lint(ctx, s.plan().Mapping)
+}
+
+func (s *Sink) lint(ctx context.Context, m *mapping.Mapping) ([][]tables.Finding, error) {
 	tx, err := s.Begin(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("lint: %w", err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	return mapping.Lint(ctx, tx, s.plan().Mapping)
+	return mapping.Lint(ctx, tx, m)
 }
 
 // Mappings returns fingerprint and definition of each topic's mapping into each table, for

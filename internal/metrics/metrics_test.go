@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -211,11 +213,39 @@ func TestManyPartitions(t *testing.T) {
 	hasNot(t, series, "partition_position{partition=0", "partition_lag_records{partition=1")
 }
 
+// A scrape is as large as docs/monitoring.md says: a few series for each partition, and a bounded rest, whatever happens.
+func TestScrapeIsBounded(t *testing.T) {
+	t.Parallel()
+	const n = 1000
+	for limit, most := range map[int]int{n: 4*n + 200, 500: 200} {
+		_, registry := newMetrics(t, Options{Partitions: limit}, many(n))
+		w := httptest.NewRecorder()
+		promhttp.HandlerFor(registry, promhttp.HandlerOpts{DisableCompression: true}).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+		each, metrics := 0, 0
+		families, _ := gather(t, registry)
+		for _, f := range families {
+			metrics += len(f.Metric)
+		}
+		for line := range strings.Lines(w.Body.String()) {
+			if strings.Contains(line, `partition="`) {
+				each++
+			}
+		}
+		want := 0
+		if limit == n {
+			want = 4 * n
+		}
+		if each != want || metrics > most || w.Body.Len() > 100*(want+1000) {
+			t.Errorf("limit %d: %d series with a partition, want %d; %d in all, at most %d; %d bytes", limit, each, want, metrics, most, w.Body.Len())
+		}
+	}
+}
+
 func many(n int) *fake {
 	f := busy()
 	f.status = nil
 	for i := range n {
-		f.status = append(f.status, consumer.PartitionStatus{Topic: "orders", Partition: int32(i), State: consumer.Running, Lag: int64(i), Behind: time.Second, Assigned: time.Now()})
+		f.status = append(f.status, consumer.PartitionStatus{Topic: "orders", Partition: int32(i), State: consumer.Running, Lag: int64(i), Behind: time.Second, Assigned: time.Now(), Committed: time.Now()})
 	}
 	return f
 }

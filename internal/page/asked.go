@@ -17,6 +17,7 @@ import (
 const (
 	askLedgerEvery  = 3 * time.Second
 	askLettersEvery = 15 * time.Second
+	askTablesEvery  = 5 * time.Minute
 	askTimeout      = 10 * time.Second
 	// askShare is how much longer than an answer took it is waited before the next question, so that a page costs a large ledger little.
 	askShare = 20
@@ -39,16 +40,28 @@ type lettersAnswer struct {
 	newest   []letters.Letter
 }
 
+// tablesAnswer is what `oncesink check` finds of the tables, by their names.
+type tablesAnswer struct{ findings map[string][]string }
+
 // asked is what the database says, asked in the background while somebody looks, so that no view waits for a database that hangs.
 type asked struct {
 	pool    *pgxpool.Pool
 	ledger  *offsets.Ledger
 	rows    answer[ledgerAnswer]
 	letters answer[lettersAnswer]
+	tables  answer[tablesAnswer]
 }
 
-func newAsked(pool *pgxpool.Pool, ledger *offsets.Ledger) *asked {
+func newAsked(source Source, pool *pgxpool.Pool, ledger *offsets.Ledger) *asked {
 	return &asked{pool: pool, ledger: ledger,
+		tables: answer[tablesAnswer]{every: askTablesEvery, ask: func(ctx context.Context) (*tablesAnswer, error) {
+			s, ok := source.(linter)
+			if !ok {
+				return &tablesAnswer{}, nil
+			}
+			found, err := s.Findings(ctx)
+			return &tablesAnswer{found}, err
+		}},
 		rows: answer[ledgerAnswer]{every: askLedgerEvery, ask: func(ctx context.Context) (*ledgerAnswer, error) {
 			a := &ledgerAnswer{alive: map[string]bool{}}
 			var err error

@@ -153,6 +153,8 @@ type tableRow struct {
 	Total     routes `json:"total"`
 	// Way says which ways there are, and why, as `oncesink check` does.
 	Way string `json:"way,omitempty"`
+	// Findings are those of `oncesink check`.
+	Findings []string `json:"findings,omitempty"`
 }
 
 // routes are numbers by the way that rows go.
@@ -188,10 +190,24 @@ func (h *history) tableRows(t time.Time, ways map[string]string) []tableRow {
 				addTable(&lately, &s.n)
 			}
 		}
-		out = append(out, tableRow{name, routesOf(&lately, rateSlots*slotWidth.Seconds()), routesOf(&x.total, 1), ways[name]})
+		out = append(out, tableRow{name, routesOf(&lately, rateSlots*slotWidth.Seconds()), routesOf(&x.total, 1), ways[name], nil})
 	}
 	slices.SortFunc(out, func(a, b tableRow) int { return cmp.Compare(a.Table, b.Table) })
 	return out
+}
+
+// withFindings adds what is found of tables, and those of which nothing else is known, and counts it.
+func withFindings(rows []tableRow, found map[string][]string) (all []tableRow, n int) {
+	for name, findings := range found {
+		i := slices.IndexFunc(rows, func(r tableRow) bool { return r.Table == name })
+		if i < 0 {
+			rows, i = append(rows, tableRow{Table: name}), len(rows)
+		}
+		rows[i].Findings = findings
+		n += len(findings)
+	}
+	slices.SortFunc(rows, func(a, b tableRow) int { return cmp.Compare(a.Table, b.Table) })
+	return rows, n
 }
 
 func (h *history) counts() (records, letters int64) {

@@ -33,6 +33,11 @@ func routesBy(s Source) map[string]string {
 	return nil
 }
 
+// linter is a source that finds what keeps the same events from giving the same rows, as a consumer does.
+type linter interface {
+	Findings(context.Context) (map[string][]string, error)
+}
+
 // Check is one of the things that readiness hangs on.
 type Check struct {
 	Name string `json:"name"`
@@ -109,7 +114,7 @@ func (p *Page) Follow(s Source, pool *pgxpool.Pool) {
 	defer p.mu.Unlock()
 	p.source, p.asked = s, nil
 	if pool != nil {
-		p.asked = newAsked(pool, offsets.New(pool, p.cfg.Group, offsets.Options{}))
+		p.asked = newAsked(s, pool, offsets.New(pool, p.cfg.Group, offsets.Options{}))
 	}
 }
 

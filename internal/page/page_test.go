@@ -75,7 +75,8 @@ func TestShows(t *testing.T) {
 	wants(t, body, "orders/2 has halted", "removed them before they were read. If they can be done without:</p>", "<code>oncesink accept-gap orders/2 --to 120503</code>",
 		"<code>select oncesink.accept_gap(&#39;orders-sink&#39;, &#39;orders&#39;, 2, 120503)</code>", "docs/runbook.md#gap", "No process reads payments/2–3", "Not ready: kafka",
 		"this process", "sink-1, pid 7", "22P02", "orders/0@100", "public.orders.amount", "orders/0–5</b> claimed", "group: orders-sink",
-		"copy where keys are new, upsert where they exist", "public.refunds", "upsert only: it has a row-level trigger", "public.orders_by_day", "3 d ago")
+		"copy where keys are new, upsert where they exist", "public.refunds", "upsert only: it has a row-level trigger", "public.orders_by_day", "3 d ago",
+		"1 finding of check", "name a version [key-order]")
 	lacks(t, body, "hidden-", "hidden&#34;", "<form", "style=")
 	for name, want := range map[string]string{"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"} {
 		if header.Get(name) != want {

@@ -38,6 +38,8 @@ type View struct {
 	Kinds  []kind     `json:"dead_letters"`
 	Open   int64      `json:"dead_letters_open"`
 	Tables []tableRow `json:"tables"`
+	// Findings are how many `oncesink check` has of the tables.
+	Findings int `json:"findings"`
 	// Rollups are those of the database.
 	Rollups []rollup.Built `json:"rollups"`
 	Events  []event        `json:"events"`
@@ -78,6 +80,11 @@ func (p *Page) view(q query) *View {
 		ledger, _, v.Problem = a.rows.get()
 		dead, _, problem = a.letters.get()
 		v.Problem = cmp.Or(v.Problem, problem)
+		found, _, problem := a.tables.get()
+		v.Problem = cmp.Or(v.Problem, problem)
+		if found != nil {
+			v.Tables, v.Findings = withFindings(v.Tables, found.findings)
+		}
 		if dead != nil {
 			v.Kinds, v.Verified, v.Rollups = kinds(dead), dead.verified, append(v.Rollups, dead.rollups...)
 		}

@@ -3,6 +3,7 @@
 package tables
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -171,6 +172,11 @@ type Finding struct {
 	Problem string `json:"problem"`
 	Why     string `json:"why"`
 	Fix     string `json:"fix"`
+}
+
+// String is a finding as a person reads it.
+func (f Finding) String() string {
+	return fmt.Sprintf("%s: %s: %s. %s [%s]", f.Severity, f.Problem, f.Why, f.Fix, f.Code)
 }
 
 // Stage says of an entry that its table is the stage of another one, which is loaded anew beside that; it lies in

@@ -134,6 +134,11 @@ func (s *Scene) Routes() map[string]string {
 	return map[string]string{"public.orders": "copy where keys are new, upsert where they exist, as the last batches teach", "public.refunds": "upsert only: it has a row-level trigger for insert"}
 }
 
+// Findings are those of a consumer.
+func (s *Scene) Findings(context.Context) (map[string][]string, error) {
+	return map[string][]string{"public.orders": {"warning: nothing says that the topic is keyed by the table's key: the highest offset wins. name a version [key-order]"}}, nil
+}
+
 // Stats implements [page.Source].
 func (s *Scene) Stats() sink.Stats { return sink.Stats{} }
 

@@ -1,6 +1,7 @@
 package torture
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -31,6 +32,7 @@ type event struct {
 	version   int64  // 0: the next one
 	raw       string // default: what the kind says
 	noKey     bool   // the record has none
+	null      bool   // the record has no value
 	headers   []kgo.RecordHeader
 }
 
@@ -60,7 +62,7 @@ func (r *rig) send(client *kgo.Client, e event, record func(checker.Op)) {
 	switch {
 	case e.raw != "":
 		rec.Value = []byte(e.raw)
-	case e.kind != checker.Tombstone:
+	case e.kind != checker.Tombstone && !e.null:
 		op.Value = fmt.Sprintf("value %x of %d", r.version*2654435761, e.key)
 		rec.Value, _ = json.Marshal(map[string]any{"id": e.key, "version": op.Version, "value": op.Value})
 	}
@@ -155,16 +157,19 @@ func (r *rig) positions() map[int32]int64 {
 	return at
 }
 
-// caughtUp tells whether all that was acknowledged so far is below the positions.
-func (r *rig) caughtUp() bool {
+// acked is where the logs end by what was acknowledged so far.
+func (r *rig) acked() map[int32]int64 {
 	r.mu.Lock()
-	want := map[int32]int64{}
+	defer r.mu.Unlock()
+	ends := map[int32]int64{}
 	for p, offset := range r.last {
-		want[p] = offset + 1
+		ends[p] = offset + 1
 	}
-	r.mu.Unlock()
-	return reached(r.positions(), want)
+	return ends
 }
+
+// caughtUp tells whether all that was acknowledged so far is below the positions.
+func (r *rig) caughtUp() bool { return reached(r.positions(), r.acked()) }
 
 func reached(have, want map[int32]int64) bool {
 	for p, next := range want {
@@ -179,7 +184,8 @@ func reached(have, want map[int32]int64) bool {
 func (r *rig) drain() {
 	r.Helper()
 	r.acknowledged()
-	r.eventually("caught up", r.caughtUp)
+	want := r.acked() // more may come meanwhile
+	r.eventually("caught up", func() bool { return reached(r.positions(), want) })
 }
 
 // moved waits until n more events lie below the positions.
@@ -224,7 +230,7 @@ func (r *rig) ends() map[checker.Place]int64 {
 // reader reads some rows again and again, as an application would, and records what it saw.
 func (r *rig) reader(ctx context.Context) {
 	keys := []int64{1, 2, 3, 4, 5, 6}
-	tick := time.NewTicker(40 * time.Millisecond)
+	tick := time.NewTicker(cmp.Or(r.readEvery, 40*time.Millisecond))
 	defer tick.Stop()
 	for {
 		select {

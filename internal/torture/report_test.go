@@ -77,9 +77,16 @@ func (r *rig) judge() {
 // absorbed waits for the server's count of rows that were inserted, those of transactions that were rolled back included, which it gets
 // when sessions end.
 func (r *rig) absorbed() {
-	written := r.number(`select coalesce(sum(n_tup_ins), 0)::bigint from pg_stat_user_tables where relname = 'events' and schemaname = 'public'`)
 	there := r.number(`select count(*) from events`)
+	written := int64(0)
+	r.eventually("the server has counted what was written", func() bool {
+		written = r.number(`select coalesce(sum(n_tup_ins), 0)::bigint from pg_stat_user_tables where relname = 'events' and schemaname = 'public'`)
+		return written >= there && r.number(`select count(*) from pg_stat_activity where datname = current_database() and application_name like 'oncesink%'`) == 0
+	})
 	r.res.Absorbed = int(max(0, written-there)) + r.metric("rows_total", `result="unchanged"`)
+	if r.nothingTwice && r.res.Absorbed != 0 {
+		r.Errorf("%d rows were written twice, or rolled back", r.res.Absorbed)
+	}
 	r.res.Fenced = r.metric("fenced_total", "")
 	r.res.Unknown = r.metric("unknown_commits_total", "")
 }

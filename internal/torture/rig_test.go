@@ -14,6 +14,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/internal/testenv"
@@ -57,6 +58,10 @@ type rig struct {
 	pg   *wire.Proxy
 	db   *pgxpool.Pool // past the wire
 	res  *result
+
+	nothingTwice bool          // no row may be written twice, or rolled back
+	readEvery    time.Duration // default 40 ms
+	adm          *kadm.Client
 
 	rules   checker.Rules
 	history *checker.History

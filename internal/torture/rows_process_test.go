@@ -114,7 +114,7 @@ func unknownCommits(r *rig) {
 	for i := range 6 {
 		sprung := make(chan struct{})
 		before := r.metric("unknown_commits_total", "")
-		r.pg.Set(&wire.Trap{Text: "commit", Whole: true, After: i%2 == 0, Do: func() { close(sprung) }})
+		r.pg.Set(trapCommit(i%2 == 0, sprung))
 		r.wait(sprung, "COMMIT is cut off")
 		since := time.Now()
 		if i%2 == 0 {
@@ -128,6 +128,11 @@ func unknownCommits(r *rig) {
 	if r.metric("unknown_commits_total", `result="committed"`) == 0 || r.metric("unknown_commits_total", `result="rolled_back"`) == 0 {
 		r.Errorf("both outcomes have to be seen: %v", p.metrics)
 	}
+}
+
+// trapCommit cuts a COMMIT off, before the server has it or after.
+func trapCommit(after bool, sprung chan struct{}) *wire.Trap {
+	return &wire.Trap{Text: "commit", Whole: true, After: after, Do: func() { close(sprung) }}
 }
 
 // transactions: aborted ones, committed ones, and one that hangs, between events of nobody's.

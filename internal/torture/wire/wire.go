@@ -30,6 +30,7 @@ type Proxy struct {
 	trap   *Trap
 	cuts   int
 	held   int
+	shaped int
 	closed bool
 }
 
@@ -103,6 +104,15 @@ func (p *Proxy) Shape(s Shape) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.shape = s
+}
+
+// Shaped is how many pieces were written in a shape since it was asked last.
+func (p *Proxy) Shaped() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := p.shaped
+	p.shaped = 0
+	return n
 }
 
 // Close ends it, with all connections.
@@ -246,6 +256,9 @@ func (p *Proxy) pass() {
 func (p *Proxy) write(to *net.TCPConn, b []byte) error {
 	p.mu.Lock()
 	shape := p.shape
+	if shape != (Shape{}) {
+		p.shaped++
+	}
 	p.mu.Unlock()
 	time.Sleep(shape.Delay)
 	size := len(b)
