@@ -97,9 +97,9 @@ type TruncatedError struct {
 }
 
 func (e *TruncatedError) Error() string {
-	return fmt.Sprintf("%s: the position %d lies past the log's end %d: the log was truncated (an unclean leader election, or a restored broker), and the rows of offsets %d to %d are in the tables. "+
+	return fmt.Sprintf("%s: the position %d %s the log was truncated (an unclean leader election, or a restored broker), and the rows of offsets %d to %d are in the tables. "+
 		"To read on from the end: %s",
-		e.Partition, e.Position, e.End, e.End, e.Position-1, offsets.Remedy("rewind", e.Group, e.Topic, e.Partition.Partition, e.End))
+		e.Partition, e.Position, offsets.PastEnd(e.End), e.End, e.Position-1, offsets.Remedy("rewind", e.Group, e.Topic, e.Partition.Partition, e.End))
 }
 
 // outside returns what is wrong with a position that can't be read on from; nil if nothing is.

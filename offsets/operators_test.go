@@ -146,6 +146,26 @@ func TestRule8ReplayRefused(t *testing.T) {
 	r.stands(5, 1)
 }
 
+// Rule 8: where a log was truncated nothing is read again from its end, so such a group may be sent there, and nowhere else.
+func TestRule8TruncatedWhereReplaysAreRefused(t *testing.T) {
+	r := newRig(t)
+	p := r.process(offsets.Options{ReplayRefused: "table audit has no guard"})
+	claim := p.claim(1)[0]
+	r.must(p.advance(step(claim, 10)))
+	const refused = "group orders-sink must not be rewound: table audit has no guard"
+	r.exec(`update oncesink.offsets set halted = $1`, "truncated: orders/0: the position 10 "+offsets.PastEnd(7)+" the log was truncated")
+	rows, err := p.Rows(t.Context())
+	r.must(err)
+	if row := rows[0]; !row.TruncatedTo(7) || row.TruncatedTo(6) || row.TruncatedTo(77) {
+		t.Errorf("it says %q", row.Halted)
+	}
+	r.refuses(`rewind('orders-sink', 'orders', 0, 6)`, "55000", refused, "")
+	r.exec(`select oncesink.rewind($1, 'orders', 0, 7)`, group)
+	r.stands(7, 1)
+	p.claim(1) // which forgets the halt
+	r.refuses(`rewind('orders-sink', 'orders', 0, 7)`, "55000", refused, "")
+}
+
 // Rule 8: a command tells what it did, per partition.
 func TestRule8CommandsTell(t *testing.T) {
 	r := newRig(t)

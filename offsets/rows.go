@@ -3,6 +3,7 @@ package offsets
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -17,6 +18,13 @@ const rowsQuery = `
 		 where sink_group = $1::text
 		   and (cardinality($2::text[]) = 0 or (topic, partition) in (select * from unnest($2::text[], $3::int[])))
 		 order by topic, partition`
+
+// PastEnd is how a halt says that a position lies behind the end of its log, which was truncated. oncesink.rewind looks for it.
+func PastEnd(end int64) string { return fmt.Sprintf("lies past the log's end %d:", end) }
+
+// TruncatedTo tells whether the partition halted because its log was truncated, and ends at an offset, or parts there from what was read:
+// a rewind to it reads nothing again, and is let by also where replays are refused.
+func (r *Row) TruncatedTo(end int64) bool { return strings.Contains(r.Halted, PastEnd(end)) }
 
 // Rows returns the ledger's rows of these partitions in one query, or of the
 // whole group if none is named, ordered by topic and partition. Rows that do not

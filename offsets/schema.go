@@ -27,6 +27,8 @@ var (
 	mappingsSQL string
 	//go:embed sql/8_checks.sql
 	checksSQL string
+	//go:embed sql/9_truncated.sql
+	truncatedSQL string
 )
 
 // component is the ledger's name in oncesink.schema_version.
@@ -35,7 +37,7 @@ const component = "ledger"
 // ledgerMigrations: the version of a ledger is how many of them it has seen.
 // A released one never changes.
 func ledgerMigrations() []string {
-	return []string{tablesSQL + "\n" + protocolSQL + "\n" + operatorsSQL, stuckSQL, deadLettersSQL, commentsSQL, mappingsSQL, checksSQL}
+	return []string{tablesSQL + "\n" + protocolSQL + "\n" + operatorsSQL, stuckSQL, deadLettersSQL, commentsSQL, mappingsSQL, checksSQL, truncatedSQL}
 }
 
 // bootstrap makes the place where versions are kept. It looks first: `if not exists`

@@ -73,7 +73,7 @@ func (f *rewindFlags) run(ctx context.Context, args []string, stdout, stderr io.
 		return s.scrub(err)
 	}
 	ledger := offsets.New(s.pool, s.consumer.Group, offsets.Options{})
-	rows, err := s.rewindRows(ctx, ledger, args)
+	rows, err := s.rewindRows(ctx, ledger, from, args)
 	if err != nil {
 		return err
 	}
@@ -106,8 +106,8 @@ func (f *rewindFlags) run(ctx context.Context, args []string, stdout, stderr io.
 	return nil
 }
 
-// rewindRows are the ledger's rows that the arguments name.
-func (s *session) rewindRows(ctx context.Context, ledger *offsets.Ledger, args []string) ([]offsets.Row, error) {
+// rewindRows are the ledger's rows that the arguments name, which may be sent to where from says.
+func (s *session) rewindRows(ctx context.Context, ledger *offsets.Ledger, from replayFrom, args []string) ([]offsets.Row, error) {
 	all, err := ledger.Rows(ctx)
 	if err != nil {
 		return nil, s.scrub(err)
@@ -124,7 +124,7 @@ func (s *session) rewindRows(ctx context.Context, ledger *offsets.Ledger, args [
 				continue
 			}
 			found = true
-			if r.ReplayRefused != "" {
+			if r.ReplayRefused != "" && (from.offset == nil || !r.TruncatedTo(*from.offset)) {
 				return nil, &environmentError{fmt.Sprintf("group %s can't be rewound: %s; see `oncesink rebuild`", s.consumer.Group, r.ReplayRefused)}
 			}
 			if !slices.ContainsFunc(named, func(n offsets.Row) bool { return n.Partition == r.Partition }) {

@@ -89,7 +89,7 @@ func (r *rig) grow(past map[int32]int64) {
 
 // truncated: a broker comes back without the end of its log, while the sink is stopped and while it runs.
 func truncated(r *rig) {
-	r.begin(setup{tables: guardedTable})
+	r.begin(setup{})
 	p := r.start("")
 	for _, running := range []bool{false, true} {
 		for range 8 { // a batch, at least
