@@ -92,8 +92,8 @@ func (r *rig) produceLarge() {
 func clocks(r *rig) {
 	server, setServer := fakedServer(r)
 	binary := r.w.clocked(r)
-	file := filepath.Join(r.dir, "clock")
 	r.begin(setup{url: server.URL()})
+	file := filepath.Join(r.dir, "clock")
 	set := func(seconds int) { r.must(os.WriteFile(file, fmt.Append(nil, seconds), 0o600)) }
 	set(0)
 	r.load(300)
@@ -144,7 +144,9 @@ func fakedServer(r *rig) (server *testpg.Server, set func(seconds int)) {
 	if len(found) == 0 {
 		r.Fatal("no libfaketime, which this row needs (Debian: apt-get install libfaketime)")
 	}
-	dir := r.T.TempDir()
+	dir, err := os.MkdirTemp("", "oncesink-clock-") // which the server's account can enter, too
+	r.must(err)
+	r.Cleanup(func() { r.must(os.RemoveAll(dir)) })
 	r.must(os.Chmod(dir, 0o755))
 	file := filepath.Join(dir, "clock")
 	set = func(seconds int) {

@@ -11,7 +11,7 @@ var postgresRows = []row{
 	{n: 23, name: "oversized record, compression bomb", play: bombs},
 	{n: 24, name: "one key many times in a batch", play: sameKey},
 	{n: 26, name: "replay from offset zero over a full table", play: replays},
-	{n: 27, name: "clock jumps by an hour"},
+	{n: 27, name: "clock jumps by an hour", play: clocks},
 	{n: 28, name: "no disk, no descriptors, memory limit", play: scarcity},
 	{n: 29, name: "schema change under load", play: schemaChanges},
 	{n: 30, name: "credentials rotated", play: credentials},
