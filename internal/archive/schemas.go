@@ -61,8 +61,7 @@ func (a *Archive) KeepSchema(ctx context.Context, registry string, ref event.Sch
 	if err != nil {
 		return err
 	}
-	sum := sha256.Sum256(text)
-	return a.put(ctx, path.Join(schemas, ref.Space, ref.ID, hex.EncodeToString(sum[:])+".json"), text)
+	return a.put(ctx, schemaName(ref, text), text)
 }
 
 // missing is the name of a file that says that a schema is still to be had.
@@ -146,12 +145,27 @@ func (a *Archive) readSchema(ctx context.Context, o object) (s event.Schema, err
 	if err != nil {
 		return s, fmt.Errorf("read %s: %w", a.place.path(o.name), err)
 	}
-	sum := sha256.Sum256(text)
-	var kept keptSchema
-	if strings.TrimSuffix(path.Base(o.name), ".json") != hex.EncodeToString(sum[:]) || json.Unmarshal(text, &kept) != nil || path.Join(schemas, kept.Space, kept.ID) != path.Dir(o.name) {
+	s, ok := parseSchema(o.name, text)
+	if !ok {
 		return s, &DamagedError{File: a.place.path(o.name), Problem: "its SHA-256 is not the one that its name has"}
 	}
-	return kept.Schema.schema(), nil
+	return s, nil
+}
+
+// parseSchema is what is in a file of that name, within the place; not ok if it is not what the name says.
+func parseSchema(name string, text []byte) (s event.Schema, ok bool) {
+	sum := sha256.Sum256(text)
+	var kept keptSchema
+	if strings.TrimSuffix(path.Base(name), ".json") != hex.EncodeToString(sum[:]) || json.Unmarshal(text, &kept) != nil || path.Join(schemas, kept.Space, kept.ID) != path.Dir(name) {
+		return s, false
+	}
+	return kept.Schema.schema(), true
+}
+
+// schemaName is the name of the file of a schema, within the place.
+func schemaName(ref event.SchemaRef, text []byte) string {
+	sum := sha256.Sum256(text)
+	return path.Join(schemas, ref.Space, ref.ID, hex.EncodeToString(sum[:])+".json")
 }
 
 // VerifySchemas reads all of them, and returns how many there are, and what is wrong with each that is damaged.

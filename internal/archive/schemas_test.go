@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
@@ -93,4 +94,40 @@ func TestDamagedSchema(t *testing.T) {
 	if _, err := r.a.Schema(t.Context(), event.SchemaRef{Space: "id", ID: "6"}); !errors.As(err, &halt) {
 		t.Errorf("under another name: %v", err)
 	}
+}
+
+// Whatever a schema's file has in it: under its own name it is read as what can be written and read again as the same, or not at all; under the
+// name of another text, or another schema, it is not.
+func FuzzSchema(f *testing.F) {
+	five := event.SchemaRef{Space: "id", ID: "5"}
+	for _, kept := range []keptSchema{
+		{Registry: "one", Space: "id", ID: "5", Schema: schemaText{Type: "AVRO", Text: `"string"`}},
+		{Registry: "one", Space: "id", ID: "5", Schema: schemaText{Type: "PROTOBUF", Text: "message", References: []schemaText{{Name: "a.proto", Type: "PROTOBUF", Text: "other", References: []schemaText{{Name: "b.proto"}}}}}},
+		{Registry: "one", Space: "..", ID: "id/5"},
+	} {
+		text, err := json.Marshal(kept)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
+	f.Add([]byte(`{"space":"id","id":"5","schema":{"references":[{},{"references":[{"name":"\ud800"}]}]}}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		s, ok := parseSchema(schemaName(five, text), text)
+		for name, other := range map[string]string{"another text's": schemaName(five, append([]byte(" "), text...)), "another schema's": schemaName(event.SchemaRef{Space: "id", ID: "6"}, text)} {
+			if _, is := parseSchema(other, text); is && (ok || name == "another text's") {
+				t.Errorf("it is read under %s name", name)
+			}
+		}
+		if !ok {
+			return
+		}
+		again, err := json.Marshal(keptSchema{"two", five.Space, five.ID, textOf("", s)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if back, ok := parseSchema(schemaName(five, again), again); !ok || !reflect.DeepEqual(back, s) {
+			t.Errorf("written and read again: %+v, %v; it was %+v", back, ok, s)
+		}
+	})
 }
