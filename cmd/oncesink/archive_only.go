@@ -14,6 +14,7 @@ import (
 	"github.com/oncesink/oncesink/consumer"
 	"github.com/oncesink/oncesink/internal/archive"
 	"github.com/oncesink/oncesink/internal/emptylog"
+	"github.com/oncesink/oncesink/internal/kafka"
 	"github.com/oncesink/oncesink/offsets"
 	"github.com/oncesink/oncesink/sink"
 )
@@ -57,6 +58,14 @@ func (a *alone) lead(c *consumer.Config) {
 		}
 	}
 	c.Assign = assigned
+}
+
+// ends says what ends, in place of the logs, below where the group stands, and what to do about that; nothing where Kafka is read.
+func (a *alone) ends(archived kafka.Archive) (what, fix string) {
+	if !a.only {
+		return "", ""
+	}
+	return fmt.Sprintf("the archive %s, which is read alone,", archived), "a process of the group has read on in the log meanwhile: leave --archive-only out, or stop it, and archive what it has read"
 }
 
 // loads says that the topics of a table are read up to where the group stands.

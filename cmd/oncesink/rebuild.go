@@ -179,8 +179,9 @@ func (f *loadFlags) run(cmd *cobra.Command, table string, r *rebuild.Range, judg
 	}
 	limitMemory(cmp.Or(s.consumer.BufferBytes, wiring.BufferBytes))
 	show := newProgress(cmd.ErrOrStderr(), s.log)
+	ends, fix := s.alone.ends(archive)
 	result, err := rebuild.Run(ctx, rebuild.Options{
-		Pool: s.pool, Admin: s.admin, Cluster: s.meta.Cluster, Sink: s.sinkCfg, Consumer: s.consumer, Archive: archive,
+		Ends: ends, EndsFix: fix, Pool: s.pool, Admin: s.admin, Cluster: s.meta.Cluster, Sink: s.sinkCfg, Consumer: s.consumer, Archive: archive,
 		Table: table, Range: r, Keys: f.keys, Accept: f.accept, DryRun: f.dryRun, Verify: judge != nil, Swap: f.swap, KeepStage: f.keepStage || f.dryRun && judge == nil,
 		Progress: show.tell, Logger: s.log,
 	})

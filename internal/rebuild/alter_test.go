@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/internal/rebuild"
 	"github.com/oncesink/oncesink/internal/testenv"
@@ -101,8 +102,93 @@ func TestMappingChangedMeanwhile(t *testing.T) {
 	if !errors.As(err, &config) || !strings.Contains(err.Error(), "another mapping") || r.state() != want {
 		t.Errorf("%v", err)
 	}
-	if res := r.rebuilt(func(o *rebuild.Options) { o.DryRun = true }); res.Differs() {
-		t.Errorf("a dry run may show another mapping's difference: %+v", res)
+}
+
+// By a mapping that is not the group's a dry run shows what differs, and refuses what the command itself refuses, in the same words; verify
+// compares.
+func TestDryRunOfAnotherMapping(t *testing.T) {
+	for _, target := range []string{"public.orders", "public.items", "public."} {
+		t.Run(target, func(t *testing.T) {
+			t.Parallel()
+			r := withChildren(t)
+			r.history(200, 50, r.basket)
+			r.sync()
+			r.exec(`update oncesink.mappings set fingerprint = 'x' || fingerprint where sink_group = $1 and target like $2 || '%'`, group, target)
+			r.exec(`update orders set note = 'damaged'`)
+			before, was := value[string](r, own), r.all()
+			for name, how := range map[string]func(*rebuild.Options){"rebuild": func(*rebuild.Options) {}, "swap": swap, "backfill": days("2026-11-01", "2026-12-01")} {
+				_, err := r.rebuild(how)
+				dry, dryErr := r.rebuild(how, func(o *rebuild.Options) { o.DryRun, o.KeepStage = true, true })
+				var config *sink.ConfigError
+				if !errors.As(err, &config) || dryErr == nil || err.Error() != dryErr.Error() || !strings.Contains(err.Error(), "writes table "+target) {
+					t.Errorf("%s: the run says %v, the dry run %v", name, err, dryErr)
+				}
+				if dry == nil || dry.Changed == 0 {
+					t.Errorf("%s: the dry run shows %+v", name, dry)
+				}
+				if got := value[string](r, own); got != before || r.all() != was {
+					t.Errorf("%s: afterwards there is\n%s\nwhere there was\n%s", name, got, before)
+				}
+			}
+			if res := r.rebuilt(func(o *rebuild.Options) { o.DryRun, o.Verify = true, true }); res.Changed == 0 {
+				t.Errorf("verify: %+v", res)
+			}
+		})
+	}
+}
+
+// A group that stands behind the end of what is read, from the start or from the last moment on, is refused, and nothing is left; one whose log is late
+// is waited for.
+func TestBehindTheEnd(t *testing.T) {
+	for name, phase := range map[string]string{"at first": "", "while it is compared": "comparing", "late": "late"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, upserts, ordersTable)
+			r.history(200, 50, r.mixed)
+			r.sync()
+			r.exec(`update orders set note = 'damaged'`)
+			before, was := value[string](r, own), r.state()
+			beyond := func() {
+				r.exec(`update oncesink.offsets set next_offset = next_offset + 1 where sink_group = $1 and partition = 1`, group)
+			}
+			var once, waited sync.Once
+			told := false
+			if phase != "comparing" {
+				once.Do(beyond)
+			}
+			res, err := r.rebuild(func(o *rebuild.Options) {
+				o.Ends, o.EndsFix = "the archive", "leave it out"
+				o.Progress = func(p rebuild.Progress) {
+					if p.Phase == phase {
+						once.Do(beyond)
+					}
+					if strings.HasPrefix(p.Phase, "waiting: group "+group+" stands at offset ") {
+						waited.Do(func() {
+							told = true
+							if phase == "late" {
+								r.must(r.client.ProduceSync(context.Background(), &kgo.Record{Topic: "orders", Partition: 1, Key: []byte("1"), Value: []byte(`{}`)}).FirstErr())
+							}
+						})
+					}
+				}
+			})
+			if !told {
+				t.Error("it does not say what it waits for")
+			}
+			if phase == "late" {
+				if err != nil || !res.Differs() {
+					t.Errorf("%+v, %v", res, err)
+				}
+				return
+			}
+			var config *sink.ConfigError
+			if !errors.As(err, &config) || !strings.Contains(err.Error(), "of orders/1, and the archive ends at ") || config.Fix != "leave it out" {
+				t.Errorf("%v", err)
+			}
+			if got := value[string](r, own); got != before || r.state() != was {
+				t.Errorf("afterwards there is\n%s\nwhere there was\n%s", got, before)
+			}
+		})
 	}
 }
 

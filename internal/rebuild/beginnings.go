@@ -1,14 +1,18 @@
 package rebuild
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/oncesink/oncesink/internal/kafka"
 	"github.com/oncesink/oncesink/offsets"
+	"github.com/oncesink/oncesink/sink"
 )
 
 // beginnings says where the records of each partition of the topics begin, from which on none is missing: where the log does, or below that
@@ -48,4 +52,42 @@ func (j *job) firstArchived(ctx context.Context) (first []*kgo.Record, err error
 		}
 	}
 	return nil, nil
+}
+
+// lateLog is for how long a log may end below where the group stands: a new leader learns late how far its log is committed.
+const lateLog = 5 * time.Second
+
+// reached makes sure that there are all records below where the group stands: what never comes would be waited for without end.
+func (j *job) reached(ctx context.Context) error {
+	var topics []string
+	for _, f := range j.feeds {
+		if !slices.Contains(topics, f.Topic) {
+			topics = append(topics, f.Topic)
+		}
+	}
+	for deadline := time.Now().Add(lateLog); ; {
+		ends, err := j.Admin.ListEndOffsets(ctx, topics...)
+		if err = errors.Join(err, ends.Error()); err != nil {
+			return fmt.Errorf("list end offsets: %w", err)
+		}
+		i := slices.IndexFunc(j.feeds, func(f feed) bool {
+			end, ok := ends.Lookup(f.Topic, f.Partition.Partition)
+			return ok && f.next > end.Offset
+		})
+		if i < 0 {
+			return nil
+		}
+		f := &j.feeds[i]
+		end, _ := ends.Lookup(f.Topic, f.Partition.Partition)
+		problem := fmt.Sprintf("group %s stands at offset %d of %s, and %s ends at %d", j.Consumer.Group, f.next, f.Partition, cmp.Or(j.Ends, "its log"), end.Offset)
+		if time.Now().After(deadline) {
+			return &sink.ConfigError{Problem: problem, Fix: cmp.Or(j.EndsFix, "the log was cut off: `oncesink status` and docs/log-moves.md say what became of it, and what to do")}
+		}
+		j.progress("waiting: "+problem, 0, 0)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(watchInterval):
+		}
+	}
 }

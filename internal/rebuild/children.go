@@ -87,7 +87,7 @@ func (j *job) childColumns(ctx context.Context, tx pgx.Tx) (all []string, err er
 // sameChildMapping wants the group to write the children as this configuration does.
 func (j *job) sameChildMapping(ctx context.Context) error {
 	for _, m := range j.mappings {
-		if !slices.Contains(j.targets()[1:], m.Target) || j.DryRun {
+		if !slices.Contains(j.targets()[1:], m.Target) {
 			continue
 		}
 		var other bool
@@ -96,8 +96,9 @@ func (j *job) sameChildMapping(ctx context.Context) error {
 			return fmt.Errorf("read the group's mapping of %s: %w", m.Target, err)
 		}
 		if other {
-			return &sink.ConfigError{Problem: fmt.Sprintf("group %s writes table %s by another mapping of topic %s than this configuration has", j.Consumer.Group, m.Target, m.Topic),
-				Fix: "`oncesink mapping plan` says what differs, and how it becomes the group's; --dry-run shows the rows that differ"}
+			if err := j.mappedOtherwise(m.Target, m.Topic); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -259,13 +260,20 @@ func (j *job) changeChildren(ctx context.Context, tx pgx.Tx) (err error) {
 				sets = append(sets, q+" = s."+q)
 			}
 		}
-		if err := affected(ctx, tx, &r.Changed, fmt.Sprintf("update %s t set %s\n  from %s s%s", c.layout.Quoted(), strings.Join(sets, ", "), c.staged(),
-			where(c.listed(j, "s"), c.same(), c.unlike()))); err != nil {
-			return fmt.Errorf("correct %s: %w", r.Table, err)
+		absent := ""
+		vacant, err := j.vacant(ctx, tx, c.layout.Quoted())
+		if err != nil {
+			return err
+		}
+		if !vacant {
+			if err := affected(ctx, tx, &r.Changed, fmt.Sprintf("update %s t set %s\n  from %s s%s", c.layout.Quoted(), strings.Join(sets, ", "), c.staged(),
+				where(c.listed(j, "s"), c.same(), c.unlike()))); err != nil {
+				return fmt.Errorf("correct %s: %w", r.Table, err)
+			}
+			absent = fmt.Sprintf("not exists (select from %s t where %s)", c.layout.Quoted(), c.same())
 		}
 		if err := affected(ctx, tx, &r.Added, fmt.Sprintf("insert into %s (%s) overriding system value\nselect %s from %s s%s",
-			c.layout.Quoted(), strings.Join(pgname.QuoteAll(c.columns), ", "), qualified("s", c.columns), c.staged(),
-			where(c.listed(j, "s"), fmt.Sprintf("not exists (select from %s t where %s)", c.layout.Quoted(), c.same())))); err != nil {
+			c.layout.Quoted(), strings.Join(pgname.QuoteAll(c.columns), ", "), qualified("s", c.columns), c.staged(), where(c.listed(j, "s"), absent))); err != nil {
 			return fmt.Errorf("correct %s: %w", r.Table, err)
 		}
 		if r.Sets, err = j.rememberAs(ctx, tx, c.layout.Sets, c.sets(), true); err != nil {

@@ -100,6 +100,11 @@ func (j *job) follow(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if behind > 0 {
+			if err := j.reached(ctx); err != nil {
+				return err
+			}
+		}
 		if !j.unmerged && (behind <= atHand || behind > last-last/4) {
 			return nil
 		}
@@ -199,7 +204,7 @@ func (j *job) freeze(ctx context.Context, tx pgx.Tx) error {
 		return &errAnew{"the group reads the table's topics no longer"}
 	}
 	for _, f := range j.feeds {
-		if f.mapping != j.mapping[f.Topic] && !j.DryRun {
+		if !j.DryRun && j.otherMapping(f) {
 			return &errAnew{"the group's mapping of the table was changed"}
 		}
 	}
@@ -302,10 +307,19 @@ func (j *job) apply(ctx context.Context, tx pgx.Tx) error {
 func (j *job) change(ctx context.Context, tx pgx.Tx) error {
 	s, l := &j.stage, &j.layout
 	table, st := l.Quoted(), s.quoted()
+	vacant, err := j.vacant(ctx, tx, table)
+	if err != nil {
+		return err
+	}
 	execute := func(n *int64, sql string) error {
 		tag, err := tx.Exec(ctx, sql)
 		*n = tag.RowsAffected()
 		return err
+	}
+	filling := fmt.Sprintf("insert into %s (%s) overriding system value\nselect %s from %s s", table, strings.Join(pgname.QuoteAll(j.columns), ", "), qualified("s", j.columns), st)
+	if vacant {
+		j.result.Deleted, j.result.Changed = 0, 0
+		return execute(&j.result.Added, filling+where(j.inRange("s")))
 	}
 	if err := execute(&j.result.Deleted, fmt.Sprintf("delete from %s t%s", table,
 		where(j.listed("t"), j.inRange("t"), fmt.Sprintf("not exists (select from %s s where %s)", st, j.sameKey("s", "t"))))); err != nil {
@@ -324,9 +338,15 @@ func (j *job) change(ctx context.Context, tx pgx.Tx) error {
 			return err
 		}
 	}
-	return execute(&j.result.Added, fmt.Sprintf("insert into %s (%s) overriding system value\nselect %s from %s s%s",
-		table, strings.Join(pgname.QuoteAll(j.columns), ", "), qualified("s", j.columns), st,
-		where(j.listed("s"), j.inRange("s"), fmt.Sprintf("not exists (select from %s t where %s)", table, j.sameKey("t", "s")))))
+	return execute(&j.result.Added, filling+where(j.listed("s"), j.inRange("s"), fmt.Sprintf("not exists (select from %s t where %s)", table, j.sameKey("t", "s"))))
+}
+
+// vacant reports whether a table that had no row has none yet: it is just filled then.
+func (j *job) vacant(ctx context.Context, tx pgx.Tx, table string) (vacant bool, err error) {
+	if !j.bare {
+		return false, nil
+	}
+	return vacant, tx.QueryRow(ctx, "select not exists (select from "+table+")").Scan(&vacant)
 }
 
 // listed is the condition that the key of a row is among those that may differ.

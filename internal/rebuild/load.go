@@ -124,6 +124,9 @@ func (j *job) fill(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if err := j.reached(ctx); err != nil {
+		return err
+	}
 	return j.advance(ctx)
 }
 

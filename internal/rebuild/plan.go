@@ -103,12 +103,30 @@ func (j *job) sameMapping(sk *engine.Sink) error {
 		}
 	}
 	for _, f := range j.feeds {
-		if f.mapping != j.mapping[f.Topic] && !j.DryRun {
-			return &sink.ConfigError{Problem: fmt.Sprintf("group %s writes table %s by another mapping of topic %s than this configuration has", j.Consumer.Group, j.result.Table, f.Topic),
-				Fix: "`oncesink mapping plan` says what differs, and how it becomes the group's; --dry-run shows the rows that differ"}
+		if j.otherMapping(f) {
+			return j.mappedOtherwise(j.result.Table, f.Topic)
 		}
 	}
 	return nil
+}
+
+func (j *job) otherMapping(f feed) bool { return f.mapping != j.mapping[f.Topic] }
+
+// mappedOtherwise refuses a table that the group writes by another mapping. A dry run shows the difference first; verify compares by the mapping at
+// hand, whoever has it.
+func (j *job) mappedOtherwise(table, topic string) error {
+	err := &sink.ConfigError{Problem: fmt.Sprintf("group %s writes table %s by another mapping of topic %s than this configuration has", j.Consumer.Group, table, topic),
+		Fix: "`oncesink mapping plan` says what differs, and how it becomes the group's; --dry-run shows the rows that differ"}
+	switch {
+	case j.Verify:
+		return nil
+	case j.DryRun:
+		if j.denied == nil { // the first one, as without
+			j.denied = err
+		}
+		return nil
+	}
+	return err
 }
 
 func (j *job) accepted(what string) bool { return slices.Contains(j.Accept, what) }

@@ -41,6 +41,9 @@ type Options struct {
 	Consumer consumer.Config
 	// Archive has what the topics' logs no longer have; nil: there is none.
 	Archive kafka.Archive
+	// Ends names what has the records in place of the topics' logs, for an error that says where it ends, and EndsFix what to do about that; empty:
+	// the logs have them.
+	Ends, EndsFix string
 	// Table is the table's name in Sink.Tables.
 	Table string
 	// Range restricts the work to rows with a value of one column; nil: the whole table.
@@ -184,6 +187,7 @@ type job struct {
 	starts    map[offsets.Partition]int64         // of the logs
 	older     bool                                // rows came from topics or partitions that the group no longer reads
 	compacted map[string]bool                     // topics
+	denied    error                               // of a dry run: what the call itself is refused for, though its difference can be shown
 	mapping   map[string]string                   // fingerprint of each topic's mapping
 	mappings  []offsets.Mapping                   // of the configuration
 	exchanged []member                            // tables, of a swap
@@ -209,7 +213,7 @@ const maxAnew = 3
 // Run brings the table to what its topics say. It returns a *sink.ConfigError where a person has to decide or to
 // change something first, and any other error if it failed on the way. [OutcomeOf] tells what the table is then:
 // as it was, unless the error is an [*Error]. That the result comes beside an error says that only what follows the
-// table, the removal of the stage, has failed. In each case the same call may be made again, and takes
+// table, the removal of the stage, has failed; or, of a dry run, that the call without DryRun is refused, in these words. In each case the same call may be made again, and takes
 // up where this one stopped.
 func Run(ctx context.Context, o Options) (*Result, error) {
 	j := &job{Options: o, log: o.Logger}
@@ -249,13 +253,13 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	// Done is done: an interruption leaves no stage behind.
 	dropping, cancel := context.WithTimeout(context.WithoutCancel(ctx), dropTimeout)
 	defer cancel()
-	if !j.KeepStage {
+	if !j.KeepStage || j.denied != nil {
 		err = j.inTx(dropping, j.dropStage)
 	}
 	j.result.Seconds = time.Since(began).Seconds()
 	switch {
 	case err == nil:
-		return &j.result, nil
+		return &j.result, j.denied
 	case j.DryRun:
 		return &j.result, fmt.Errorf("drop the stage: %w", err)
 	}
@@ -301,7 +305,7 @@ func (j *job) altered(ctx context.Context) bool {
 // once goes all the way, up to the commit.
 func (j *job) once(ctx context.Context) error {
 	j.met, j.highest, j.columns = map[offsets.Partition]offsets.Token{}, map[offsets.Partition]int64{}, nil
-	j.byRow, j.byTail, j.unmerged = nil, nil, false
+	j.byRow, j.byTail, j.unmerged, j.denied = nil, nil, false, nil
 	if err := j.plan(ctx); err != nil {
 		return err
 	}
