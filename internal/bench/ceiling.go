@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -97,6 +98,10 @@ func (b *bench) ceiling(ctx context.Context, way raw, connections int, loads ...
 		if err != nil {
 			return nil, err
 		}
+		before, err := ownAndServer(conns[0])
+		if err != nil {
+			return nil, err
+		}
 		began := time.Now()
 		if err := parallel(connections, func(i int) error {
 			for k := range work[i] {
@@ -109,12 +114,17 @@ func (b *bench) ceiling(ctx context.Context, way raw, connections int, loads ...
 			return nil, fmt.Errorf("ceiling %s, %s: %w", way.name, name, err)
 		}
 		took := time.Since(began)
+		after, err := ownAndServer(conns[0])
+		if err != nil {
+			return nil, err
+		}
+		each := float64(len(l.events)) / 1e6
 		end, err := logPosition(ctx, conns[0])
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, result{Who: "PostgreSQL alone", Variant: fmt.Sprintf("%s, %d connection(s)", way.name, connections), Load: name,
-			Rows: len(l.events), Seconds: took.Seconds(), WAL: float64(end-wal) / float64(len(l.events))})
+			Rows: len(l.events), Seconds: took.Seconds(), CPU: (after[0] - before[0]).Seconds() / each, Server: (after[1] - before[1]).Seconds() / each, WAL: float64(end-wal) / float64(len(l.events))})
 		if err := verify(ctx, conns[0], narrow, loads[:min(len(out), 2)]...); err != nil {
 			return nil, err
 		}
@@ -123,6 +133,16 @@ func (b *bench) ceiling(ctx context.Context, way raw, connections int, loads ...
 		}
 	}
 	return out, nil
+}
+
+// ownAndServer is the processor time of this process, which is the client, and of the server, so far.
+func ownAndServer(conn *pgx.Conn) (at [2]time.Duration, err error) {
+	own, err := statOf(os.Getpid())
+	if err != nil {
+		return at, err
+	}
+	server, err := serverCPU(conn.PgConn().PID())
+	return [2]time.Duration{own.own, server}, err
 }
 
 func transact(ctx context.Context, conn *pgx.Conn, position int, way raw, d *ceilingData) error {

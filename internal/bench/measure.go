@@ -15,8 +15,8 @@ type result struct {
 	Load    string // fresh, updates, ...
 	Rows    int
 	Seconds float64
-	// CPU is seconds of the client process per million rows; Peak its memory in MB.
-	CPU, Peak float64
+	// CPU is seconds of the client process per million rows, Server those of all processes of PostgreSQL; Peak is the client's memory in MB.
+	CPU, Server, Peak float64
 	// WAL is bytes per row.
 	WAL float64
 	// P50 and P99 are milliseconds from produce to visible, of a latency run.
@@ -70,15 +70,16 @@ func measure(ctx context.Context, url string, rows int, w watch, run func() (*pr
 		return r, fmt.Errorf("all %d rows came at once: time more of them", rows)
 	}
 	return result{Rows: rows, Seconds: last.at.Sub(first.at).Seconds() / timed * float64(rows), CPU: (last.cpu - first.cpu).Seconds() / timed * 1e6,
-		Peak: float64(last.peak) / (1 << 20), WAL: float64(last.wal-first.wal) / timed}, nil
+		Server: (last.server - first.server).Seconds() / timed * 1e6, Peak: float64(last.peak) / (1 << 20), WAL: float64(last.wal-first.wal) / timed}, nil
 }
 
 // state is where a run is.
 type state struct {
 	usage
-	at  time.Time
-	wal int64
-	in  int // events, if the watch counts them
+	server time.Duration // processor time of PostgreSQL
+	at     time.Time
+	wal    int64
+	in     int // events, if the watch counts them
 }
 
 // moment looks at everything at once: the rows are counted as they were when the clock was read.
@@ -86,6 +87,9 @@ func moment(ctx context.Context, conn *pgx.Conn, p *process, w watch) (s state, 
 	err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) (err error) {
 		s.at = time.Now()
 		if s.wal, err = logPosition(ctx, tx); err != nil { // the first statement takes the snapshot
+			return err
+		}
+		if s.server, err = serverCPU(conn.PgConn().PID()); err != nil {
 			return err
 		}
 		if s.usage, err = p.used(); err != nil || w.in == nil {

@@ -84,7 +84,7 @@ func (p plan) repeat(ctx context.Context, b *bench, steps func() []step) error {
 				if r.P50 > 0 {
 					say("    p50 %.1f ms, p99 %.1f ms", r.P50, r.P99)
 				} else {
-					say("    %-8s %6.1fk rows/s", r.Load, r.rate()/1000)
+					say("    %-8s %6.1fk rows/s, %.2f s of processors per 1 M, %.2f with PostgreSQL's", r.Load, r.rate()/1000, r.CPU, r.all())
 				}
 			}
 			b.results = append(b.results, rs...)

@@ -74,15 +74,57 @@ const ticksPerSecond = 100 // of /proc: USER_HZ, the same on every Linux
 // counts the start of a virtual machine.
 func (p *process) used() (u usage, err error) {
 	u.peak = peakOf(p.PID())
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
+	s, err := statOf(p.PID())
 	if err != nil {
 		return u, fmt.Errorf("the process ended: %w\n%s", err, &p.log)
 	}
-	f := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	user, _ := strconv.ParseInt(f[11], 10, 64)
-	system, _ := strconv.ParseInt(f[12], 10, 64)
-	u.cpu = time.Duration(user+system) * time.Second / ticksPerSecond
+	u.cpu = s.own
 	return u, nil
+}
+
+// stat is what /proc says of a process: its parent, and the processor time of itself and of its children that have ended.
+type stat struct {
+	parent     int
+	own, ended time.Duration
+}
+
+func statOf(pid int) (s stat, err error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return s, err
+	}
+	f := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	ticks := func(i int) time.Duration {
+		n, _ := strconv.ParseInt(f[i], 10, 64)
+		return time.Duration(n) * time.Second / ticksPerSecond
+	}
+	s.parent, _ = strconv.Atoi(f[1])
+	s.own, s.ended = ticks(11)+ticks(12), ticks(13)+ticks(14)
+	return s, nil
+}
+
+// serverCPU is the processor time of the PostgreSQL server that one of its sessions belongs to, in all its processes, so far.
+func serverCPU(session uint32) (sum time.Duration, err error) {
+	s, err := statOf(int(session))
+	if err != nil {
+		return 0, err
+	}
+	server := s.parent
+	if s, err = statOf(server); err != nil {
+		return 0, err
+	}
+	sum = s.own + s.ended
+	all, err := os.ReadDir("/proc")
+	for _, entry := range all {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			continue
+		}
+		if s, err := statOf(pid); err == nil && s.parent == server {
+			sum += s.own
+		}
+	}
+	return sum, err
 }
 
 // peakOf is the highest memory of a process so far, in bytes; 0 if it has ended.

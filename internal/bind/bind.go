@@ -3,9 +3,11 @@ package bind
 
 import (
 	"encoding/binary"
+	"maps"
 	"math"
 
 	"github.com/oncesink/oncesink/internal/decode"
+	"github.com/oncesink/oncesink/internal/pgtext"
 	"github.com/oncesink/oncesink/internal/statement"
 	"github.com/oncesink/oncesink/internal/tables"
 	"github.com/oncesink/oncesink/sink"
@@ -26,9 +28,11 @@ const (
 )
 
 // Elements are the types of the elements of arrays.
-var Elements = map[uint32]uint32{
-	oidByteaArray: oidBytea, oidInt4Array: oidInt4, oidTextArray: oidText, oidInt8Array: oidInt8,
-}
+var Elements = func() map[uint32]uint32 {
+	all := pgtext.Elements()
+	maps.Copy(all, map[uint32]uint32{oidByteaArray: oidBytea, oidInt4Array: oidInt4, oidTextArray: oidText, oidInt8Array: oidInt8})
+	return all
+}()
 
 // MaxStatementBytes bounds the parameters of one statement; a message of the
 // protocol holds at most 1 GiB.
@@ -145,11 +149,58 @@ func (p *Params) places(events []Event) {
 	p.End(b, oidInt8Array)
 }
 
-// Rows adds what a statement of this shape takes of the events.
-func (p *Params) Rows(t *tables.Table, s statement.Shape, events []Event) {
-	for _, i := range s.Columns {
-		if t.Columns[i].Computed == nil {
+// typed adds column i of the events as an array of its type; absent cells become nulls. It adds nothing, and is false, if it is a type whose
+// values go as texts, or one of the values is spelled in a way that the server alone reads.
+func (p *Params) typed(t *tables.Table, events []Event, i int) bool {
+	oids, ok := t.Arrays(i)
+	if !ok {
+		return false
+	}
+	c := &t.Columns[i].Type
+	wire, b := c.Wire(), p.begin(len(events), 12*len(events), oids.Element)
+	for k := range events {
+		x := events[k].Cell(i)
+		b = appendNull(b)
+		if x.Len < 0 {
+			continue
+		}
+		start := len(b)
+		if b, ok = wire(c, b, events[k].Text(x)); !ok {
+			p.spare = append(p.spare, b)
+			return false
+		}
+		binary.BigEndian.PutUint32(b[start-4:], uint32(len(b)-start))
+	}
+	p.End(b, oids.Array)
+	return true
+}
+
+// Typed adds what a statement of this shape takes of the events, and returns the shape that says of which columns it is no texts.
+func (p *Params) Typed(t *tables.Table, s statement.Shape, events []Event) statement.Shape {
+	s.Typed = make([]bool, len(s.Columns))
+	p.rows(t, s, events, func(j, i int) {
+		if s.Typed[j] = p.typed(t, events, i); !s.Typed[j] {
 			p.texts(events, i)
+		}
+	})
+	return s
+}
+
+// Rows adds what a statement of this shape takes of the events, the columns as texts; for a statement that is only planned, of no events, as the
+// shape says.
+func (p *Params) Rows(t *tables.Table, s statement.Shape, events []Event) {
+	p.rows(t, s, events, func(j, i int) {
+		if s.Typed == nil || !s.Typed[j] || !p.typed(t, events, i) {
+			p.texts(events, i)
+		}
+	})
+}
+
+// rows adds what a statement of this shape takes of the events, of which column adds that which is at j in the shape, and i in the table.
+func (p *Params) rows(t *tables.Table, s statement.Shape, events []Event, column func(j, i int)) {
+	for j, i := range s.Columns {
+		if t.Columns[i].Computed == nil {
+			column(j, i)
 		}
 	}
 	if s.Flagged {

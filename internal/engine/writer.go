@@ -251,8 +251,7 @@ func (w *writer) ask(t *table, form func(*tables.Table, statement.Shape) string,
 }
 
 func (w *writer) run(d doing, form func(*tables.Table, statement.Shape) string, s statement.Shape, events []bind.Event) {
-	sql := form(d.table.Table, s)
-	if sql == "" {
+	if form(d.table.Table, s) == "" {
 		return
 	}
 	for len(events) > 0 && w.err == nil {
@@ -266,8 +265,7 @@ func (w *writer) run(d doing, form func(*tables.Table, statement.Shape) string, 
 		if d.gone > 0 {
 			d.gone = n
 		}
-		w.params.Rows(d.table.Table, s, events[:n])
-		w.do(d, sql)
+		w.do(d, form(d.table.Table, w.params.Typed(d.table.Table, s, events[:n])))
 		events = events[n:]
 		if w.queued >= bind.MaxStatementBytes && w.send != nil {
 			w.err = w.send()

@@ -55,6 +55,34 @@ func (c *Type) Wire() Wire {
 	return nil
 }
 
+// Arrays are the OIDs of a type of fixed form and of its arrays. They are those of every server: see pg_type.dat.
+type Arrays struct{ Element, Array uint32 }
+
+// elements are the types whose binary form spares the server the reading of texts, by their names. That of numeric takes it as long.
+var elements = map[string]Arrays{
+	"boolean": {16, 1000}, "smallint": {21, 1005}, "integer": {23, 1007}, "bigint": {20, 1016}, "real": {700, 1021}, "double precision": {701, 1022},
+	"date": {1082, 1182}, "timestamp without time zone": {1114, 1115}, "timestamp with time zone": {1184, 1185}, "uuid": {2950, 2951},
+}
+
+// Elements are the OIDs of the types whose values may go in arrays of their binary form: those of the elements, by those of the arrays.
+func Elements() map[uint32]uint32 {
+	out := make(map[uint32]uint32, len(elements))
+	for _, a := range elements {
+		out[a.Array] = a.Element
+	}
+	return out
+}
+
+// Arrays are the OIDs of the type, if its values may go in an array of their binary form instead of their texts. Of a text that is none:
+// it is what goes.
+func (c *Type) Arrays() (Arrays, bool) {
+	if c.Array || c.Wire() == nil {
+		return Arrays{}, false
+	}
+	a, ok := elements[c.Base]
+	return a, ok
+}
+
 func wireText(_ *Type, dst, text []byte) ([]byte, bool) { return append(dst, text...), true }
 
 // jsonbVersion is the only version of jsonb's binary form.

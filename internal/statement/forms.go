@@ -19,9 +19,10 @@ type Form struct {
 
 // Forms lists a table's statements.
 func Forms(t *tables.Table) []Form {
-	all := Shape{Columns: t.All()}
-	flagged := Shape{Columns: t.All(), Flagged: true}
-	keys := Shape{Columns: t.Key}
+	all := typed(t, Shape{Columns: t.All()})
+	flagged := typed(t, Shape{Columns: t.All(), Flagged: true})
+	keys := typed(t, Shape{Columns: t.Key})
+	looks := typed(t, LookShape(t))
 	var forms []Form
 	add := func(name, sql string, rows *tables.Table, s Shape) {
 		if sql != "" { // some tables have nothing to update
@@ -29,7 +30,7 @@ func Forms(t *tables.Table) []Form {
 		}
 	}
 	if t.Parent != nil {
-		look, parents := LookShape(t.Parent), Shape{Columns: t.Parent.Key}
+		look, parents := typed(t.Parent, LookShape(t.Parent)), typed(t.Parent, Shape{Columns: t.Parent.Key})
 		add("claim children", ClaimSet(t.Parent, t, look), t.Parent, look)
 		add("delete children", DeleteStale(t.Parent, t, parents), t.Parent, parents)
 		add("insert children", InsertChildren(t, all), t, all)
@@ -43,7 +44,7 @@ func Forms(t *tables.Table) []Form {
 		}
 		add("copy", Copy(t, all, options), nil, Shape{})
 		if t.Guarded || t.Strategy == sink.Upsert {
-			add("look", Look(t, LookShape(t)), t, LookShape(t))
+			add("look", Look(t, looks), t, looks)
 		}
 		if t.Memory != "" {
 			add("look into the memory", LookIntoMemory(t, keys), t, keys)
@@ -54,12 +55,13 @@ func Forms(t *tables.Table) []Form {
 		add("append flagged", Append(t, flagged), t, flagged)
 		return forms
 	}
-	winners := Shape{Columns: all.Columns, Winning: true}
+	winners := all
+	winners.Winning = true
 	add("upsert", Upsert(t, all), t, all)
 	add("upsert winners", Upsert(t, winners), t, winners)
 	add("update", Update(t, all), t, all)
 	add("insert rest", InsertRest(t, all), t, all)
-	add("require", Require(t, LookShape(t)), t, LookShape(t))
+	add("require", Require(t, looks), t, looks)
 	add("update flagged", Update(t, flagged), t, flagged)
 	add("insert rest flagged", InsertRest(t, flagged), t, flagged)
 	switch {
@@ -67,7 +69,8 @@ func Forms(t *tables.Table) []Form {
 		lock := []int32{LockClass, t.Lock}
 		add("remember", Remember(t, keys), t, keys)
 		if t.VersionedDeletes {
-			add("remember version", Remember(t, DeleteShape(t, true)), t, DeleteShape(t, true))
+			withVersion := typed(t, DeleteShape(t, true))
+			add("remember version", Remember(t, withVersion), t, withVersion)
 		}
 		forms = append(forms, Form{Name: "lock", SQL: Lock(t, false), Keys: lock}, Form{Name: "lock alone", SQL: Lock(t, true), Keys: lock})
 		if t.Distributed {
@@ -77,10 +80,20 @@ func Forms(t *tables.Table) []Form {
 	case t.Deletes:
 		add("delete", Delete(t, keys), t, keys)
 		if t.VersionedDeletes {
-			add("delete version", Delete(t, DeleteShape(t, true)), t, DeleteShape(t, true))
+			withVersion := typed(t, DeleteShape(t, true))
+			add("delete version", Delete(t, withVersion), t, withVersion)
 		}
 	}
 	return forms
+}
+
+// typed is a shape whose values come as what they are, where their columns let them: as those of nearly all events do.
+func typed(t *tables.Table, s Shape) Shape {
+	s.Typed = make([]bool, len(s.Columns))
+	for j, i := range s.Columns {
+		_, s.Typed[j] = t.Arrays(i)
+	}
+	return s
 }
 
 // Canonical asks for the canonical texts of a column's texts, in their order.

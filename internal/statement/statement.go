@@ -13,8 +13,8 @@ import (
 	"github.com/oncesink/oncesink/sink"
 )
 
-// A statement's parameters are arrays with one element per event: the texts of
-// the columns in the order of the table, then, in a flagged statement, the
+// A statement's parameters are arrays with one element per event: the values of
+// the columns in the order of the table, in binary or as texts, then, in a flagged statement, the
 // presence flags of all columns, a bit each, then source and offset. Every form
 // below starts from the same rows e, typed, in the order of the arrays, which is
 // the order of the keys: the one lock order of all writers.
@@ -25,6 +25,8 @@ type Shape struct {
 	Columns []int // indexes into the table's columns, ascending
 	Flagged bool  // columns that are not the key or the version are present by flag
 	Winning bool  // the events are known, or expected, to win: no look before the write
+	// Typed are those of the columns, by their place in Columns, whose values come as what they are, and not as texts; nil: none.
+	Typed []bool
 	// Withheld are columns whose values the source has and did not send: the events need a row (see [Require]), and are none.
 	Withheld []int
 }
@@ -58,8 +60,11 @@ func eventRows(t *tables.Table, b *strings.Builder, s Shape, numbered bool) {
 		if t.Columns[i].Computed != nil {
 			continue
 		}
-		c := fmt.Sprintf("c%d", j+1)
-		add(c, "text", c+"::"+castType(t, i), pgname.Quote(t.Columns[i].Name))
+		c, typ := fmt.Sprintf("c%d", j+1), "text"
+		if s.Typed != nil && s.Typed[j] {
+			typ = t.Columns[i].Base
+		}
+		add(c, typ, c+"::"+castType(t, i), pgname.Quote(t.Columns[i].Name))
 	}
 	if s.Flagged {
 		add("has", "bytea", "has", flags)

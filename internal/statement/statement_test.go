@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -120,7 +121,15 @@ func compare(t *testing.T, name string, cfg sink.Config, create ...string) {
 		table.Distributed = distributed
 	}
 	for _, table := range all {
-		for _, f := range statement.Forms(table) {
+		forms := statement.Forms(table)
+		for i, f := range forms {
+			if f.Name == "upsert" && !distributed { // its values, where some of them only the server reads
+				texts := statement.Shape{Columns: f.Shape.Columns}
+				forms = slices.Insert(forms, i+1, statement.Form{Name: "upsert texts", SQL: statement.Upsert(table, texts), Rows: table, Shape: texts})
+				break
+			}
+		}
+		for _, f := range forms {
 			title := f.Name
 			if len(all) > 1 {
 				if table.Parent == nil && f.Name != "remember" {

@@ -251,4 +251,13 @@ func (t *Table) All() []int {
 	return all
 }
 
+// Arrays are the OIDs of column i, if its values may go in an array of their binary form instead of their texts. Of tables that Citus distributes
+// none does: that was not tried.
+func (t *Table) Arrays(i int) (pgtext.Arrays, bool) {
+	if t.Distributed {
+		return pgtext.Arrays{}, false
+	}
+	return t.Columns[i].Arrays()
+}
+
 func (t *Table) Title() string { return t.Schema + "." + t.Name }

@@ -14,7 +14,7 @@ insert into "public"."t" as t ("placed_at", "amount", "note", _oncesink_source, 
 select e."placed_at", e."amount", e."note", e._oncesink_source, e._oncesink_offset
   from (
   select a.c1::timestamp with time zone as "placed_at", a.c2::money as "amount", a.c3::text as "note", a.source as _oncesink_source, a."offset" as _oncesink_offset
-  from unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::bigint[]) as a(c1, c2, c3, source, "offset")
+  from unnest($1::timestamp with time zone[], $2::text[], $3::text[], $4::integer[], $5::bigint[]) as a(c1, c2, c3, source, "offset")
 ) e
     on conflict ("_oncesink_source", "_oncesink_offset") do nothing;
 
@@ -23,7 +23,7 @@ insert into "public"."t" as t ("placed_at", "amount", "note", _oncesink_source, 
 select e."placed_at", e."amount", case when get_bit(e._oncesink_has, 2) = 1 then e."note" else 'none'::text end, e._oncesink_source, e._oncesink_offset
   from (
   select a.c1::timestamp with time zone as "placed_at", a.c2::money as "amount", a.c3::text as "note", a.has as _oncesink_has, a.source as _oncesink_source, a."offset" as _oncesink_offset
-  from unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::integer[], $6::bigint[]) as a(c1, c2, c3, has, source, "offset")
+  from unnest($1::timestamp with time zone[], $2::text[], $3::text[], $4::bytea[], $5::integer[], $6::bigint[]) as a(c1, c2, c3, has, source, "offset")
 ) e
     on conflict ("_oncesink_source", "_oncesink_offset") do nothing;
 

@@ -14,7 +14,7 @@ insert into "public"."t" as t ("day", "note", _oncesink_source, _oncesink_offset
 select e."day", e."note", e._oncesink_source, e._oncesink_offset
   from (
   select a.c1::date as "day", a.c2::text as "note", a.source as _oncesink_source, a."offset" as _oncesink_offset
-  from unnest($1::text[], $2::text[], $3::integer[], $4::bigint[]) as a(c1, c2, source, "offset")
+  from unnest($1::date[], $2::text[], $3::integer[], $4::bigint[]) as a(c1, c2, source, "offset")
 ) e
     on conflict ("_oncesink_source", "_oncesink_offset", "day") do nothing;
 
@@ -23,7 +23,7 @@ insert into "public"."t" as t ("day", "note", _oncesink_source, _oncesink_offset
 select e."day", e."note", e._oncesink_source, e._oncesink_offset
   from (
   select a.c1::date as "day", a.c2::text as "note", a.has as _oncesink_has, a.source as _oncesink_source, a."offset" as _oncesink_offset
-  from unnest($1::text[], $2::text[], $3::bytea[], $4::integer[], $5::bigint[]) as a(c1, c2, has, source, "offset")
+  from unnest($1::date[], $2::text[], $3::bytea[], $4::integer[], $5::bigint[]) as a(c1, c2, has, source, "offset")
 ) e
     on conflict ("_oncesink_source", "_oncesink_offset", "day") do nothing;
 

@@ -6,7 +6,7 @@ insert into "public"."t" as t ("day")
 select e."day"
   from (
   select a.c1::date as "day"
-  from unnest($1::text[]) as a(c1)
+  from unnest($1::date[]) as a(c1)
 ) e;
 
 -- append flagged
@@ -14,6 +14,6 @@ insert into "public"."t" as t ("day")
 select e."day"
   from (
   select a.c1::date as "day", a.has as _oncesink_has
-  from unnest($1::text[], $2::bytea[]) as a(c1, has)
+  from unnest($1::date[], $2::bytea[]) as a(c1, has)
 ) e;
 

@@ -1,7 +1,7 @@
 -- orders: remember
 with e as materialized (
   select a.c1::bigint as "id", a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
-  from unnest($1::text[], $2::integer[], $3::bigint[]) with ordinality as a(c1, source, "offset", n)
+  from unnest($1::bigint[], $2::integer[], $3::bigint[]) with ordinality as a(c1, source, "offset", n)
 ), s as materialized (
   select e.*, t."version" as _oncesink_version,
          t."id" is null and m."id" is null as rowless,
@@ -40,7 +40,7 @@ insert into "oncesink"."public.items sets" as m ("id", "version", _oncesink_sour
 select e."id", e."version", e._oncesink_source, e._oncesink_offset
   from (
   select a.c1::bigint as "id", a.c2::integer as "version", a.source as _oncesink_source, a."offset" as _oncesink_offset
-  from unnest($1::text[], $2::text[], $3::integer[], $4::bigint[]) as a(c1, c2, source, "offset")
+  from unnest($1::bigint[], $2::integer[], $3::integer[], $4::bigint[]) as a(c1, c2, source, "offset")
 ) e
  where (select true from "public"."orders" t where t."id" = e."id")
    and (select (m."version" is null or (e."version", e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (m."version", coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1)))
@@ -53,7 +53,7 @@ select e."id", e."version", e._oncesink_source, e._oncesink_offset
 -- items: delete children
 with e as materialized (
   select a.c1::bigint as "id", a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
-  from unnest($1::text[], $2::integer[], $3::bigint[]) with ordinality as a(c1, source, "offset", n)
+  from unnest($1::bigint[], $2::integer[], $3::bigint[]) with ordinality as a(c1, source, "offset", n)
 ), m as materialized (
   select m.* from e join "oncesink"."public.items sets" m on m."id" = e."id" and m._oncesink_source = e._oncesink_source and m._oncesink_offset = e._oncesink_offset
    where exists (select from "public"."items" c where c."order_id" = m."id" and (c._oncesink_source, c._oncesink_offset) is distinct from (m._oncesink_source, m._oncesink_offset))
@@ -67,7 +67,7 @@ insert into "public"."items" as t ("order_id", "sku", "pieces", "line", "shop", 
 select e."order_id", e."sku", e."pieces", e."line", e."shop", e._oncesink_source, e._oncesink_offset
   from (
   select a.c1::bigint as "order_id", a.c2::text as "sku", a.c3::integer as "pieces", a.c4::integer as "line", a.c5::text as "shop", a.source as _oncesink_source, a."offset" as _oncesink_offset
-  from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::integer[], $7::bigint[]) as a(c1, c2, c3, c4, c5, source, "offset")
+  from unnest($1::bigint[], $2::text[], $3::integer[], $4::integer[], $5::text[], $6::integer[], $7::bigint[]) as a(c1, c2, c3, c4, c5, source, "offset")
 ) e join "oncesink"."public.items sets" m on e."order_id" = m."id" and m._oncesink_source = e._oncesink_source and m._oncesink_offset = e._oncesink_offset
  where not exists (select from "public"."items" c where c."order_id" = e."order_id" and c."sku" = e."sku" and c._oncesink_source = e._oncesink_source and c._oncesink_offset = e._oncesink_offset)
    for share of m
@@ -78,7 +78,7 @@ insert into "public"."items" as t ("order_id", "sku", "pieces", "line", "shop", 
 select e."order_id", e."sku", case when get_bit(e._oncesink_has, 2) = 1 then e."pieces" else 1 end, e."line", e."shop", e._oncesink_source, e._oncesink_offset
   from (
   select a.c1::bigint as "order_id", a.c2::text as "sku", a.c3::integer as "pieces", a.c4::integer as "line", a.c5::text as "shop", a.has as _oncesink_has, a.source as _oncesink_source, a."offset" as _oncesink_offset
-  from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::integer[], $8::bigint[]) as a(c1, c2, c3, c4, c5, has, source, "offset")
+  from unnest($1::bigint[], $2::text[], $3::integer[], $4::integer[], $5::text[], $6::bytea[], $7::integer[], $8::bigint[]) as a(c1, c2, c3, c4, c5, has, source, "offset")
 ) e join "oncesink"."public.items sets" m on e."order_id" = m."id" and m._oncesink_source = e._oncesink_source and m._oncesink_offset = e._oncesink_offset
  where not exists (select from "public"."items" c where c."order_id" = e."order_id" and c."sku" = e."sku" and c._oncesink_source = e._oncesink_source and c._oncesink_offset = e._oncesink_offset)
    for share of m
@@ -89,7 +89,7 @@ insert into "oncesink"."public.tags sets" as m ("id", "version", _oncesink_sourc
 select e."id", e."version", e._oncesink_source, e._oncesink_offset
   from (
   select a.c1::bigint as "id", a.c2::integer as "version", a.source as _oncesink_source, a."offset" as _oncesink_offset
-  from unnest($1::text[], $2::text[], $3::integer[], $4::bigint[]) as a(c1, c2, source, "offset")
+  from unnest($1::bigint[], $2::integer[], $3::integer[], $4::bigint[]) as a(c1, c2, source, "offset")
 ) e
  where (select true from "public"."orders" t where t."id" = e."id")
    and (select (m."version" is null or (e."version", e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (m."version", coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1)))
@@ -102,7 +102,7 @@ select e."id", e."version", e._oncesink_source, e._oncesink_offset
 -- tags: delete children
 with e as materialized (
   select a.c1::bigint as "id", a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
-  from unnest($1::text[], $2::integer[], $3::bigint[]) with ordinality as a(c1, source, "offset", n)
+  from unnest($1::bigint[], $2::integer[], $3::bigint[]) with ordinality as a(c1, source, "offset", n)
 ), m as materialized (
   select m.* from e join "oncesink"."public.tags sets" m on m."id" = e."id" and m._oncesink_source = e._oncesink_source and m._oncesink_offset = e._oncesink_offset
    where exists (select from "public"."tags" c where c."order_id" = m."id" and (c._oncesink_source, c._oncesink_offset) is distinct from (m._oncesink_source, m._oncesink_offset))
@@ -116,7 +116,7 @@ insert into "public"."tags" as t ("order_id", "tag", _oncesink_source, _oncesink
 select e."order_id", e."tag", e._oncesink_source, e._oncesink_offset
   from (
   select a.c1::bigint as "order_id", a.c2::text as "tag", a.source as _oncesink_source, a."offset" as _oncesink_offset
-  from unnest($1::text[], $2::text[], $3::integer[], $4::bigint[]) as a(c1, c2, source, "offset")
+  from unnest($1::bigint[], $2::text[], $3::integer[], $4::bigint[]) as a(c1, c2, source, "offset")
 ) e join "oncesink"."public.tags sets" m on e."order_id" = m."id" and m._oncesink_source = e._oncesink_source and m._oncesink_offset = e._oncesink_offset
  where not exists (select from "public"."tags" c where c."order_id" = e."order_id" and c."tag" = e."tag" and c._oncesink_source = e._oncesink_source and c._oncesink_offset = e._oncesink_offset)
    for share of m
@@ -127,7 +127,7 @@ insert into "public"."tags" as t ("order_id", "tag", _oncesink_source, _oncesink
 select e."order_id", e."tag", e._oncesink_source, e._oncesink_offset
   from (
   select a.c1::bigint as "order_id", a.c2::text as "tag", a.has as _oncesink_has, a.source as _oncesink_source, a."offset" as _oncesink_offset
-  from unnest($1::text[], $2::text[], $3::bytea[], $4::integer[], $5::bigint[]) as a(c1, c2, has, source, "offset")
+  from unnest($1::bigint[], $2::text[], $3::bytea[], $4::integer[], $5::bigint[]) as a(c1, c2, has, source, "offset")
 ) e join "oncesink"."public.tags sets" m on e."order_id" = m."id" and m._oncesink_source = e._oncesink_source and m._oncesink_offset = e._oncesink_offset
  where not exists (select from "public"."tags" c where c."order_id" = e."order_id" and c."tag" = e."tag" and c._oncesink_source = e._oncesink_source and c._oncesink_offset = e._oncesink_offset)
    for share of m

@@ -8,17 +8,31 @@ select string_agg(case when (select (e._oncesink_source >> 20, e._oncesink_offse
          from "public"."t" t where t."id" = e."id"), '0') else '2' end, '' order by e._oncesink_n)
   from (
   select a.c1::uuid as "id", a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
-  from unnest($1::text[], $2::integer[], $3::bigint[]) with ordinality as a(c1, source, "offset", n)
+  from unnest($1::uuid[], $2::integer[], $3::bigint[]) with ordinality as a(c1, source, "offset", n)
 ) e;
 
 -- look into the memory
 select string_agg(case when exists (select from "oncesink"."public.t deletes" t where t."id" = e."id") then '1' else '0' end, '' order by e._oncesink_n)
   from (
   select a.c1::uuid as "id", a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
-  from unnest($1::text[], $2::integer[], $3::bigint[]) with ordinality as a(c1, source, "offset", n)
+  from unnest($1::uuid[], $2::integer[], $3::bigint[]) with ordinality as a(c1, source, "offset", n)
 ) e;
 
 -- upsert
+insert into "public"."t" as t ("id", "doc", _oncesink_source, _oncesink_offset)
+select e."id", e."doc", e._oncesink_source, e._oncesink_offset
+  from (
+  select a.c1::uuid as "id", a.c2::jsonb as "doc", a.source as _oncesink_source, a."offset" as _oncesink_offset
+  from unnest($1::uuid[], $2::text[], $3::integer[], $4::bigint[]) as a(c1, c2, source, "offset")
+) e
+ where (select (e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1))
+         from "public"."t" t where t."id" = e."id") is not false
+   and (select (e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1)) and (e._oncesink_source <> m._oncesink_source or e._oncesink_offset > m._oncesink_offset)
+         from "oncesink"."public.t deletes" m where m."id" = e."id") is not false
+    on conflict ("id") do update set "doc" = excluded."doc", _oncesink_source = excluded._oncesink_source, _oncesink_offset = excluded._oncesink_offset
+ where (excluded._oncesink_source >> 20, excluded._oncesink_offset, excluded._oncesink_source) > (coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1));
+
+-- upsert texts
 insert into "public"."t" as t ("id", "doc", _oncesink_source, _oncesink_offset)
 select e."id", e."doc", e._oncesink_source, e._oncesink_offset
   from (
@@ -37,7 +51,7 @@ insert into "public"."t" as t ("id", "doc", _oncesink_source, _oncesink_offset)
 select e."id", e."doc", e._oncesink_source, e._oncesink_offset
   from (
   select a.c1::uuid as "id", a.c2::jsonb as "doc", a.source as _oncesink_source, a."offset" as _oncesink_offset
-  from unnest($1::text[], $2::text[], $3::integer[], $4::bigint[]) as a(c1, c2, source, "offset")
+  from unnest($1::uuid[], $2::text[], $3::integer[], $4::bigint[]) as a(c1, c2, source, "offset")
 ) e
  where (select (e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1)) and (e._oncesink_source <> m._oncesink_source or e._oncesink_offset > m._oncesink_offset)
          from "oncesink"."public.t deletes" m where m."id" = e."id") is not false
@@ -47,7 +61,7 @@ select e."id", e."doc", e._oncesink_source, e._oncesink_offset
 -- update
 with e as materialized (
   select a.c1::uuid as "id", a.c2::jsonb as "doc", a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
-  from unnest($1::text[], $2::text[], $3::integer[], $4::bigint[]) with ordinality as a(c1, c2, source, "offset", n)
+  from unnest($1::uuid[], $2::text[], $3::integer[], $4::bigint[]) with ordinality as a(c1, c2, source, "offset", n)
 ), locked as materialized (
   select e._oncesink_n from e join "public"."t" t on t."id" = e."id"
    order by e._oncesink_n for update of t
@@ -64,7 +78,7 @@ insert into "public"."t" as t ("id", "doc", _oncesink_source, _oncesink_offset)
 select e."id", e."doc", e._oncesink_source, e._oncesink_offset
   from (
   select a.c1::uuid as "id", a.c2::jsonb as "doc", a.source as _oncesink_source, a."offset" as _oncesink_offset
-  from unnest($1::text[], $2::text[], $3::integer[], $4::bigint[]) as a(c1, c2, source, "offset")
+  from unnest($1::uuid[], $2::text[], $3::integer[], $4::bigint[]) as a(c1, c2, source, "offset")
 ) e
  where (select false from "public"."t" t where t."id" = e."id") is not false
    and (select (e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1)) and (e._oncesink_source <> m._oncesink_source or e._oncesink_offset > m._oncesink_offset)
@@ -76,7 +90,7 @@ select e."id", e."doc", e._oncesink_source, e._oncesink_offset
 select oncesink.withheld('')
   from (
   select a.c1::uuid as "id", a.source as _oncesink_source, a."offset" as _oncesink_offset
-  from unnest($1::text[], $2::integer[], $3::bigint[]) as a(c1, source, "offset")
+  from unnest($1::uuid[], $2::integer[], $3::bigint[]) as a(c1, source, "offset")
 ) e
  where not exists (select from "public"."t" t where t."id" = e."id")
    and (select (e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1)) and (e._oncesink_source <> m._oncesink_source or e._oncesink_offset > m._oncesink_offset)
@@ -85,7 +99,7 @@ select oncesink.withheld('')
 -- update flagged
 with e as materialized (
   select a.c1::uuid as "id", a.c2::jsonb as "doc", a.has as _oncesink_has, a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
-  from unnest($1::text[], $2::text[], $3::bytea[], $4::integer[], $5::bigint[]) with ordinality as a(c1, c2, has, source, "offset", n)
+  from unnest($1::uuid[], $2::text[], $3::bytea[], $4::integer[], $5::bigint[]) with ordinality as a(c1, c2, has, source, "offset", n)
 ), locked as materialized (
   select e._oncesink_n from e join "public"."t" t on t."id" = e."id"
    order by e._oncesink_n for update of t
@@ -102,7 +116,7 @@ insert into "public"."t" as t ("id", "doc", _oncesink_source, _oncesink_offset)
 select e."id", e."doc", e._oncesink_source, e._oncesink_offset
   from (
   select a.c1::uuid as "id", a.c2::jsonb as "doc", a.has as _oncesink_has, a.source as _oncesink_source, a."offset" as _oncesink_offset
-  from unnest($1::text[], $2::text[], $3::bytea[], $4::integer[], $5::bigint[]) as a(c1, c2, has, source, "offset")
+  from unnest($1::uuid[], $2::text[], $3::bytea[], $4::integer[], $5::bigint[]) as a(c1, c2, has, source, "offset")
 ) e
  where (select false from "public"."t" t where t."id" = e."id") is not false
    and (select (e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1)) and (e._oncesink_source <> m._oncesink_source or e._oncesink_offset > m._oncesink_offset)
@@ -112,7 +126,7 @@ select e."id", e."doc", e._oncesink_source, e._oncesink_offset
 -- remember
 with e as materialized (
   select a.c1::uuid as "id", a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
-  from unnest($1::text[], $2::integer[], $3::bigint[]) with ordinality as a(c1, source, "offset", n)
+  from unnest($1::uuid[], $2::integer[], $3::bigint[]) with ordinality as a(c1, source, "offset", n)
 ), s as materialized (
   select e.*, t."id" is null and m."id" is null as rowless,
          m."id" is null or (e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1)) as latest,

@@ -8,17 +8,31 @@ select string_agg(case when (select (m."version" is null or (e."version", e._onc
          from "public"."t" t where t."id" = e."id"), '0') else '2' end, '' order by e._oncesink_n)
   from (
   select a.c1::bigint as "id", a.c2::integer as "version", a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
-  from unnest($1::text[], $2::text[], $3::integer[], $4::bigint[]) with ordinality as a(c1, c2, source, "offset", n)
+  from unnest($1::bigint[], $2::integer[], $3::integer[], $4::bigint[]) with ordinality as a(c1, c2, source, "offset", n)
 ) e;
 
 -- look into the memory
 select string_agg(case when exists (select from "oncesink"."public.t deletes" t where t."id" = e."id") then '1' else '0' end, '' order by e._oncesink_n)
   from (
   select a.c1::bigint as "id", a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
-  from unnest($1::text[], $2::integer[], $3::bigint[]) with ordinality as a(c1, source, "offset", n)
+  from unnest($1::bigint[], $2::integer[], $3::bigint[]) with ordinality as a(c1, source, "offset", n)
 ) e;
 
 -- upsert
+insert into "public"."t" as t ("id", "version", "note", _oncesink_source, _oncesink_offset)
+select e."id", e."version", e."note", e._oncesink_source, e._oncesink_offset
+  from (
+  select a.c1::bigint as "id", a.c2::integer as "version", a.c3::text as "note", a.source as _oncesink_source, a."offset" as _oncesink_offset
+  from unnest($1::bigint[], $2::integer[], $3::text[], $4::integer[], $5::bigint[]) as a(c1, c2, c3, source, "offset")
+) e
+ where (select (t."version" is null or (e."version", e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (t."version", coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1)))
+         from "public"."t" t where t."id" = e."id") is not false
+   and (select (m."version" is null or (e."version", e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (m."version", coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1))) and (m._oncesink_versioned or e._oncesink_source <> m._oncesink_source or e._oncesink_offset > m._oncesink_offset)
+         from "oncesink"."public.t deletes" m where m."id" = e."id") is not false
+    on conflict ("id") do update set "version" = excluded."version", "note" = excluded."note", _oncesink_source = excluded._oncesink_source, _oncesink_offset = excluded._oncesink_offset
+ where (t."version" is null or (excluded."version", excluded._oncesink_source >> 20, excluded._oncesink_offset, excluded._oncesink_source) > (t."version", coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1)));
+
+-- upsert texts
 insert into "public"."t" as t ("id", "version", "note", _oncesink_source, _oncesink_offset)
 select e."id", e."version", e."note", e._oncesink_source, e._oncesink_offset
   from (
@@ -37,7 +51,7 @@ insert into "public"."t" as t ("id", "version", "note", _oncesink_source, _onces
 select e."id", e."version", e."note", e._oncesink_source, e._oncesink_offset
   from (
   select a.c1::bigint as "id", a.c2::integer as "version", a.c3::text as "note", a.source as _oncesink_source, a."offset" as _oncesink_offset
-  from unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::bigint[]) as a(c1, c2, c3, source, "offset")
+  from unnest($1::bigint[], $2::integer[], $3::text[], $4::integer[], $5::bigint[]) as a(c1, c2, c3, source, "offset")
 ) e
  where (select (m."version" is null or (e."version", e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (m."version", coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1))) and (m._oncesink_versioned or e._oncesink_source <> m._oncesink_source or e._oncesink_offset > m._oncesink_offset)
          from "oncesink"."public.t deletes" m where m."id" = e."id") is not false
@@ -47,7 +61,7 @@ select e."id", e."version", e."note", e._oncesink_source, e._oncesink_offset
 -- update
 with e as materialized (
   select a.c1::bigint as "id", a.c2::integer as "version", a.c3::text as "note", a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
-  from unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::bigint[]) with ordinality as a(c1, c2, c3, source, "offset", n)
+  from unnest($1::bigint[], $2::integer[], $3::text[], $4::integer[], $5::bigint[]) with ordinality as a(c1, c2, c3, source, "offset", n)
 ), locked as materialized (
   select e._oncesink_n from e join "public"."t" t on t."id" = e."id"
    order by e._oncesink_n for update of t
@@ -64,7 +78,7 @@ insert into "public"."t" as t ("id", "version", "note", _oncesink_source, _onces
 select e."id", e."version", e."note", e._oncesink_source, e._oncesink_offset
   from (
   select a.c1::bigint as "id", a.c2::integer as "version", a.c3::text as "note", a.source as _oncesink_source, a."offset" as _oncesink_offset
-  from unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::bigint[]) as a(c1, c2, c3, source, "offset")
+  from unnest($1::bigint[], $2::integer[], $3::text[], $4::integer[], $5::bigint[]) as a(c1, c2, c3, source, "offset")
 ) e
  where (select false from "public"."t" t where t."id" = e."id") is not false
    and (select (m."version" is null or (e."version", e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (m."version", coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1))) and (m._oncesink_versioned or e._oncesink_source <> m._oncesink_source or e._oncesink_offset > m._oncesink_offset)
@@ -76,7 +90,7 @@ select e."id", e."version", e."note", e._oncesink_source, e._oncesink_offset
 select oncesink.withheld('')
   from (
   select a.c1::bigint as "id", a.c2::integer as "version", a.source as _oncesink_source, a."offset" as _oncesink_offset
-  from unnest($1::text[], $2::text[], $3::integer[], $4::bigint[]) as a(c1, c2, source, "offset")
+  from unnest($1::bigint[], $2::integer[], $3::integer[], $4::bigint[]) as a(c1, c2, source, "offset")
 ) e
  where not exists (select from "public"."t" t where t."id" = e."id")
    and (select (m."version" is null or (e."version", e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (m."version", coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1))) and (m._oncesink_versioned or e._oncesink_source <> m._oncesink_source or e._oncesink_offset > m._oncesink_offset)
@@ -85,7 +99,7 @@ select oncesink.withheld('')
 -- update flagged
 with e as materialized (
   select a.c1::bigint as "id", a.c2::integer as "version", a.c3::text as "note", a.has as _oncesink_has, a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
-  from unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::integer[], $6::bigint[]) with ordinality as a(c1, c2, c3, has, source, "offset", n)
+  from unnest($1::bigint[], $2::integer[], $3::text[], $4::bytea[], $5::integer[], $6::bigint[]) with ordinality as a(c1, c2, c3, has, source, "offset", n)
 ), locked as materialized (
   select e._oncesink_n from e join "public"."t" t on t."id" = e."id"
    order by e._oncesink_n for update of t
@@ -102,7 +116,7 @@ insert into "public"."t" as t ("id", "version", "note", _oncesink_source, _onces
 select e."id", e."version", e."note", e._oncesink_source, e._oncesink_offset
   from (
   select a.c1::bigint as "id", a.c2::integer as "version", a.c3::text as "note", a.has as _oncesink_has, a.source as _oncesink_source, a."offset" as _oncesink_offset
-  from unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::integer[], $6::bigint[]) as a(c1, c2, c3, has, source, "offset")
+  from unnest($1::bigint[], $2::integer[], $3::text[], $4::bytea[], $5::integer[], $6::bigint[]) as a(c1, c2, c3, has, source, "offset")
 ) e
  where (select false from "public"."t" t where t."id" = e."id") is not false
    and (select (m."version" is null or (e."version", e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (m."version", coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1))) and (m._oncesink_versioned or e._oncesink_source <> m._oncesink_source or e._oncesink_offset > m._oncesink_offset)
@@ -112,7 +126,7 @@ select e."id", e."version", e."note", e._oncesink_source, e._oncesink_offset
 -- remember
 with e as materialized (
   select a.c1::bigint as "id", a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
-  from unnest($1::text[], $2::integer[], $3::bigint[]) with ordinality as a(c1, source, "offset", n)
+  from unnest($1::bigint[], $2::integer[], $3::bigint[]) with ordinality as a(c1, source, "offset", n)
 ), s as materialized (
   select e.*, t."version" as _oncesink_version,
          t."id" is null and m."id" is null as rowless,
@@ -136,7 +150,7 @@ select count(*), count(*) filter (where s.rowless) from s where s.latest or s.de
 -- remember version
 with e as materialized (
   select a.c1::bigint as "id", a.c2::integer as "version", a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
-  from unnest($1::text[], $2::text[], $3::integer[], $4::bigint[]) with ordinality as a(c1, c2, source, "offset", n)
+  from unnest($1::bigint[], $2::integer[], $3::integer[], $4::bigint[]) with ordinality as a(c1, c2, source, "offset", n)
 ), s as materialized (
   select e.*, t."id" is null and m."id" is null as rowless,
          (m."id" is null or (m."version" is null or (e."version", e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (m."version", coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1)))) and t."id" is null as latest,

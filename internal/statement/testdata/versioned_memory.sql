@@ -8,17 +8,31 @@ select string_agg(case when (select (m."updated_at" is null or (e."updated_at", 
          from "public"."t" t where t."id" = e."id" and t."region" = e."region"), '0') else '2' end, '' order by e._oncesink_n)
   from (
   select a.c1::bigint as "id", a.c2::character varying as "region", a.c3::timestamp(3) without time zone as "updated_at", a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
-  from unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::bigint[]) with ordinality as a(c1, c2, c3, source, "offset", n)
+  from unnest($1::bigint[], $2::text[], $3::timestamp without time zone[], $4::integer[], $5::bigint[]) with ordinality as a(c1, c2, c3, source, "offset", n)
 ) e;
 
 -- look into the memory
 select string_agg(case when exists (select from "oncesink"."public.t deletes" t where t."id" = e."id" and t."region" = e."region") then '1' else '0' end, '' order by e._oncesink_n)
   from (
   select a.c1::bigint as "id", a.c2::character varying as "region", a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
-  from unnest($1::text[], $2::text[], $3::integer[], $4::bigint[]) with ordinality as a(c1, c2, source, "offset", n)
+  from unnest($1::bigint[], $2::text[], $3::integer[], $4::bigint[]) with ordinality as a(c1, c2, source, "offset", n)
 ) e;
 
 -- upsert
+insert into "public"."t" as t ("id", "region", "updated_at", "amount", "note", _oncesink_source, _oncesink_offset)
+select e."id", e."region", e."updated_at", e."amount", e."note", e._oncesink_source, e._oncesink_offset
+  from (
+  select a.c1::bigint as "id", a.c2::character varying as "region", a.c3::timestamp(3) without time zone as "updated_at", a.c4::numeric as "amount", a.c5::text as "note", a.source as _oncesink_source, a."offset" as _oncesink_offset
+  from unnest($1::bigint[], $2::text[], $3::timestamp without time zone[], $4::text[], $5::text[], $6::integer[], $7::bigint[]) as a(c1, c2, c3, c4, c5, source, "offset")
+) e
+ where (select (t."updated_at" is null or (e."updated_at", e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (t."updated_at", coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1)))
+         from "public"."t" t where t."id" = e."id" and t."region" = e."region") is not false
+   and (select (m."updated_at" is null or (e."updated_at", e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (m."updated_at", coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1))) and (e._oncesink_source <> m._oncesink_source or e._oncesink_offset > m._oncesink_offset)
+         from "oncesink"."public.t deletes" m where m."id" = e."id" and m."region" = e."region") is not false
+    on conflict ("id", "region") do update set "updated_at" = excluded."updated_at", "amount" = excluded."amount", "note" = excluded."note", _oncesink_source = excluded._oncesink_source, _oncesink_offset = excluded._oncesink_offset
+ where (t."updated_at" is null or (excluded."updated_at", excluded._oncesink_source >> 20, excluded._oncesink_offset, excluded._oncesink_source) > (t."updated_at", coalesce(t._oncesink_source >> 20, -1), coalesce(t._oncesink_offset, -1), coalesce(t._oncesink_source, -1)));
+
+-- upsert texts
 insert into "public"."t" as t ("id", "region", "updated_at", "amount", "note", _oncesink_source, _oncesink_offset)
 select e."id", e."region", e."updated_at", e."amount", e."note", e._oncesink_source, e._oncesink_offset
   from (
@@ -37,7 +51,7 @@ insert into "public"."t" as t ("id", "region", "updated_at", "amount", "note", _
 select e."id", e."region", e."updated_at", e."amount", e."note", e._oncesink_source, e._oncesink_offset
   from (
   select a.c1::bigint as "id", a.c2::character varying as "region", a.c3::timestamp(3) without time zone as "updated_at", a.c4::numeric as "amount", a.c5::text as "note", a.source as _oncesink_source, a."offset" as _oncesink_offset
-  from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::integer[], $7::bigint[]) as a(c1, c2, c3, c4, c5, source, "offset")
+  from unnest($1::bigint[], $2::text[], $3::timestamp without time zone[], $4::text[], $5::text[], $6::integer[], $7::bigint[]) as a(c1, c2, c3, c4, c5, source, "offset")
 ) e
  where (select (m."updated_at" is null or (e."updated_at", e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (m."updated_at", coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1))) and (e._oncesink_source <> m._oncesink_source or e._oncesink_offset > m._oncesink_offset)
          from "oncesink"."public.t deletes" m where m."id" = e."id" and m."region" = e."region") is not false
@@ -47,7 +61,7 @@ select e."id", e."region", e."updated_at", e."amount", e."note", e._oncesink_sou
 -- update
 with e as materialized (
   select a.c1::bigint as "id", a.c2::character varying as "region", a.c3::timestamp(3) without time zone as "updated_at", a.c4::numeric as "amount", a.c5::text as "note", a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
-  from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::integer[], $7::bigint[]) with ordinality as a(c1, c2, c3, c4, c5, source, "offset", n)
+  from unnest($1::bigint[], $2::text[], $3::timestamp without time zone[], $4::text[], $5::text[], $6::integer[], $7::bigint[]) with ordinality as a(c1, c2, c3, c4, c5, source, "offset", n)
 ), locked as materialized (
   select e._oncesink_n from e join "public"."t" t on t."id" = e."id" and t."region" = e."region"
    order by e._oncesink_n for update of t
@@ -64,7 +78,7 @@ insert into "public"."t" as t ("id", "region", "updated_at", "amount", "note", _
 select e."id", e."region", e."updated_at", e."amount", e."note", e._oncesink_source, e._oncesink_offset
   from (
   select a.c1::bigint as "id", a.c2::character varying as "region", a.c3::timestamp(3) without time zone as "updated_at", a.c4::numeric as "amount", a.c5::text as "note", a.source as _oncesink_source, a."offset" as _oncesink_offset
-  from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::integer[], $7::bigint[]) as a(c1, c2, c3, c4, c5, source, "offset")
+  from unnest($1::bigint[], $2::text[], $3::timestamp without time zone[], $4::text[], $5::text[], $6::integer[], $7::bigint[]) as a(c1, c2, c3, c4, c5, source, "offset")
 ) e
  where (select false from "public"."t" t where t."id" = e."id" and t."region" = e."region") is not false
    and (select (m."updated_at" is null or (e."updated_at", e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (m."updated_at", coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1))) and (e._oncesink_source <> m._oncesink_source or e._oncesink_offset > m._oncesink_offset)
@@ -76,7 +90,7 @@ select e."id", e."region", e."updated_at", e."amount", e."note", e._oncesink_sou
 select oncesink.withheld('')
   from (
   select a.c1::bigint as "id", a.c2::character varying as "region", a.c3::timestamp(3) without time zone as "updated_at", a.source as _oncesink_source, a."offset" as _oncesink_offset
-  from unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::bigint[]) as a(c1, c2, c3, source, "offset")
+  from unnest($1::bigint[], $2::text[], $3::timestamp without time zone[], $4::integer[], $5::bigint[]) as a(c1, c2, c3, source, "offset")
 ) e
  where not exists (select from "public"."t" t where t."id" = e."id" and t."region" = e."region")
    and (select (m."updated_at" is null or (e."updated_at", e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (m."updated_at", coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1))) and (e._oncesink_source <> m._oncesink_source or e._oncesink_offset > m._oncesink_offset)
@@ -85,7 +99,7 @@ select oncesink.withheld('')
 -- update flagged
 with e as materialized (
   select a.c1::bigint as "id", a.c2::character varying as "region", a.c3::timestamp(3) without time zone as "updated_at", a.c4::numeric as "amount", a.c5::text as "note", a.has as _oncesink_has, a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
-  from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::integer[], $8::bigint[]) with ordinality as a(c1, c2, c3, c4, c5, has, source, "offset", n)
+  from unnest($1::bigint[], $2::text[], $3::timestamp without time zone[], $4::text[], $5::text[], $6::bytea[], $7::integer[], $8::bigint[]) with ordinality as a(c1, c2, c3, c4, c5, has, source, "offset", n)
 ), locked as materialized (
   select e._oncesink_n from e join "public"."t" t on t."id" = e."id" and t."region" = e."region"
    order by e._oncesink_n for update of t
@@ -102,7 +116,7 @@ insert into "public"."t" as t ("id", "region", "updated_at", "amount", "note", _
 select e."id", e."region", e."updated_at", e."amount", case when get_bit(e._oncesink_has, 4) = 1 then e."note" else 'none'::text end, e._oncesink_source, e._oncesink_offset
   from (
   select a.c1::bigint as "id", a.c2::character varying as "region", a.c3::timestamp(3) without time zone as "updated_at", a.c4::numeric as "amount", a.c5::text as "note", a.has as _oncesink_has, a.source as _oncesink_source, a."offset" as _oncesink_offset
-  from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::integer[], $8::bigint[]) as a(c1, c2, c3, c4, c5, has, source, "offset")
+  from unnest($1::bigint[], $2::text[], $3::timestamp without time zone[], $4::text[], $5::text[], $6::bytea[], $7::integer[], $8::bigint[]) as a(c1, c2, c3, c4, c5, has, source, "offset")
 ) e
  where (select false from "public"."t" t where t."id" = e."id" and t."region" = e."region") is not false
    and (select (m."updated_at" is null or (e."updated_at", e._oncesink_source >> 20, e._oncesink_offset, e._oncesink_source) > (m."updated_at", coalesce(m._oncesink_source >> 20, -1), coalesce(m._oncesink_offset, -1), coalesce(m._oncesink_source, -1))) and (e._oncesink_source <> m._oncesink_source or e._oncesink_offset > m._oncesink_offset)
@@ -112,7 +126,7 @@ select e."id", e."region", e."updated_at", e."amount", case when get_bit(e._once
 -- remember
 with e as materialized (
   select a.c1::bigint as "id", a.c2::character varying as "region", a.source as _oncesink_source, a."offset" as _oncesink_offset, a.n as _oncesink_n
-  from unnest($1::text[], $2::text[], $3::integer[], $4::bigint[]) with ordinality as a(c1, c2, source, "offset", n)
+  from unnest($1::bigint[], $2::text[], $3::integer[], $4::bigint[]) with ordinality as a(c1, c2, source, "offset", n)
 ), s as materialized (
   select e.*, t."updated_at" as _oncesink_version,
          t."id" is null and m."id" is null as rowless,
