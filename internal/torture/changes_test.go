@@ -227,7 +227,6 @@ func pooler(r *rig) {
 	for i := range 4 {
 		r.pause(r.between(10*time.Millisecond, 400*time.Millisecond))
 		since := time.Now()
-		through := bouncer.logged("login attempt")
 		switch i {
 		case 0, 2:
 			bouncer.proc.Signal(syscall.SIGKILL)
@@ -243,7 +242,8 @@ func pooler(r *rig) {
 		<-bouncer.proc.Done()
 		bouncer = startBouncer(r, port)
 		r.recovered(since)
-		if through = bouncer.logged("login attempt"); through == 0 {
+		through := bouncer.logged("login attempt")
+		if through == 0 {
 			r.Error("nobody came back through PgBouncer")
 		}
 		r.fired("logins through it since", through)
