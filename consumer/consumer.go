@@ -10,7 +10,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/event"
 	"github.com/oncesink/oncesink/internal/kafka"
 	"github.com/oncesink/oncesink/offsets"
@@ -20,8 +19,8 @@ import (
 // Consumer reads topics as a member of a group and hands the records to a sink.
 type Consumer struct {
 	cfg    Config
-	ledger *offsets.Ledger
-	sink   *engine.Sink
+	ledger ledger
+	sink   target
 	log    *slog.Logger
 	// until, noMirror, archive and schemas are those of wiring.Parts.
 	until    map[offsets.Partition]int64

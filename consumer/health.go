@@ -68,7 +68,7 @@ func (m *member) touch(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	if err := m.sink.Pool().Ping(ctx); err != nil {
+	if err := m.sink.Ping(ctx); err != nil {
 		m.log.Debug("ask the database for a sign of life", "error", err)
 		return
 	}

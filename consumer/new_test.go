@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/oncesink/oncesink/internal/engine"
 	"github.com/oncesink/oncesink/internal/testkafka"
 	"github.com/oncesink/oncesink/internal/testpg"
 	"github.com/oncesink/oncesink/internal/wiring"
@@ -138,7 +139,7 @@ func TestClientThatCantBe(t *testing.T) {
 	if err := c.Run(t.Context()); fix(err) != options {
 		t.Errorf("Run: got %v", err)
 	}
-	c, err = NewWith(member, wiring.Parts{Ledger: c.ledger, Engine: c.sink})
+	c, err = NewWith(member, wiring.Parts{Ledger: c.ledger.(*offsets.Ledger), Engine: c.sink.(*engine.Sink)})
 	r.must(err)
 	if err := c.Run(t.Context()); fix(err) != file {
 		t.Errorf("Run of the command: got %v", err)

@@ -271,8 +271,9 @@ func waitingLane(t *testing.T, g *registry) (*member, *lane) {
 	m := still(t, nil)
 	m.schemas = g
 	m.work, m.endWork = context.WithCancel(t.Context())
-	m.ledger = offsets.New(pool, group, offsets.Options{ClusterID: "test"})
-	m.sink, err = engine.OpenWith(t.Context(), pool, m.ledger, r.sinkConfig(), engine.Options{Formats: testformat.Formats})
+	ledger := offsets.New(pool, group, offsets.Options{ClusterID: "test"})
+	m.ledger = ledger
+	m.sink, err = engine.OpenWith(t.Context(), pool, ledger, r.sinkConfig(), engine.Options{Formats: testformat.Formats})
 	r.must(err)
 	l := m.runAt(0, 0)
 	d := *m.decoder

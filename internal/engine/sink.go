@@ -132,6 +132,9 @@ func (s *Sink) RefuseSchema(of decode.SchemaOf, why *payload.Refusal) { s.schema
 // LearntAny reports whether any schema of a topic's values, or keys, was learnt.
 func (s *Sink) LearntAny(topic string, key bool) bool { return s.schemas.Any(topic, key) }
 
+// Ping asks the database for a sign of life. Its error is one of the connection.
+func (s *Sink) Ping(ctx context.Context) error { return s.pool.Ping(ctx) }
+
 // Pool is what the sink was opened with.
 func (s *Sink) Pool() *pgxpool.Pool { return s.pool }
 
