@@ -46,6 +46,7 @@ type target interface {
 	// For people, and a sign of life for them.
 	Ping(ctx context.Context) error
 	Routes() map[string]string
+	Findings(ctx context.Context) (map[string][]string, error)
 	Stats() sink.Stats
 	Tell()
 	TellRest()
