@@ -59,7 +59,7 @@ func TestGroupOnVirtualTime(t *testing.T) {
 				if len(out.broken) > 0 {
 					t.Logf("schedule %d of seed %d, after %v", i+1, first+uint64(i), time.Since(began).Round(time.Millisecond))
 					short, why := s.shrink(t, out.broken)
-					t.Fatalf("%q\nwith %d happenings of %d. To play it: go test ./consumer -run '^TestGroupOnVirtualTime$' -v -schedule '%v'", why, len(short.all), len(s.all), short)
+					t.Fatalf("%q\nwith %d happenings of %d. To play it: go test -tags synctests ./consumer -run '^TestGroupOnVirtualTime$' -v -schedule '%v'", why, len(short.all), len(s.all), short)
 				}
 			}
 			t.Logf("seed %d: %d schedules, %v of virtual time in %v: %d commits, %d claims and orders", first, count, virtual, time.Since(began).Round(time.Millisecond), commits, fences)
